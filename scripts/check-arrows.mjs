@@ -1,0 +1,110 @@
+// Checks which room may know which: the includes of addon/native/src, and the imports between the packages.
+//   base <- {net, codec, exchange} <- reactor <- bindings        addon <- {reactor, pool} <- core <- multireactor
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize, relative } from 'node:path'
+import { root, StepFailed, whenMain } from './lib.mjs'
+
+const rooms = {
+  base: [],
+  net: ['base'],
+  codec: ['base'],
+  exchange: ['base'],
+  reactor: ['base', 'net', 'codec', 'exchange'],
+  bindings: ['base', 'net', 'codec', 'exchange', 'reactor'],
+}
+
+const packages = {
+  '@multireactor/addon': { folder: 'addon', knows: [] },
+  '@multireactor/reactor': { folder: 'packages/reactor', knows: ['@multireactor/addon'] },
+  '@multireactor/pool': { folder: 'packages/pool', knows: ['@multireactor/addon'] },
+  '@multireactor/core': {
+    folder: 'packages/core',
+    knows: ['@multireactor/addon', '@multireactor/reactor', '@multireactor/pool'],
+  },
+  multireactor: { folder: 'packages/multireactor', knows: ['@multireactor/core'] },
+}
+
+const nodeHeader = /^(napi|node|node_api|js_native_api|uv|v8|libplatform)([-./_].*)?$/
+
+// The one file with raw socket calls. Names that no other function has are recognised anywhere; the everyday words, which our
+// own methods use too, only as `::name(`.
+const socketFile = 'net/socket.cc'
+const rareCalls = 'accept4|recvfrom|recvmsg|sendto|sendmsg|writev|readv|setsockopt|getsockopt|getsockname|getpeername|socketpair'
+const commonCalls = 'socket|bind|listen|accept|connect|recv|send|shutdown'
+const socketCall = new RegExp(`(?<![\\w>)\\]])::\\s*(${rareCalls}|${commonCalls})\\s*\\(|(?<![\\w.>:])(${rareCalls})\\s*\\(`)
+
+function sources(folder, pattern) {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder, { recursive: true })
+    .filter((path) => pattern.test(path) && !/(^|\/)(node_modules|dist)\//.test(path))
+    .sort()
+}
+
+function* linesOf(path) {
+  let number = 0
+  for (const line of readFileSync(path, 'utf8').split('\n')) yield [++number, line]
+}
+
+function* includeViolations(base) {
+  const folder = join(base, 'addon/native/src')
+  for (const path of sources(folder, /\.(cc|h)$/)) {
+    const room = path.split('/')[0]
+    const at = (number) => `addon/native/src/${path}:${number}`
+    const allowed = rooms[room]
+    if (allowed === undefined) {
+      yield `${at(1)}: ${room} is no room of the house (${Object.keys(rooms).join(', ')})`
+      continue
+    }
+    for (const [number, line] of linesOf(join(folder, path))) {
+      const [, bracket, header] = line.match(/^\s*#\s*include\s*([<"])([^>"]+)[>"]/) ?? []
+      if (header !== undefined) {
+        if (nodeHeader.test(header)) {
+          if (room !== 'bindings') yield `${at(number)}: ${room} includes ${header}; only bindings sees Node`
+        } else if (bracket === '"') {
+          const target = header.includes('/') ? header.split('/')[0] : room
+          if (target !== room && !allowed.includes(target)) {
+            yield `${at(number)}: ${room} includes ${header}; ${room} may know ${allowed.join(', ') || 'no other room'}`
+          }
+        }
+      }
+      const call = line.replace(/\/\/.*/, '').match(socketCall)
+      if (call !== null && path !== socketFile) {
+        yield `${at(number)}: calls ${call[1] ?? call[2]}(); only ${socketFile} calls the socket syscalls`
+      }
+    }
+  }
+}
+
+function* importViolations(base) {
+  for (const [name, { folder, knows }] of Object.entries(packages)) {
+    const source = join(base, folder, 'src')
+    for (const path of sources(source, /\.[cm]?[jt]s$/)) {
+      const at = (number) => `${folder}/src/${path}:${number}`
+      for (const [number, line] of linesOf(join(source, path))) {
+        if (/^\s*(\/?\*|\/\/)/.test(line)) continue
+        for (const [, specifier] of line.matchAll(/(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)['"]([^'"]+)['"]/g)) {
+          if (specifier.startsWith('.')) {
+            const target = relative(join(base, folder), normalize(join(dirname(join(source, path)), specifier)))
+            if (target.startsWith('..'))
+              yield `${at(number)}: imports ${specifier}, which lies outside its package; import the package`
+            continue
+          }
+          const target = Object.keys(packages).find((other) => specifier === other || specifier.startsWith(`${other}/`))
+          if (target !== undefined && target !== name && !knows.includes(target)) {
+            yield `${at(number)}: ${name} imports ${specifier}; it may know ${knows.join(', ') || 'no other package'}`
+          }
+        }
+      }
+    }
+  }
+}
+
+/** Every broken arrow below `base`, as `file:line: what`. */
+export function arrowViolations(base) {
+  return [...includeViolations(base), ...importViolations(base)]
+}
+
+await whenMain(import.meta.url, () => {
+  const violations = arrowViolations(root)
+  if (violations.length > 0) throw new StepFailed(violations.join('\n'))
+})

@@ -1,0 +1,45 @@
+// The long checks: sanitizers and fuzzing of the C++ code, the suite on every supported Node, the packages as published, storms.
+import { join } from 'node:path'
+import { installNodes } from './install-nodes.mjs'
+import { filesBelow, output, root, run, whenMain } from './lib.mjs'
+import { prebuild } from './prebuild.mjs'
+import { prepare } from './prepare.mjs'
+import { runSteps } from './steps.mjs'
+
+const mocha = join(root, 'node_modules/mocha/bin/mocha.js')
+const make = (target) => [`C++ ${target}`, () => run('make', ['--no-print-directory', '-C', 'addon/native', target])]
+
+// Without this Node: `npm test` runs the suite on it. The packages are tested once, for all.
+function matrix([, ...others]) {
+  return others.map((node) => [
+    `suite on Node ${output(node, ['--version'])}`,
+    () => run(node, [mocha, '--reporter', 'dot', '--ignore', 'test/dist/packaging/**', 'test/dist/**/*.test.js']),
+  ])
+}
+
+const storms = () => {
+  const files = filesBelow('test', (path) => path.endsWith('.storm.ts')).map((path) =>
+    path.replace(/^test\//, 'test/dist/').replace(/\.ts$/, '.js'),
+  )
+  return files.map((file) => [`storm ${file}`, () => run('mocha', ['--timeout', '600000', file])])
+}
+
+await whenMain(import.meta.url, () => {
+  prepare()
+  const nodes = installNodes()
+  runSteps([
+    make('asan'),
+    make('tsan'),
+    make('fuzz'),
+    ['prebuild', prebuild],
+    [
+      'packages as published, on every Node',
+      () =>
+        run('mocha', ['--timeout', '300000', 'test/dist/packaging/**/*.test.js'], {
+          env: { MULTIREACTOR_TEST_NODES: nodes.join(':'), MULTIREACTOR_TEST_PREBUILDS: '1' },
+        }),
+    ],
+    ...matrix(nodes),
+    ...storms(),
+  ])
+})

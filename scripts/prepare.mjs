@@ -1,0 +1,19 @@
+// Installs and builds whatever is out of date. Runs on a fresh clone, before anything is installed.
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { build } from './build.mjs'
+import { root, run, whenMain } from './lib.mjs'
+
+// npm writes this copy of the lockfile as the last step of an installation.
+const installed = 'node_modules/.package-lock.json'
+
+function changedAt(path) {
+  return statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
+}
+
+export function prepare() {
+  if (changedAt(installed) < changedAt('package-lock.json')) run('npm', ['ci', '--no-audit', '--no-fund'])
+  build()
+}
+
+await whenMain(import.meta.url, prepare)

@@ -1,0 +1,15 @@
+#!/bin/bash
+# Installs the Debian packages that the checks need beside node, g++, make and python3, when they are absent.
+set -euo pipefail
+
+packages=()
+command -v clang-14 >/dev/null || packages+=(clang-14)
+command -v clang-format-14 >/dev/null || packages+=(clang-format-14)
+command -v objdump >/dev/null || packages+=(binutils)
+dpkg-query -W -f '${Status}' libclang-rt-14-dev 2>/dev/null | grep -q 'ok installed' || packages+=(libclang-rt-14-dev)
+[ ${#packages[@]} -eq 0 ] && exit 0
+
+sudo=()
+[ "$(id -u)" -eq 0 ] || sudo=(sudo)
+"${sudo[@]}" apt-get update -qq
+"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"

@@ -1,0 +1,14 @@
+// Builds what is out of date, then serves the orders example in this process, so that signals reach the server itself.
+import { join } from 'node:path'
+import { root, whenMain } from './lib.mjs'
+import { prepare } from './prepare.mjs'
+
+await whenMain(import.meta.url, async () => {
+  prepare()
+  const port = process.env.PORT ?? '7000'
+  console.log(`try: echo '{"id":1,"price":2.5,"count":4}' | nc -N localhost ${port}`)
+  process.chdir(root)
+  process.argv.splice(1, Infinity, join(root, 'packages/multireactor/bin/multireactor.js'))
+  process.argv.push('serve', 'examples/orders/app.ts', '--port', port, '--reactors', '2', '--pool', '2')
+  await import('../packages/multireactor/bin/multireactor.js')
+})
