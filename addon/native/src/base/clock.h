@@ -1,0 +1,11 @@
+// Time that only goes forward; the wall clock may be set back.
+#pragma once
+
+#include <cstdint>
+
+namespace mr {
+
+uint64_t monotonicMs();
+uint64_t monotonicNs();
+
+}  // namespace mr

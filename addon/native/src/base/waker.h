@@ -1,0 +1,19 @@
+// An eventfd that ends another thread's epoll wait. It carries no data: what woke the thread lies in a mailbox or queue.
+#pragma once
+
+#include "base/fd.h"
+
+namespace mr {
+
+class Waker {
+ public:
+  Waker();  // throws std::system_error when no descriptor can be had
+  int fd() const { return fd_.get(); }
+  void wake();   // Any thread. Never blocks.
+  void drain();  // The woken thread: makes fd() unreadable again.
+
+ private:
+  Fd fd_;
+};
+
+}  // namespace mr

@@ -1,0 +1,103 @@
+#include "bindings/convert.h"
+
+#include <arpa/inet.h>
+
+#include <uv.h>
+
+namespace mr {
+
+namespace {
+
+template <typename T>
+T numberOr(const Napi::Object& object, const char* key, T fallback) {
+  const Napi::Value value = object.Get(key);
+  return value.IsNumber() ? static_cast<T>(value.As<Napi::Number>().DoubleValue()) : fallback;
+}
+
+bool boolOr(const Napi::Object& object, const char* key, bool fallback) {
+  const Napi::Value value = object.Get(key);
+  return value.IsBoolean() ? value.As<Napi::Boolean>().Value() : fallback;
+}
+
+}  // namespace
+
+void throwCoded(Napi::Env env, const char* code, const std::string& message, int error) {
+  Napi::Error failure = Napi::Error::New(env, message);
+  failure.Set("code", Napi::String::New(env, code));
+  if (error != 0) failure.Set("syscallCode", Napi::String::New(env, uv_err_name(-error)));
+  failure.ThrowAsJavaScriptException();
+}
+
+std::span<const uint8_t> bytesOf(const Napi::Value& value) {
+  if (value.IsString()) {
+    // One scratch for each thread; it keeps the size of the largest string it has seen, up to a bound.
+    thread_local std::vector<char> scratch(4096);
+    if (scratch.size() > (1u << 20)) scratch = std::vector<char>(4096);
+    size_t length = 0;
+    napi_get_value_string_utf8(value.Env(), value, scratch.data(), scratch.size(), &length);
+    if (length >= scratch.size() - 4) {
+      napi_get_value_string_utf8(value.Env(), value, nullptr, 0, &length);
+      scratch.resize(length + 1);
+      napi_get_value_string_utf8(value.Env(), value, scratch.data(), scratch.size(), &length);
+    }
+    return {reinterpret_cast<const uint8_t*>(scratch.data()), length};
+  }
+  void* data = nullptr;
+  size_t length = 0;
+  if (napi_get_typedarray_info(value.Env(), value, nullptr, &length, &data, nullptr, nullptr) != napi_ok) return {};
+  return {static_cast<const uint8_t*>(data), length};
+}
+
+Napi::BigInt toBigInt(Napi::Env env, ConnectionId id) { return Napi::BigInt::New(env, id.value); }
+
+ConnectionId toConnectionId(const Napi::Value& value) {
+  if (!value.IsBigInt()) return {};
+  bool lossless = false;
+  return {value.As<Napi::BigInt>().Uint64Value(&lossless)};
+}
+
+std::string hostOf(const Peer& peer) {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (peer.family == Peer::Family::kInet4) inet_ntop(AF_INET, peer.bytes.data(), text, sizeof(text));
+  if (peer.family == Peer::Family::kInet6) inet_ntop(AF_INET6, peer.bytes.data(), text, sizeof(text));
+  return text;
+}
+
+FramingConfig toFraming(const Napi::Object& object) {
+  FramingConfig framing;
+  framing.kind = static_cast<FramingKind>(numberOr(object, "kind", 0u));
+  framing.maxBytes = numberOr(object, "maxBytes", framing.maxBytes);
+  const Napi::Value delimiter = object.Get("delimiter");
+  if (delimiter.IsTypedArray()) {
+    const auto bytes = bytesOf(delimiter);
+    framing.delimiter.assign(bytes.begin(), bytes.end());
+  }
+  framing.trimCarriageReturn = boolOr(object, "trimCarriageReturn", false);
+  framing.fixedBytes = numberOr(object, "fixedBytes", framing.fixedBytes);
+  framing.lengthType = static_cast<LengthType>(numberOr(object, "lengthType", 3u));
+  framing.lengthOffset = numberOr(object, "lengthOffset", framing.lengthOffset);
+  framing.lengthAdjustment = numberOr(object, "lengthAdjustment", framing.lengthAdjustment);
+  framing.lengthIncludesHeader = boolOr(object, "lengthIncludesHeader", false);
+  framing.strip = numberOr(object, "strip", framing.strip);
+  return framing;
+}
+
+bool callJs(Napi::Env env, const Napi::FunctionReference& function, const napi_async_context& context,
+            std::initializer_list<napi_value> arguments) {
+  napi_value receiver;
+  if (napi_get_global(env, &receiver) != napi_ok) return false;
+  napi_value result;
+  const napi_status status =
+      napi_make_callback(env, context, receiver, function.Value(), arguments.size(), std::data(arguments), &result);
+  if (status == napi_ok) return true;
+  bool pending = false;
+  napi_is_exception_pending(env, &pending);
+  if (!pending) return false;  // the thread is being terminated
+  napi_value error;
+  napi_get_and_clear_last_exception(env, &error);
+  // Our own dispatchers catch what hooks throw: what comes here belongs to 'uncaughtException'.
+  napi_fatal_exception(env, error);
+  return true;
+}
+
+}  // namespace mr

@@ -1,0 +1,36 @@
+// Between JS values and native ones, and from failures to coded errors. No policy.
+#pragma once
+
+#include <napi.h>
+
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "codec/framer.h"
+#include "exchange/connection_id.h"
+#include "exchange/peer.h"
+
+namespace mr {
+
+// Throws in JS: { code, message, and errno's name in `syscallCode` when there is one }.
+void throwCoded(Napi::Env env, const char* code, const std::string& message, int error = 0);
+
+// The bytes of a string (as UTF-8) or Uint8Array. Valid until the next call on this thread, or as long as the JS value is.
+std::span<const uint8_t> bytesOf(const Napi::Value& value);
+
+inline uint32_t u32(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().Uint32Value(); }
+
+Napi::BigInt toBigInt(Napi::Env env, ConnectionId id);
+ConnectionId toConnectionId(const Napi::Value& value);  // 0 when it is no bigint
+
+std::string hostOf(const Peer& peer);  // "" for Unix peers
+
+FramingConfig toFraming(const Napi::Object& object);
+
+// A call into JS from outside of any, with its microtasks. False when JS may not run any more: touch nothing and return.
+bool callJs(Napi::Env env, const Napi::FunctionReference& function, const napi_async_context& context,
+            std::initializer_list<napi_value> arguments);
+
+}  // namespace mr

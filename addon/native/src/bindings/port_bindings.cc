@@ -1,0 +1,258 @@
+// A thread that is neither reactor nor worker, as a sender and a caller: bytes for a connection, bytes for the pool, and the
+// answers to both.
+#include "base/fatal.h"
+#include "bindings/bindings.h"
+#include "bindings/convert.h"
+#include "bindings/loop_driver.h"
+
+namespace mr {
+
+namespace {
+
+class Port final : public Napi::ObjectWrap<Port> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit Port(const Napi::CallbackInfo& info);
+  ~Port() override { stop(); }
+
+ private:
+  void onReady();
+  void stop();
+  bool ready(const Napi::CallbackInfo& info);
+  bool onMessage(Message& message);
+  void retract(uint32_t slot);
+
+  Napi::Value close(const Napi::CallbackInfo& info);
+  Napi::Value setReferenced(const Napi::CallbackInfo& info);
+  Napi::Value send(const Napi::CallbackInfo& info);
+  Napi::Value run(const Napi::CallbackInfo& info);
+  Napi::Value forget(const Napi::CallbackInfo& info);
+  Napi::Value awaitRoom(const Napi::CallbackInfo& info);
+
+  // A call's place: named like a connection, so that its result finds the way back through the directory.
+  struct Call {
+    uint32_t generation = 0;
+    bool used = false;
+  };
+
+  std::shared_ptr<Runtime> runtime_;
+  uint16_t mailbox_ = 0;
+  std::unique_ptr<LoopDriver> driver_;
+  Napi::FunctionReference onSent_, onResult_, onRoom_;
+  napi_async_context context_ = nullptr;
+  std::vector<Call> calls_;
+  std::vector<uint32_t> freeCalls_;
+  uint32_t nextGeneration_;
+  // Not from 0: a result that comes for the last owner of this mailbox must not look like one of ours.
+  uint32_t nextRequest_;
+  uint32_t runtimeId_ = 0;
+  bool ownsRuntime_ = false;  // it ends with this thread
+  bool awaitsRoom_ = false;
+  bool dying_ = false;
+
+  Exchange& exchange() { return *runtime_->exchange; }
+};
+
+uint32_t firstGeneration() {
+  static std::atomic<uint32_t> ports{1};
+  return ports.fetch_add(1, std::memory_order_relaxed) * 0x85ebca6bu | 1u;
+}
+
+// new Port(runtime, onSent(request, outcome), onResult(call, flags, bytes), onRoom(), ownsRuntime)
+Port::Port(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<Port>(info), nextGeneration_(firstGeneration()), nextRequest_(nextGeneration_) {
+  runtime_ = runtimeOf(info);
+  if (!runtime_) return;
+  runtimeId_ = u32(info, 0);
+  ownsRuntime_ = info[4].IsBoolean() && info[4].As<Napi::Boolean>().Value();
+  const Napi::Env env = info.Env();
+  mailbox_ = exchange().openPort();
+  onSent_ = Napi::Persistent(info[1].As<Napi::Function>());
+  onResult_ = Napi::Persistent(info[2].As<Napi::Function>());
+  onRoom_ = Napi::Persistent(info[3].As<Napi::Function>());
+  napi_async_init(env, nullptr, Napi::String::New(env, "multireactor:port"), &context_);
+  driver_ = std::make_unique<LoopDriver>(
+      env, exchange().mailbox(mailbox_).fd(), [this] { onReady(); },
+      [this] {
+        dying_ = true;
+        stop();
+        if (ownsRuntime_) removeOwnRuntime(runtimeId_);
+      });
+  Ref();
+  exchange().mailbox(mailbox_).park();
+}
+
+void Port::retract(uint32_t slot) {
+  if (!calls_[slot].used) return;
+  exchange().directory().retract(ConnectionId::of(mailbox_, slot, calls_[slot].generation));
+  calls_[slot].used = false;
+  freeCalls_.push_back(slot);
+}
+
+void Port::stop() {
+  if (!driver_) return;
+  driver_.reset();
+  for (uint32_t slot = 0; slot < calls_.size(); ++slot) retract(slot);
+  while (exchange().mailbox(mailbox_).take()) {
+  }
+  exchange().closePort(mailbox_);
+  runtime_.reset();  // not when the garbage collector gets to it: descriptors hang on it
+  if (!dying_ && context_) napi_async_destroy(Env(), context_);
+  context_ = nullptr;
+}
+
+bool Port::ready(const Napi::CallbackInfo& info) {
+  if (driver_) return true;
+  throwCoded(info.Env(), "ERR_MR_CLOSED", "this runtime has been closed");
+  return false;
+}
+
+void Port::onReady() {
+  if (dying_ || !driver_) return;
+  Mailbox& box = exchange().mailbox(mailbox_);
+  box.unpark();
+  Napi::HandleScope scope(Env());
+  const auto runtime = runtime_;
+  while (auto message = box.take()) {
+    Napi::HandleScope inner(Env());
+    if (!onMessage(*message)) {
+      dying_ = true;
+      return;
+    }
+    if (!driver_) return;
+  }
+  if (awaitsRoom_) {
+    if (exchange().queue().low()) {
+      awaitsRoom_ = false;
+      if (!callJs(Env(), onRoom_, context_, {})) dying_ = true;
+    } else {
+      exchange().stopUntilLow(mailbox_);
+    }
+  }
+  if (dying_ || !driver_) return;
+  const bool stalled = exchange().queue().depth() != 0 || exchange().hasUnstarted();
+  if (stalled) exchange().wakeIfStalled();
+  driver_->armTimer(stalled ? 2 : -1);
+  box.park();
+  if (awaitsRoom_) exchange().stopUntilLow(mailbox_);  // again after parking: a wake-up before it signalled nobody
+  if (!box.empty()) box.wake();
+}
+
+bool Port::onMessage(Message& message) {
+  if (message.kind == Message::Kind::kSendResult) {
+    const auto& result = static_cast<const SendResult&>(message);
+    return callJs(Env(), onSent_, context_,
+                  {Napi::Number::New(Env(), result.request), Napi::Number::New(Env(), static_cast<int>(result.outcome))});
+  }
+  MR_CHECK(message.kind == Message::Kind::kReplies, "a message that is not for a port");
+  Reply reply;
+  std::span<const uint8_t> bytes;
+  while (static_cast<ReplyBatch&>(message).take(&reply, &bytes)) {
+    const uint32_t slot = reply.connection.slot();
+    if (slot >= calls_.size() || !calls_[slot].used || calls_[slot].generation != reply.connection.generation()) continue;
+    if (reply.credit != 0) {
+      auto credit = std::make_unique<Credit>();
+      credit->token = reply.creditToken;
+      credit->amount = reply.credit;
+      exchange().mailbox(reply.worker).send(std::move(credit));
+    }
+    if (reply.flags & Reply::kLast) retract(slot);
+    if (!callJs(Env(), onResult_, context_,
+                {Napi::Number::New(Env(), slot), Napi::Number::New(Env(), reply.flags),
+                 Napi::Buffer<uint8_t>::Copy(Env(), bytes.data(), bytes.size())})) {
+      return false;
+    }
+    if (!driver_) return true;
+  }
+  return true;
+}
+
+Napi::Value Port::close(const Napi::CallbackInfo& info) {
+  if (driver_) {
+    stop();
+    Unref();
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value Port::setReferenced(const Napi::CallbackInfo& info) {
+  if (driver_) driver_->setReferenced(info[0].As<Napi::Boolean>().Value());
+  return info.Env().Undefined();
+}
+
+// send(id, data) -> a request number that onSent will name, or -1 gone, -2 full
+Napi::Value Port::send(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  const ConnectionId id = toConnectionId(info[0]);
+  const auto owner = exchange().directory().owner(id);
+  if (!owner || *owner >= exchange().options().reactors) return Napi::Number::New(info.Env(), -1);
+  const auto bytes = bytesOf(info[1]);
+  Mailbox& box = exchange().mailbox(*owner);
+  if (box.bytes() + bytes.size() > exchange().options().maxMailboxBytes) return Napi::Number::New(info.Env(), -2);
+  auto message = std::make_unique<Send>();
+  message->connection = id;
+  message->data.assign(bytes.begin(), bytes.end());
+  message->replyTo = mailbox_;
+  message->request = ++nextRequest_ & 0x7fffffff;
+  const uint32_t request = message->request;
+  box.send(std::move(message));
+  return Napi::Number::New(info.Env(), request);
+}
+
+// run(data) -> the call's number that onResult will name, or -1 when the queue is full
+Napi::Value Port::run(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  const auto bytes = bytesOf(info[0]);
+  uint32_t slot;
+  if (freeCalls_.empty()) {
+    slot = static_cast<uint32_t>(calls_.size());
+    calls_.emplace_back();
+  } else {
+    slot = freeCalls_.back();
+    freeCalls_.pop_back();
+  }
+  calls_[slot] = {nextGeneration_++, true};
+  const ConnectionId id = ConnectionId::of(mailbox_, slot, calls_[slot].generation);
+  exchange().directory().publish(id, mailbox_);
+  Task* task = Task::create({id, 0, 0, Task::kCall, {}}, 1, bytes.size());
+  task->append(bytes);
+  if (!exchange().submit(task)) {
+    task->release();
+    retract(slot);
+    return Napi::Number::New(info.Env(), -1);
+  }
+  driver_->armTimer(2);
+  return Napi::Number::New(info.Env(), slot);
+}
+
+// forget(call): its result is not wanted any more; if no worker has started it, none will.
+Napi::Value Port::forget(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  const uint32_t slot = u32(info, 0);
+  if (slot < calls_.size() && calls_[slot].used) {
+    const ConnectionId id = ConnectionId::of(mailbox_, slot, calls_[slot].generation);
+    retract(slot);
+    exchange().announceGone(id);
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value Port::awaitRoom(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  awaitsRoom_ = true;
+  exchange().stopUntilLow(mailbox_);
+  return info.Env().Undefined();
+}
+
+Napi::Function Port::define(Napi::Env env) {
+  return DefineClass(env, "Port",
+                     {InstanceMethod<&Port::close>("close"), InstanceMethod<&Port::setReferenced>("setReferenced"),
+                      InstanceMethod<&Port::send>("send"), InstanceMethod<&Port::run>("run"),
+                      InstanceMethod<&Port::forget>("forget"), InstanceMethod<&Port::awaitRoom>("awaitRoom")});
+}
+
+}  // namespace
+
+void exportPort(Napi::Env env, Napi::Object exports) { exports.Set("Port", Port::define(env)); }
+
+}  // namespace mr

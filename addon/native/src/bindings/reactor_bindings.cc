@@ -1,0 +1,402 @@
+// A reactor as its driving thread sees it: turns in the thread's own event loop, one call into JS for a turn's events.
+#include <algorithm>
+
+#include "base/fatal.h"
+#include "bindings/bindings.h"
+#include "bindings/convert.h"
+#include "bindings/loop_driver.h"
+
+namespace mr {
+
+namespace {
+
+constexpr int kTurnsPerCallback = 2;  // more would keep timers and messages of the thread waiting
+
+class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public EventSink {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit ReactorDriver(const Napi::CallbackInfo& info);
+  ~ReactorDriver() override { stop(); }
+
+  bool deliver(const std::vector<EventRow>& rows) override;
+  Slab newSlab(size_t atLeast) override;
+
+ private:
+  void onReady();
+  void stop();
+  bool ready(const Napi::CallbackInfo& info);
+  void armTimer() {
+    if (driver_) driver_->armTimer(reactor_->untilNextTimerMs());
+  }
+  Napi::Value boolean(const Napi::CallbackInfo& info, bool value) { return Napi::Boolean::New(info.Env(), value); }
+
+  Napi::Value close(const Napi::CallbackInfo& info);
+  Napi::Value setReferenced(const Napi::CallbackInfo& info);
+  Napi::Value addListener(const Napi::CallbackInfo& info);
+  Napi::Value addFraming(const Napi::CallbackInfo& info);
+  Napi::Value listen(const Napi::CallbackInfo& info);
+  Napi::Value drain(const Napi::CallbackInfo& info);
+  Napi::Value destroyAll(const Napi::CallbackInfo& info);
+  Napi::Value flush(const Napi::CallbackInfo& info);
+  Napi::Value write(const Napi::CallbackInfo& info);
+  Napi::Value end(const Napi::CallbackInfo& info);
+  Napi::Value destroy(const Napi::CallbackInfo& info);
+  Napi::Value pause(const Napi::CallbackInfo& info);
+  Napi::Value resume(const Napi::CallbackInfo& info);
+  Napi::Value setFraming(const Napi::CallbackInfo& info);
+  Napi::Value setTimeoutMs(const Napi::CallbackInfo& info);
+  Napi::Value setNoDelay(const Napi::CallbackInfo& info);
+  Napi::Value setKeepAlive(const Napi::CallbackInfo& info);
+  Napi::Value submit(const Napi::CallbackInfo& info);
+  Napi::Value defer(const Napi::CallbackInfo& info);
+  Napi::Value settleDeferred(const Napi::CallbackInfo& info);
+  Napi::Value consumed(const Napi::CallbackInfo& info);
+  Napi::Value details(const Napi::CallbackInfo& info);
+  Napi::Value localAddress(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<Runtime> runtime_;
+  std::shared_ptr<Reactor> reactor_;
+  std::unique_ptr<LoopDriver> driver_;
+  Napi::FunctionReference onEvents_;
+  Napi::FunctionReference newSlab_;
+  Napi::Reference<Napi::Uint32Array> rows_;
+  uint32_t* rowWords_ = nullptr;
+  size_t rowCapacity_ = 0;
+  napi_async_context context_ = nullptr;
+  uint32_t runtimeId_ = 0;
+  bool ownsRuntime_ = false;
+  uint32_t slabs_ = 0;
+  uint32_t currentSlab_ = 0;
+  bool dying_ = false;
+  bool inTurn_ = false;
+  bool closeAfterTurn_ = false;
+};
+
+Reactor::Place placeOf(const Napi::Value& value) {
+  return value.As<Napi::Boolean>().Value() ? Reactor::Place::kInOrder : Reactor::Place::kBetween;
+}
+
+uint64_t sequenceOf(const Napi::Value& value) { return static_cast<uint64_t>(value.As<Napi::Number>().DoubleValue()); }
+
+// new ReactorDriver(runtime, index, rows: Uint32Array, onEvents(count, oldestSlab, currentSlab, more), newSlab(size, id) ->
+// Buffer)
+ReactorDriver::ReactorDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ReactorDriver>(info) {
+  runtime_ = runtimeOf(info);
+  if (!runtime_) return;
+  runtimeId_ = u32(info, 0);
+  ownsRuntime_ = info[5].IsBoolean() && info[5].As<Napi::Boolean>().Value();
+  auto reactor = runtime_->reactors[u32(info, 1)];
+  auto rows = info[2].As<Napi::Uint32Array>();
+  rows_ = Napi::Reference<Napi::Uint32Array>::New(rows, 1);
+  rowWords_ = rows.Data();
+  rowCapacity_ = rows.ElementLength() * sizeof(uint32_t) / sizeof(EventRow);
+  onEvents_ = Napi::Persistent(info[3].As<Napi::Function>());
+  newSlab_ = Napi::Persistent(info[4].As<Napi::Function>());
+  if (!reactor->attach(this)) {
+    throwCoded(info.Env(), "ERR_MR_WRONG_THREAD", "another thread drives this reactor");
+    return;
+  }
+  reactor_ = std::move(reactor);
+  napi_async_init(info.Env(), nullptr, Napi::String::New(info.Env(), "multireactor:reactor"), &context_);
+  driver_ = std::make_unique<LoopDriver>(
+      info.Env(), reactor_->fd(), [this] { onReady(); },
+      [this] {
+        dying_ = true;
+        stop();
+        // A reactor of this thread's own has nobody else to find it by its number.
+        if (ownsRuntime_) removeOwnRuntime(runtimeId_);
+      });
+  Ref();  // while it drives, the loop holds it
+  armTimer();
+}
+
+void ReactorDriver::stop() {
+  if (!reactor_) return;
+  driver_.reset();
+  reactor_->detach();
+  reactor_.reset();
+  runtime_.reset();
+  if (!dying_ && context_) napi_async_destroy(Env(), context_);
+  context_ = nullptr;
+}
+
+void ReactorDriver::onReady() {
+  if (!reactor_ || dying_) return;
+  Napi::HandleScope scope(Env());
+  for (int i = 0; i < kTurnsPerCallback; ++i) {
+    inTurn_ = true;
+    const bool more = reactor_->turn(0);
+    inTurn_ = false;
+    if (dying_) return;
+    if (closeAfterTurn_) {
+      stop();
+      Unref();
+      return;
+    }
+    if (!more) break;
+    if (i + 1 == kTurnsPerCallback) reactor_->requestAnotherTurn();
+  }
+  armTimer();
+}
+
+bool ReactorDriver::deliver(const std::vector<EventRow>& rows) {
+  uint32_t oldest = UINT32_MAX;
+  for (const EventRow& row : rows) {
+    if (row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kCallResult) {
+      oldest = std::min(oldest, row.a);
+    }
+  }
+  for (size_t from = 0; from < rows.size(); from += rowCapacity_) {
+    const size_t count = std::min(rows.size() - from, rowCapacity_);
+    std::memcpy(rowWords_, rows.data() + from, count * sizeof(EventRow));
+    Napi::HandleScope scope(Env());
+    if (!callJs(Env(), onEvents_, context_,
+                {Napi::Number::New(Env(), static_cast<double>(count)), Napi::Number::New(Env(), oldest),
+                 Napi::Number::New(Env(), currentSlab_), Napi::Number::New(Env(), from + count < rows.size() ? 1 : 0)})) {
+      dying_ = true;
+      return false;
+    }
+  }
+  return true;
+}
+
+Slab ReactorDriver::newSlab(size_t atLeast) {
+  if (dying_) return {};
+  Napi::HandleScope scope(Env());
+  const uint32_t id = ++slabs_;
+  napi_value arguments[2] = {Napi::Number::New(Env(), static_cast<double>(atLeast)), Napi::Number::New(Env(), id)};
+  napi_value global, buffer;
+  if (napi_get_global(Env(), &global) != napi_ok ||
+      napi_call_function(Env(), global, newSlab_.Value(), 2, arguments, &buffer) != napi_ok) {
+    dying_ = true;
+    return {};
+  }
+  void* data = nullptr;
+  size_t length = 0;
+  napi_get_typedarray_info(Env(), buffer, nullptr, &length, &data, nullptr, nullptr);
+  currentSlab_ = id;
+  return {static_cast<uint8_t*>(data), length, id};
+}
+
+// Every method checks the driver first: after close() it has no reactor.
+bool ReactorDriver::ready(const Napi::CallbackInfo& info) {
+  if (reactor_ && !closeAfterTurn_) return true;
+  throwCoded(info.Env(), "ERR_MR_CLOSED", "this reactor has been closed");
+  return false;
+}
+
+#define MR_READY(info) \
+  if (!ready(info)) return (info).Env().Undefined()
+
+Napi::Value ReactorDriver::close(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return info.Env().Undefined();
+  // A hook that closes its reactor is still inside the turn: the turn ends first.
+  closeAfterTurn_ = true;
+  if (inTurn_) return info.Env().Undefined();
+  stop();
+  Unref();
+  return info.Env().Undefined();
+}
+
+Napi::Value ReactorDriver::setReferenced(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  driver_->setReferenced(info[0].As<Napi::Boolean>().Value());
+  return info.Env().Undefined();
+}
+
+Napi::Value ReactorDriver::addListener(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const auto spec = info[0].As<Napi::Object>();
+  const auto number = [&](const char* key) { return spec.Get(key).As<Napi::Number>().DoubleValue(); };
+  const auto flag = [&](const char* key) { return spec.Get(key).As<Napi::Boolean>().Value(); };
+  ListenerConfig config;
+  config.framing = toFraming(spec.Get("framing").As<Napi::Object>());
+  config.hooks = static_cast<uint32_t>(number("hooks"));
+  config.toPool = flag("toPool");
+  config.unordered = flag("unordered");
+  config.allowHalfOpen = flag("allowHalfOpen");
+  config.noDelay = flag("noDelay");
+  config.keepAliveSeconds = static_cast<uint32_t>(number("keepAliveSeconds"));
+  config.outHighBytes = static_cast<size_t>(number("outHighBytes"));
+  config.outLowBytes = static_cast<size_t>(number("outLowBytes"));
+  config.outMaxBytes = static_cast<size_t>(number("outMaxBytes"));
+  config.maxInFlight = static_cast<uint32_t>(number("maxInFlight"));
+  return Napi::Number::New(info.Env(), reactor_->addListener(config));
+}
+
+Napi::Value ReactorDriver::addFraming(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return Napi::Number::New(info.Env(), reactor_->addFraming(toFraming(info[0].As<Napi::Object>())));
+}
+
+// listen(listener, group, member, spread)
+Napi::Value ReactorDriver::listen(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  auto group = runtime_->group(u32(info, 1));
+  if (!group) {
+    throwCoded(info.Env(), "ERR_MR_CLOSED", "this listener has been closed");
+    return info.Env().Undefined();
+  }
+  reactor_->listen(static_cast<uint16_t>(u32(info, 0)), std::move(group), static_cast<int>(u32(info, 2)),
+                   info[3].As<Napi::Boolean>().Value());
+  armTimer();
+  return info.Env().Undefined();
+}
+
+Napi::Value ReactorDriver::drain(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  reactor_->drain(u32(info, 0));
+  armTimer();
+  return info.Env().Undefined();
+}
+
+Napi::Value ReactorDriver::destroyAll(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return Napi::Number::New(info.Env(), reactor_->destroyAll(static_cast<CloseReason>(u32(info, 0))));
+}
+
+Napi::Value ReactorDriver::flush(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return info.Env().Undefined();  // a microtask may come after close()
+  reactor_->flush();
+  armTimer();
+  return info.Env().Undefined();
+}
+
+// write(slot, generation, data, inOrder) -> 0 gone, 1 above the high water mark, 2 below
+Napi::Value ReactorDriver::write(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const auto result = reactor_->write(u32(info, 0), u32(info, 1), bytesOf(info[2]), placeOf(info[3]));
+  return Napi::Number::New(info.Env(), static_cast<uint32_t>(result));
+}
+
+Napi::Value ReactorDriver::end(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->end(u32(info, 0), u32(info, 1), placeOf(info[2])));
+}
+
+Napi::Value ReactorDriver::destroy(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->destroy(u32(info, 0), u32(info, 1), static_cast<CloseReason>(u32(info, 2))));
+}
+
+Napi::Value ReactorDriver::pause(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->pause(u32(info, 0), u32(info, 1), u32(info, 2)));
+}
+
+Napi::Value ReactorDriver::resume(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->resume(u32(info, 0), u32(info, 1)));
+}
+
+Napi::Value ReactorDriver::setFraming(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->setFraming(u32(info, 0), u32(info, 1), static_cast<uint16_t>(u32(info, 2)), u32(info, 3)));
+}
+
+Napi::Value ReactorDriver::setTimeoutMs(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const bool done = reactor_->setTimeoutMs(u32(info, 0), u32(info, 1), u32(info, 2));
+  armTimer();
+  return boolean(info, done);
+}
+
+Napi::Value ReactorDriver::setNoDelay(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->setNoDelay(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value()));
+}
+
+Napi::Value ReactorDriver::setKeepAlive(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->setKeepAlive(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value(), u32(info, 3)));
+}
+
+// submit(slot, generation, frame, isCall) -> the sequence or call number, or -1
+Napi::Value ReactorDriver::submit(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  uint64_t sequence = 0;
+  const bool done =
+      reactor_->submit(u32(info, 0), u32(info, 1), bytesOf(info[2]), info[3].As<Napi::Boolean>().Value(), &sequence);
+  armTimer();
+  return Napi::Number::New(info.Env(), done ? static_cast<double>(sequence) : -1);
+}
+
+Napi::Value ReactorDriver::defer(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  uint64_t sequence = 0;
+  const bool done = reactor_->defer(u32(info, 0), u32(info, 1), &sequence);
+  return Napi::Number::New(info.Env(), done ? static_cast<double>(sequence) : -1);
+}
+
+// settleDeferred(slot, generation, sequence, data, flags)
+Napi::Value ReactorDriver::settleDeferred(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->settleDeferred(u32(info, 0), u32(info, 1), sequenceOf(info[2]), bytesOf(info[3]),
+                                                static_cast<uint8_t>(u32(info, 4))));
+}
+
+Napi::Value ReactorDriver::consumed(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->consumed(u32(info, 0), u32(info, 1), u32(info, 2), u32(info, 3)));
+}
+
+// details(slot, generation) -> [remoteAddress, remotePort, family, bytesRead, bytesWritten, waiting, inFlight]
+Napi::Value ReactorDriver::details(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const Napi::Env env = info.Env();
+  Reactor::Details details;
+  if (!reactor_->details(u32(info, 0), u32(info, 1), &details)) return env.Undefined();
+  Napi::Array row = Napi::Array::New(env, 7);
+  row.Set(0u, hostOf(details.peer));
+  row.Set(1u, Napi::Number::New(env, details.peer.port));
+  row.Set(2u, Napi::Number::New(env, static_cast<int>(details.peer.family)));
+  row.Set(3u, Napi::Number::New(env, static_cast<double>(details.bytesRead)));
+  row.Set(4u, Napi::Number::New(env, static_cast<double>(details.bytesWritten)));
+  row.Set(5u, Napi::Number::New(env, static_cast<double>(details.waiting)));
+  row.Set(6u, Napi::Number::New(env, details.inFlight));
+  return row;
+}
+
+// localAddress(slot, generation) -> [address, port]
+Napi::Value ReactorDriver::localAddress(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const auto address = reactor_->localAddress(u32(info, 0), u32(info, 1));
+  if (!address.ok()) return info.Env().Undefined();
+  Napi::Array row = Napi::Array::New(info.Env(), 2);
+  row.Set(0u, address.value.host());
+  row.Set(1u, Napi::Number::New(info.Env(), address.value.port()));
+  return row;
+}
+
+Napi::Function ReactorDriver::define(Napi::Env env) {
+  return DefineClass(env, "ReactorDriver",
+                     {InstanceMethod<&ReactorDriver::close>("close"),
+                      InstanceMethod<&ReactorDriver::setReferenced>("setReferenced"),
+                      InstanceMethod<&ReactorDriver::addListener>("addListener"),
+                      InstanceMethod<&ReactorDriver::addFraming>("addFraming"),
+                      InstanceMethod<&ReactorDriver::listen>("listen"),
+                      InstanceMethod<&ReactorDriver::drain>("drain"),
+                      InstanceMethod<&ReactorDriver::destroyAll>("destroyAll"),
+                      InstanceMethod<&ReactorDriver::flush>("flush"),
+                      InstanceMethod<&ReactorDriver::write>("write"),
+                      InstanceMethod<&ReactorDriver::end>("end"),
+                      InstanceMethod<&ReactorDriver::destroy>("destroy"),
+                      InstanceMethod<&ReactorDriver::pause>("pause"),
+                      InstanceMethod<&ReactorDriver::resume>("resume"),
+                      InstanceMethod<&ReactorDriver::setFraming>("setFraming"),
+                      InstanceMethod<&ReactorDriver::setTimeoutMs>("setTimeoutMs"),
+                      InstanceMethod<&ReactorDriver::setNoDelay>("setNoDelay"),
+                      InstanceMethod<&ReactorDriver::setKeepAlive>("setKeepAlive"),
+                      InstanceMethod<&ReactorDriver::submit>("submit"),
+                      InstanceMethod<&ReactorDriver::defer>("defer"),
+                      InstanceMethod<&ReactorDriver::settleDeferred>("settleDeferred"),
+                      InstanceMethod<&ReactorDriver::consumed>("consumed"),
+                      InstanceMethod<&ReactorDriver::details>("details"),
+                      InstanceMethod<&ReactorDriver::localAddress>("localAddress")});
+}
+
+}  // namespace
+
+void exportReactor(Napi::Env env, Napi::Object exports) { exports.Set("ReactorDriver", ReactorDriver::define(env)); }
+
+}  // namespace mr

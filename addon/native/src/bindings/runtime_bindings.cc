@@ -1,0 +1,171 @@
+// What any thread may ask of a runtime by its number: making and removing it, opening listeners, counters, and what the
+// supervisor does about workers that died.
+#include <uv.h>
+
+#include "base/clock.h"
+#include "bindings/bindings.h"
+#include "bindings/convert.h"
+
+namespace mr {
+
+std::shared_ptr<Runtime> runtimeOf(const Napi::CallbackInfo& info) {
+  auto runtime = Registry::instance().find(u32(info, 0));
+  if (!runtime) throwCoded(info.Env(), "ERR_MR_CLOSED", "this runtime has been closed");
+  return runtime;
+}
+
+void removeOwnRuntime(uint32_t id) {
+  if (auto runtime = Registry::instance().find(id)) runtime->dropGroups();
+  Registry::instance().remove(id);
+}
+
+namespace {
+
+// createRuntime({ reactors, workers, maxTasks, maxBytes }) -> number
+Napi::Value createRuntime(const Napi::CallbackInfo& info) {
+  const auto options = info[0].As<Napi::Object>();
+  const auto number = [&](const char* key) { return options.Get(key).As<Napi::Number>().DoubleValue(); };
+  ExchangeOptions exchange;
+  exchange.reactors = static_cast<uint32_t>(number("reactors"));
+  exchange.workers = static_cast<uint32_t>(number("workers"));
+  exchange.queue.maxTasks = static_cast<uint32_t>(number("maxTasks"));
+  exchange.queue.maxBytes = static_cast<size_t>(number("maxBytes"));
+  try {
+    return Napi::Number::New(info.Env(), Registry::instance().add(exchange));
+  } catch (const std::system_error& error) {
+    throwCoded(info.Env(), "ERR_MR_SYSTEM", std::string("the kernel gives no descriptors for another reactor: ") + error.what(),
+               error.code().value());
+    return info.Env().Undefined();
+  }
+}
+
+Napi::Value removeRuntime(const Napi::CallbackInfo& info) {
+  removeOwnRuntime(u32(info, 0));
+  return info.Env().Undefined();
+}
+
+// openListener(runtime, { host, port, path, members, backlog, ipv6Only, shared }) -> { group, address, port, members }
+// On failure: { error: 'EADDRINUSE' }, for the caller to put into words.
+Napi::Value openListener(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto runtime = runtimeOf(info);
+  if (!runtime) return env.Undefined();
+  const auto spec = info[1].As<Napi::Object>();
+  const auto failed = [&](int error) -> Napi::Value {
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("error", uv_err_name(-error));
+    return result;
+  };
+  const bool isPath = spec.Get("path").IsString();
+  const Result<Address> address = isPath
+                                      ? Address::unixPath(spec.Get("path").As<Napi::String>().Utf8Value())
+                                      : Address::inet(spec.Get("host").As<Napi::String>().Utf8Value(),
+                                                      static_cast<uint16_t>(spec.Get("port").As<Napi::Number>().Uint32Value()));
+  if (!address.ok()) return failed(address.error);
+  ListenerOptions options;
+  options.members = spec.Get("members").As<Napi::Number>().Int32Value();
+  options.backlog = spec.Get("backlog").As<Napi::Number>().Int32Value();
+  options.ipv6Only = spec.Get("ipv6Only").As<Napi::Boolean>().Value();
+  options.shared = spec.Get("shared").As<Napi::Boolean>().Value();
+  const auto group = ListenerGroup::open(address.value, options);
+  if (!group.ok()) return failed(group.error);
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("group", Napi::Number::New(env, runtime->addGroup(group.value)));
+  result.Set("address", group.value->address().host());
+  result.Set("port", Napi::Number::New(env, group.value->address().port()));
+  result.Set("members", Napi::Number::New(env, group.value->members()));
+  return result;
+}
+
+template <size_t N>
+Napi::Value numbers(Napi::Env env, const Counter* const (&counters)[N]) {
+  Napi::Array array = Napi::Array::New(env, N);
+  for (uint32_t i = 0; i < N; ++i) array.Set(i, Napi::Number::New(env, static_cast<double>(counters[i]->get())));
+  return array;
+}
+
+Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
+  return numbers(env, {&c.open, &c.accepted, &c.handedOver, &c.acceptErrors, &c.bytesRead, &c.bytesWritten, &c.framesRead,
+                       &c.framesSubmitted, &c.repliesWritten, &c.repliesLate, &c.repliesHeld, &c.sends, &c.pausesByQueue,
+                       &c.pausesByPeer, &c.turns});
+}
+
+Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) {
+  return numbers(env, {&c.framesStarted, &c.framesSettled, &c.framesFailed, &c.framesStolen, &c.framesCancelled, &c.framesLost,
+                       &c.framesRetried, &c.busyNs});
+}
+
+// readCounters(runtime): numbers only; their names are in addon/src.
+Napi::Value readCounters(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto runtime = runtimeOf(info);
+  if (!runtime) return env.Undefined();
+  Napi::Object result = Napi::Object::New(env);
+  Napi::Array reactors = Napi::Array::New(env), closed = Napi::Array::New(env), workers = Napi::Array::New(env);
+  for (uint32_t i = 0; i < runtime->reactors.size(); ++i) {
+    const ReactorCounters& counters = runtime->reactors[i]->counters();
+    reactors.Set(i, reactorNumbers(env, counters));
+    Napi::Array reasons = Napi::Array::New(env, kCloseReasons);
+    for (uint32_t r = 0; r < kCloseReasons; ++r)
+      reasons.Set(r, Napi::Number::New(env, static_cast<double>(counters.closed[r].get())));
+    closed.Set(i, reasons);
+  }
+  Exchange& exchange = *runtime->exchange;
+  for (uint32_t i = 0; i < exchange.options().workers; ++i) workers.Set(i, workerNumbers(env, exchange.worker(i).counters));
+  result.Set("reactors", reactors);
+  result.Set("closed", closed);
+  result.Set("workers", workers);
+  result.Set("queueTasks", Napi::Number::New(env, exchange.queue().depth()));
+  result.Set("queueFrames", Napi::Number::New(env, exchange.queue().frames()));
+  result.Set("queueBytes", Napi::Number::New(env, static_cast<double>(exchange.queue().bytes())));
+  result.Set("repliesUnrouted", Napi::Number::New(env, static_cast<double>(exchange.repliesUnrouted.load())));
+  return result;
+}
+
+// runningMs(runtime, worker): how long its oldest frame has been running. Any thread.
+Napi::Value runningMs(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (!runtime) return info.Env().Undefined();
+  const uint64_t ns = runtime->exchange->worker(u32(info, 1)).oldestRunningNs(monotonicNs());
+  return Napi::Number::New(info.Env(), static_cast<double>(ns) / 1e6);
+}
+
+// reapWorker(runtime, worker, retry, timedOut) -> { requeued, retried, lost }. After the thread has ended.
+Napi::Value reapWorker(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (!runtime) return info.Env().Undefined();
+  const auto reaped = runtime->exchange->reapWorker(u32(info, 1), info[2].As<Napi::Boolean>(), info[3].As<Napi::Boolean>());
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("requeued", reaped.requeued);
+  result.Set("retried", reaped.retried);
+  result.Set("lost", reaped.lost);
+  return result;
+}
+
+// forgetReactorThread(runtime, reactor): its driving thread has ended; the next one may attach.
+Napi::Value forgetReactorThread(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (runtime) runtime->reactors[u32(info, 1)]->forgetDeadThread();
+  return info.Env().Undefined();
+}
+
+Napi::Value closeReasonNames(const Napi::CallbackInfo& info) {
+  Napi::Array names = Napi::Array::New(info.Env());
+  for (uint32_t i = 0; i < kCloseReasons; ++i) names.Set(i, std::string(kCloseReasonNames[i]));
+  return names;
+}
+
+}  // namespace
+
+void exportRuntime(Napi::Env env, Napi::Object exports) {
+  exports.Set("createRuntime", Napi::Function::New(env, createRuntime));
+  exports.Set("removeRuntime", Napi::Function::New(env, removeRuntime));
+  exports.Set("openListener", Napi::Function::New(env, openListener));
+  exports.Set("readCounters", Napi::Function::New(env, readCounters));
+  exports.Set("runningMs", Napi::Function::New(env, runningMs));
+  exports.Set("reapWorker", Napi::Function::New(env, reapWorker));
+  exports.Set("forgetReactorThread", Napi::Function::New(env, forgetReactorThread));
+  exports.Set("closeReasonNames", Napi::Function::New(env, closeReasonNames));
+}
+
+}  // namespace mr

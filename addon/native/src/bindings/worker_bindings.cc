@@ -1,0 +1,368 @@
+// A pool worker as its thread sees it: claiming frames, settling them, sleeping until there is more.
+#include <algorithm>
+#include <array>
+
+#include "base/clock.h"
+#include "base/fatal.h"
+#include "bindings/bindings.h"
+#include "bindings/convert.h"
+#include "bindings/loop_driver.h"
+
+namespace mr {
+
+namespace {
+
+constexpr size_t kSmallReply = 64 << 10;  // larger ones travel alone instead of making a batch's memory grow by doubling
+
+class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit WorkerDriver(const Napi::CallbackInfo& info);
+  ~WorkerDriver() override { stop(); }
+
+ private:
+  void onReady();
+  void stop();
+  bool ready(const Napi::CallbackInfo& info);
+  void readMailbox();
+  bool finishFrame(uint32_t token, uint8_t flags, FrameRef* frame);
+  void send(const FrameRef& frame, uint8_t flags, std::span<const uint8_t> bytes, uint32_t credit, uint32_t stream);
+  ReplyBatch& batchFor(uint16_t mailbox);
+  void sendBatches();
+
+  Napi::Value close(const Napi::CallbackInfo& info);
+  Napi::Value take(const Napi::CallbackInfo& info);
+  Napi::Value frameBytes(const Napi::CallbackInfo& info);
+  Napi::Value peer(const Napi::CallbackInfo& info);
+  Napi::Value isGone(const Napi::CallbackInfo& info);
+  Napi::Value settle(const Napi::CallbackInfo& info);
+  Napi::Value part(const Napi::CallbackInfo& info);
+  Napi::Value finish(const Napi::CallbackInfo& info);
+  Napi::Value hold(const Napi::CallbackInfo& info);
+  Napi::Value watchGone(const Napi::CallbackInfo& info);
+  Napi::Value park(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<Runtime> runtime_;
+  uint32_t index_ = 0;
+  uint32_t epoch_ = 0;
+  std::unique_ptr<LoopDriver> driver_;
+  Napi::FunctionReference onReady_, onCredit_, onGone_;
+  napi_async_context context_ = nullptr;
+  std::vector<FrameRef> taken_;
+  std::vector<WorkerSlot::Claimed> claimed_;
+  std::vector<std::pair<uint16_t, std::unique_ptr<ReplyBatch>>> batches_;
+  uint64_t takenAtNs_ = 0;
+  bool dying_ = false;
+  bool parked_ = false;
+
+  Exchange& exchange() { return *runtime_->exchange; }
+  WorkerSlot& slot() { return runtime_->exchange->worker(index_); }
+};
+
+// new WorkerDriver(runtime, index, onReady(), onCredit(stream, amount, gone), onGone(id))
+WorkerDriver::WorkerDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<WorkerDriver>(info) {
+  runtime_ = runtimeOf(info);
+  if (!runtime_) return;
+  const Napi::Env env = info.Env();
+  index_ = u32(info, 1);
+  onReady_ = Napi::Persistent(info[2].As<Napi::Function>());
+  onCredit_ = Napi::Persistent(info[3].As<Napi::Function>());
+  onGone_ = Napi::Persistent(info[4].As<Napi::Function>());
+  epoch_ = slot().attach();
+  napi_async_init(env, nullptr, Napi::String::New(env, "multireactor:worker"), &context_);
+  Mailbox& box = exchange().mailbox(exchange().workerMailbox(index_));
+  driver_ = std::make_unique<LoopDriver>(
+      env, box.fd(), [this] { onReady(); },
+      [this] {
+        dying_ = true;
+        stop();
+      });
+  Ref();
+  // The batch word lives in the process, not in this environment: siblings read it after this thread is gone.
+  auto* keep = new std::shared_ptr<Runtime>(runtime_);
+  auto words = Napi::ArrayBuffer::New(
+      env, slot().batchState(), sizeof(uint32_t), [](Napi::Env, void*, std::shared_ptr<Runtime>* held) { delete held; }, keep);
+  static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
+  info.This().As<Napi::Object>().Set("batchState", Napi::Uint32Array::New(env, 1, words, 0));
+}
+
+void WorkerDriver::stop() {
+  if (!driver_) return;
+  driver_.reset();
+  if (parked_) exchange().unparkWorker(index_);
+  runtime_.reset();
+  if (!dying_ && context_) napi_async_destroy(Env(), context_);
+  context_ = nullptr;
+}
+
+bool WorkerDriver::ready(const Napi::CallbackInfo& info) {
+  if (driver_) return true;
+  throwCoded(info.Env(), "ERR_MR_CLOSED", "this pool worker has been closed");
+  return false;
+}
+
+void WorkerDriver::onReady() {
+  if (dying_ || !driver_) return;
+  if (parked_) {
+    parked_ = false;
+    exchange().unparkWorker(index_);
+  } else {
+    exchange().mailbox(exchange().workerMailbox(index_)).unpark();
+  }
+  slot().setRunning(true);
+  Napi::HandleScope scope(Env());
+  readMailbox();
+  if (dying_ || !driver_) return;
+  if (!callJs(Env(), onReady_, context_, {})) dying_ = true;
+}
+
+void WorkerDriver::readMailbox() {
+  Mailbox& box = exchange().mailbox(exchange().workerMailbox(index_));
+  while (auto message = box.take()) {
+    Napi::HandleScope scope(Env());
+    bool alive = true;
+    if (message->kind == Message::Kind::kCredit) {
+      const auto& credit = static_cast<const Credit&>(*message);
+      alive = callJs(Env(), onCredit_, context_,
+                     {Napi::Number::New(Env(), credit.token), Napi::Number::New(Env(), credit.amount),
+                      Napi::Boolean::New(Env(), credit.gone)});
+    } else if (message->kind == Message::Kind::kGone) {
+      alive = callJs(Env(), onGone_, context_, {toBigInt(Env(), static_cast<const Gone&>(*message).connection)});
+    } else {
+      MR_CHECK(false, "a message that is not for a worker");
+    }
+    if (!alive) {
+      dying_ = true;
+      return;
+    }
+  }
+}
+
+Napi::Value WorkerDriver::close(const Napi::CallbackInfo& info) {
+  if (driver_) {
+    stop();
+    Unref();
+  }
+  return info.Env().Undefined();
+}
+
+// take(rows: Uint32Array, slab: Buffer, used, most) -> frames * 2^32 + bytes of the slab now used. A row: token, listener,
+// offset in the slab (2^32 - 1: ask frameBytes), length, id low, id high, sequence low, flags.
+Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  auto rows = info[0].As<Napi::Uint32Array>();
+  const auto slab = bytesOf(info[1]);
+  size_t used = u32(info, 2);
+  taken_.clear();
+  claimed_.clear();
+  exchange().takeFrames(index_, u32(info, 3), &taken_);
+  // Frames whose connection is gone settle here, before anybody works on them.
+  const auto gone = std::remove_if(taken_.begin(), taken_.end(),
+                                   [this](const FrameRef& frame) { return exchange().isGone(frame.task->header().connection); });
+  slot().counters.framesCancelled.add(static_cast<uint64_t>(taken_.end() - gone));
+  taken_.erase(gone, taken_.end());
+  takenAtNs_ = monotonicNs();
+  slot().claim(epoch_, taken_, &claimed_, takenAtNs_);
+  uint32_t* row = rows.Data();
+  for (const WorkerSlot::Claimed& claim : claimed_) {
+    const Task& task = *claim.frame.task.get();
+    const auto bytes = task.frame(claim.frame.index);
+    const bool fits = used + bytes.size() <= slab.size();
+    row[0] = claim.token;
+    row[1] = task.header().listener;
+    row[2] = fits ? static_cast<uint32_t>(used) : UINT32_MAX;
+    row[3] = static_cast<uint32_t>(bytes.size());
+    row[4] = static_cast<uint32_t>(task.header().connection.value);
+    row[5] = static_cast<uint32_t>(task.header().connection.value >> 32);
+    row[6] = static_cast<uint32_t>(task.sequence(claim.frame.index));
+    row[7] = task.header().flags | static_cast<uint32_t>(claim.frame.attempt) << 8;
+    row += 8;
+    if (!fits) continue;
+    if (!bytes.empty()) std::memcpy(const_cast<uint8_t*>(slab.data()) + used, bytes.data(), bytes.size());
+    used = std::min((used + bytes.size() + 7) & ~size_t{7}, slab.size());
+  }
+  return Napi::Number::New(info.Env(), static_cast<double>(claimed_.size()) * 4294967296.0 + static_cast<double>(used));
+}
+
+Napi::Value WorkerDriver::frameBytes(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  const FrameRef* frame = slot().inFlight(u32(info, 0));
+  if (!frame) return info.Env().Undefined();
+  const auto bytes = frame->task->frame(frame->index);
+  return Napi::Buffer<uint8_t>::Copy(info.Env(), bytes.data(), bytes.size());
+}
+
+// peer(token) -> [address, port]
+Napi::Value WorkerDriver::peer(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  const FrameRef* frame = slot().inFlight(u32(info, 0));
+  if (!frame) return info.Env().Undefined();
+  const Peer& from = frame->task->header().peer;
+  Napi::Array row = Napi::Array::New(info.Env(), 2);
+  row.Set(0u, hostOf(from));
+  row.Set(1u, Napi::Number::New(info.Env(), from.port));
+  return row;
+}
+
+Napi::Value WorkerDriver::isGone(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  return Napi::Boolean::New(info.Env(), exchange().isGone(toConnectionId(info[0])));
+}
+
+ReplyBatch& WorkerDriver::batchFor(uint16_t mailbox) {
+  for (auto& [index, batch] : batches_) {
+    if (index == mailbox) return *batch;
+  }
+  batches_.emplace_back(mailbox, std::make_unique<ReplyBatch>());
+  return *batches_.back().second;
+}
+
+// Takes a frame that has its last reply out of the slot.
+bool WorkerDriver::finishFrame(uint32_t token, uint8_t flags, FrameRef* frame) {
+  if (!slot().settleLocked(epoch_, token, frame)) return false;
+  slot().counters.framesSettled.add(1);
+  if (flags & Reply::kError) slot().counters.framesFailed.add(1);
+  return true;
+}
+
+void WorkerDriver::send(const FrameRef& frame, uint8_t flags, std::span<const uint8_t> bytes, uint32_t credit, uint32_t stream) {
+  const Task& task = *frame.task.get();
+  Reply reply;
+  reply.connection = task.header().connection;
+  reply.sequence = task.sequence(frame.index);
+  reply.length = static_cast<uint32_t>(bytes.size());
+  reply.flags = flags;
+  if (task.header().flags & Task::kCall) reply.flags |= Reply::kCall;
+  reply.worker = exchange().workerMailbox(index_);
+  reply.credit = credit;
+  reply.creditToken = stream;
+  const auto owner = exchange().directory().owner(reply.connection);
+  if (!owner) {
+    exchange().repliesUnrouted.fetch_add(1, std::memory_order_relaxed);
+    if (credit != 0) {
+      auto gone = std::make_unique<Credit>();
+      gone->token = stream;
+      gone->amount = credit;
+      gone->gone = true;
+      exchange().mailbox(reply.worker).send(std::move(gone));
+    }
+    return;
+  }
+  if (bytes.size() > kSmallReply) {
+    sendBatches();  // what came before it keeps its place
+    exchange().reply(reply, bytes);
+    return;
+  }
+  batchFor(*owner).append(reply, bytes);
+}
+
+void WorkerDriver::sendBatches() {
+  for (auto& [mailbox, batch] : batches_) {
+    exchange().mailbox(mailbox).send(std::move(batch));
+  }
+  batches_.clear();
+}
+
+// settle(rows: Uint32Array, count, out: Buffer). A row: token, flags, offset in out, length.
+Napi::Value WorkerDriver::settle(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  const uint32_t* row = info[0].As<Napi::Uint32Array>().Data();
+  const uint32_t count = u32(info, 1);
+  const auto out = bytesOf(info[2]);
+  {
+    const auto lock = slot().lockForSettling();
+    for (uint32_t i = 0; i < count; ++i, row += 4) {
+      const auto flags = static_cast<uint8_t>(row[1]);
+      FrameRef frame;
+      if (finishFrame(row[0], flags, &frame)) send(frame, flags, out.subspan(row[2], row[3]), 0, 0);
+    }
+  }
+  sendBatches();
+  return info.Env().Undefined();
+}
+
+// part(token, flags, data, credit, stream): one part of a reply, or a whole one too large for the out slab. `stream` names the
+// reply in what onCredit hears: tokens are used again, streams are not.
+Napi::Value WorkerDriver::part(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  const uint32_t token = u32(info, 0);
+  const auto flags = static_cast<uint8_t>(u32(info, 1));
+  FrameRef frame;
+  if (flags & Reply::kLast) {
+    const auto lock = slot().lockForSettling();
+    if (!finishFrame(token, flags, &frame)) return info.Env().Undefined();
+  } else {
+    const FrameRef* running = slot().inFlight(token);
+    if (!running) return info.Env().Undefined();
+    frame = *running;
+    slot().markStreamed(token);
+  }
+  send(frame, flags, bytesOf(info[2]), u32(info, 3), u32(info, 4));
+  sendBatches();
+  return info.Env().Undefined();
+}
+
+// finish(started): so many frames of the batch ran to their first return. What they cost decides how the next ones travel.
+Napi::Value WorkerDriver::finish(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  const uint64_t elapsed = monotonicNs() - takenAtNs_;
+  const uint32_t started = u32(info, 0);
+  if (started == 0) return info.Env().Undefined();
+  slot().counters.framesStarted.add(started);
+  slot().counters.busyNs.add(elapsed);
+  uint16_t last = UINT16_MAX;
+  for (const WorkerSlot::Claimed& claim : claimed_) {
+    const uint16_t listener = claim.frame.task->header().listener;
+    if (listener != last) exchange().learnCost(listener, elapsed / started);
+    last = listener;
+  }
+  claimed_.clear();
+  return info.Env().Undefined();
+}
+
+Napi::Value WorkerDriver::hold(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  slot().markHeld(u32(info, 0), monotonicNs());
+  return info.Env().Undefined();
+}
+
+Napi::Value WorkerDriver::watchGone(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  exchange().watchGone(index_, info[0].As<Napi::Boolean>().Value());
+  return info.Env().Undefined();
+}
+
+// park(forWork) -> true: sleep until onReady; false: there is something to do at once. Without forWork (too many frames are
+// unsettled) it sleeps for its mailbox only.
+Napi::Value WorkerDriver::park(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  // A message that came while nobody slept has signalled nobody.
+  readMailbox();
+  if (dying_ || !driver_) return Napi::Boolean::New(info.Env(), true);
+  slot().setRunning(false);
+  if (info[0].As<Napi::Boolean>().Value()) {
+    parked_ = exchange().parkWorker(index_);
+    if (!parked_) slot().setRunning(true);
+    return Napi::Boolean::New(info.Env(), parked_);
+  }
+  Mailbox& box = exchange().mailbox(exchange().workerMailbox(index_));
+  box.park();
+  if (!box.empty()) box.wake();
+  return Napi::Boolean::New(info.Env(), true);
+}
+
+Napi::Function WorkerDriver::define(Napi::Env env) {
+  return DefineClass(env, "WorkerDriver",
+                     {InstanceMethod<&WorkerDriver::close>("close"), InstanceMethod<&WorkerDriver::take>("take"),
+                      InstanceMethod<&WorkerDriver::frameBytes>("frameBytes"), InstanceMethod<&WorkerDriver::peer>("peer"),
+                      InstanceMethod<&WorkerDriver::isGone>("isGone"), InstanceMethod<&WorkerDriver::settle>("settle"),
+                      InstanceMethod<&WorkerDriver::part>("part"), InstanceMethod<&WorkerDriver::finish>("finish"),
+                      InstanceMethod<&WorkerDriver::hold>("hold"), InstanceMethod<&WorkerDriver::watchGone>("watchGone"),
+                      InstanceMethod<&WorkerDriver::park>("park")});
+}
+
+}  // namespace
+
+void exportWorker(Napi::Env env, Napi::Object exports) { exports.Set("WorkerDriver", WorkerDriver::define(env)); }
+
+}  // namespace mr

@@ -1,0 +1,34 @@
+#include "codec/framer.h"
+
+#include <algorithm>
+
+#include "base/fatal.h"
+
+namespace mr {
+
+FrameCut nextFrame(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint) {
+  switch (framing.kind) {
+    case FramingKind::kRaw: {
+      FrameCut cut;
+      if (size == 0) {
+        cut.needed = 1;
+        return cut;
+      }
+      cut.kind = FrameCut::Kind::kFrame;
+      // At least one byte: a caller that got a frame of nothing would ask for ever.
+      cut.length = cut.consumed = std::min<uint64_t>(size, std::max<uint64_t>(framing.maxBytes, 1));
+      return cut;
+    }
+    case FramingKind::kDelimiter:
+      return nextDelimited(framing, data, size, hint);
+    case FramingKind::kFixed:
+      return nextFixed(framing, data, size);
+    case FramingKind::kLengthPrefixed:
+      return nextLengthPrefixed(framing, data, size);
+    case FramingKind::kCustom:
+      break;
+  }
+  fatal(__func__, "this framing is not cut natively");
+}
+
+}  // namespace mr

@@ -1,0 +1,58 @@
+// Framers cut a byte stream into frames. The contract of all of them, in one place:
+//
+//   FrameCut next(framer, data, size)
+//
+// looks at the `size` unread bytes at `data`, which always start at a frame's first byte, and answers one of
+//   kFrame    a whole frame: its body is data[offset, offset + length); `consumed` bytes (body, header, terminator) belong to it
+//   kPartial  no whole frame yet: call again with the same start and more bytes. `needed` is the least total size worth a
+//             new call (> size); `scanned` may be handed back as `hint` so that a terminator search does not begin anew
+//   kError    the peer broke the rules: `error` says how. Nothing may be read after it
+//
+// A framer is stateless and pure: the same bytes give the same answer however they arrived. It allocates nothing, whatever
+// length a header claims.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace mr {
+
+enum class FramingKind : uint8_t { kRaw = 0, kDelimiter = 1, kFixed = 2, kLengthPrefixed = 3, kCustom = 4 };
+enum class LengthType : uint8_t { kU8 = 0, kU16Be = 1, kU16Le = 2, kU32Be = 3, kU32Le = 4, kU64Be = 5, kVarint = 6 };
+enum class FrameError : uint8_t { kNone = 0, kTooLarge = 1, kMalformed = 2 };
+
+// A framing as the user describes it. Validated before it gets here.
+struct FramingConfig {
+  FramingKind kind = FramingKind::kRaw;
+  uint64_t maxBytes = 1 << 20;      // of the frame's body as delivered. A frame of exactly maxBytes passes
+  std::string delimiter = "\n";     // kDelimiter: 1 to 255 bytes
+  bool trimCarriageReturn = false;  // kDelimiter: lines() drops a '\r' before the '\n'
+  uint64_t fixedBytes = 0;          // kFixed: 1 ..
+  LengthType lengthType = LengthType::kU32Be;
+  uint32_t lengthOffset = 0;          // bytes before the length field
+  int32_t lengthAdjustment = 0;       // added to the length field's value to get the bytes after the field
+  bool lengthIncludesHeader = false;  // the value counts lengthOffset and the field itself too
+  uint32_t strip = 0;                 // bytes dropped from the front of the delivered frame, the header being the first of them
+  static constexpr uint32_t kStripHeader = UINT32_MAX;  // as many as the header has; a varint's is known only when it is read
+};
+
+struct FrameCut {
+  enum class Kind : uint8_t { kFrame, kPartial, kError } kind = Kind::kPartial;
+  FrameError error = FrameError::kNone;
+  size_t offset = 0;
+  size_t length = 0;
+  size_t consumed = 0;
+  size_t needed = 0;
+  size_t scanned = 0;
+};
+
+// kRaw: everything there is, as one frame of at most maxBytes (never an error); kPartial with needed 1 on empty input.
+// kCustom is not cut here: the caller asks the user's function.
+FrameCut nextFrame(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint);
+
+FrameCut nextDelimited(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint);
+FrameCut nextFixed(const FramingConfig& framing, const uint8_t* data, size_t size);
+FrameCut nextLengthPrefixed(const FramingConfig& framing, const uint8_t* data, size_t size);
+
+}  // namespace mr

@@ -1,0 +1,252 @@
+#include "exchange/exchange.h"
+
+#include <algorithm>
+#include <bit>
+#include <stdexcept>
+
+#include "base/clock.h"
+#include "base/fatal.h"
+
+namespace mr {
+
+Exchange::Exchange(const ExchangeOptions& options)
+    : options_(options),
+      queue_(options.queue),
+      stopped_(new std::atomic<bool>[kMaxMailboxes]()),
+      watchers_(new std::atomic<bool>[kMaxWorkers]()) {
+  MR_CHECK(options.workers <= kMaxWorkers && options.reactors + options.workers < kMaxMailboxes, "too many threads");
+  for (uint32_t i = 0; i < options.workers; ++i) workers_.push_back(std::make_unique<WorkerSlot>());
+  for (; mailboxCount_ < options.reactors + options.workers; ++mailboxCount_) {
+    mailboxes_[mailboxCount_].store(new Mailbox(), std::memory_order_release);
+  }
+}
+
+Exchange::~Exchange() {
+  for (auto& place : mailboxes_) delete place.load(std::memory_order_relaxed);
+}
+
+uint16_t Exchange::openPort() {
+  std::lock_guard lock(portsMutex_);
+  if (!freePorts_.empty()) {
+    const uint16_t index = freePorts_.back();
+    freePorts_.pop_back();
+    return index;
+  }
+  if (mailboxCount_ == kMaxMailboxes) throw std::length_error("no mailbox left");
+  mailboxes_[mailboxCount_].store(new Mailbox(), std::memory_order_release);
+  return static_cast<uint16_t>(mailboxCount_++);
+}
+
+void Exchange::closePort(uint16_t index) {
+  std::lock_guard lock(portsMutex_);
+  freePorts_.push_back(index);
+}
+
+Mailbox& Exchange::mailbox(uint16_t index) {
+  Mailbox* box = mailboxes_[index].load(std::memory_order_acquire);
+  MR_CHECK(box, "no such mailbox");
+  return *box;
+}
+
+// ---------------------------------------------------------------- feeding
+
+bool Exchange::submit(Task* task) {
+  if (!queue_.push(task)) return false;
+  wakeOneWorker();
+  return true;
+}
+
+void Exchange::stopUntilLow(uint16_t mailbox) {
+  if (!stopped_[mailbox].exchange(true, std::memory_order_seq_cst)) stoppedCount_.fetch_add(1, std::memory_order_seq_cst);
+  // The last task may have left between the failed push and this line; nobody else would wake us then.
+  if (queue_.low()) wakeStopped();
+}
+
+void Exchange::wakeStopped() {
+  for (uint32_t i = 0; i < kMaxMailboxes && stoppedCount_.load(std::memory_order_seq_cst) != 0; ++i) {
+    if (!stopped_[i].exchange(false, std::memory_order_seq_cst)) continue;
+    stoppedCount_.fetch_sub(1, std::memory_order_seq_cst);
+    mailbox(static_cast<uint16_t>(i)).wake();
+  }
+}
+
+void Exchange::wakeOneWorker() {
+  for (size_t word = 0; word < idle_.size(); ++word) {
+    uint64_t bits = idle_[word].load(std::memory_order_seq_cst);
+    while (bits != 0) {
+      const int bit = std::countr_zero(bits);
+      const auto index = static_cast<int32_t>(word * 64 + static_cast<size_t>(bit));
+      // One worker on its way is enough: it wakes the next one if there is more than it can take.
+      int32_t nobody = -1;
+      if (!waking_.compare_exchange_strong(nobody, index, std::memory_order_seq_cst)) return;
+      if (idle_[word].fetch_and(~(uint64_t{1} << bit), std::memory_order_seq_cst) & (uint64_t{1} << bit)) {
+        mailbox(workerMailbox(static_cast<uint32_t>(index))).wake();
+        return;
+      }
+      int32_t self = index;
+      waking_.compare_exchange_strong(self, -1, std::memory_order_seq_cst);
+      bits = idle_[word].load(std::memory_order_seq_cst);
+    }
+  }
+}
+
+bool Exchange::hasUnstarted() const {
+  return std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->unstarted() != 0; });
+}
+
+void Exchange::wakeIfStalled() {
+  if (queue_.depth() != 0 || hasUnstarted()) wakeOneWorker();
+}
+
+uint32_t Exchange::framesForTask(uint16_t listener) const {
+  const uint64_t cost = costNs(listener);
+  if (cost == 0) return 1;  // unknown: it travels alone
+  return static_cast<uint32_t>(std::clamp<uint64_t>(kTaskBudgetNs / cost, 1, kMaxFramesPerTask));
+}
+
+// ---------------------------------------------------------------- the pool's side
+
+bool Exchange::takeRequeued(std::vector<FrameRef>* out) {
+  if (requeuedCount_.load(std::memory_order_seq_cst) == 0) return false;
+  std::lock_guard lock(requeuedMutex_);
+  if (requeued_.empty()) return false;
+  // One at a time: the worker before may have died on it.
+  out->push_back(std::move(requeued_.front()));
+  requeued_.pop_front();
+  requeuedCount_.fetch_sub(1, std::memory_order_seq_cst);
+  return true;
+}
+
+void Exchange::takeFromQueue(uint32_t most, std::vector<FrameRef>* out) {
+  // A fair share, so that one worker does not take all.
+  const auto workers = static_cast<uint32_t>(workers_.size());
+  const uint32_t share = std::min({most, kMaxFramesPerTask, queue_.frames() / std::max(workers, 1u) + 1});
+  uint64_t budget = kTaskBudgetNs;
+  while (out->size() < share) {
+    TaskRef task = queue_.take();
+    if (!task) break;
+    const uint64_t cost = costNs(task->header().listener);
+    const uint32_t frames = task->frames();
+    for (uint32_t i = 0; i < frames; ++i) out->push_back(FrameRef{task, i, 0});
+    if (cost == 0 || cost * frames >= budget) break;
+    budget -= cost * frames;
+  }
+}
+
+void Exchange::stealFromSiblings(uint32_t thief, std::vector<FrameRef>* out) {
+  const uint64_t now = monotonicNs();
+  for (uint32_t i = 1; i < workers_.size() && out->empty(); ++i) {
+    WorkerSlot& sibling = *workers_[(thief + i) % workers_.size()];
+    if (sibling.unstarted() == 0) continue;
+    sibling.steal(out, now, kStolenAfterNs);
+  }
+  if (!out->empty()) workers_[thief]->counters.framesStolen.add(out->size());
+}
+
+void Exchange::takeFrames(uint32_t worker, uint32_t most, std::vector<FrameRef>* out) {
+  if (most == 0) return;
+  if (!takeRequeued(out)) takeFromQueue(most, out);
+  if (out->empty()) stealFromSiblings(worker, out);
+  if (stoppedCount_.load(std::memory_order_seq_cst) != 0 && queue_.low()) wakeStopped();
+  int32_t self = static_cast<int32_t>(worker);
+  waking_.compare_exchange_strong(self, -1, std::memory_order_seq_cst);
+  if (queue_.depth() != 0 || requeuedCount_.load(std::memory_order_relaxed) != 0) wakeOneWorker();
+}
+
+bool Exchange::parkWorker(uint32_t worker) {
+  const uint64_t bit = uint64_t{1} << (worker % 64);
+  Mailbox& box = mailbox(workerMailbox(worker));
+  box.park();
+  idle_[worker / 64].fetch_or(bit, std::memory_order_seq_cst);
+  int32_t self = static_cast<int32_t>(worker);
+  waking_.compare_exchange_strong(self, -1, std::memory_order_seq_cst);
+  if (queue_.depth() == 0 && requeuedCount_.load(std::memory_order_seq_cst) == 0 && box.empty()) return true;
+  unparkWorker(worker);
+  return false;
+}
+
+void Exchange::unparkWorker(uint32_t worker) {
+  idle_[worker / 64].fetch_and(~(uint64_t{1} << (worker % 64)), std::memory_order_seq_cst);
+  mailbox(workerMailbox(worker)).unpark();
+}
+
+void Exchange::learnCost(uint16_t listener, uint64_t nsPerFrame) {
+  // A lost update between two workers costs accuracy, not correctness. Falls slowly and rises at once: one dear frame is
+  // reason enough to let the next ones travel alone.
+  const uint64_t known = costs_[listener].load(std::memory_order_relaxed);
+  const uint64_t sample = std::max<uint64_t>(nsPerFrame, 1);
+  const uint64_t next = known == 0 || sample > known * 8 ? sample : known - known / 8 + sample / 8;
+  costs_[listener].store(std::max<uint64_t>(next, 1), std::memory_order_relaxed);
+}
+
+// ---------------------------------------------------------------- settling
+
+void Exchange::reply(const Reply& reply, std::span<const uint8_t> bytes) {
+  const auto owner = directory_.owner(reply.connection);
+  if (!owner) {
+    repliesUnrouted.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  auto batch = std::make_unique<ReplyBatch>();
+  batch->reserve(sizeof(Reply) + bytes.size() + 8);
+  batch->append(reply, bytes);
+  mailbox(*owner).send(std::move(batch));
+}
+
+Exchange::Reaped Exchange::reapWorker(uint32_t worker, bool retry, bool timedOut) {
+  std::vector<LostFrame> lost = workers_[worker]->reap();
+  idle_[worker / 64].fetch_and(~(uint64_t{1} << (worker % 64)), std::memory_order_seq_cst);
+  watchers_[worker].store(false, std::memory_order_relaxed);
+  // If it died between being woken and looking, the work it was woken for needs another one.
+  int32_t self = static_cast<int32_t>(worker);
+  waking_.compare_exchange_strong(self, -1, std::memory_order_seq_cst);
+  Mailbox& box = mailbox(workerMailbox(worker));
+  while (box.take()) {
+  }
+  Reaped reaped;
+  WorkerCounters& counters = workers_[worker]->counters;
+  for (LostFrame& frame : lost) {
+    const bool again = retry && !frame.streamed && frame.frame.attempt + 1 < kMaxAttempts;
+    if (!frame.started) {
+      ++reaped.requeued;
+      requeue(std::move(frame.frame));
+    } else if (again) {
+      ++reaped.retried;
+      counters.framesRetried.add(1);
+      ++frame.frame.attempt;
+      requeue(std::move(frame.frame));
+    } else {
+      ++reaped.lost;
+      counters.framesLost.add(1);
+      const Task& task = *frame.frame.task.get();
+      Reply settled;
+      settled.connection = task.header().connection;
+      settled.sequence = task.sequence(frame.frame.index);
+      settled.flags = Reply::kLast | Reply::kDestroy | Reply::kError | (timedOut ? Reply::kTimedOut : Reply::kLost);
+      if (task.header().flags & Task::kCall) settled.flags |= Reply::kCall;
+      reply(settled, {});
+    }
+  }
+  if (queue_.depth() != 0) wakeOneWorker();
+  return reaped;
+}
+
+void Exchange::requeue(FrameRef frame) {
+  {
+    std::lock_guard lock(requeuedMutex_);
+    requeued_.push_back(std::move(frame));
+    requeuedCount_.fetch_add(1, std::memory_order_seq_cst);
+  }
+  wakeOneWorker();
+}
+
+void Exchange::announceGone(ConnectionId id) {
+  for (uint32_t i = 0; i < workers_.size(); ++i) {
+    if (!watchers_[i].load(std::memory_order_relaxed)) continue;
+    auto message = std::make_unique<Gone>();
+    message->connection = id;
+    mailbox(workerMailbox(i)).send(std::move(message));
+  }
+}
+
+}  // namespace mr

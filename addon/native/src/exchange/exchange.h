@@ -1,0 +1,115 @@
+// The meeting point of one server's threads: directory, mailboxes, task queue and worker slots. Everything in it may be touched
+// by several threads; nothing outside this room may. Belongs to the process, not to any thread.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "exchange/directory.h"
+#include "exchange/mailbox.h"
+#include "exchange/task_queue.h"
+#include "exchange/worker_slot.h"
+
+namespace mr {
+
+struct ExchangeOptions {
+  uint32_t reactors = 0;
+  uint32_t workers = 0;
+  QueueLimits queue;
+  size_t maxMailboxBytes = size_t{64} << 20;  // what any-thread sends may leave lying in one reactor's mailbox
+};
+
+class Exchange {
+ public:
+  static constexpr uint32_t kMaxMailboxes = ConnectionId::kMaxHomes;
+  static constexpr uint32_t kMaxListeners = 256;
+
+  explicit Exchange(const ExchangeOptions& options);
+  ~Exchange();
+
+  const ExchangeOptions& options() const { return options_; }
+  Directory& directory() { return directory_; }
+  TaskQueue& queue() { return queue_; }
+
+  // --- mailboxes. Indexes: reactors first, then workers, then ports in the order they are opened ---
+  uint16_t reactorMailbox(uint32_t reactor) const { return static_cast<uint16_t>(reactor); }
+  uint16_t workerMailbox(uint32_t worker) const { return static_cast<uint16_t>(options_.reactors + worker); }
+  uint16_t openPort();             // a mailbox for one more thread; throws std::length_error after kMaxMailboxes
+  void closePort(uint16_t index);  // its index may be given out again
+  Mailbox& mailbox(uint16_t index);
+
+  // --- feeding the pool. Any thread ---
+  // False when the queue is full: the feeder stops, and is woken through its mailbox when there is room.
+  bool submit(Task* task);
+  void stopUntilLow(uint16_t mailbox);
+  // Wakes an idle worker when a busy one has claimed more than it has started: a feeder looks now and then.
+  void wakeIfStalled();
+  bool hasUnstarted() const;
+  uint32_t framesForTask(uint16_t listener) const;  // how many frames may travel in one task of this listener
+
+  // --- the pool's side. Worker threads ---
+  WorkerSlot& worker(uint32_t index) { return *workers_[index]; }
+  // Frames for this worker: requeued ones first, then the queue's, then what a stuck sibling has not started. At most `most`.
+  void takeFrames(uint32_t worker, uint32_t most, std::vector<FrameRef>* out);
+  // True when the worker may sleep: it is marked idle and there is nothing to do.
+  bool parkWorker(uint32_t worker);
+  void unparkWorker(uint32_t worker);
+  void learnCost(uint16_t listener, uint64_t nsPerFrame);
+  uint64_t costNs(uint16_t listener) const { return costs_[listener].load(std::memory_order_relaxed); }
+  bool isGone(ConnectionId id) const { return !directory_.owner(id).has_value(); }
+
+  // --- settling. Worker threads and the supervisor ---
+  void reply(const Reply& reply, std::span<const uint8_t> bytes);
+  void requeue(FrameRef frame);
+  // The supervisor, when a worker's thread has ended: what it had claimed and not started goes back to the queue, what it had
+  // started settles as lost, or runs once more where that is allowed.
+  struct Reaped {
+    uint32_t requeued = 0, retried = 0, lost = 0;
+  };
+  Reaped reapWorker(uint32_t worker, bool retry, bool timedOut);
+
+  // Workers that hold an abort signal of a frame want to know of closed connections.
+  void watchGone(uint32_t worker, bool on) { watchers_[worker].store(on, std::memory_order_relaxed); }
+  void announceGone(ConnectionId id);
+
+  std::atomic<uint64_t> repliesUnrouted{0};  // to connections that were gone already at the directory
+
+ private:
+  static constexpr uint64_t kStolenAfterNs = 1'000'000;  // a frame that runs this long does not keep others waiting behind it
+  static constexpr uint64_t kTaskBudgetNs = 100'000;     // cheap frames travel together up to this much work
+  static constexpr uint32_t kMaxFramesPerTask = 64;
+  static constexpr uint32_t kMaxWorkers = 256;
+  static constexpr uint8_t kMaxAttempts = 2;  // a frame that has killed two workers is the frame's fault
+
+  void wakeOneWorker();
+  void wakeStopped();
+  void takeFromQueue(uint32_t most, std::vector<FrameRef>* out);
+  bool takeRequeued(std::vector<FrameRef>* out);
+  void stealFromSiblings(uint32_t thief, std::vector<FrameRef>* out);
+
+  const ExchangeOptions options_;
+  Directory directory_;
+  TaskQueue queue_;
+  std::array<std::atomic<Mailbox*>, kMaxMailboxes> mailboxes_{};
+  std::mutex portsMutex_;  // opening and closing only
+  std::vector<uint16_t> freePorts_;
+  uint32_t mailboxCount_ = 0;
+  std::vector<std::unique_ptr<WorkerSlot>> workers_;
+  alignas(64) std::array<std::atomic<uint64_t>, kMaxWorkers / 64> idle_{};  // one bit for each sleeping worker
+  alignas(64) std::atomic<int32_t> waking_{-1};  // the worker that was woken and has not looked yet; one at a time
+  std::mutex requeuedMutex_;
+  std::deque<FrameRef> requeued_;
+  std::atomic<uint32_t> requeuedCount_{0};
+  std::unique_ptr<std::atomic<bool>[]> stopped_;  // feeders that wait for room, by mailbox
+  std::atomic<uint32_t> stoppedCount_{0};
+  std::unique_ptr<std::atomic<bool>[]> watchers_;
+  std::array<std::atomic<uint64_t>, kMaxListeners> costs_{};
+};
+
+}  // namespace mr

@@ -1,0 +1,46 @@
+#include "exchange/mailbox.h"
+
+namespace mr {
+
+Mailbox::~Mailbox() {
+  while (take()) {
+  }
+}
+
+void Mailbox::send(std::unique_ptr<Message> message) {
+  bytes_.fetch_add(message->bytes(), std::memory_order_relaxed);
+  Message* raw = message.release();
+  raw->next = stack_.load(std::memory_order_relaxed);
+  while (!stack_.compare_exchange_weak(raw->next, raw, std::memory_order_seq_cst, std::memory_order_relaxed)) {
+  }
+  if (parked_.load(std::memory_order_seq_cst)) wake();
+}
+
+void Mailbox::wake() {
+  if (parked_.exchange(false, std::memory_order_seq_cst)) waker_.wake();
+}
+
+std::unique_ptr<Message> Mailbox::take() {
+  if (!taken_) {
+    Message* newest = stack_.exchange(nullptr, std::memory_order_acq_rel);
+    while (newest) {
+      Message* older = newest->next;
+      newest->next = taken_;
+      taken_ = newest;
+      newest = older;
+    }
+  }
+  if (!taken_) return nullptr;
+  Message* message = taken_;
+  taken_ = message->next;
+  message->next = nullptr;
+  bytes_.fetch_sub(message->bytes(), std::memory_order_relaxed);
+  return std::unique_ptr<Message>(message);
+}
+
+void Mailbox::unpark() {
+  // A waker written while we were already awake would only cost an empty turn, but it has to be read away.
+  if (!parked_.exchange(false, std::memory_order_seq_cst)) waker_.drain();
+}
+
+}  // namespace mr

@@ -1,0 +1,117 @@
+// What can lie in a mailbox. Every message is a value: bytes and names, and in a Handover a descriptor that moves between
+// reactors only.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "exchange/connection_id.h"
+#include "exchange/peer.h"
+
+namespace mr {
+
+struct Message {
+  enum class Kind : uint8_t { kReplies, kSend, kSendResult, kCredit, kGone, kHandover };
+  explicit Message(Kind k) : kind(k) {}
+  virtual ~Message() = default;
+  Message(const Message&) = delete;
+  Message& operator=(const Message&) = delete;
+
+  Message* next = nullptr;
+  const Kind kind;
+  virtual size_t bytes() const { return 0; }
+};
+
+// One part of a reply. A frame settles with exactly one part that has kLast.
+struct Reply {
+  enum Flags : uint8_t {
+    kLast = 1,       // the frame is settled
+    kEnd = 2,        // then close the connection in an orderly way
+    kDestroy = 4,    // then close it now
+    kError = 8,      // the frame failed; bytes are what the app's error hook answered, or the message for a call
+    kCall = 16,      // for the handler that called, not for the connection
+    kLost = 32,      // its worker died
+    kTimedOut = 64,  // it ran longer than it may
+  };
+  ConnectionId connection;
+  uint64_t sequence = 0;
+  uint32_t length = 0;
+  uint32_t credit = 0;  // bytes to acknowledge to `worker` when they have left; 0: none
+  uint32_t creditToken = 0;
+  uint16_t worker = 0;  // index of the worker's mailbox
+  uint8_t flags = 0;
+};
+
+// Many replies for one reactor, in one allocation: records of a Reply and its bytes, back to back.
+class ReplyBatch final : public Message {
+ public:
+  ReplyBatch() : Message(Kind::kReplies) {}
+  void append(const Reply& reply, std::span<const uint8_t> bytes) {
+    const size_t at = data_.size();
+    data_.resize(at + sizeof(Reply) + padded(bytes.size()));
+    std::memcpy(data_.data() + at, &reply, sizeof(Reply));
+    if (!bytes.empty()) std::memcpy(data_.data() + at + sizeof(Reply), bytes.data(), bytes.size());
+  }
+  // Walks the records once. False at the end.
+  bool take(Reply* reply, std::span<const uint8_t>* bytes) {
+    if (cursor_ == data_.size()) return false;
+    std::memcpy(reply, data_.data() + cursor_, sizeof(Reply));
+    *bytes = {data_.data() + cursor_ + sizeof(Reply), reply->length};
+    cursor_ += sizeof(Reply) + padded(reply->length);
+    return true;
+  }
+  bool empty() const { return data_.empty(); }
+  size_t bytes() const override { return data_.size(); }
+  void reserve(size_t size) { data_.reserve(size); }
+
+ private:
+  static size_t padded(size_t size) { return (size + 7) & ~size_t{7}; }
+  std::vector<uint8_t> data_;
+  size_t cursor_ = 0;
+};
+
+enum class SendOutcome : uint8_t { kSent = 0, kBuffered = 1, kGone = 2, kFull = 3 };
+
+// Bytes from any thread for one connection; the outcome goes back to the sender's mailbox.
+struct Send final : Message {
+  Send() : Message(Kind::kSend) {}
+  ConnectionId connection;
+  std::vector<uint8_t> data;
+  uint16_t replyTo = 0;
+  uint32_t request = 0;
+  size_t bytes() const override { return data.size(); }
+};
+
+struct SendResult final : Message {
+  SendResult() : Message(Kind::kSendResult) {}
+  uint32_t request = 0;
+  SendOutcome outcome = SendOutcome::kGone;
+};
+
+// To a pool worker: bytes of a streamed reply have left, or never will because the connection is gone.
+struct Credit final : Message {
+  Credit() : Message(Kind::kCredit) {}
+  uint32_t token = 0;
+  uint32_t amount = 0;
+  bool gone = false;
+};
+
+// To the pool workers: a connection closed with frames in flight.
+struct Gone final : Message {
+  Gone() : Message(Kind::kGone) {}
+  ConnectionId connection;
+};
+
+// A fresh connection for a sibling reactor. Only a reactor makes one; the pool has no way to.
+struct Handover final : Message {
+  Handover(Fd socket, Peer from, uint16_t of) : Message(Kind::kHandover), fd(std::move(socket)), peer(from), listener(of) {}
+  Fd fd;
+  Peer peer;
+  uint16_t listener;
+};
+
+}  // namespace mr

@@ -1,0 +1,87 @@
+// Work for the pool: one or more whole frames of one connection, as bytes. There is no descriptor and no pointer to a
+// connection in it, so handing one to the pool cannot even be written.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include "exchange/connection_id.h"
+#include "exchange/peer.h"
+
+namespace mr {
+
+class Task {
+ public:
+  enum Flags : uint8_t { kNone = 0, kCall = 1 };  // kCall: the result is for the handler, not for the connection
+
+  struct Header {
+    ConnectionId connection;
+    uint64_t firstSequence = 0;  // frame i has sequence firstSequence + i
+    uint16_t listener = 0;
+    uint8_t flags = kNone;
+    Peer peer;
+  };
+
+  // One allocation for header, frame ends and bytes. The caller then appends exactly `frames` frames of `bytes` in all.
+  static Task* create(const Header& header, uint32_t frames, size_t bytes);
+  void append(std::span<const uint8_t> frame);
+
+  const Header& header() const { return header_; }
+  uint32_t frames() const { return frames_; }
+  size_t bytes() const { return bytes_; }
+  std::span<const uint8_t> frame(uint32_t index) const;
+  uint64_t sequence(uint32_t index) const { return header_.firstSequence + index; }
+
+  void retain() { references_.fetch_add(1, std::memory_order_relaxed); }
+  void release();
+
+  uint64_t queuedAtNs = 0;
+
+ private:
+  Task(const Header& header, uint32_t frames, size_t bytes) : header_(header), frames_(frames), bytes_(bytes) {}
+  uint64_t* ends() { return reinterpret_cast<uint64_t*>(this + 1); }
+  const uint64_t* ends() const { return reinterpret_cast<const uint64_t*>(this + 1); }
+  uint8_t* data() { return reinterpret_cast<uint8_t*>(ends() + frames_); }
+  const uint8_t* data() const { return reinterpret_cast<const uint8_t*>(ends() + frames_); }
+
+  Header header_;
+  std::atomic<uint32_t> references_{1};
+  uint32_t frames_;
+  uint32_t appended_ = 0;
+  size_t bytes_;
+};
+
+// A share in a task. Workers that split the frames of one task each hold one.
+class TaskRef {
+ public:
+  TaskRef() = default;
+  explicit TaskRef(Task* adopted) : task_(adopted) {}
+  TaskRef(const TaskRef& other) : task_(other.task_) {
+    if (task_) task_->retain();
+  }
+  TaskRef(TaskRef&& other) noexcept : task_(other.task_) { other.task_ = nullptr; }
+  TaskRef& operator=(TaskRef other) noexcept {
+    std::swap(task_, other.task_);
+    return *this;
+  }
+  ~TaskRef() {
+    if (task_) task_->release();
+  }
+  Task* operator->() const { return task_; }
+  Task* get() const { return task_; }
+  explicit operator bool() const { return task_ != nullptr; }
+
+ private:
+  Task* task_ = nullptr;
+};
+
+// One frame of a task, on its way to being parsed.
+struct FrameRef {
+  TaskRef task;
+  uint32_t index = 0;
+  uint8_t attempt = 0;  // how often a worker has died on it
+};
+
+}  // namespace mr

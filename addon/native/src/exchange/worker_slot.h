@@ -1,0 +1,90 @@
+// What the process knows of one pool worker: the frames it has claimed and which of them it has started. It outlives the
+// worker's thread, so nothing that a dead thread had claimed is lost with it.
+//
+// A worker claims a batch under the slot's lock and then starts frame after frame with one atomic addition, without it.
+// An idle sibling may take back what is claimed and not started. Only pool threads and the supervisor ever take the lock.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "exchange/counters.h"
+#include "exchange/task.h"
+
+namespace mr {
+
+struct LostFrame {
+  FrameRef frame;
+  bool started = false;
+  bool streamed = false;
+};
+
+class WorkerSlot {
+ public:
+  static constexpr uint32_t kMaxBatch = 128;      // frames claimed at once: a fair share of 64 and one whole task more
+  static constexpr uint32_t kMaxInFlight = 4096;  // unsettled frames of one worker, asynchronous ones included
+
+  WorkerSlot();
+
+  struct Claimed {
+    uint32_t token;  // names the frame until it settles
+    FrameRef frame;
+  };
+
+  // --- the worker's thread ---
+  // A new epoch of the slot: a settlement from an older one is refused.
+  uint32_t attach();
+  bool isCurrent(uint32_t epoch) const { return epoch_.load(std::memory_order_acquire) == epoch; }
+  // Puts frames into the batch; the last batch must be used up or stolen.
+  void claim(uint32_t epoch, std::vector<FrameRef>& frames, std::vector<Claimed>* out, uint64_t nowNs);
+  // The frame of a token, or null when it is settled or was taken back.
+  const FrameRef* inFlight(uint32_t token) const;
+  void markStreamed(uint32_t token);
+  void markHeld(uint32_t token, uint64_t nowNs);  // its promise is pending: it is timed from now
+  // False when it had settled before. The frame leaves the slot.
+  bool settle(uint32_t epoch, uint32_t token, FrameRef* frame);
+  // Holds the lock over many settlements; settleLocked is settle under it.
+  std::unique_lock<std::mutex> lockForSettling() { return std::unique_lock(mutex_); }
+  bool settleLocked(uint32_t epoch, uint32_t token, FrameRef* frame);
+  uint32_t unstarted() const;
+  // The word that JS counts in: cursor in the low half, limit in the high half.
+  std::atomic<uint32_t>* batchState() { return &state_; }
+  void setRunning(bool running) { running_.store(running, std::memory_order_relaxed); }
+
+  // --- an idle sibling ---
+  // Up to half of what is claimed and not started, if the running frame has been at it for `afterNs`.
+  void steal(std::vector<FrameRef>* out, uint64_t nowNs, uint64_t afterNs);
+
+  // --- the supervisor, when the thread has ended or is to be ended ---
+  // Ends the epoch and empties the slot.
+  std::vector<LostFrame> reap();
+  // How long the oldest frame has been running, in ns; 0 when none is.
+  uint64_t oldestRunningNs(uint64_t nowNs);
+
+  WorkerCounters counters;
+
+ private:
+  struct Entry {
+    FrameRef frame;
+    uint64_t heldSinceNs = 0;
+    bool used = false;
+    bool streamed = false;
+  };
+  uint32_t addEntry(FrameRef frame);
+  FrameRef removeEntry(uint32_t token);
+  uint64_t stuckForNs(uint64_t nowNs);  // how long the batch has not moved
+
+  mutable std::mutex mutex_;
+  std::vector<Entry> entries_;  // by token
+  std::vector<uint32_t> freeTokens_;
+  std::vector<uint32_t> batch_;  // tokens in the order in which they are started
+  std::atomic<uint32_t> state_{0};
+  std::atomic<uint32_t> epoch_{0};
+  std::atomic<bool> running_{false};
+  uint32_t seenState_ = 0;  // the batch word when a sibling or the supervisor last saw it move,
+  uint64_t seenAtNs_ = 0;   // and when that was
+};
+
+}  // namespace mr

@@ -1,0 +1,154 @@
+#include "net/listener_group.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/fatal.h"
+#include "net/socket.h"
+
+namespace mr {
+
+namespace {
+
+using Opened = Result<std::shared_ptr<ListenerGroup>>;
+
+// How often another port is asked for when somebody took the picked one between its bind and ours. Once is rare enough.
+constexpr int kPickAttempts = 8;
+
+// statx, because a build against glibc 2.33 or newer makes stat() ask for that version.
+Result<struct statx> statusAt(int folder, const char* path, int flags) {
+  Result<struct statx> status;
+  if (::statx(folder, path, flags, STATX_TYPE | STATX_INO, &status.value) != 0) status.error = errno;
+  return status;
+}
+
+Result<struct statx> statusOfPath(const std::string& path) { return statusAt(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW); }
+
+bool isSameFile(const struct statx& a, const struct statx& b) {
+  return a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
+}
+
+int unlinkIfThere(const std::string& path) { return ::unlink(path.c_str()) == 0 || errno == ENOENT ? 0 : errno; }
+
+// 0 when the path is free, or was left by a server that nobody can connect to any more.
+int clearStalePath(const Address& address) {
+  const std::string path = address.host();
+  const Result<struct statx> status = statusOfPath(path);
+  if (!status.ok()) return status.error == ENOENT ? 0 : status.error;
+  if (!S_ISSOCK(status.value.stx_mode)) return EADDRINUSE;
+  const Result<Fd> probe = sock::connect(address);
+  if (probe.error == ENOENT) return 0;  // gone since
+  return probe.error == ECONNREFUSED ? unlinkIfThere(path) : EADDRINUSE;
+}
+
+// The process may change its folder before it unlinks. As it is where the folder has no name.
+std::string absolutePath(const std::string& path) {
+  char folder[4096];
+  if (path[0] == '/' || !::getcwd(folder, sizeof(folder))) return path;
+  return std::string(folder) + '/' + path;
+}
+
+}  // namespace
+
+Opened ListenerGroup::open(const Address& address, const ListenerOptions& options) {
+  const bool picks = !address.isUnix() && address.port() == 0;
+  if (options.members < 1) return Opened::failure(EINVAL);
+  for (int attempt = 1;; ++attempt) {
+    std::shared_ptr<ListenerGroup> group(new ListenerGroup());
+    group->address_ = address;
+    const int error = address.isUnix() ? group->openUnix(options) : group->openInet(options);
+    if (error == 0) return Opened::success(std::move(group));
+    if (error != EADDRINUSE || !picks || attempt == kPickAttempts) return Opened::failure(error);
+  }
+}
+
+int ListenerGroup::openInet(const ListenerOptions& options) {
+  const bool picks = address_.port() == 0;
+  const sock::ListenOptions socketOptions{.reusePort = true, .ipv6Only = options.ipv6Only};
+  if (!options.shared && !picks) {
+    if (const int error = claim(socketOptions)) return error;
+  }
+  if (const int error = bindMember(socketOptions)) return error;
+  const Result<Address> bound = sock::localAddress(sockets_[0].get());
+  if (!bound.ok()) return bound.error;
+  address_ = bound.value;
+  if (!options.shared && picks) {
+    if (const int error = guard()) return error;
+  }
+  while (members() < options.members) {
+    if (const int error = bindMember(socketOptions)) return error;
+  }
+  return listen(options.backlog);
+}
+
+// The guard sees every multireactor server, also one that is bound and does not listen yet; the probe sees every other
+// program, and wildcards, once they listen.
+int ListenerGroup::claim(const sock::ListenOptions& options) {
+  if (const int error = guard()) return error;
+  const Result<bool> free = sock::addressIsFree(address_, options);
+  if (!free.ok()) return free.error;
+  return free.value ? 0 : EADDRINUSE;
+}
+
+int ListenerGroup::guard() {
+  Result<StartGuard> taken = StartGuard::take(address_);
+  guard_ = std::move(taken.value);
+  return taken.error;
+}
+
+int ListenerGroup::bindMember(const sock::ListenOptions& options) {
+  Result<Fd> bound = sock::bindStream(address_, options);
+  if (bound.ok()) sockets_.push_back(std::move(bound.value));
+  return bound.error;
+}
+
+int ListenerGroup::openUnix(const ListenerOptions& options) {
+  const bool isFile = address_.host()[0] != '\0';
+  // Until it listens, because a path that is bound and does not listen looks like one that a dead server left.
+  Result<StartGuard> starting;
+  if (isFile) {
+    starting = StartGuard::takePath(address_);
+    if (!starting.ok()) return starting.error;
+    if (const int error = clearStalePath(address_)) return error;
+  }
+  if (const int error = bindMember({})) return error;
+  if (isFile) {
+    if (const int error = pinFile()) return error;
+  }
+  return listen(options.backlog);
+}
+
+int ListenerGroup::pinFile() {
+  unlinkPath_ = absolutePath(address_.host());
+  file_.reset(::open(unlinkPath_.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (file_.valid()) return 0;
+  const int error = errno;
+  unlinkIfThere(unlinkPath_);  // we bound it just now, and nobody would do it later
+  return error;
+}
+
+int ListenerGroup::listen(int backlog) {
+  for (const Fd& socket : sockets_) {
+    const Result<int> listening = sock::listen(socket.get(), backlog);
+    if (!listening.ok()) return listening.error;
+  }
+  return 0;
+}
+
+ListenerGroup::~ListenerGroup() {
+  if (!file_.valid()) return;
+  const Result<struct statx> bound = statusAt(file_.get(), "", AT_EMPTY_PATH);
+  const Result<struct statx> there = statusOfPath(unlinkPath_);
+  // Another server may have put its own socket there since.
+  if (bound.ok() && there.ok() && isSameFile(bound.value, there.value)) unlinkIfThere(unlinkPath_);
+}
+
+Fd ListenerGroup::take(int member) {
+  MR_CHECK(member >= 0 && member < members() && sockets_[member].valid(), "a listening socket is taken twice");
+  return std::move(sockets_[member]);
+}
+
+}  // namespace mr

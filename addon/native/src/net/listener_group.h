@@ -1,0 +1,55 @@
+// The listening sockets of one address: one for each reactor on TCP (SO_REUSEPORT), one in all on a Unix path. Opened by one
+// thread before the reactors take their members, so that all of them bind or none does. Accepts nothing itself.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "net/address.h"
+#include "net/socket.h"
+#include "net/start_guard.h"
+
+namespace mr {
+
+struct ListenerOptions {
+  int members = 1;  // listening sockets wanted; a Unix path always gets 1
+  int backlog = 511;
+  bool ipv6Only = false;
+  bool shared = false;  // skip the start guard: another server may listen on the same port on purpose
+};
+
+class ListenerGroup {
+ public:
+  // Binds and listens on every member. EADDRINUSE, EACCES, EADDRNOTAVAIL, ... as the kernel says them. A Unix path left by a
+  // dead server (nobody accepts on it) is replaced; a living one, or a file that is no socket, is EADDRINUSE. Less than one
+  // member is EINVAL.
+  static Result<std::shared_ptr<ListenerGroup>> open(const Address& address, const ListenerOptions& options);
+  ~ListenerGroup();  // unlinks the Unix path if it is still the file this group bound
+
+  const Address& address() const { return address_; }  // with the real port when 0 was asked for
+  int members() const { return static_cast<int>(sockets_.size()); }
+  Fd take(int member);  // once each; the taker owns it from then on
+
+ private:
+  ListenerGroup() = default;
+
+  // Each returns the errno, 0 on success.
+  int openInet(const ListenerOptions& options);
+  int openUnix(const ListenerOptions& options);
+  int claim(const sock::ListenOptions& options);
+  int guard();
+  int bindMember(const sock::ListenOptions& options);
+  int pinFile();
+  int listen(int backlog);
+
+  Address address_;
+  StartGuard guard_;
+  std::vector<Fd> sockets_;
+  std::string unlinkPath_;
+  Fd file_;  // the bound Unix path, held open (O_PATH) so that no later file can have its inode number
+};
+
+}  // namespace mr

@@ -1,0 +1,129 @@
+#include "net/out_buffer.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "net/socket.h"
+
+namespace mr {
+
+namespace {
+
+constexpr size_t kFirstBytes = 512;          // of the first block: most slow connections wait with one small reply
+constexpr size_t kBlockBytes = 16 << 10;     // of the following ones, so that small replies share a block
+constexpr size_t kMaxBlockBytes = 64 << 10;  // a large reply is cut, so that its memory goes back while it drains
+constexpr int kMaxParts = 64;                // blocks in one send: more bytes than a socket usually takes
+
+struct Block {
+  Block* next;
+  size_t size;
+  size_t capacity;
+  uint8_t* data() { return reinterpret_cast<uint8_t*>(this + 1); }
+  size_t room() const { return capacity - size; }
+};
+
+Block* newBlock(size_t capacity) {
+  void* memory = std::malloc(sizeof(Block) + capacity);
+  if (!memory) throw std::bad_alloc();
+  return new (memory) Block{nullptr, 0, capacity};
+}
+
+}  // namespace
+
+struct OutBuffer::State {
+  Block* first = nullptr;
+  Block* last = nullptr;
+  size_t offset = 0;  // of the first block's bytes that have left
+  size_t size = 0;
+
+  void append(const uint8_t* data, size_t length) {
+    while (length > 0) {
+      if (!last || last->room() == 0) addBlock(length);
+      const size_t fits = std::min(length, last->room());
+      std::memcpy(last->data() + last->size, data, fits);
+      last->size += fits;
+      size += fits;
+      data += fits;
+      length -= fits;
+    }
+  }
+
+  void addBlock(size_t length) {
+    Block* block = newBlock(std::clamp(length, last ? kBlockBytes : kFirstBytes, kMaxBlockBytes));
+    (last ? last->next : first) = block;
+    last = block;
+  }
+
+  void consume(size_t sent) {
+    size -= sent;
+    offset += sent;
+    while (first && offset >= first->size) {
+      offset -= first->size;
+      Block* done = std::exchange(first, first->next);
+      std::free(done);
+    }
+    if (!first) last = nullptr;
+  }
+
+  int parts(iovec* out) {
+    int count = 0;
+    size_t skip = offset;
+    for (Block* block = first; block && count < kMaxParts; block = block->next) {
+      out[count++] = {block->data() + skip, block->size - skip};
+      skip = 0;
+    }
+    return count;
+  }
+};
+
+OutBuffer::OutBuffer(OutBuffer&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+
+OutBuffer& OutBuffer::operator=(OutBuffer&& other) noexcept {
+  if (this != &other) {
+    clear();
+    state_ = std::exchange(other.state_, nullptr);
+  }
+  return *this;
+}
+
+OutBuffer::~OutBuffer() { clear(); }
+
+void OutBuffer::clear() {
+  if (!state_) return;
+  state_->consume(state_->size);
+  delete std::exchange(state_, nullptr);
+}
+
+void OutBuffer::append(const void* data, size_t size) {
+  if (size == 0) return;
+  if (!state_) state_ = new State();
+  state_->append(static_cast<const uint8_t*>(data), size);
+}
+
+size_t OutBuffer::size() const { return state_ ? state_->size : 0; }
+
+Result<size_t> OutBuffer::flush(int fd) {
+  size_t total = 0;
+  while (!empty()) {
+    iovec parts[kMaxParts];
+    const int count = state_->parts(parts);
+    size_t offered = 0;
+    for (int i = 0; i < count; ++i) offered += parts[i].iov_len;
+    const Result<size_t> sent =
+        count == 1 ? sock::send(fd, parts[0].iov_base, parts[0].iov_len) : sock::sendVector(fd, parts, count);
+    if (!sent.ok() && sent.error == EAGAIN) break;
+    if (!sent.ok()) return sent;
+    total += sent.value;
+    state_->consume(sent.value);
+    // A short send means a full socket: asking again would only cost a syscall.
+    if (sent.value < offered) break;
+  }
+  if (empty()) clear();
+  return Result<size_t>::success(total);
+}
+
+}  // namespace mr

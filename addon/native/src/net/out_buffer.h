@@ -1,0 +1,37 @@
+// Bytes that wait for a socket to take them, in order. An empty buffer owns no memory, so an idle connection costs a pointer.
+// Owns no descriptor and knows no water marks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+
+#include "base/result.h"
+
+namespace mr {
+
+class OutBuffer {
+ public:
+  OutBuffer() = default;
+  OutBuffer(OutBuffer&& other) noexcept;
+  OutBuffer& operator=(OutBuffer&& other) noexcept;
+  OutBuffer(const OutBuffer&) = delete;
+  OutBuffer& operator=(const OutBuffer&) = delete;
+  ~OutBuffer();
+
+  // Copies. Small appends share a block, so that adjacent replies leave in one send.
+  void append(const void* data, size_t size);
+  size_t size() const;
+  bool empty() const { return size() == 0; }
+  // Sends until the buffer is empty or the socket is full. value: bytes taken by the kernel; EAGAIN is not an error
+  // (size() says what is left); any other errno is.
+  Result<size_t> flush(int fd);
+  void clear();
+
+ private:
+  struct State;             // a singly linked list of blocks, a total and a read offset
+  State* state_ = nullptr;  // one pointer: most connections have nothing to send most of the time
+};
+
+}  // namespace mr

@@ -1,0 +1,165 @@
+#include "net/socket.h"
+
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <iterator>
+
+namespace mr::sock {
+
+namespace {
+
+// The one place where EINTR disappears and -1 becomes an errno.
+template <typename Call>
+auto checked(Call&& call) -> Result<decltype(call())> {
+  for (;;) {
+    const auto value = call();
+    if (value >= 0) return Result<decltype(call())>::success(value);
+    if (errno != EINTR) return Result<decltype(call())>::failure(errno);
+  }
+}
+
+Result<size_t> transferred(const Result<ssize_t>& result) {
+  return result.ok() ? Result<size_t>::success(static_cast<size_t>(result.value)) : Result<size_t>::failure(result.error);
+}
+
+template <typename T>
+Result<int> setOption(int fd, int level, int name, const T& value) {
+  return checked([&] { return ::setsockopt(fd, level, name, &value, sizeof(value)); });
+}
+
+sockaddr* raw(Address& address) { return reinterpret_cast<sockaddr*>(&address.storage); }
+const sockaddr* raw(const Address& address) { return reinterpret_cast<const sockaddr*>(&address.storage); }
+
+Result<Fd> owned(const Result<int>& result) {
+  return result.ok() ? Result<Fd>::success(Fd(result.value)) : Result<Fd>::failure(result.error);
+}
+
+// Drops the packets that would start a connection: only they carry SYN towards a listener. The last ACK of a handshake under
+// way passes, and so does all that belongs to a connection, for accepted sockets inherit the filter.
+Result<int> attachSynFilter(int fd) {
+  constexpr uint32_t kFlagsOffset = 13;  // the filter of a TCP socket sees the packet from the TCP header on
+  constexpr uint32_t kSyn = 0x02;
+  constexpr uint32_t kDrop = 0, kPass = 0xffffffff;
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlagsOffset),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kSyn, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, kDrop),
+      BPF_STMT(BPF_RET | BPF_K, kPass),
+  };
+  const sock_fprog program{static_cast<unsigned short>(std::size(code)), code};
+  return setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, program);
+}
+
+}  // namespace
+
+Result<Fd> create(int family) {
+  return owned(checked([&] { return ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }));
+}
+
+Result<Fd> bindStream(const Address& address, const ListenOptions& options) {
+  Result<Fd> made = create(address.family());
+  if (!made.ok()) return made;
+  const int fd = made.value.get();
+  Result<int> step = Result<int>::success(0);
+  // Without SO_REUSEADDR the connections of the last run, in TIME_WAIT, would keep the port for a minute.
+  if (!address.isUnix()) step = setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (step.ok() && options.reusePort && !address.isUnix()) step = setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  if (step.ok() && address.family() == AF_INET6) step = setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, options.ipv6Only ? 1 : 0);
+  if (step.ok()) step = checked([&] { return ::bind(fd, raw(address), address.length); });
+  return step.ok() ? std::move(made) : Result<Fd>::failure(step.error);
+}
+
+Result<int> listen(int fd, int backlog) {
+  return checked([&] { return ::listen(fd, backlog); });
+}
+
+Result<Accepted> accept(int fd) {
+  Accepted accepted;
+  accepted.peer.length = sizeof(accepted.peer.storage);
+  const auto result =
+      checked([&] { return ::accept4(fd, raw(accepted.peer), &accepted.peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC); });
+  if (!result.ok()) return Result<Accepted>::failure(result.error);
+  accepted.fd = Fd(result.value);
+  return Result<Accepted>::success(std::move(accepted));
+}
+
+Result<Fd> connect(const Address& address) {
+  Result<Fd> made = create(address.family());
+  if (!made.ok()) return made;
+  // Not repeated on EINTR: the handshake goes on by itself, and a second call would only say so.
+  const int result = ::connect(made.value.get(), raw(address), address.length);
+  if (result == 0 || errno == EINPROGRESS || errno == EINTR) return made;
+  return Result<Fd>::failure(errno);
+}
+
+Result<size_t> receive(int fd, void* data, size_t size) {
+  return transferred(checked([&] { return ::recv(fd, data, size, 0); }));
+}
+
+Result<size_t> send(int fd, const void* data, size_t size) {
+  return transferred(checked([&] { return ::send(fd, data, size, MSG_NOSIGNAL); }));
+}
+
+Result<size_t> sendVector(int fd, const iovec* parts, int count) {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts);
+  message.msg_iovlen = static_cast<size_t>(count);
+  return transferred(checked([&] { return ::sendmsg(fd, &message, MSG_NOSIGNAL); }));
+}
+
+Result<int> shutdownWrite(int fd) {
+  return checked([&] { return ::shutdown(fd, SHUT_WR); });
+}
+
+Result<Address> localAddress(int fd) {
+  Address address;
+  address.length = sizeof(address.storage);
+  const auto result = checked([&] { return ::getsockname(fd, raw(address), &address.length); });
+  return result.ok() ? Result<Address>::success(address) : Result<Address>::failure(result.error);
+}
+
+Result<Address> peerAddress(int fd) {
+  Address address;
+  address.length = sizeof(address.storage);
+  const auto result = checked([&] { return ::getpeername(fd, raw(address), &address.length); });
+  return result.ok() ? Result<Address>::success(address) : Result<Address>::failure(result.error);
+}
+
+Result<int> setNoDelay(int fd, bool on) { return setOption(fd, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0); }
+
+Result<int> setKeepAlive(int fd, bool on, uint32_t initialDelaySeconds) {
+  const Result<int> switched = setOption(fd, SOL_SOCKET, SO_KEEPALIVE, on ? 1 : 0);
+  if (!switched.ok() || !on || initialDelaySeconds == 0) return switched;
+  return setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(initialDelaySeconds));
+}
+
+Result<int> setLingerReset(int fd) { return setOption(fd, SOL_SOCKET, SO_LINGER, linger{1, 0}); }
+
+Result<int> pendingError(int fd) {
+  int error = 0;
+  socklen_t length = sizeof(error);
+  const auto result = checked([&] { return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length); });
+  return result.ok() ? Result<int>::success(error) : result;
+}
+
+Result<int> refuseNewConnections(int fd) {
+  const Result<Address> local = localAddress(fd);
+  if (!local.ok()) return Result<int>::failure(local.error);
+  // A Unix socket knows no packets, but its receiving side can be closed alone: connect() fails, the queue stays.
+  if (local.value.isUnix()) return checked([&] { return ::shutdown(fd, SHUT_RD); });
+  return attachSynFilter(fd);
+}
+
+Result<bool> addressIsFree(const Address& address, const ListenOptions& options) {
+  ListenOptions alone = options;
+  alone.reusePort = false;  // the kernel then compares with every socket that listens there
+  const Result<Fd> probe = bindStream(address, alone);
+  if (probe.ok()) return Result<bool>::success(true);
+  return probe.error == EADDRINUSE ? Result<bool>::success(false) : Result<bool>::failure(probe.error);
+}
+
+}  // namespace mr::sock

@@ -1,0 +1,28 @@
+// A second server on the same port fails to start, although SO_REUSEPORT would let it steal half of the traffic. Holds an
+// abstract Unix socket named after family, address and port while the address is in use; the kernel frees it with the process.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "net/address.h"
+
+namespace mr {
+
+class StartGuard {
+ public:
+  // EADDRINUSE when another server holds the address. Port 0 is guarded after the bind, with the real port.
+  static Result<StartGuard> take(const Address& address);
+  // For the moments in which a server starts on a Unix path: the file itself cannot say "bound, about to listen".
+  static Result<StartGuard> takePath(const Address& address);
+  StartGuard() = default;
+
+ private:
+  static Result<StartGuard> named(const std::string& name);
+  explicit StartGuard(Fd fd) : fd_(std::move(fd)) {}
+  Fd fd_;
+};
+
+}  // namespace mr

@@ -1,0 +1,69 @@
+// One accepted socket and everything that waits on it. Plain state: the Reactor holds the rules. Kept small, because an idle
+// server is mostly made of these.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/fd.h"
+#include "exchange/close_reason.h"
+#include "exchange/connection_id.h"
+#include "exchange/peer.h"
+#include "net/out_buffer.h"
+#include "reactor/in_buffer.h"
+#include "reactor/order_window.h"
+#include "reactor/timer_wheel.h"
+
+namespace mr {
+
+struct Connection {
+  enum Flag : uint32_t {
+    kOpen = 1u << 0,
+    kReadEnded = 1u << 1,  // the peer has finished sending
+    kEnding = 1u << 2,     // end() was said: after what is waiting, FIN
+    kFinSent = 1u << 3,
+    kDirty = 1u << 4,        // has output of this turn
+    kHasPending = 1u << 5,   // is on the list of connections whose unread bytes are to be cut again
+    kWantsDrain = 1u << 6,   // write() has said false
+    kHeadStarted = 1u << 7,  // a part of the reply at the head has left
+    kDraining = 1u << 8,     // the server is closing: what is in flight is answered, nothing new is read
+    kInEpoll = 1u << 9,
+    kEndSaid = 1u << 11,        // end() is at the head of the order: nothing may follow it
+    kStopAtCurrent = 1u << 12,  // a hook paused or reframed in the middle of a batch
+    // Reasons not to read. Reading goes on when none is left.
+    kPausedByUser = 1u << 16,
+    kPausedByOutput = 1u << 17,
+    kPausedByQueue = 1u << 18,
+    kPausedByOrder = 1u << 19,
+    kPausedMask = 15u << 16,
+  };
+
+  Fd fd;
+  uint32_t flags = 0;
+  uint32_t generation = 0;
+  uint32_t interest = 0;  // what epoll was told
+  uint32_t span = 0;      // 1 + index of this turn's span, 0: none
+  uint16_t listener = 0;
+  uint16_t framing = 0;                       // index of the reactor's framings
+  CloseReason endReason = CloseReason::kEnd;  // what an orderly close will say
+  uint32_t inFlight = 0;                      // frames submitted and not settled
+  uint64_t headSequence = 0;
+  uint64_t nextSequence = 0;
+  uint64_t bytesRead = 0;
+  uint64_t bytesWritten = 0;
+  OutBuffer out;
+  std::unique_ptr<InBuffer> in;
+  std::unique_ptr<OrderWindow> window;
+  std::unique_ptr<std::vector<ReplyPart>> creditsDue;  // streamed parts that lie in `out`
+  TimerWheel::Link timer;
+  uint64_t lastActivityMs = 0;
+  uint32_t timeoutMs = 0;
+  Peer peer;
+
+  bool has(uint32_t mask) const { return (flags & mask) != 0; }
+  void set(uint32_t mask) { flags |= mask; }
+  void unset(uint32_t mask) { flags &= ~mask; }
+  size_t waitingBytes() const { return out.size() + (window ? window->heldBytes() : 0); }
+};
+
+}  // namespace mr

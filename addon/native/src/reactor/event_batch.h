@@ -1,0 +1,48 @@
+// What a reactor tells JS, a turn at a time: rows of eight 32-bit words, and slabs that hold the frames' bytes.
+// Slabs are memory that JS made and holds; once a part of one has been handed over it is never written again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace mr {
+
+enum class Event : uint32_t {
+  kOpen = 1,      // a: listener
+  kFrame = 2,     // a: slab, b: offset, c: length, d: end of the frame in what was received
+  kReceived = 3,  // custom framing. a: slab, b: offset, c: length of everything unread
+  kEnd = 4,
+  kDrain = 5,
+  kTimeout = 6,
+  kClose = 7,        // a: reason | errno << 8, b, c: bytes read, d, e: bytes written
+  kCallResult = 8,   // a: call, b: slab, c: offset, d: length, e: Reply flags
+  kDrained = 9,      // slot: 0. The reactor has closed its last listener and connection
+  kAcceptError = 10  // slot: 0. a: listener, b: errno
+};
+
+struct EventRow {
+  Event event;
+  uint32_t slot;
+  uint32_t generation;
+  uint32_t a, b, c, d, e;
+};
+static_assert(sizeof(EventRow) == 32);
+
+struct Slab {
+  uint8_t* data = nullptr;
+  size_t size = 0;
+  uint32_t id = 0;
+};
+
+// The JS side, as the reactor sees it. All calls come from the reactor's own thread, inside turn().
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  // Runs the app's hooks for the rows. The hooks may call back into the reactor. False: the thread is ending, touch no more.
+  virtual bool deliver(const std::vector<EventRow>& rows) = 0;
+  // Fresh memory of at least this size; data is null when JS cannot give any more.
+  virtual Slab newSlab(size_t atLeast) = 0;
+};
+
+}  // namespace mr

@@ -1,0 +1,35 @@
+// What a reactor must know of one listener: how its bytes are cut, where its frames go, and its limits. No socket.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "codec/framer.h"
+
+namespace mr {
+
+// Which hooks the app has; events without a hook never cross into JS.
+enum Hook : uint32_t {
+  kHookOpen = 1,
+  kHookMessage = 2,
+  kHookDrain = 4,
+  kHookEnd = 8,
+  kHookTimeout = 16,
+  kHookClose = 32,
+};
+
+struct ListenerConfig {
+  FramingConfig framing;
+  uint32_t hooks = 0;
+  bool toPool = false;     // frames go to the task queue without passing through JS
+  bool unordered = false;  // order: 'none'
+  bool allowHalfOpen = false;
+  bool noDelay = true;
+  uint32_t keepAliveSeconds = 0;          // 0: off
+  size_t outHighBytes = 64 << 10;         // write() says false and reading stops above this
+  size_t outLowBytes = 16 << 10;          // and goes on, with `drain`, below this
+  size_t outMaxBytes = size_t{16} << 20;  // slow-consumer
+  uint32_t maxInFlight = 1024;            // frames of one connection that are in the pool or wait in order
+};
+
+}  // namespace mr

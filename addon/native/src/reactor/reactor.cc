@@ -1,0 +1,322 @@
+#include "reactor/reactor.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/fatal.h"
+#include "net/socket.h"
+
+namespace mr {
+
+namespace {
+
+// Tokens: generation << 32 | slot for connections; the generation 0 is kept for the reactor's own descriptors.
+constexpr uint64_t kMailboxToken = 0xffffffff;
+
+// Two tables of one process must not name two connections alike, or an id kept over a restart could find a stranger.
+uint32_t firstGeneration() {
+  static std::atomic<uint32_t> tables{1};
+  return tables.fetch_add(1, std::memory_order_relaxed) * 0x9e3779b1u | 1u;
+}
+
+}  // namespace
+
+Reactor::Reactor(std::shared_ptr<Exchange> exchange, uint32_t index)
+    : exchange_(std::move(exchange)),
+      index_(index),
+      epoll_(kMaxEvents),
+      mailbox_(exchange_->mailbox(exchange_->reactorMailbox(index))),
+      table_(firstGeneration()),
+      wheel_(monotonicMs()),
+      scratch_(kReadBytes),
+      nowMs_(monotonicMs()) {
+  MR_CHECK(epoll_.add(mailbox_.fd(), EPOLLIN, kMailboxToken).ok(), "the mailbox cannot be watched");
+}
+
+Reactor::~Reactor() {
+  // No hooks any more, only the names: nobody may route a reply to a table that is gone.
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    // One that closed after the last turn keeps its slot, and has retracted its name already.
+    if (table_.at(slot).has(Connection::kOpen) && table_.at(slot).fd.valid()) exchange_->directory().retract(idOf(slot));
+  }
+}
+
+bool Reactor::attach(EventSink* sink) {
+  if (!owner_.attach()) return false;
+  sink_ = sink;
+  inTurn_ = false;
+  slab_ = {};
+  slabUsed_ = 0;
+  // Nobody signals a mailbox whose owner has never slept: the first turn reads what came before.
+  requestAnotherTurn();
+  return true;
+}
+
+void Reactor::detach() {
+  owner_.assertCurrent(__func__);
+  finishSpans();
+  sink_ = nullptr;
+  slab_ = {};
+  owner_.detach();
+}
+
+void Reactor::forgetDeadThread() {
+  sink_ = nullptr;
+  slab_ = {};
+  owner_.forceDetach();
+}
+
+Connection* Reactor::find(uint32_t slot, uint32_t generation) {
+  owner_.assertCurrent(__func__);
+  Connection* connection = table_.find(slot, generation);
+  return connection && connection->fd.valid() ? connection : nullptr;
+}
+
+void Reactor::requestTurn() {
+  if (!inTurn_) requestAnotherTurn();
+}
+
+void Reactor::requestAnotherTurn() {
+  mailbox_.park();
+  mailbox_.wake();
+}
+
+void Reactor::emit(Event event, uint32_t slot, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e) {
+  const uint32_t generation = slot < table_.highest() ? table_.at(slot).generation : 0;
+  rows_.push_back({event, slot, generation, a, b, c, d, e});
+}
+
+bool Reactor::turn(int timeoutMs) {
+  owner_.assertCurrent(__func__);
+  inTurn_ = true;
+  counters_.turns.add(1);
+  const auto events = epoll_.wait(timeoutMs);
+  nowMs_ = monotonicMs();
+  mailbox_.unpark();
+  bool more = drainMailbox();
+  resumeStopped();
+  for (const epoll_event& event : events) dispatch(event);
+  expireTimers();
+  serviceAcceptors();
+  cutPending();
+  if (!deliver()) return false;
+  finishEnded();
+  flush();
+  settleTurn();
+  inTurn_ = false;
+  more = more || !pending_.empty() || !rows_.empty() || !ended_.empty() || !dirty_.empty() ||
+         static_cast<int>(events.size()) == kMaxEvents;
+  if (more) return true;
+  mailbox_.park();
+  // Asked again after parking: the wake-up may have come while nobody slept, and room may have gone again since.
+  if (waitsForQueue_) exchange_->stopUntilLow(exchange_->reactorMailbox(index_));
+  return !mailbox_.empty();
+}
+
+void Reactor::flush() {
+  owner_.assertCurrent(__func__);
+  // Flushing can close connections and so make rows, but never makes another connection dirty for long.
+  for (size_t i = 0; i < dirty_.size(); ++i) {
+    Connection& connection = table_.at(dirty_[i]);
+    if (!connection.has(Connection::kOpen) || !connection.has(Connection::kDirty)) continue;
+    connection.unset(Connection::kDirty);
+    flushConnection(dirty_[i]);
+  }
+  dirty_.clear();
+  // Outside of a turn nobody delivers what this made: ask for one.
+  if (!rows_.empty() || !pending_.empty() || !closed_.empty()) requestTurn();
+}
+
+void Reactor::settleTurn() {
+  // Slots are given out again only now, when nothing of this turn can name them any more.
+  for (uint32_t slot : closed_) table_.close(slot);
+  closed_.clear();
+  if (stallCheckAtMs_ != 0 && nowMs_ >= stallCheckAtMs_) {
+    exchange_->wakeIfStalled();
+    // What lies in the queue may be claimed, and get stuck, a moment later.
+    const bool again = exchange_->queue().depth() != 0 || exchange_->hasUnstarted();
+    stallCheckAtMs_ = again ? nowMs_ + kStallCheckMs : 0;
+  }
+  finishDrainIfEmpty();
+}
+
+bool Reactor::deliver() {
+  // Hooks may cause further events (destroy in a hook makes a close); a bound keeps one turn finite.
+  for (int round = 0; round < 4 && !rows_.empty(); ++round) {
+    if (!sink_) {
+      rows_.clear();
+      break;
+    }
+    delivering_.swap(rows_);
+    const bool alive = sink_->deliver(delivering_);
+    delivering_.clear();
+    if (!alive) return false;
+    finishSpans();
+    cutPending();
+  }
+  finishSpans();
+  return true;
+}
+
+bool Reactor::drainMailbox() {
+  uint32_t budget = kMaxRepliesPerTurn;
+  while (budget != 0) {
+    std::unique_ptr<Message> message = unfinished_ ? std::move(unfinished_) : mailbox_.take();
+    if (!message) return false;
+    switch (message->kind) {
+      case Message::Kind::kReplies:
+        onReplies(static_cast<ReplyBatch&>(*message), &budget);
+        if (budget == 0) unfinished_ = std::move(message);
+        break;
+      case Message::Kind::kSend:
+        onSend(static_cast<Send&>(*message));
+        --budget;
+        break;
+      case Message::Kind::kHandover: {
+        auto& handover = static_cast<Handover&>(*message);
+        adopt(std::move(handover.fd), handover.peer, handover.listener);
+        --budget;
+        break;
+      }
+      default:
+        MR_CHECK(false, "a message that is not for a reactor");
+    }
+  }
+  return true;
+}
+
+void Reactor::dispatch(const epoll_event& event) {
+  const auto slot = static_cast<uint32_t>(event.data.u64);
+  const auto generation = static_cast<uint32_t>(event.data.u64 >> 32);
+  if (event.data.u64 == kMailboxToken) return;  // unpark() has read it away
+  if (generation == 0) return acceptSome(slot);
+  dispatchConnection(slot, generation, event.events);
+}
+
+void Reactor::dispatchConnection(uint32_t slot, uint32_t generation, uint32_t events) {
+  Connection* connection = table_.find(slot, generation);
+  if (!connection || !connection->fd.valid()) return;  // closed earlier in this turn
+  if (events & EPOLLERR) {
+    const Result<int> pending = sock::pendingError(connection->fd.get());
+    return closeNow(slot, CloseReason::kReset, pending.value);
+  }
+  if (events & EPOLLOUT) flushConnection(slot);
+  connection = table_.find(slot, generation);
+  if (!connection || !connection->fd.valid()) return;
+  if (events & (EPOLLIN | EPOLLHUP)) {
+    if (connection->interest & EPOLLIN) return onReadable(slot);
+    // Hung up while we do not read: epoll would say so again and again. Reading or writing finds out later.
+    if ((events & EPOLLHUP) && connection->has(Connection::kInEpoll)) {
+      (void)epoll_.remove(connection->fd.get());
+      connection->unset(Connection::kInEpoll);
+    }
+  }
+}
+
+void Reactor::updateInterest(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (!connection.fd.valid()) return;
+  uint32_t wanted = 0;
+  if (!connection.has(Connection::kPausedMask | Connection::kReadEnded)) wanted |= EPOLLIN;
+  if (!connection.out.empty()) wanted |= EPOLLOUT;
+  if (connection.has(Connection::kInEpoll) && wanted == connection.interest) return;
+  if (!connection.has(Connection::kInEpoll) && wanted == 0) return;
+  const uint64_t token = uint64_t{connection.generation} << 32 | slot;
+  const bool known = connection.has(Connection::kInEpoll);
+  const auto result = known ? epoll_.modify(connection.fd.get(), wanted, token) : epoll_.add(connection.fd.get(), wanted, token);
+  if (!result.ok()) return closeNow(slot, CloseReason::kSystem, result.error);
+  connection.set(Connection::kInEpoll);
+  connection.interest = wanted;
+}
+
+// ---------------------------------------------------------------- timers
+
+void Reactor::touch(uint32_t slot) { table_.at(slot).lastActivityMs = nowMs_; }
+
+bool Reactor::setTimeoutMs(uint32_t slot, uint32_t generation, uint32_t milliseconds) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  nowMs_ = monotonicMs();
+  connection->timeoutMs = milliseconds;
+  connection->lastActivityMs = nowMs_;
+  const auto link = [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; };
+  if (milliseconds == 0) {
+    wheel_.stop(slot, link);
+  } else {
+    wheel_.start(slot, nowMs_ + milliseconds, link);
+  }
+  return true;
+}
+
+void Reactor::expireTimers() {
+  const auto link = [this](uint32_t slot) -> TimerWheel::Link& { return table_.at(slot).timer; };
+  expired_.clear();
+  wheel_.expire(nowMs_, &expired_, link);
+  for (uint32_t slot : expired_) {
+    Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
+    if (connection.has(Connection::kFinSent)) {
+      closeNow(slot, connection.endReason);  // the peer had its time to say goodbye
+      continue;
+    }
+    // Activity only stores the time; the wheel is asked to wait for the rest here.
+    const uint64_t due = connection.lastActivityMs + connection.timeoutMs;
+    if (connection.timeoutMs != 0 && due > nowMs_) {
+      wheel_.start(slot, due, link);
+    } else if (connection.timeoutMs != 0) {
+      if (config(connection).hooks & kHookTimeout) {
+        emit(Event::kTimeout, slot);
+        connection.lastActivityMs = nowMs_;
+        wheel_.start(slot, nowMs_ + connection.timeoutMs, link);
+      } else {
+        closeNow(slot, CloseReason::kTimeout);
+      }
+    }
+  }
+}
+
+int64_t Reactor::untilNextTimerMs() {
+  owner_.assertCurrent(__func__);
+  const uint64_t now = monotonicMs();
+  int64_t next = wheel_.untilNextMs(now);
+  const auto consider = [&](uint64_t at) {
+    if (at == 0) return;
+    const int64_t left = at > now ? static_cast<int64_t>(at - now) : 0;
+    if (next < 0 || left < next) next = left;
+  };
+  consider(stallCheckAtMs_);
+  for (const Acceptor& acceptor : acceptors_) {
+    consider(acceptor.retryAtMs);
+    if (acceptor.emptying && acceptor.fd.valid()) consider(acceptor.lastAcceptMs + kQuietMs);
+  }
+  return next;
+}
+
+// ---------------------------------------------------------------- small questions
+
+bool Reactor::isOpen(uint32_t slot, uint32_t generation) { return find(slot, generation) != nullptr; }
+
+bool Reactor::details(uint32_t slot, uint32_t generation, Details* out) {
+  const Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  *out = {connection->peer, connection->bytesRead, connection->bytesWritten, connection->waitingBytes(), connection->inFlight};
+  return true;
+}
+
+Result<Address> Reactor::localAddress(uint32_t slot, uint32_t generation) {
+  const Connection* connection = find(slot, generation);
+  if (!connection) return Result<Address>::failure(EBADF);
+  return sock::localAddress(connection->fd.get());
+}
+
+bool Reactor::setNoDelay(uint32_t slot, uint32_t generation, bool on) {
+  const Connection* connection = find(slot, generation);
+  return connection && sock::setNoDelay(connection->fd.get(), on).ok();
+}
+
+bool Reactor::setKeepAlive(uint32_t slot, uint32_t generation, bool on, uint32_t delaySeconds) {
+  const Connection* connection = find(slot, generation);
+  return connection && sock::setKeepAlive(connection->fd.get(), on, delaySeconds).ok();
+}
+
+}  // namespace mr

@@ -1,0 +1,233 @@
+// One reactor: an epoll set and all it owns. Thread-bound: every method asserts the owner, unless its line says otherwise.
+// Belongs to the process; a JS thread attaches, drives it turn by turn and detaches. Does not know Node, and runs no user code
+// except through the EventSink.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/thread_owner.h"
+#include "exchange/exchange.h"
+#include "net/epoll.h"
+#include "net/listener_group.h"
+#include "reactor/connection_table.h"
+#include "reactor/event_batch.h"
+#include "reactor/listener.h"
+
+namespace mr {
+
+class Reactor {
+ public:
+  Reactor(std::shared_ptr<Exchange> exchange, uint32_t index);
+  ~Reactor();
+
+  // --- the thread that drives it ---
+  bool attach(EventSink* sink);  // false: another living thread drives it
+  void detach();
+  // Any thread, once the driving thread is known to be dead.
+  void forgetDeadThread();
+  bool attached() const { return !owner_.isFree(); }  // Any thread.
+  int fd() const { return epoll_.fd(); }              // readable when there is something to do
+  // One round: mailbox, epoll, timers, hooks, output. True when there is more to do at once. timeoutMs as for epoll_wait.
+  bool turn(int timeoutMs);
+  int64_t untilNextTimerMs();
+  void requestAnotherTurn();  // makes fd() readable
+  void flush();               // sends what hooks wrote outside of a turn
+
+  // --- listeners ---
+  uint16_t addListener(const ListenerConfig& config);
+  // members: how many reactors take part; `spread` hands every fresh connection round them (one listener on a Unix path).
+  void listen(uint16_t listener, std::shared_ptr<ListenerGroup> group, int member, bool spread);
+  uint16_t addFraming(const FramingConfig& framing);
+
+  // --- closing ---
+  // Refuses new connections, serves what the kernel has queued, answers what is in flight, closes. Event::kDrained in the end.
+  void drain(uint32_t lingerMs);
+  uint32_t destroyAll(CloseReason reason);
+
+  // --- connections, by slot and generation; false or kGone when that connection has closed ---
+  bool isOpen(uint32_t slot, uint32_t generation);
+  enum class Place : uint8_t { kInOrder, kBetween };  // inside a message hook, or at any other time
+  enum class WriteResult : uint8_t { kGone, kFull, kBelowHigh };
+  WriteResult write(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes, Place place);
+  bool end(uint32_t slot, uint32_t generation, Place place);
+  bool destroy(uint32_t slot, uint32_t generation, CloseReason reason);
+  // rawEnd: where the current frame ends in what was received this turn, UINT32_MAX outside of a message hook. What comes
+  // after it stays unread.
+  bool pause(uint32_t slot, uint32_t generation, uint32_t rawEnd);
+  bool resume(uint32_t slot, uint32_t generation);
+  bool setFraming(uint32_t slot, uint32_t generation, uint16_t framing, uint32_t rawEnd);
+  bool setTimeoutMs(uint32_t slot, uint32_t generation, uint32_t milliseconds);
+  bool setNoDelay(uint32_t slot, uint32_t generation, bool on);
+  bool setKeepAlive(uint32_t slot, uint32_t generation, bool on, uint32_t delaySeconds);
+  // A frame for the pool, at its place in the order. kCall: its result is for the caller; `sequence` names it.
+  bool submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isCall, uint64_t* sequence);
+  // A place in the order that is answered later, by settleDeferred.
+  bool defer(uint32_t slot, uint32_t generation, uint64_t* sequence);
+  bool settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence, std::span<const uint8_t> bytes, uint8_t flags);
+  // Custom framing: how much of what was received has been used, and how much is worth a new look (0: any).
+  bool consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint32_t needed);
+
+  struct Details {
+    Peer peer;
+    uint64_t bytesRead, bytesWritten;
+    size_t waiting;
+    uint32_t inFlight;
+  };
+  bool details(uint32_t slot, uint32_t generation, Details* out);
+  Result<Address> localAddress(uint32_t slot, uint32_t generation);
+
+  const ReactorCounters& counters() const { return counters_; }  // Any thread.
+  uint32_t index() const { return index_; }
+  Exchange& exchange() { return *exchange_; }
+  uint32_t queuedRows() const { return static_cast<uint32_t>(rows_.size()); }
+
+  static constexpr uint32_t kOutsideMessage = UINT32_MAX;
+
+ private:
+  // Bounds of one turn, so that no connection starves the others.
+  static constexpr int kMaxEvents = 256;
+  static constexpr int kMaxAcceptsPerTurn = 64;
+  static constexpr size_t kReadBytes = 64 << 10;       // one receive of one connection
+  static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
+  static constexpr uint32_t kMaxRepliesPerTurn = 4096;
+  static constexpr size_t kMaxTaskBytes = 256 << 10;  // frames travel together up to this size
+  static constexpr size_t kSlabBytes = 256 << 10;
+  static constexpr size_t kSlabLeast = 16 << 10;   // a smaller rest of a slab is not worth a receive
+  static constexpr uint32_t kAcceptRetryMs = 100;  // after EMFILE and its like
+  static constexpr uint32_t kQuietMs = 10;         // a listener nobody has queued on for so long is empty
+  static constexpr uint32_t kStallCheckMs = 2;     // how often to look for frames claimed and not started
+  static constexpr uint32_t kLingerMs = 2000;      // how long a peer may take to answer our FIN
+  static constexpr uint8_t kInlinePart = 128;      // beside Reply::Flags: a hook's write that waits in the order
+
+  struct Acceptor {
+    Fd fd;
+    std::shared_ptr<ListenerGroup> group;
+    uint16_t listener = 0;
+    bool spread = false;
+    bool armed = false;
+    bool emptying = false;
+    uint64_t retryAtMs = 0;
+    uint64_t lastAcceptMs = 0;
+  };
+  // What a connection received this turn, until the hooks are through with it.
+  struct Span {
+    uint32_t slot, generation;
+    const uint8_t* base;
+    size_t length;
+    size_t consumed;
+    bool fromInBuffer;
+    size_t needed, hint;  // of what is left behind the last whole frame
+    FrameError error = FrameError::kNone;
+  };
+
+  // reactor.cc
+  Connection* find(uint32_t slot, uint32_t generation);
+  ConnectionId idOf(uint32_t slot) { return ConnectionId::of(index_, slot, table_.at(slot).generation); }
+  void dispatch(const epoll_event& event);
+  void dispatchConnection(uint32_t slot, uint32_t generation, uint32_t events);
+  bool deliver();
+  void emit(Event event, uint32_t slot, uint32_t a = 0, uint32_t b = 0, uint32_t c = 0, uint32_t d = 0, uint32_t e = 0);
+  bool drainMailbox();
+  void expireTimers();
+  void settleTurn();
+  const ListenerConfig& config(const Connection& connection) const { return listeners_[connection.listener]; }
+  void updateInterest(uint32_t slot);
+  void touch(uint32_t slot);
+  void requestTurn();  // outside of a turn: what was just done needs one
+
+  // reactor_accept.cc
+  void acceptSome(uint32_t index);
+  void adopt(Fd fd, const Peer& peer, uint16_t listener);
+  void acceptFailed(uint32_t index, int error);
+  void armAcceptor(uint32_t index);
+  void disarmAcceptor(uint32_t index);
+  void serviceAcceptors();
+  void finishDrainIfEmpty();
+  void drainConnection(uint32_t slot);
+
+  // reactor_input.cc
+  void onReadable(uint32_t slot);
+  Result<size_t> receiveInto(uint32_t slot, std::span<uint8_t> room);
+  void receiveForPool(uint32_t slot);
+  void receiveForHooks(uint32_t slot);
+  size_t cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool* stopped);
+  bool submitTask(uint32_t slot, Task* task);
+  void cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer);
+  bool emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab);
+  void finishEnded();
+  void keepRest(uint32_t slot, const uint8_t* data, size_t size);
+  void finishSpans();
+  void cutPending();
+  void addPending(uint32_t slot);
+  void onFrameError(uint32_t slot, FrameError error);
+  void onReadEnd(uint32_t slot);
+  bool ensureSlab(size_t atLeast);
+  void stopAtCurrent(Connection& connection, uint32_t rawEnd);
+  void pauseFor(uint32_t slot, uint32_t reason);
+  void resumeFrom(uint32_t slot, uint32_t reason);
+  void resumeStopped();
+  void checkOrderLimit(uint32_t slot);
+
+  // reactor_output.cc
+  void onReplies(ReplyBatch& batch, uint32_t* budget);
+  void onReply(const Reply& reply, std::span<const uint8_t> bytes);
+  void onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
+  void onUnordered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
+  void onCallResult(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
+  void emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint8_t flags, uint16_t worker, uint32_t credit, uint32_t token);
+  void headSettled(uint32_t slot);
+  void advanceOrder(uint32_t slot);
+  void flushUnordered(uint32_t slot);
+  void onSend(const Send& send);
+  void append(uint32_t slot, std::span<const uint8_t> bytes);
+  void markDirty(uint32_t slot);
+  void flushConnection(uint32_t slot);
+  void afterFlush(uint32_t slot);
+  void giveCredit(uint16_t worker, uint32_t token, uint32_t amount, bool gone);
+  bool overMaximum(uint32_t slot, size_t more);
+  OrderWindow& windowOf(Connection& connection);
+
+  // reactor_close.cc
+  void closeNow(uint32_t slot, CloseReason reason, int error = 0);
+  void maybeFinish(uint32_t slot);
+  bool nothingInFlight(const Connection& connection) const;
+
+  const std::shared_ptr<Exchange> exchange_;
+  const uint32_t index_;
+  ThreadOwner owner_;
+  EventSink* sink_ = nullptr;
+  Epoll epoll_;
+  Mailbox& mailbox_;
+  ConnectionTable table_;
+  TimerWheel wheel_;
+  std::vector<ListenerConfig> listeners_;
+  std::vector<FramingConfig> framings_;
+  std::vector<uint16_t> listenerFramings_;
+  std::vector<Acceptor> acceptors_;
+  std::vector<EventRow> rows_, delivering_;
+  std::vector<Span> spans_;
+  std::vector<uint32_t> dirty_, pending_, closed_, expired_, ended_;
+  std::vector<std::span<const uint8_t>> group_;
+  size_t neededOfRest_ = 0, hintOfRest_ = 0;  // what the framer said of the bytes behind the last whole frame
+  uint64_t nextCall_ = 1;
+  std::unique_ptr<Message> unfinished_;                // a batch of replies longer than one turn
+  std::deque<std::pair<uint32_t, uint32_t>> stopped_;  // connections that wait for room in the queue: slot, generation
+  std::deque<TaskRef> overflow_;                       // tasks of hooks that found the queue full
+  std::vector<uint8_t> scratch_;                       // what pool-bound bytes are received into
+  Slab slab_;
+  size_t slabUsed_ = 0;
+  uint64_t nowMs_;
+  uint64_t stallCheckAtMs_ = 0;
+  uint32_t spreadNext_ = 0;
+  bool waitsForQueue_ = false;
+  bool draining_ = false, drained_ = false;
+  bool inTurn_ = false;
+  uint32_t lingerMs_ = 0;
+  ReactorCounters counters_;
+};
+
+}  // namespace mr

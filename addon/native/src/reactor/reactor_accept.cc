@@ -1,0 +1,189 @@
+// The reactor's door: accepting, backing off when the machine is out of descriptors, emptying the listeners at the end.
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/clock.h"
+#include "base/fatal.h"
+#include "net/socket.h"
+#include "reactor/reactor.h"
+
+namespace mr {
+
+namespace {
+
+Peer peerOf(const Address& address) {
+  Peer peer;
+  if (address.family() == AF_INET) {
+    const auto& in = reinterpret_cast<const sockaddr_in&>(address.storage);
+    peer.family = Peer::Family::kInet4;
+    peer.port = ntohs(in.sin_port);
+    std::memcpy(peer.bytes.data(), &in.sin_addr, sizeof(in.sin_addr));
+  } else if (address.family() == AF_INET6) {
+    const auto& in = reinterpret_cast<const sockaddr_in6&>(address.storage);
+    peer.family = Peer::Family::kInet6;
+    peer.port = ntohs(in.sin6_port);
+    std::memcpy(peer.bytes.data(), &in.sin6_addr, sizeof(in.sin6_addr));
+  }
+  return peer;
+}
+
+// The connection went away between the kernel's queue and us: nothing is wrong with the listener.
+bool isPeersAffair(int error) { return error == ECONNABORTED || error == EPROTO || error == EPERM || error == ENETDOWN; }
+
+}  // namespace
+
+uint16_t Reactor::addFraming(const FramingConfig& framing) {
+  owner_.assertCurrent(__func__);
+  MR_CHECK(framings_.size() < UINT16_MAX, "too many framings");
+  framings_.push_back(framing);
+  return static_cast<uint16_t>(framings_.size() - 1);
+}
+
+uint16_t Reactor::addListener(const ListenerConfig& config) {
+  owner_.assertCurrent(__func__);
+  MR_CHECK(listeners_.size() < Exchange::kMaxListeners, "too many listeners");
+  listeners_.push_back(config);
+  listenerFramings_.push_back(addFraming(config.framing));
+  return static_cast<uint16_t>(listeners_.size() - 1);
+}
+
+void Reactor::listen(uint16_t listener, std::shared_ptr<ListenerGroup> group, int member, bool spread) {
+  owner_.assertCurrent(__func__);
+  MR_CHECK(listener < listeners_.size(), "no such listener");
+  Acceptor acceptor;
+  acceptor.fd = group->take(member);
+  acceptor.group = std::move(group);
+  acceptor.listener = listener;
+  acceptor.spread = spread;
+  acceptors_.push_back(std::move(acceptor));
+  armAcceptor(static_cast<uint32_t>(acceptors_.size() - 1));
+}
+
+void Reactor::armAcceptor(uint32_t index) {
+  Acceptor& acceptor = acceptors_[index];
+  acceptor.retryAtMs = 0;
+  if (acceptor.armed || !acceptor.fd.valid()) return;
+  const auto added = epoll_.add(acceptor.fd.get(), EPOLLIN, index);
+  if (added.ok()) {
+    acceptor.armed = true;
+  } else {
+    acceptor.retryAtMs = nowMs_ + kAcceptRetryMs;
+  }
+}
+
+void Reactor::disarmAcceptor(uint32_t index) {
+  Acceptor& acceptor = acceptors_[index];
+  if (!acceptor.armed) return;
+  (void)epoll_.remove(acceptor.fd.get());
+  acceptor.armed = false;
+}
+
+void Reactor::acceptSome(uint32_t index) {
+  Acceptor& acceptor = acceptors_[index];
+  for (int i = 0; i < kMaxAcceptsPerTurn && acceptor.fd.valid(); ++i) {
+    Result<sock::Accepted> accepted = sock::accept(acceptor.fd.get());
+    if (!accepted.ok()) {
+      if (isPeersAffair(accepted.error)) continue;
+      if (accepted.error != EAGAIN && accepted.error != EWOULDBLOCK) return acceptFailed(index, accepted.error);
+      // A Unix listener that refuses stays readable: there is nothing more to be told of it.
+      if (acceptor.emptying && acceptor.group->address().isUnix()) disarmAcceptor(index);
+      return;
+    }
+    acceptor.lastAcceptMs = nowMs_;
+    const Peer peer = peerOf(accepted.value.peer);
+    const uint32_t target = acceptor.spread ? spreadNext_++ % exchange_->options().reactors : index_;
+    if (target == index_) {
+      adopt(std::move(accepted.value.fd), peer, acceptor.listener);
+    } else {
+      counters_.handedOver.add(1);
+      exchange_->mailbox(exchange_->reactorMailbox(target))
+          .send(std::make_unique<Handover>(std::move(accepted.value.fd), peer, acceptor.listener));
+    }
+  }
+}
+
+void Reactor::acceptFailed(uint32_t index, int error) {
+  // EMFILE and its like stay readable for ever: without a pause the loop would spin on them.
+  counters_.acceptErrors.add(1);
+  disarmAcceptor(index);
+  acceptors_[index].retryAtMs = nowMs_ + kAcceptRetryMs;
+  emit(Event::kAcceptError, 0, acceptors_[index].listener, static_cast<uint32_t>(error));
+}
+
+void Reactor::adopt(Fd fd, const Peer& peer, uint16_t listener) {
+  const uint32_t slot = table_.open();
+  if (slot == ConnectionTable::kFull) return;  // a million connections: the descriptor closes here
+  Connection& connection = table_.at(slot);
+  connection.fd = std::move(fd);
+  connection.peer = peer;
+  connection.listener = listener;
+  connection.framing = listenerFramings_[listener];
+  connection.lastActivityMs = nowMs_;
+  const ListenerConfig& cfg = listeners_[listener];
+  if (cfg.noDelay && peer.family != Peer::Family::kUnnamed) (void)sock::setNoDelay(connection.fd.get(), true);
+  if (cfg.keepAliveSeconds != 0) (void)sock::setKeepAlive(connection.fd.get(), true, cfg.keepAliveSeconds);
+  counters_.accepted.add(1);
+  counters_.open.add(1);
+  exchange_->directory().publish(idOf(slot), exchange_->reactorMailbox(index_));
+  if (cfg.hooks != 0) emit(Event::kOpen, slot, listener);
+  updateInterest(slot);
+  if (draining_ && connection.has(Connection::kOpen)) drainConnection(slot);
+}
+
+void Reactor::serviceAcceptors() {
+  for (uint32_t i = 0; i < acceptors_.size(); ++i) {
+    Acceptor& acceptor = acceptors_[i];
+    if (!acceptor.fd.valid()) continue;
+    if (acceptor.retryAtMs != 0 && nowMs_ >= acceptor.retryAtMs) armAcceptor(i);
+    if (acceptor.emptying && nowMs_ >= acceptor.lastAcceptMs + kQuietMs) {
+      // Nobody new can have come since the listener refuses; whoever was queued has been accepted.
+      acceptSome(i);
+      disarmAcceptor(i);
+      acceptor.fd.reset();
+      acceptor.group.reset();
+    }
+  }
+}
+
+void Reactor::drain(uint32_t lingerMs) {
+  owner_.assertCurrent(__func__);
+  nowMs_ = monotonicMs();
+  draining_ = true;
+  lingerMs_ = lingerMs;
+  for (Acceptor& acceptor : acceptors_) {
+    if (!acceptor.fd.valid()) continue;
+    (void)sock::refuseNewConnections(acceptor.fd.get());
+    acceptor.emptying = true;
+    acceptor.lastAcceptMs = nowMs_;
+  }
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    if (table_.at(slot).has(Connection::kOpen) && table_.at(slot).fd.valid()) drainConnection(slot);
+  }
+  mailbox_.park();
+  mailbox_.wake();  // a turn follows, also when nothing else happens
+}
+
+void Reactor::drainConnection(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (connection.has(Connection::kDraining)) return;
+  const uint32_t generation = connection.generation;
+  // What the peer has sent by now is served; what it sends later is not.
+  if (!connection.has(Connection::kPausedMask | Connection::kReadEnded)) onReadable(slot);
+  Connection* still = table_.find(slot, generation);
+  if (!still || !still->fd.valid()) return;
+  still->set(Connection::kDraining);
+  maybeFinish(slot);
+}
+
+void Reactor::finishDrainIfEmpty() {
+  if (!draining_ || drained_ || table_.size() != 0) return;
+  for (const Acceptor& acceptor : acceptors_) {
+    if (acceptor.fd.valid()) return;
+  }
+  drained_ = true;
+  emit(Event::kDrained, 0);
+}
+
+}  // namespace mr

@@ -1,0 +1,87 @@
+// How connections end: in an orderly way when nothing is owed any more, or now.
+#include "base/fatal.h"
+#include "net/socket.h"
+#include "reactor/reactor.h"
+
+namespace mr {
+
+bool Reactor::nothingInFlight(const Connection& connection) const {
+  if (connection.inFlight != 0 || connection.span != 0 || connection.has(Connection::kHasPending)) return false;
+  if (connection.window && !connection.window->empty()) return false;
+  // Received, and stopped only because something was full: still owed.
+  const bool stopped = connection.has(Connection::kPausedByQueue | Connection::kPausedByOrder | Connection::kPausedByOutput);
+  return !(connection.in && stopped && !connection.has(Connection::kEnding));
+}
+
+// Orderly: all replies, then FIN, then whatever the peer still sends is read away until its FIN or the end of the linger time.
+void Reactor::maybeFinish(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (!connection.fd.valid() || connection.has(Connection::kFinSent)) {
+    if (connection.fd.valid() && connection.has(Connection::kReadEnded)) closeNow(slot, connection.endReason);
+    return;
+  }
+  if (!connection.has(Connection::kEnding | Connection::kDraining)) return;
+  const bool saidEnd = connection.has(Connection::kEndSaid);
+  if (!saidEnd && !nothingInFlight(connection)) return;
+  if (!connection.out.empty()) return;
+  connection.set(Connection::kFinSent);
+  (void)sock::shutdownWrite(connection.fd.get());
+  if (connection.has(Connection::kReadEnded)) return closeNow(slot, connection.endReason);
+  connection.unset(Connection::kPausedMask);
+  connection.in.reset();
+  const auto link = [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; };
+  wheel_.start(slot, nowMs_ + (draining_ ? lingerMs_ : kLingerMs), link);
+  updateInterest(slot);
+}
+
+void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
+  Connection& connection = table_.at(slot);
+  if (!connection.fd.valid()) return;
+  exchange_->directory().retract(idOf(slot));
+  wheel_.stop(slot, [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; });
+  connection.fd.reset();
+  connection.unset(Connection::kInEpoll | Connection::kHasPending | Connection::kDirty);
+  counters_.open.sub(1);
+  counters_.closed[static_cast<size_t>(reason)].add(1);
+  const auto tell = [this](const ReplyPart& part) { giveCredit(part.worker, part.creditToken, part.credit, true); };
+  if (connection.window) connection.window->abandon(tell);
+  if (connection.creditsDue) {
+    for (const ReplyPart& part : *connection.creditsDue) tell(part);
+  }
+  if (connection.inFlight != 0) exchange_->announceGone(idOf(slot));
+  if (config(connection).hooks != 0) {
+    emit(Event::kClose, slot, static_cast<uint32_t>(reason) | static_cast<uint32_t>(error) << 8,
+         static_cast<uint32_t>(connection.bytesRead), static_cast<uint32_t>(connection.bytesRead >> 32),
+         static_cast<uint32_t>(connection.bytesWritten), static_cast<uint32_t>(connection.bytesWritten >> 32));
+  }
+  connection.out.clear();
+  closed_.push_back(slot);
+  requestTurn();
+}
+
+bool Reactor::destroy(uint32_t slot, uint32_t generation, CloseReason reason) {
+  if (!find(slot, generation)) return false;
+  closeNow(slot, reason);
+  return true;
+}
+
+uint32_t Reactor::destroyAll(CloseReason reason) {
+  owner_.assertCurrent(__func__);
+  uint32_t destroyed = 0;
+  for (Acceptor& acceptor : acceptors_) {
+    acceptor.fd.reset();
+    acceptor.group.reset();
+  }
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
+    // A peer that only has not said goodbye yet has lost nothing.
+    if (!connection.has(Connection::kFinSent)) ++destroyed;
+    closeNow(slot, reason);
+  }
+  draining_ = true;
+  requestTurn();
+  return destroyed;
+}
+
+}  // namespace mr

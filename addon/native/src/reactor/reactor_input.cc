@@ -1,0 +1,471 @@
+// From the socket to whole frames: receiving, cutting, handing frames to the task queue or to the hooks, and stopping when
+// one of those is full.
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/fatal.h"
+#include "net/socket.h"
+#include "reactor/reactor.h"
+
+namespace mr {
+
+void Reactor::onReadable(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (connection.span != 0 || connection.has(Connection::kHasPending)) return;  // the last bytes come first
+  if (connection.has(Connection::kEnding | Connection::kDraining)) {
+    // Nothing new is served, but what the peer still sends must be read away: closing over it would reset our last bytes.
+    const Result<size_t> discarded = receiveInto(slot, scratch_);
+    if (discarded.ok() && discarded.value == 0) onReadEnd(slot);
+    return;
+  }
+  const ListenerConfig& cfg = config(connection);
+  if (cfg.toPool && framings_[connection.framing].kind != FramingKind::kCustom) {
+    receiveForPool(slot);
+  } else {
+    receiveForHooks(slot);
+  }
+}
+
+// value 0 with ok(): the peer has finished. EAGAIN comes back as an error; anything worse has closed the connection.
+Result<size_t> Reactor::receiveInto(uint32_t slot, std::span<uint8_t> room) {
+  Connection& connection = table_.at(slot);
+  const Result<size_t> received = sock::receive(connection.fd.get(), room.data(), room.size());
+  if (!received.ok()) {
+    if (received.error != EAGAIN && received.error != EWOULDBLOCK) closeNow(slot, CloseReason::kReset, received.error);
+    return received;
+  }
+  connection.bytesRead += received.value;
+  counters_.bytesRead.add(received.value);
+  touch(slot);
+  return received;
+}
+
+namespace {
+
+// Large frames are received in larger steps, but never allocated on the word of a header.
+size_t roomFor(const InBuffer& in) {
+  constexpr size_t kLeast = 4 << 10, kMost = 256 << 10;
+  return std::clamp(in.needed > in.size() ? in.needed - in.size() : kLeast, kLeast, kMost);
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------- the way to the pool
+
+void Reactor::receiveForPool(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  bool stopped = false;
+  if (!connection.in) {
+    const Result<size_t> received = receiveInto(slot, scratch_);
+    if (!received.ok()) return;
+    if (received.value == 0) return onReadEnd(slot);
+    const size_t used = cutForPool(slot, scratch_.data(), received.value, &stopped);
+    keepRest(slot, scratch_.data() + used, received.value - used);
+    return;
+  }
+  InBuffer& in = *connection.in;
+  const std::span<uint8_t> room = in.reserve(roomFor(in));
+  const Result<size_t> received = receiveInto(slot, room.first(std::min(room.size(), roomFor(in))));
+  if (!received.ok()) return;
+  if (received.value == 0) return onReadEnd(slot);
+  in.added(received.value);
+  if (in.size() < in.needed) return;
+  const size_t used = cutForPool(slot, in.data(), in.size(), &stopped);
+  in.consume(used);
+  keepRest(slot, nullptr, 0);
+}
+
+// Returns how many bytes were used. `stopped`: whole frames may be left, because something is full.
+size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool* stopped) {
+  Connection& connection = table_.at(slot);
+  const FramingConfig framing = framings_[connection.framing];
+  const uint32_t maxInFlight = config(connection).maxInFlight;
+  size_t used = 0, groupStart = 0, groupBytes = 0, hint = connection.in ? connection.in->hint : 0;
+  uint32_t cutFrames = 0;
+  FrameError error = FrameError::kNone;
+  FrameCut cut;
+  std::vector<std::span<const uint8_t>>& group = group_;
+  group.clear();
+
+  const auto submitGroup = [&] {
+    if (group.empty()) return true;
+    Task* task = Task::create({idOf(slot), connection.nextSequence, connection.listener, Task::kNone, connection.peer},
+                              static_cast<uint32_t>(group.size()), groupBytes);
+    for (const auto& frame : group) task->append(frame);
+    if (!submitTask(slot, task)) {
+      task->release();
+      used = groupStart;
+      return false;
+    }
+    groupStart = used;
+    groupBytes = 0;
+    group.clear();
+    return true;
+  };
+
+  for (;;) {
+    if (cutFrames == kMaxFramesPerTurn || connection.inFlight + group.size() >= maxInFlight) {
+      *stopped = true;
+      break;
+    }
+    cut = nextFrame(framing, data + used, size - used, hint);
+    hint = 0;
+    if (cut.kind == FrameCut::Kind::kPartial) break;
+    if (cut.kind == FrameCut::Kind::kError) {
+      error = cut.error;
+      break;
+    }
+    group.push_back({data + used + cut.offset, cut.length});
+    groupBytes += cut.length;
+    used += cut.consumed;
+    ++cutFrames;
+    if (group.size() >= exchange_->framesForTask(connection.listener) || groupBytes >= kMaxTaskBytes) {
+      if (!submitGroup()) {
+        *stopped = true;
+        return used;
+      }
+    }
+  }
+  if (!submitGroup()) {
+    *stopped = true;
+    return used;
+  }
+  if (error != FrameError::kNone) {
+    onFrameError(slot, error);
+    return size;
+  }
+  if (*stopped) {
+    if (connection.inFlight >= maxInFlight) {
+      pauseFor(slot, Connection::kPausedByOrder);
+    } else {
+      addPending(slot);
+    }
+  } else {
+    neededOfRest_ = cut.needed;
+    hintOfRest_ = cut.scanned;
+  }
+  return used;
+}
+
+// False when the queue is full: the connection is paused and the task stays the caller's.
+bool Reactor::submitTask(uint32_t slot, Task* task) {
+  const uint32_t frames = task->frames();
+  if (!overflow_.empty() || !exchange_->submit(task)) {
+    counters_.pausesByQueue.add(1);
+    pauseFor(slot, Connection::kPausedByQueue);
+    stopped_.emplace_back(slot, table_.at(slot).generation);
+    waitsForQueue_ = true;
+    exchange_->stopUntilLow(exchange_->reactorMailbox(index_));
+    return false;
+  }
+  Connection& connection = table_.at(slot);
+  connection.nextSequence += frames;
+  connection.inFlight += frames;
+  counters_.framesRead.add(frames);
+  counters_.framesSubmitted.add(frames);
+  // Frames claimed behind a slow one have to be noticed by somebody who is not busy.
+  if (stallCheckAtMs_ == 0 && exchange_->options().workers > 1) stallCheckAtMs_ = nowMs_ + kStallCheckMs;
+  return true;
+}
+
+// ---------------------------------------------------------------- the way to the hooks
+
+bool Reactor::ensureSlab(size_t atLeast) {
+  if (slab_.data && slab_.size - slabUsed_ >= atLeast) return true;
+  if (!sink_) return false;
+  slab_ = sink_->newSlab(std::max(atLeast, kSlabBytes));
+  slabUsed_ = 0;
+  return slab_.data != nullptr;
+}
+
+void Reactor::receiveForHooks(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (connection.in) {
+    InBuffer& in = *connection.in;
+    const std::span<uint8_t> room = in.reserve(roomFor(in));
+    const Result<size_t> received = receiveInto(slot, room.first(std::min(room.size(), roomFor(in))));
+    if (!received.ok()) return;
+    if (received.value == 0) return onReadEnd(slot);
+    in.added(received.value);
+    if (in.size() >= in.needed) cutForHooks(slot, in.data(), in.size(), true);
+    return;
+  }
+  if (!ensureSlab(kSlabLeast)) return;
+  const std::span<uint8_t> room(slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes));
+  const Result<size_t> received = receiveInto(slot, room);
+  if (!received.ok()) return;
+  if (received.value == 0) return onReadEnd(slot);
+  slabUsed_ = std::min((slabUsed_ + received.value + 7) & ~size_t{7}, slab_.size);
+  cutForHooks(slot, room.data(), received.value, false);
+}
+
+void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer) {
+  Connection& connection = table_.at(slot);
+  const FramingConfig framing = framings_[connection.framing];
+  Span span{slot, connection.generation, data, size, 0, fromInBuffer, 0, 0};
+  spans_.push_back(span);
+  connection.span = static_cast<uint32_t>(spans_.size());
+  if (framing.kind == FramingKind::kCustom) {
+    if (!emitBytes(Event::kReceived, slot, {data, size}, 0, !fromInBuffer)) connection.span = 0, spans_.pop_back();
+    return;
+  }
+  size_t used = 0;
+  size_t hint = fromInBuffer ? connection.in->hint : 0;
+  for (uint32_t frames = 0;; ++frames) {
+    if (frames == kMaxFramesPerTurn) {
+      addPending(slot);
+      break;
+    }
+    const FrameCut cut = nextFrame(framing, data + used, size - used, hint);
+    hint = 0;
+    if (cut.kind == FrameCut::Kind::kPartial) {
+      spans_.back().needed = cut.needed;
+      spans_.back().hint = cut.scanned;
+      break;
+    }
+    if (cut.kind == FrameCut::Kind::kError) {
+      spans_.back().error = cut.error;
+      used = size;
+      break;
+    }
+    used += cut.consumed;
+    if (!emitBytes(Event::kFrame, slot, {data + used - cut.consumed + cut.offset, cut.length}, used, !fromInBuffer)) break;
+    counters_.framesRead.add(1);
+  }
+  spans_.back().consumed = used;
+}
+
+// Bytes of the in buffer move when it is compacted, so they are copied into a slab; those received into one stay there.
+bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab) {
+  uint32_t slab = slab_.id;
+  size_t offset;
+  if (inSlab) {
+    offset = static_cast<size_t>(bytes.data() - slab_.data);
+  } else if (bytes.size() > kSlabBytes / 2) {
+    const Slab own = sink_ ? sink_->newSlab(bytes.size()) : Slab{};
+    if (!own.data) return false;
+    std::memcpy(own.data, bytes.data(), bytes.size());
+    slab = own.id;
+    offset = 0;
+  } else {
+    if (!ensureSlab(bytes.size())) return false;
+    offset = slabUsed_;
+    slab = slab_.id;
+    if (!bytes.empty()) std::memcpy(slab_.data + offset, bytes.data(), bytes.size());
+    slabUsed_ = std::min((slabUsed_ + bytes.size() + 7) & ~size_t{7}, slab_.size);
+  }
+  emit(event, slot, slab, static_cast<uint32_t>(offset), static_cast<uint32_t>(bytes.size()), static_cast<uint32_t>(rawEnd));
+  return true;
+}
+
+void Reactor::stopAtCurrent(Connection& connection, uint32_t rawEnd) {
+  if (connection.span == 0 || rawEnd == kOutsideMessage) return;
+  Span& span = spans_[connection.span - 1];
+  span.consumed = std::min<size_t>(rawEnd, span.length);
+  span.needed = span.hint = 0;
+  span.error = FrameError::kNone;  // what was cut behind this frame has not been seen yet
+  connection.set(Connection::kStopAtCurrent);
+}
+
+bool Reactor::consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint32_t needed) {
+  Connection* connection = find(slot, generation);
+  if (!connection || connection->span == 0) return false;
+  Span& span = spans_[connection->span - 1];
+  span.consumed = std::min<size_t>(bytes, span.length);
+  span.needed = needed;
+  return true;
+}
+
+// The hooks are through with this turn's bytes: what they left stays, in native memory.
+void Reactor::finishSpans() {
+  for (size_t i = 0; i < spans_.size(); ++i) {
+    const Span span = spans_[i];
+    Connection* connection = table_.find(span.slot, span.generation);
+    if (!connection) continue;
+    connection->span = 0;
+    if (!connection->fd.valid()) continue;
+    neededOfRest_ = span.needed;
+    hintOfRest_ = span.hint;
+    if (span.fromInBuffer) {
+      connection->in->consume(span.consumed);
+      keepRest(span.slot, nullptr, 0);
+    } else {
+      keepRest(span.slot, span.base + span.consumed, span.length - span.consumed);
+    }
+    if (span.error != FrameError::kNone) {
+      onFrameError(span.slot, span.error);
+      continue;
+    }
+    if (connection->has(Connection::kStopAtCurrent)) {
+      connection->unset(Connection::kStopAtCurrent);
+      if (connection->in && !connection->has(Connection::kPausedByUser)) addPending(span.slot);
+    }
+    maybeFinish(span.slot);
+  }
+  spans_.clear();
+}
+
+// ---------------------------------------------------------------- what is left over
+
+void Reactor::keepRest(uint32_t slot, const uint8_t* data, size_t size) {
+  Connection& connection = table_.at(slot);
+  if (!connection.fd.valid()) return;
+  if (size != 0) {
+    if (!connection.in) connection.in = std::make_unique<InBuffer>();
+    connection.in->append(data, size);
+  }
+  if (connection.in && connection.in->size() == 0) connection.in.reset();  // idle connections own no memory
+  if (connection.in) {
+    connection.in->needed = neededOfRest_;
+    connection.in->hint = hintOfRest_;
+  }
+  neededOfRest_ = hintOfRest_ = 0;
+}
+
+void Reactor::addPending(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (connection.has(Connection::kHasPending)) return;
+  connection.set(Connection::kHasPending);
+  pending_.push_back(slot);
+}
+
+// Whole frames that an earlier turn left uncut.
+void Reactor::cutPending() {
+  std::vector<uint32_t> pending;
+  pending.swap(pending_);
+  for (uint32_t slot : pending) {
+    Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.has(Connection::kHasPending)) continue;
+    if (connection.span != 0) {
+      pending_.push_back(slot);  // its last bytes are with the hooks
+      continue;
+    }
+    connection.unset(Connection::kHasPending);
+    if (!connection.fd.valid() || !connection.in || connection.has(Connection::kEnding)) continue;
+    if (connection.has(Connection::kPausedMask)) continue;  // whatever resumes it puts it on the list again
+    const bool native = config(connection).toPool && framings_[connection.framing].kind != FramingKind::kCustom;
+    if (!native) {
+      cutForHooks(slot, connection.in->data(), connection.in->size(), true);
+      continue;
+    }
+    bool stopped = false;
+    const size_t used = cutForPool(slot, connection.in->data(), connection.in->size(), &stopped);
+    if (!connection.fd.valid()) continue;
+    connection.in->consume(used);
+    keepRest(slot, nullptr, 0);
+    maybeFinish(slot);
+  }
+}
+
+void Reactor::onFrameError(uint32_t slot, FrameError error) {
+  Connection& connection = table_.at(slot);
+  if (!connection.fd.valid()) return;
+  // Frames before the bad one are still answered; nothing behind it is read.
+  connection.endReason = error == FrameError::kTooLarge ? CloseReason::kFrameTooLarge : CloseReason::kMalformed;
+  connection.in.reset();
+  connection.set(Connection::kEnding);
+  maybeFinish(slot);
+}
+
+void Reactor::onReadEnd(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (connection.has(Connection::kReadEnded)) return;
+  connection.set(Connection::kReadEnded);
+  updateInterest(slot);
+  if (!connection.fd.valid()) return;
+  const ListenerConfig& cfg = config(connection);
+  if ((cfg.hooks & kHookEnd) && !connection.has(Connection::kEnding | Connection::kDraining)) emit(Event::kEnd, slot);
+  // Frames of this turn may still lie in front of the hooks, and their answers count.
+  ended_.push_back(slot);
+}
+
+void Reactor::finishEnded() {
+  std::vector<uint32_t> ended;
+  ended.swap(ended_);
+  for (uint32_t slot : ended) {
+    Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !connection.has(Connection::kReadEnded)) continue;
+    if (!config(connection).allowHalfOpen) connection.set(Connection::kEnding);
+    maybeFinish(slot);
+  }
+}
+
+// ---------------------------------------------------------------- stopping and going on
+
+void Reactor::pauseFor(uint32_t slot, uint32_t reason) {
+  table_.at(slot).set(reason);
+  updateInterest(slot);
+}
+
+void Reactor::resumeFrom(uint32_t slot, uint32_t reason) {
+  Connection& connection = table_.at(slot);
+  if (!connection.has(reason)) return;
+  connection.unset(reason);
+  if (connection.in) {
+    addPending(slot);
+    requestTurn();
+  }
+  updateInterest(slot);
+}
+
+void Reactor::resumeStopped() {
+  if (!waitsForQueue_) return;
+  TaskQueue& queue = exchange_->queue();
+  if (!queue.low()) return exchange_->stopUntilLow(exchange_->reactorMailbox(index_));
+  while (!overflow_.empty()) {
+    Task* task = overflow_.front().get();
+    task->retain();
+    if (!exchange_->submit(task)) {
+      task->release();
+      return exchange_->stopUntilLow(exchange_->reactorMailbox(index_));
+    }
+    overflow_.pop_front();
+  }
+  waitsForQueue_ = false;
+  std::deque<std::pair<uint32_t, uint32_t>> stopped;
+  stopped.swap(stopped_);
+  for (const auto& [slot, generation] : stopped) {
+    Connection* connection = table_.find(slot, generation);
+    if (connection && connection->fd.valid()) resumeFrom(slot, Connection::kPausedByQueue);
+  }
+}
+
+bool Reactor::pause(uint32_t slot, uint32_t generation, uint32_t rawEnd) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  stopAtCurrent(*connection, rawEnd);
+  pauseFor(slot, Connection::kPausedByUser);
+  return true;
+}
+
+bool Reactor::resume(uint32_t slot, uint32_t generation) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  resumeFrom(slot, Connection::kPausedByUser);
+  return true;
+}
+
+bool Reactor::setFraming(uint32_t slot, uint32_t generation, uint16_t framing, uint32_t rawEnd) {
+  Connection* connection = find(slot, generation);
+  if (!connection || framing >= framings_.size()) return false;
+  stopAtCurrent(*connection, rawEnd);
+  connection->framing = framing;
+  if (connection->in && connection->span == 0) {
+    connection->in->needed = connection->in->hint = 0;
+    addPending(slot);
+    requestTurn();
+  }
+  return true;
+}
+
+void Reactor::checkOrderLimit(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  const uint32_t limit = config(connection).maxInFlight;
+  if (connection.inFlight >= limit) {
+    if (!connection.has(Connection::kPausedByOrder)) pauseFor(slot, Connection::kPausedByOrder);
+  } else if (connection.has(Connection::kPausedByOrder) && connection.inFlight <= limit / 2) {
+    resumeFrom(slot, Connection::kPausedByOrder);
+  }
+}
+
+}  // namespace mr

@@ -1,0 +1,388 @@
+// From replies and writes to the socket: putting them in order, keeping what the socket does not take, and telling those who
+// wait for room.
+#include <algorithm>
+
+#include "base/fatal.h"
+#include "net/socket.h"
+#include "reactor/reactor.h"
+
+namespace mr {
+
+OrderWindow& Reactor::windowOf(Connection& connection) {
+  if (!connection.window) connection.window = std::make_unique<OrderWindow>();
+  return *connection.window;
+}
+
+// ---------------------------------------------------------------- replies of the pool
+
+void Reactor::onReplies(ReplyBatch& batch, uint32_t* budget) {
+  Reply reply;
+  std::span<const uint8_t> bytes;
+  while (*budget != 0 && batch.take(&reply, &bytes)) {
+    --*budget;
+    onReply(reply, bytes);
+  }
+}
+
+void Reactor::onReply(const Reply& reply, std::span<const uint8_t> bytes) {
+  const uint32_t slot = reply.connection.slot();
+  Connection* connection = reply.connection.home() == index_ ? table_.find(slot, reply.connection.generation()) : nullptr;
+  if (!connection || !connection->fd.valid()) {
+    counters_.repliesLate.add(1);
+    giveCredit(reply.worker, reply.creditToken, reply.credit, true);
+    return;
+  }
+  if (reply.flags & Reply::kCall) {
+    onCallResult(slot, reply, bytes);
+  } else if (config(*connection).unordered) {
+    onUnordered(slot, reply, bytes);
+  } else {
+    onOrdered(slot, reply, bytes);
+  }
+}
+
+void Reactor::onCallResult(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
+  Connection& connection = table_.at(slot);
+  giveCredit(reply.worker, reply.creditToken, reply.credit, false);
+  if (!emitBytes(Event::kCallResult, slot, bytes, static_cast<size_t>(reply.sequence), false)) return;
+  rows_.back().e = reply.flags;
+  if (reply.flags & Reply::kLast) {
+    --connection.inFlight;
+    checkOrderLimit(slot);
+    ended_.push_back(slot);  // a half-closed peer may have waited for just this
+  }
+}
+
+void Reactor::onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
+  Connection& connection = table_.at(slot);
+  if (reply.sequence < connection.headSequence || reply.sequence >= connection.nextSequence) {
+    counters_.repliesLate.add(1);
+    return giveCredit(reply.worker, reply.creditToken, reply.credit, true);
+  }
+  const uint64_t distance = reply.sequence - connection.headSequence;
+  if (distance != 0) {
+    counters_.repliesHeld.add(1);
+    windowOf(connection).hold(distance, reply, bytes);
+    if (connection.waitingBytes() > config(connection).outHighBytes) pauseFor(slot, Connection::kPausedByOutput);
+    return;
+  }
+  emitPart(slot, bytes, reply.flags, reply.worker, reply.credit, reply.creditToken);
+  if (!(reply.flags & Reply::kLast)) {
+    connection.set(Connection::kHeadStarted);
+    return;
+  }
+  if (!connection.fd.valid()) return;
+  --connection.inFlight;
+  headSettled(slot);
+}
+
+// The reply at the head is complete: the order moves on as far as it can.
+void Reactor::headSettled(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  advanceOrder(slot);
+  while (connection.fd.valid() && connection.window && connection.window->headHasParts()) {
+    bool settled = false;
+    for (const ReplyPart& part : connection.window->takeHeadParts()) {
+      if (!connection.fd.valid()) {
+        giveCredit(part.worker, part.creditToken, part.credit, true);
+        continue;
+      }
+      emitPart(slot, part.bytes, part.flags, part.worker, part.credit, part.creditToken);
+      connection.set(Connection::kHeadStarted);
+      if (part.flags & Reply::kLast) settled = true;
+      if ((part.flags & Reply::kLast) && !(part.flags & kInlinePart)) --connection.inFlight;
+    }
+    if (!settled || !connection.fd.valid()) break;
+    advanceOrder(slot);
+  }
+  if (!connection.fd.valid()) return;
+  if (connection.window && connection.window->empty()) connection.window.reset();
+  checkOrderLimit(slot);
+  maybeFinish(slot);
+}
+
+void Reactor::advanceOrder(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  ++connection.headSequence;
+  connection.unset(Connection::kHeadStarted);
+  if (!connection.window) return;
+  connection.window->advance();
+  if (connection.window->between.empty()) return;
+  const std::vector<uint8_t> between = std::move(connection.window->between);
+  connection.window->between.clear();
+  append(slot, between);
+}
+
+void Reactor::onUnordered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
+  Connection& connection = table_.at(slot);
+  const bool last = (reply.flags & Reply::kLast) != 0;
+  OrderWindow* window = connection.window.get();
+  if (window && window->streaming != OrderWindow::kNobody && window->streaming != reply.sequence) {
+    counters_.repliesHeld.add(1);
+    window->holdUnordered(reply, bytes);
+    if (connection.waitingBytes() > config(connection).outHighBytes) pauseFor(slot, Connection::kPausedByOutput);
+    return;
+  }
+  if (last) --connection.inFlight;
+  emitPart(slot, bytes, reply.flags, reply.worker, reply.credit, reply.creditToken);
+  if (!connection.fd.valid()) return;
+  if (!last) {
+    windowOf(connection).streaming = reply.sequence;
+    return connection.set(Connection::kHeadStarted);
+  }
+  if (window) flushUnordered(slot);
+  if (!connection.fd.valid()) return;
+  checkOrderLimit(slot);
+  maybeFinish(slot);
+}
+
+void Reactor::flushUnordered(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  OrderWindow& window = *connection.window;
+  window.streaming = OrderWindow::kNobody;
+  connection.unset(Connection::kHeadStarted);
+  if (!window.between.empty()) {
+    const std::vector<uint8_t> between = std::move(window.between);
+    window.between.clear();
+    append(slot, between);
+  }
+  while (connection.fd.valid() && !window.unordered.empty()) {
+    const uint64_t sequence = window.unordered.front().sequence;
+    bool settled = false;
+    for (const ReplyPart& part : window.takeUnordered()) {
+      if (!connection.fd.valid()) break;
+      emitPart(slot, part.bytes, part.flags, part.worker, part.credit, part.creditToken);
+      if (!(part.flags & Reply::kLast)) continue;
+      settled = true;
+      --connection.inFlight;
+    }
+    if (!connection.fd.valid()) return;
+    if (!settled) {
+      window.streaming = sequence;
+      connection.set(Connection::kHeadStarted);
+      return;
+    }
+  }
+  if (connection.fd.valid()) connection.window.reset();
+}
+
+void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint8_t flags, uint16_t worker, uint32_t credit,
+                       uint32_t token) {
+  Connection& connection = table_.at(slot);
+  if (connection.has(Connection::kEnding) && connection.endReason == CloseReason::kEnd && connection.has(Connection::kEndSaid)) {
+    // end() came before this in the order: nothing follows it.
+    return giveCredit(worker, token, credit, true);
+  }
+  append(slot, bytes);
+  if ((flags & Reply::kLast) && !(flags & kInlinePart)) counters_.repliesWritten.add(1);
+  if (credit != 0) {
+    if (connection.out.size() <= config(connection).outHighBytes) {
+      giveCredit(worker, token, credit, false);
+    } else {
+      if (!connection.creditsDue) connection.creditsDue = std::make_unique<std::vector<ReplyPart>>();
+      connection.creditsDue->push_back({{}, 0, worker, credit, token});
+    }
+  }
+  if (flags & Reply::kDestroy) {
+    flushConnection(slot);  // what came before it in the order is worth a try
+    const CloseReason reason = flags & Reply::kTimedOut ? CloseReason::kTaskTimeout
+                               : flags & Reply::kLost   ? CloseReason::kTaskLost
+                               : flags & Reply::kError  ? CloseReason::kParseError
+                                                        : CloseReason::kDestroyed;
+    if (connection.fd.valid()) closeNow(slot, reason);
+    return;
+  }
+  if (flags & Reply::kEnd) connection.set(Connection::kEnding | Connection::kEndSaid);
+}
+
+void Reactor::giveCredit(uint16_t worker, uint32_t token, uint32_t amount, bool gone) {
+  if (amount == 0) return;
+  auto credit = std::make_unique<Credit>();
+  credit->token = token;
+  credit->amount = amount;
+  credit->gone = gone;
+  exchange_->mailbox(worker).send(std::move(credit));
+}
+
+// ---------------------------------------------------------------- writes of the hooks
+
+bool Reactor::overMaximum(uint32_t slot, size_t more) {
+  const Connection& connection = table_.at(slot);
+  return connection.waitingBytes() + more > config(connection).outMaxBytes;
+}
+
+Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes, Place place) {
+  Connection* connection = find(slot, generation);
+  if (!connection || connection->has(Connection::kEndSaid)) return WriteResult::kGone;
+  if (overMaximum(slot, bytes.size())) {
+    closeNow(slot, CloseReason::kSlowConsumer);
+    requestTurn();
+    return WriteResult::kGone;
+  }
+  const bool waitsForOrder =
+      place == Place::kInOrder && !config(*connection).unordered && connection->headSequence != connection->nextSequence;
+  if (waitsForOrder) {
+    OrderWindow& window = windowOf(*connection);
+    const uint64_t last = connection->nextSequence - 1 - connection->headSequence;
+    if (!window.joinInline(last, bytes)) {
+      window.holdInline(last + 1, bytes, Reply::kLast | kInlinePart);
+      ++connection->nextSequence;
+    }
+  } else if (connection->has(Connection::kHeadStarted)) {
+    auto& between = windowOf(*connection).between;
+    between.insert(between.end(), bytes.begin(), bytes.end());
+  } else {
+    append(slot, bytes);
+  }
+  if (connection->waitingBytes() < config(*connection).outHighBytes) return WriteResult::kBelowHigh;
+  connection->set(Connection::kWantsDrain);
+  pauseFor(slot, Connection::kPausedByOutput);
+  return WriteResult::kFull;
+}
+
+bool Reactor::end(uint32_t slot, uint32_t generation, Place place) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  if (place == Place::kInOrder && !config(*connection).unordered && connection->headSequence != connection->nextSequence) {
+    windowOf(*connection)
+        .holdInline(connection->nextSequence - connection->headSequence, {}, Reply::kLast | Reply::kEnd | kInlinePart);
+    ++connection->nextSequence;
+    return true;
+  }
+  connection->set(Connection::kEnding);
+  if (connection->inFlight == 0) connection->set(Connection::kEndSaid);
+  ended_.push_back(slot);
+  requestTurn();
+  return true;
+}
+
+bool Reactor::submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isCall, uint64_t* sequence) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  // Calls have numbers of their own: their results have no place in the order.
+  *sequence = isCall ? nextCall_++ : connection->nextSequence++;
+  const Task::Flags flags = isCall ? Task::kCall : Task::kNone;
+  TaskRef task(Task::create({idOf(slot), *sequence, connection->listener, flags, connection->peer}, 1, frame.size()));
+  task->append(frame);
+  ++connection->inFlight;
+  counters_.framesSubmitted.add(1);
+  task->retain();
+  if (!overflow_.empty() || !exchange_->submit(task.get())) {
+    task->release();
+    overflow_.push_back(std::move(task));
+    if (!connection->has(Connection::kPausedByQueue)) {
+      counters_.pausesByQueue.add(1);
+      pauseFor(slot, Connection::kPausedByQueue);
+      stopped_.emplace_back(slot, generation);
+    }
+    waitsForQueue_ = true;
+    exchange_->stopUntilLow(exchange_->reactorMailbox(index_));
+  }
+  if (stallCheckAtMs_ == 0 && exchange_->options().workers > 1) stallCheckAtMs_ = nowMs_ + kStallCheckMs;
+  checkOrderLimit(slot);
+  return true;
+}
+
+bool Reactor::defer(uint32_t slot, uint32_t generation, uint64_t* sequence) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  *sequence = connection->nextSequence++;
+  ++connection->inFlight;
+  checkOrderLimit(slot);
+  return true;
+}
+
+bool Reactor::settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence, std::span<const uint8_t> bytes,
+                             uint8_t flags) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  if (overMaximum(slot, bytes.size())) {
+    closeNow(slot, CloseReason::kSlowConsumer);
+    requestTurn();
+    return false;
+  }
+  Reply reply;
+  reply.connection = idOf(slot);
+  reply.sequence = sequence;
+  reply.length = static_cast<uint32_t>(bytes.size());
+  reply.flags = flags;
+  onReply(reply, bytes);
+  requestTurn();
+  return true;
+}
+
+void Reactor::onSend(const Send& send) {
+  counters_.sends.add(1);
+  auto result = std::make_unique<SendResult>();
+  result->request = send.request;
+  const uint32_t slot = send.connection.slot();
+  Connection* connection = send.connection.home() == index_ ? table_.find(slot, send.connection.generation()) : nullptr;
+  if (connection && connection->fd.valid() && !connection->has(Connection::kEndSaid)) {
+    if (overMaximum(slot, send.data.size())) {
+      closeNow(slot, CloseReason::kSlowConsumer);
+      result->outcome = SendOutcome::kFull;
+    } else {
+      (void)write(slot, connection->generation, send.data, Place::kBetween);
+      if (connection->fd.valid()) flushConnection(slot);
+      const bool empty = connection->fd.valid() && connection->waitingBytes() == 0;
+      result->outcome = !connection->fd.valid() ? SendOutcome::kGone : empty ? SendOutcome::kSent : SendOutcome::kBuffered;
+    }
+  }
+  exchange_->mailbox(send.replyTo).send(std::move(result));
+}
+
+// ---------------------------------------------------------------- the socket
+
+void Reactor::append(uint32_t slot, std::span<const uint8_t> bytes) {
+  if (bytes.empty()) return;
+  Connection& connection = table_.at(slot);
+  connection.out.append(bytes.data(), bytes.size());
+  markDirty(slot);
+  if (connection.waitingBytes() > config(connection).outHighBytes && !connection.has(Connection::kPausedByOutput)) {
+    counters_.pausesByPeer.add(1);
+    connection.set(Connection::kPausedByOutput);  // the interest follows when the flush has shown what is left
+  }
+}
+
+void Reactor::markDirty(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (connection.has(Connection::kDirty)) return;
+  connection.set(Connection::kDirty);
+  dirty_.push_back(slot);
+}
+
+void Reactor::flushConnection(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (!connection.fd.valid()) return;
+  if (!connection.out.empty()) {
+    const Result<size_t> sent = connection.out.flush(connection.fd.get());
+    if (!sent.ok()) return closeNow(slot, CloseReason::kReset, sent.error);
+    connection.bytesWritten += sent.value;
+    counters_.bytesWritten.add(sent.value);
+    if (sent.value != 0) touch(slot);
+  }
+  afterFlush(slot);
+}
+
+void Reactor::afterFlush(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  const ListenerConfig& cfg = config(connection);
+  if (connection.waitingBytes() <= cfg.outLowBytes) {
+    if (connection.has(Connection::kPausedByOutput)) resumeFrom(slot, Connection::kPausedByOutput);
+    if (connection.has(Connection::kWantsDrain)) {
+      connection.unset(Connection::kWantsDrain);
+      if (cfg.hooks & kHookDrain) {
+        emit(Event::kDrain, slot);
+        requestTurn();
+      }
+    }
+  }
+  if (connection.creditsDue && connection.out.size() <= cfg.outLowBytes) {
+    for (const ReplyPart& part : *connection.creditsDue) giveCredit(part.worker, part.creditToken, part.credit, false);
+    connection.creditsDue.reset();
+  }
+  updateInterest(slot);
+  maybeFinish(slot);
+}
+
+}  // namespace mr

@@ -1,0 +1,52 @@
+#include "reactor/registry.h"
+
+namespace mr {
+
+uint32_t Runtime::addGroup(std::shared_ptr<ListenerGroup> group) {
+  std::lock_guard lock(mutex_);
+  groups_.push_back(std::move(group));
+  return static_cast<uint32_t>(groups_.size() - 1);
+}
+
+std::shared_ptr<ListenerGroup> Runtime::group(uint32_t index) {
+  std::lock_guard lock(mutex_);
+  return index < groups_.size() ? groups_[index] : nullptr;
+}
+
+void Runtime::dropGroups() {
+  std::vector<std::shared_ptr<ListenerGroup>> dropped;  // they close outside of the lock
+  std::lock_guard lock(mutex_);
+  for (auto& group : groups_) dropped.push_back(std::exchange(group, nullptr));
+}
+
+Registry& Registry::instance() {
+  // Never destroyed: threads may still end while the process runs its destructors.
+  static auto* registry = new Registry();
+  return *registry;
+}
+
+uint32_t Registry::add(const ExchangeOptions& options) {
+  auto runtime = std::make_shared<Runtime>();
+  runtime->exchange = std::make_shared<Exchange>(options);
+  for (uint32_t i = 0; i < options.reactors; ++i) runtime->reactors.push_back(std::make_shared<Reactor>(runtime->exchange, i));
+  std::lock_guard lock(mutex_);
+  runtimes_.emplace(nextId_, std::move(runtime));
+  return nextId_++;
+}
+
+std::shared_ptr<Runtime> Registry::find(uint32_t id) {
+  std::lock_guard lock(mutex_);
+  const auto found = runtimes_.find(id);
+  return found == runtimes_.end() ? nullptr : found->second;
+}
+
+void Registry::remove(uint32_t id) {
+  std::shared_ptr<Runtime> last;  // ends outside of the lock
+  std::lock_guard lock(mutex_);
+  const auto found = runtimes_.find(id);
+  if (found == runtimes_.end()) return;
+  last = std::move(found->second);
+  runtimes_.erase(found);
+}
+
+}  // namespace mr

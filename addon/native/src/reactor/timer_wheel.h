@@ -1,0 +1,100 @@
+// Deadlines of many connections, coarse and cheap: starting, moving and stopping one is a few stores. Deadlines are names
+// (32-bit slots), so the wheel owns nothing and calls nobody.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+namespace mr {
+
+class TimerWheel {
+ public:
+  static constexpr uint32_t kTickMs = 16;  // a deadline is met at most one tick late, and never early
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  // Each timed thing carries one of these; `find` gives the wheel the one of a slot.
+  struct Link {
+    uint64_t deadlineMs = 0;  // 0: not in the wheel
+    uint32_t previous = kNone;
+    uint32_t next = kNone;
+    uint32_t bucket = 0;
+  };
+
+  explicit TimerWheel(uint64_t nowMs) : tick_(nowMs / kTickMs) { buckets_.fill(kNone); }
+
+  template <typename Find>
+  void start(uint32_t slot, uint64_t deadlineMs, Find&& find) {
+    stop(slot, find);
+    Link& link = find(slot);
+    link.deadlineMs = deadlineMs;
+    // Rounded up, and not into the bucket that is being walked.
+    const uint64_t tick = std::max(deadlineMs / kTickMs + 1, tick_ + 1);
+    link.bucket = static_cast<uint32_t>(tick % kBuckets);
+    link.previous = kNone;
+    link.next = buckets_[link.bucket];
+    if (link.next != kNone) find(link.next).previous = slot;
+    buckets_[link.bucket] = slot;
+    ++count_;
+  }
+
+  template <typename Find>
+  void stop(uint32_t slot, Find&& find) {
+    Link& link = find(slot);
+    if (link.deadlineMs == 0) return;
+    if (link.previous != kNone) find(link.previous).next = link.next;
+    if (link.next != kNone) find(link.next).previous = link.previous;
+    if (buckets_[link.bucket] == slot) buckets_[link.bucket] = link.next;
+    link = Link{};
+    --count_;
+  }
+
+  // The slots whose deadline has passed, taken out of the wheel.
+  template <typename Find>
+  void expire(uint64_t nowMs, std::vector<uint32_t>* expired, Find&& find) {
+    const uint64_t target = nowMs / kTickMs;
+    if (count_ == 0 || target <= tick_) {
+      if (target > tick_) tick_ = target;
+      return;
+    }
+    // After a long sleep one walk over all buckets is enough.
+    const uint64_t steps = std::min<uint64_t>(target - tick_, kBuckets);
+    for (uint64_t i = 0; i < steps; ++i) expireBucket((tick_ + 1 + i) % kBuckets, nowMs, expired, find);
+    tick_ = target;
+  }
+
+  // When to look again, in ms from now; -1 when there is nothing to wait for.
+  int64_t untilNextMs(uint64_t nowMs) const {
+    if (count_ == 0) return -1;
+    for (uint64_t i = 1; i <= kBuckets; ++i) {
+      if (buckets_[(tick_ + i) % kBuckets] == kNone) continue;
+      const uint64_t at = (tick_ + i) * kTickMs;
+      return at > nowMs ? static_cast<int64_t>(at - nowMs) : 0;
+    }
+    return kTickMs;
+  }
+
+  uint32_t count() const { return count_; }
+
+ private:
+  static constexpr uint64_t kBuckets = 512;  // about 8 s; later deadlines are passed over once a round
+
+  template <typename Find>
+  void expireBucket(uint64_t bucket, uint64_t nowMs, std::vector<uint32_t>* expired, Find&& find) {
+    for (uint32_t slot = buckets_[bucket]; slot != kNone;) {
+      const Link& link = find(slot);
+      const uint32_t next = link.next;
+      if (link.deadlineMs <= nowMs) {
+        stop(slot, find);
+        expired->push_back(slot);
+      }
+      slot = next;
+    }
+  }
+
+  std::array<uint32_t, kBuckets> buckets_;
+  uint64_t tick_;
+  uint32_t count_ = 0;
+};
+
+}  // namespace mr

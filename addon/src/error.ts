@@ -1,0 +1,89 @@
+/** Every code of our own, with the sentence that docs/errors.md has for it. Errors of the system keep Node's codes (EADDRINUSE…). */
+export const errorCodes = {
+  ERR_MR_ADDON_DUPLICATE: 'Two copies of @multireactor/addon are loaded in one process. Run `npm dedupe`.',
+  ERR_MR_ADDON_MISSING: 'There is no native build for this platform. The message holds the command that makes one.',
+  ERR_MR_APP_IS_MAIN: 'The app module is the running main module: each thread would start the server again.',
+  ERR_MR_APP_LOAD: 'The app module threw while it was loaded; the cause is attached.',
+  ERR_MR_APP_NOT_FOUND: 'There is no file at the path of the app module.',
+  ERR_MR_APP_SHAPE: 'The app module has no default export made by `defineApp`, no hooks, or hooks that do not fit together.',
+  ERR_MR_CLOSED: 'The server, reactor or pool has been closed.',
+  ERR_MR_CONNECTION_CLOSED: 'The connection is closed: nothing can be written to it, and what it waited for will not come.',
+  ERR_MR_DATA: 'Bytes were expected (a string or Uint8Array), and something else was given.',
+  ERR_MR_FRAMER: 'A custom framer returned something that is not a cut of its input.',
+  ERR_MR_NO_POOL: 'A frame was submitted to a pool, and the server has none or the app has no `parse`.',
+  ERR_MR_OPTION_RANGE: 'An option is outside of its range; the message names the range.',
+  ERR_MR_OPTION_TYPE: 'An option has the wrong type.',
+  ERR_MR_PARSE_RESULT: '`parse` returned something that is no reply: neither bytes, nor a list of bytes, nor an async iterable.',
+  ERR_MR_PLATFORM: 'multireactor runs on Linux only.',
+  ERR_MR_QUEUE_FULL: 'The task queue is full and the pool was told to reject.',
+  ERR_MR_SYSTEM: 'The kernel refused something; the message names it.',
+  ERR_MR_TASK_FAILED: 'The worker function threw or rejected; its error is the cause.',
+  ERR_MR_TASK_LOST: 'The worker died while it worked on this task.',
+  ERR_MR_TASK_TIMEOUT: 'The task ran longer than `taskTimeoutMs`.',
+  ERR_MR_TASK_TOO_LARGE: 'The task is larger than the whole task queue may be.',
+  ERR_MR_THREAD_LOST: 'A thread of the server died and could not be replaced.',
+  ERR_MR_TS_LOADER: 'A TypeScript app on a Node without type stripping needs the package tsx. Run `npm install tsx`.',
+  ERR_MR_UNKNOWN_OPTION: 'There is no such option; the message names the nearest one.',
+  ERR_MR_WRONG_THREAD: 'The object belongs to another thread.',
+} as const
+export type ErrorCode = keyof typeof errorCodes
+
+/**
+ * The one error class of all packages. `code` is stable and listed in docs/errors.md; `message` may change.
+ *
+ * ```ts
+ * try {
+ *   await reactor.listen({ port: 7000 }, handlers)
+ * } catch (err) {
+ *   if (err instanceof MultireactorError && err.code === 'EADDRINUSE') console.error('port 7000 is taken')
+ * }
+ * ```
+ */
+export class MultireactorError extends Error {
+  readonly code: string
+
+  constructor(code: ErrorCode | (string & {}), message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.code = code
+  }
+
+  // The name lives on the prototype, as with Node's own errors: it does not show up as a property of each error.
+  override get name(): string {
+    return 'MultireactorError'
+  }
+}
+
+export function closedError(what: string): MultireactorError {
+  return new MultireactorError('ERR_MR_CLOSED', `${what} has been closed`)
+}
+
+/** An error between threads: `postMessage` would lose its code, its class and its cause's code. */
+export interface ErrorEnvelope {
+  name: string
+  message: string
+  code?: string
+  stack?: string
+  cause?: ErrorEnvelope
+}
+
+export function toEnvelope(error: unknown, depth = 0): ErrorEnvelope {
+  if (!(error instanceof Error)) return { name: 'Error', message: `a value that is no Error was thrown: ${String(error)}` }
+  const envelope: ErrorEnvelope = { name: error.name, message: error.message }
+  if ('code' in error && error.code !== undefined) envelope.code = String(error.code)
+  if (error.stack) envelope.stack = error.stack
+  if (error.cause !== undefined && depth < 3) envelope.cause = toEnvelope(error.cause, depth + 1)
+  return envelope
+}
+
+/** The other side of `toEnvelope`. Errors of ours come back as MultireactorError. */
+export function failureFromEnvelope(envelope: ErrorEnvelope): Error {
+  const options = envelope.cause ? { cause: failureFromEnvelope(envelope.cause) } : undefined
+  const isOurs = envelope.name === 'MultireactorError' && envelope.code !== undefined
+  const error = isOurs ? new MultireactorError(envelope.code!, envelope.message, options) : new Error(envelope.message, options)
+  if (!isOurs) {
+    Object.defineProperty(error, 'name', { value: envelope.name, configurable: true, writable: true })
+    if (envelope.code !== undefined) Object.assign(error, { code: envelope.code })
+  }
+  if (envelope.stack) Object.defineProperty(error, 'stack', { value: envelope.stack, configurable: true, writable: true })
+  return error
+}

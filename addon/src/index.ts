@@ -1,0 +1,18 @@
+import { load } from './load.js'
+import type { Native } from './native.js'
+
+export {
+  closedError,
+  type ErrorEnvelope,
+  errorCodes,
+  MultireactorError,
+  failureFromEnvelope,
+  toEnvelope,
+  type ErrorCode,
+} from './error.js'
+export { load } from './load.js'
+export * from './native.js'
+export { didYouMean, OptionReader, shown } from './options.js'
+
+/** The native module of this process. Loaded with the package, so that a missing build is said at the start. */
+export const native: Native = load() as Native

@@ -1,0 +1,58 @@
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { MultireactorError } from './error.js'
+
+const require = createRequire(import.meta.url)
+
+/** The folder that holds binding.gyp, the sources, a development build and the prebuilds. */
+export const nativeFolder: string = fileURLToPath(new URL('../native', import.meta.url))
+
+/** Where the native build comes from. Other values than the defaults are for tests. */
+export interface LoadOptions {
+  folder?: string
+  platform?: NodeJS.Platform
+}
+
+/**
+ * Loads the native build: a development build first, then the prebuild for this platform. Throws `ERR_MR_PLATFORM` or
+ * `ERR_MR_ADDON_MISSING`, each with one sentence that says what to do.
+ */
+export function load(options: LoadOptions = {}): unknown {
+  const { folder = nativeFolder, platform = process.platform } = options
+  if (platform !== 'linux') {
+    throw new MultireactorError(
+      'ERR_MR_PLATFORM',
+      `multireactor runs on Linux only (it drives epoll), and this is ${platform}: run it in a Linux container or virtual machine.`,
+    )
+  }
+  let path: string
+  try {
+    path = findBuild(folder)
+  } catch (cause) {
+    throw missing(folder, 'there is none', cause)
+  }
+  try {
+    return require(path)
+  } catch (cause) {
+    // The addon's own refusal (a second copy in this process) is about more than this file, and already says what to do.
+    if (cause instanceof Error && 'code' in cause && String(cause.code).startsWith('ERR_MR_')) {
+      throw new MultireactorError(String(cause.code), cause.message, { cause })
+    }
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw missing(folder, `${path} does not load (${why})`, cause)
+  }
+}
+
+function findBuild(folder: string): string {
+  const nodeGypBuild = require('node-gyp-build') as { path(folder: string): string }
+  return nodeGypBuild.path(folder)
+}
+
+function missing(folder: string, what: string, cause: unknown): MultireactorError {
+  return new MultireactorError(
+    'ERR_MR_ADDON_MISSING',
+    `@multireactor/addon needs a native build for ${process.platform}-${process.arch}, and ${what}: ` +
+      `run \`npx --yes node-gyp@12 rebuild -C ${JSON.stringify(folder)}\` (it needs g++, make and python3).`,
+    { cause },
+  )
+}

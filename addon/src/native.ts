@@ -1,0 +1,238 @@
+/**
+ * The native classes and functions, declared once. Everything here is internal to the packages: users meet it through
+ * `@multireactor/reactor`, `@multireactor/pool` and `@multireactor/core`.
+ */
+
+/** What crosses for a framing; see `native/src/codec/framer.h`. */
+export interface NativeFraming {
+  kind: 0 | 1 | 2 | 3 | 4
+  maxBytes: number
+  delimiter?: Uint8Array
+  trimCarriageReturn?: boolean
+  fixedBytes?: number
+  lengthType?: number
+  lengthOffset?: number
+  lengthAdjustment?: number
+  lengthIncludesHeader?: boolean
+  strip?: number
+}
+
+export interface NativeListener {
+  framing: NativeFraming
+  hooks: number
+  toPool: boolean
+  unordered: boolean
+  allowHalfOpen: boolean
+  noDelay: boolean
+  keepAliveSeconds: number
+  outHighBytes: number
+  outLowBytes: number
+  outMaxBytes: number
+  maxInFlight: number
+}
+
+/** A reactor, as the thread that drives it sees it. Connections are named by slot and generation. */
+export interface NativeReactorDriver {
+  close(): void
+  setReferenced(referenced: boolean): void
+  addListener(listener: NativeListener): number
+  addFraming(framing: NativeFraming): number
+  listen(listener: number, group: number, member: number, spread: boolean): void
+  drain(lingerMs: number): void
+  destroyAll(reason: number): number
+  flush(): void
+  write(slot: number, generation: number, data: string | Uint8Array, inOrder: boolean): 0 | 1 | 2
+  end(slot: number, generation: number, inOrder: boolean): boolean
+  destroy(slot: number, generation: number, reason: number): boolean
+  pause(slot: number, generation: number, rawEnd: number): boolean
+  resume(slot: number, generation: number): boolean
+  setFraming(slot: number, generation: number, framing: number, rawEnd: number): boolean
+  setTimeoutMs(slot: number, generation: number, milliseconds: number): boolean
+  setNoDelay(slot: number, generation: number, on: boolean): boolean
+  setKeepAlive(slot: number, generation: number, on: boolean, delaySeconds: number): boolean
+  submit(slot: number, generation: number, frame: string | Uint8Array, isCall: boolean): number
+  defer(slot: number, generation: number): number
+  settleDeferred(slot: number, generation: number, sequence: number, data: string | Uint8Array, flags: number): boolean
+  consumed(slot: number, generation: number, bytes: number, needed: number): boolean
+  details(slot: number, generation: number): NativeDetails | undefined
+  localAddress(slot: number, generation: number): [address: string, port: number] | undefined
+}
+
+export type NativeDetails = [
+  remoteAddress: string,
+  remotePort: number,
+  family: 0 | 4 | 6,
+  bytesRead: number,
+  bytesWritten: number,
+  waiting: number,
+  inFlight: number,
+]
+
+/** A pool worker, as its thread sees it. */
+export interface NativeWorkerDriver {
+  /** Cursor in the low half, limit in the high half; counted in with `Atomics`. */
+  readonly batchState: Uint32Array
+  close(): void
+  take(rows: Uint32Array, slab: Uint8Array, used: number, most: number): number
+  frameBytes(token: number): Buffer | undefined
+  peer(token: number): [address: string, port: number] | undefined
+  isGone(id: bigint): boolean
+  settle(rows: Uint32Array, count: number, out: Uint8Array): void
+  part(token: number, flags: number, data: string | Uint8Array, credit: number, stream: number): void
+  finish(started: number): void
+  hold(token: number): void
+  watchGone(on: boolean): void
+  park(forWork: boolean): boolean
+}
+
+/** A thread that sends to connections or calls the pool. */
+export interface NativePort {
+  close(): void
+  setReferenced(referenced: boolean): void
+  send(id: bigint, data: string | Uint8Array): number
+  run(data: string | Uint8Array): number
+  forget(call: number): void
+  awaitRoom(): void
+}
+
+export interface NativeCounters {
+  reactors: number[][]
+  closed: number[][]
+  workers: number[][]
+  queueTasks: number
+  queueFrames: number
+  queueBytes: number
+  repliesUnrouted: number
+}
+
+export interface NativeListenerSpec {
+  host: string
+  port: number
+  path?: string
+  members: number
+  backlog: number
+  ipv6Only: boolean
+  shared: boolean
+}
+
+export interface Native {
+  ReactorDriver: new (
+    runtime: number,
+    index: number,
+    rows: Uint32Array,
+    onEvents: (count: number, oldestSlab: number, currentSlab: number, more: number) => void,
+    newSlab: (size: number, id: number) => Uint8Array,
+    ownsRuntime?: boolean,
+  ) => NativeReactorDriver
+  WorkerDriver: new (
+    runtime: number,
+    index: number,
+    onReady: () => void,
+    onCredit: (stream: number, amount: number, gone: boolean) => void,
+    onGone: (id: bigint) => void,
+  ) => NativeWorkerDriver
+  Port: new (
+    runtime: number,
+    onSent: (request: number, outcome: number) => void,
+    onResult: (call: number, flags: number, bytes: Buffer) => void,
+    onRoom: () => void,
+    ownsRuntime?: boolean,
+  ) => NativePort
+  createRuntime(options: { reactors: number; workers: number; maxTasks: number; maxBytes: number }): number
+  removeRuntime(runtime: number): void
+  openListener(
+    runtime: number,
+    spec: NativeListenerSpec,
+  ): { error: string } | { error?: undefined; group: number; address: string; port: number; members: number }
+  readCounters(runtime: number): NativeCounters
+  runningMs(runtime: number, worker: number): number
+  reapWorker(
+    runtime: number,
+    worker: number,
+    retry: boolean,
+    timedOut: boolean,
+  ): { requeued: number; retried: number; lost: number }
+  forgetReactorThread(runtime: number, reactor: number): void
+  closeReasonNames(): string[]
+}
+
+/** Rows of an event batch; see `native/src/reactor/event_batch.h`. */
+export const eventRow = {
+  words: 8,
+  open: 1,
+  frame: 2,
+  received: 3,
+  end: 4,
+  drain: 5,
+  timeout: 6,
+  close: 7,
+  callResult: 8,
+  drained: 9,
+  acceptError: 10,
+} as const
+
+/** Which hooks an app has; see `native/src/reactor/listener.h`. */
+export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32 } as const
+
+/** Flags of a reply; see `native/src/exchange/message.h`. */
+export const replyFlag = { last: 1, end: 2, destroy: 4, error: 8, call: 16, lost: 32, timedOut: 64 } as const
+
+/** Outcomes of a send from any thread; see `SendOutcome` in `native/src/exchange/message.h`. */
+export const sendOutcomes = ['sent', 'buffered', 'gone', 'full'] as const
+
+/** Why a connection closed; a test compares the order with `native/src/exchange/close_reason.h`. */
+export const closeReasons = [
+  'end',
+  'destroyed',
+  'reset',
+  'frame-too-large',
+  'malformed-frame',
+  'slow-consumer',
+  'handler-error',
+  'parse-error',
+  'task-lost',
+  'task-timeout',
+  'timeout',
+  'server-closing',
+  'thread-lost',
+  'system-error',
+] as const
+export type CloseReason = (typeof closeReasons)[number]
+
+/** The numbers of one reactor, in the order in which they cross; see `native/src/exchange/counters.h`. */
+export const reactorCounterNames = [
+  'open',
+  'accepted',
+  'handedOver',
+  'acceptErrors',
+  'bytesRead',
+  'bytesWritten',
+  'framesRead',
+  'framesSubmitted',
+  'repliesWritten',
+  'repliesLate',
+  'repliesHeld',
+  'sends',
+  'pausesByQueue',
+  'pausesByPeer',
+  'turns',
+] as const
+export type ReactorCounterName = (typeof reactorCounterNames)[number]
+
+/** The numbers of one pool worker, in the order in which they cross. */
+export const workerCounterNames = [
+  'framesStarted',
+  'framesSettled',
+  'framesFailed',
+  'framesStolen',
+  'framesCancelled',
+  'framesLost',
+  'framesRetried',
+  'busyNs',
+] as const
+export type WorkerCounterName = (typeof workerCounterNames)[number]
+
+/** Gives the columns of a counter row their names. */
+export function named<Name extends string>(names: readonly Name[], row: readonly number[]): Record<Name, number> {
+  return Object.fromEntries(names.map((name, i) => [name, row[i] ?? 0])) as Record<Name, number>
+}
