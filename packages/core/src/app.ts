@@ -1,0 +1,34 @@
+import type { ConnectionHandlers, ConnectionOptions, Framing } from '@multireactor/reactor'
+import type { Reply, TaskContext } from '@multireactor/pool'
+import type { ThreadServer } from './thread_server.js'
+
+/** Where a thread stands: given to `start`. */
+export interface StartContext {
+  role: 'reactor' | 'worker'
+  /** 0 and up, within its role. */
+  index: number
+  /** The server, as far as it can be reached from this thread. */
+  server: ThreadServer
+}
+
+/**
+ * An app: one module, loaded by every thread. Reactors use the connection hooks, pool workers use `parse` and `error`.
+ * With `parse` and without `message` no JavaScript runs on a reactor for a frame.
+ */
+export interface App<Data = undefined> extends ConnectionHandlers<Data>, Omit<ConnectionOptions, 'framing'> {
+  /** One framing for all listeners, or one for each by the listener's name. Default `raw()`. */
+  framing?: Framing | Record<string, Framing>
+  /** One frame, in a pool worker. Its memory stays valid as long as it is referenced. */
+  parse?(frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
+  /** What to answer when `parse` failed. Without it the connection closes as `parse-error`. */
+  error?(error: unknown, frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
+  /** In every thread, awaited before the thread takes work. A throw stops the server from starting. */
+  start?(context: StartContext): void | Promise<void>
+  /** In every thread, before it ends in an orderly way. */
+  stop?(): void | Promise<void>
+}
+
+/** Marks the app's default export; types flow from `open`'s result to `conn.data` in the other hooks. */
+export function defineApp<Data = undefined>(app: App<Data>): App<Data> {
+  return app
+}

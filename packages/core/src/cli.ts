@@ -1,0 +1,139 @@
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { didYouMean, MultireactorError } from '@multireactor/addon'
+import type { ServeAddress } from './options.js'
+import { type Server, serve } from './server.js'
+
+const help = `Usage: multireactor serve APP [options]
+
+Serves an app module (.js or .ts) with several reactors and a pool.
+
+  --port N, -p N      TCP port; may be given several times. Default: $PORT, else 7000
+  --host ADDRESS      Address to listen on. Default: $HOST, else all addresses
+  --path FILE         Unix socket; may be given several times
+  --reactors N        Reactor threads. Default: one for each core
+  --pool N            Pool workers. Default: one for each core if the app has parse
+  --task-timeout MS   Time limit of one parse. Default: 30000
+  --close-timeout MS  Time to answer what is in flight on SIGINT or SIGTERM. Default: 5000
+  --help, -h          This text
+  --version, -v       The version
+
+Example: multireactor serve app.ts --port 7000 --reactors 2 --pool 2`
+
+const options = {
+  port: { type: 'string', short: 'p', multiple: true },
+  host: { type: 'string' },
+  path: { type: 'string', multiple: true },
+  reactors: { type: 'string' },
+  pool: { type: 'string' },
+  'task-timeout': { type: 'string' },
+  'close-timeout': { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean', short: 'v' },
+} as const
+
+class UsageError extends Error {}
+
+/** Runs the command line and resolves to the exit code: 0, 1 when the server failed, 2 on wrong usage. */
+export async function main(argv: readonly string[]): Promise<number> {
+  try {
+    return await run(argv)
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(`multireactor: ${error.message}\nRun \`multireactor --help\` for the options.`)
+      return 2
+    }
+    if (!(error instanceof MultireactorError)) {
+      // The app's own: its start hook threw.
+      console.error(error instanceof Error ? error.stack : error)
+      return 1
+    }
+    console.error(`multireactor: ${error.message} [${error.code}]`)
+    if (error.code === 'ERR_MR_APP_LOAD' && error.cause instanceof Error) console.error(error.cause.stack)
+    return error.code.startsWith('ERR_MR_OPTION') || error.code === 'ERR_MR_APP_NOT_FOUND' ? 2 : 1
+  }
+}
+
+async function run(argv: readonly string[]): Promise<number> {
+  const { values, positionals } = parse(argv)
+  if (values.help) {
+    console.log(help)
+    return 0
+  }
+  if (values.version) {
+    console.log(version())
+    return 0
+  }
+  const [command, app, ...rest] = positionals
+  if (command === undefined) throw new UsageError('no command given: try `multireactor serve app.ts`')
+  if (command !== 'serve') throw new UsageError(`unknown command '${command}'${didYouMean(command, ['serve'])}`)
+  if (app === undefined) throw new UsageError('serve needs an app module: `multireactor serve app.ts`')
+  if (rest.length > 0) throw new UsageError(`serve takes one app module, and got '${rest[0]}' too`)
+  const host = values.host ?? process.env['HOST']
+  const addresses: ServeAddress[] = (values.path ?? []).map((path) => ({ path }))
+  const ports = values.port ?? (addresses.length === 0 ? [process.env['PORT'] ?? '7000'] : [])
+  for (const port of ports) addresses.push({ port: number('--port', port), ...(host ? { host } : {}) })
+  const closeTimeoutMs = number('--close-timeout', values['close-timeout'] ?? '5000')
+  const server = await serve({
+    app,
+    listen: addresses,
+    ...(values.reactors === undefined ? {} : { reactors: number('--reactors', values.reactors) }),
+    pool: {
+      ...(values.pool === undefined ? {} : { size: number('--pool', values.pool) }),
+      ...(values['task-timeout'] === undefined ? {} : { taskTimeoutMs: number('--task-timeout', values['task-timeout']) }),
+    },
+  })
+  // Before anything is printed: who reads the lines may send a signal at once.
+  const ended = untilSignal(server, closeTimeoutMs)
+  for (const { address, port, reactors } of server.listeners) {
+    const place = port === 0 ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
+    console.log(`listening on ${place} with ${reactors} reactor${reactors === 1 ? '' : 's'}`)
+  }
+  return ended
+}
+
+/** SIGINT and SIGTERM close in an orderly way; a second one does not wait. 1 when the server closes by itself. */
+function untilSignal(server: Server, timeoutMs: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let closing = false
+    const onSignal = (): void => {
+      if (closing) process.exit(1)
+      closing = true
+      server.close({ timeoutMs }).then(({ answered, destroyed }) => {
+        console.log(`closed: ${answered} answered, ${destroyed} destroyed`)
+        process.off('SIGINT', onSignal)
+        process.off('SIGTERM', onSignal)
+        resolve(0)
+      }, reject)
+    }
+    // It said why when it happened.
+    void server.closed.then((error) => {
+      if (error) resolve(1)
+    })
+    process.on('SIGINT', onSignal)
+    process.on('SIGTERM', onSignal)
+  })
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options, allowPositionals: true })
+  } catch (error) {
+    const unknown = /Unknown option '(--?[^'\s]+)'/.exec(error instanceof Error ? error.message : '')?.[1]
+    if (unknown === undefined) throw new UsageError(error instanceof Error ? error.message : String(error))
+    const hint = didYouMean(unknown.replace(/^-+/, ''), Object.keys(options)).replace("mean '", "mean '--")
+    throw new UsageError(`unknown option '${unknown}'${hint}`)
+  }
+}
+
+function number(flag: string, text: string): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
+    throw new UsageError(`${flag} must be a whole number, and is '${text}'`)
+  return value
+}
+
+function version(): string {
+  const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(manifest) as { version: string }).version
+}

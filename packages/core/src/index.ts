@@ -1,0 +1,25 @@
+export {
+  type CloseReason,
+  type ConnectionHandlers,
+  type ConnectionOptions,
+  Connection,
+  type CustomFramer,
+  custom,
+  type DeferredReply,
+  delimiter,
+  type ErrorCode,
+  errorCodes,
+  type Framing,
+  fixed,
+  type LengthPrefixedOptions,
+  type ListenAddress,
+  lengthPrefixed,
+  lines,
+  MultireactorError,
+  raw,
+} from '@multireactor/reactor'
+export type { Bytes, Replaced, Reply, TaskContext } from '@multireactor/pool'
+export { type App, defineApp, type StartContext } from './app.js'
+export type { Logger, PoolSettings, ServeAddress, ServeOptions } from './options.js'
+export { type CloseResult, Server, type ServerEvents, type ServerListener, type ServerStats, serve } from './server.js'
+export { type SendOutcome, ThreadServer } from './thread_server.js'

@@ -1,0 +1,127 @@
+import { existsSync, realpathSync } from 'node:fs'
+import { extname } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
+import { connectionOptionNames, hookNames, isFraming } from '@multireactor/reactor/parts'
+import { type Framing, raw, type ConnectionOptions } from '@multireactor/reactor'
+import type { App } from './app.js'
+
+const appKeys = [...hookNames, ...connectionOptionNames, 'parse', 'error', 'start', 'stop'] as const
+
+/** On the main thread, which never imports the app: where its module is. Throws `ERR_MR_APP_NOT_FOUND`, `ERR_MR_APP_IS_MAIN`. */
+export function appUrl(where: string, app: unknown): string {
+  if (typeof app !== 'string' && !(app instanceof URL)) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `${where}: 'app' must be the URL or path of a module, and is ${shown(app)}: functions cannot cross threads`,
+    )
+  }
+  const url = app instanceof URL ? app : app.startsWith('file:') ? new URL(app) : pathToFileURL(app)
+  if (url.protocol !== 'file:') {
+    throw new MultireactorError('ERR_MR_APP_NOT_FOUND', `${where}: the app must be a file, and is ${url.href}`)
+  }
+  const path = fileURLToPath(url)
+  if (!existsSync(path)) throw new MultireactorError('ERR_MR_APP_NOT_FOUND', `${where}: there is no app module at ${path}`)
+  const main = process.argv[1]
+  if (main && existsSync(main) && realpathSync(main) === realpathSync(path)) {
+    throw new MultireactorError(
+      'ERR_MR_APP_IS_MAIN',
+      `${where}: the app ${path} is the running main module, so every thread would start the server again: put serve() into a file of its own, or run \`multireactor serve ${path}\``,
+    )
+  }
+  return url.href
+}
+
+/** Imports and checks an app, in a reactor's or worker's thread. */
+// biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from app to app
+async function loadApp(url: string): Promise<App<any>> {
+  if (['.ts', '.mts', '.cts'].includes(extname(fileURLToPath(url)))) await allowTypeScript()
+  let module: { default?: unknown }
+  try {
+    module = (await import(url)) as { default?: unknown }
+  } catch (cause) {
+    throw new MultireactorError(
+      'ERR_MR_APP_LOAD',
+      `the app ${url} failed to load: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    )
+  }
+  return checkedApp(url, module.default)
+}
+
+/** The apps of some listeners, each imported once. */
+// biome-ignore lint/suspicious/noExplicitAny: as above
+export async function loadApps(plans: readonly { app: string }[]): Promise<Map<string, App<any>>> {
+  const apps = new Map<string, App>()
+  for (const { app } of plans) if (!apps.has(app)) apps.set(app, await loadApp(app))
+  return apps
+}
+
+async function allowTypeScript(): Promise<void> {
+  // From 22.18 on Node strips types by itself; the types of Node 20 do not know the property.
+  if ((process.features as { typescript?: unknown }).typescript) return
+  try {
+    const tsx = (await import('tsx/esm/api')) as { register(): unknown }
+    tsx.register()
+  } catch (cause) {
+    throw new MultireactorError(
+      'ERR_MR_TS_LOADER',
+      `Node ${process.versions.node} cannot load TypeScript by itself: run \`npm install tsx\`, or give the app as JavaScript`,
+      { cause },
+    )
+  }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: as above
+function checkedApp(url: string, app: unknown): App<any> {
+  const where = `the app ${url}`
+  if (typeof app !== 'object' || app === null) {
+    throw new MultireactorError(
+      'ERR_MR_APP_SHAPE',
+      `${where} needs \`export default defineApp({ … })\`, and its default export is ${shown(app)}`,
+    )
+  }
+  const read = new OptionReader(where, app, appKeys)
+  for (const hook of [...hookNames, 'parse', 'error', 'start', 'stop']) read.func(hook)
+  if (!read.raw('parse') && !read.raw('message')) {
+    throw new MultireactorError(
+      'ERR_MR_APP_SHAPE',
+      `${where} has neither a parse nor a message hook: nothing would answer its frames`,
+    )
+  }
+  const framing = read.raw('framing')
+  if (framing !== undefined && !isFraming(framing)) {
+    const all = typeof framing === 'object' && framing !== null ? Object.values(framing) : []
+    if (all.length === 0 || !all.every(isFraming)) {
+      throw new MultireactorError(
+        'ERR_MR_OPTION_TYPE',
+        `${where}: 'framing' must be a framing such as lines(), or a map from listener names to framings, and is ${shown(framing)}`,
+      )
+    }
+  }
+  return app as App
+}
+
+/** What an app says about the connections of one listener. */
+// biome-ignore lint/suspicious/noExplicitAny: as above
+export function connectionOptions(app: App<any>, listener: string): ConnectionOptions {
+  const options = Object.fromEntries(
+    connectionOptionNames.flatMap((name) => (app[name] === undefined ? [] : [[name, app[name]]])),
+  ) as ConnectionOptions
+  return { ...options, framing: framingOf(app, listener) }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: as above
+function framingOf(app: App<any>, listener: string): Framing {
+  const { framing } = app
+  if (framing === undefined) return raw()
+  if (isFraming(framing)) return framing
+  const named = framing[listener]
+  if (!named) {
+    throw new MultireactorError(
+      'ERR_MR_APP_SHAPE',
+      `the app's framing map has no entry for the listener '${listener}' (it has ${Object.keys(framing).join(', ')})`,
+    )
+  }
+  return named
+}

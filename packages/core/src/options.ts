@@ -1,0 +1,140 @@
+import { availableParallelism } from 'node:os'
+import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
+import type { ListenAddress } from '@multireactor/reactor'
+import { addressOptionNames } from '@multireactor/reactor/parts'
+import { appUrl } from './load_app.js'
+
+/** An address, and for a list of them a name and an app of its own. */
+export interface ServeAddress extends ListenAddress {
+  /** This listener's app instead of the server's. */
+  app?: URL | string
+}
+
+export interface PoolSettings {
+  /** Threads. */
+  size?: number
+  /** Unsettled asynchronous frames of one worker. Default 32. */
+  concurrency?: number
+  /** Tasks that wait; reactors stop reading there. Default 16,384. */
+  maxQueued?: number
+  /** Bytes of the tasks that wait. Default 256 MiB. */
+  maxQueuedBytes?: number
+  /** A frame that runs longer errs; a worker that does not come back is replaced. Default 30,000. */
+  taskTimeoutMs?: number
+  /** What becomes of a frame whose worker died: its connection closes (default), or it runs once more. */
+  onTaskLost?: 'close' | 'retry'
+}
+
+export interface Logger {
+  debug(message: string): void
+  info(message: string): void
+  warn(message: string): void
+  error(message: string): void
+}
+
+export interface ServeOptions {
+  /** The app module: a URL or a path. */
+  app: URL | string
+  /** A port, an address, or a list of them. */
+  listen: number | ServeAddress | readonly (number | ServeAddress)[]
+  /** Threads with an epoll set each. Default: one for each core. */
+  reactors?: number
+  /** Pool workers, or more about them. Default: one for each core if the app has `parse`. 0: none. */
+  pool?: number | PoolSettings
+  /** Where the server says what nobody listens for. Default: errors and warnings to stderr. */
+  logger?: Logger
+  /** Aborting it destroys the server. */
+  signal?: AbortSignal
+}
+
+export interface ServeSettings {
+  addresses: { address: ListenAddress; app: string }[]
+  reactors: number
+  pool: Required<PoolSettings>
+  /** Whether the caller named a pool size. */
+  poolIsGiven: boolean
+  logger: Logger
+  signal: AbortSignal | undefined
+}
+
+export const mostReactors = 1024
+export const mostWorkers = 256
+
+const where = 'serve()'
+
+/** Checks everything that can be checked without starting anything. */
+export function readServeOptions(options: ServeOptions): ServeSettings {
+  const read = new OptionReader(where, options, ['app', 'listen', 'reactors', 'pool', 'logger', 'signal'])
+  const app = appUrl(where, options.app)
+  const listen = read.raw('listen')
+  const list = Array.isArray(listen) ? listen : [listen]
+  if (listen === undefined || list.length === 0) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `${where}: 'listen' must be a port, an address or a list of addresses, and is ${shown(listen)}`,
+    )
+  }
+  if (list.length > 256)
+    throw new MultireactorError('ERR_MR_OPTION_RANGE', `${where}: at most 256 listeners, and there are ${list.length}`)
+  const { pool, given } = readPool(read.raw('pool'))
+  return {
+    addresses: list.map((one) => readAddress(one, app)),
+    reactors: read.integer('reactors', Math.min(availableParallelism(), mostReactors), 1, mostReactors),
+    pool,
+    poolIsGiven: given,
+    logger: readLogger(read.raw('logger')),
+    signal: read.signal(),
+  }
+}
+
+function readAddress(one: unknown, serverApp: string): { address: ListenAddress; app: string } {
+  const spec = typeof one === 'number' ? { port: one } : one
+  const read = new OptionReader(`${where} listen`, spec, [...addressOptionNames, 'app'])
+  const { app, ...address } = spec as ServeAddress
+  read.integer('port', 0, 0, 65_535)
+  return { address, app: app === undefined ? serverApp : appUrl(`${where} listen`, app) }
+}
+
+function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolean } {
+  const spec = typeof value === 'number' ? { size: value } : value
+  const read = new OptionReader(`${where} pool`, spec, [
+    'size',
+    'concurrency',
+    'maxQueued',
+    'maxQueuedBytes',
+    'taskTimeoutMs',
+    'onTaskLost',
+  ])
+  const pool: Required<PoolSettings> = {
+    size: read.integer('size', Math.min(availableParallelism(), mostWorkers), 0, mostWorkers),
+    concurrency: read.integer('concurrency', 32, 1, 4096),
+    maxQueued: read.integer('maxQueued', 16_384, 1, 1 << 24),
+    maxQueuedBytes: read.integer('maxQueuedBytes', 256 << 20, 1, 2 ** 40),
+    taskTimeoutMs: read.integer('taskTimeoutMs', 30_000, 1, 0x7fff_ffff),
+    onTaskLost: read.oneOf('onTaskLost', 'close', ['close', 'retry']),
+  }
+  return { pool, given: read.raw('size') !== undefined }
+}
+
+function readLogger(value: unknown): Logger {
+  if (value === undefined) return stderrLogger
+  const methods = ['debug', 'info', 'warn', 'error'] as const
+  if (
+    typeof value === 'object' &&
+    value !== null &&
+    methods.every((name) => typeof (value as Partial<Logger>)[name] === 'function')
+  ) {
+    return value as Logger
+  }
+  throw new MultireactorError(
+    'ERR_MR_OPTION_TYPE',
+    `${where}: 'logger' must be an object with the functions ${methods.join(', ')}, and is ${shown(value)}`,
+  )
+}
+
+const stderrLogger: Logger = {
+  debug: () => {},
+  info: () => {},
+  warn: (message) => console.error(`multireactor: warning: ${message}`),
+  error: (message) => console.error(`multireactor: ${message}`),
+}

@@ -1,0 +1,48 @@
+import { workerData } from 'node:worker_threads'
+import { toEnvelope } from '@multireactor/addon'
+import { type FrameWork, runThread, type ThreadSide, WorkerLoop } from '@multireactor/pool/parts'
+import { loadApps } from './load_app.js'
+import type { ListenerPlan } from './reactor_thread.js'
+import { ThreadServer } from './thread_server.js'
+
+export interface WorkerThreadData {
+  runtime: number
+  index: number
+  plans: ListenerPlan[]
+  concurrency: number
+  taskTimeoutMs: number
+}
+
+void runThread(async (side: ThreadSide) => {
+  const { runtime, index, plans, concurrency, taskTimeoutMs } = workerData as WorkerThreadData
+  const apps = await loadApps(plans)
+  const server = ThreadServer.attach(runtime)
+  for (const app of apps.values()) await app.start?.({ role: 'worker', index, server })
+  const work = plans.map(({ app }): FrameWork => {
+    const loaded = apps.get(app)!
+    return {
+      parse: (frame, ctx) => loaded.parse!(frame, ctx),
+      error: loaded.error && ((error, frame, ctx) => loaded.error!(error, frame, ctx)),
+    }
+  })
+  const loop = new WorkerLoop({
+    runtime,
+    index,
+    work: (listener) => work[listener]!,
+    listenerName: (listener) => plans[listener]!.name,
+    concurrency,
+    taskTimeoutMs,
+    onFailure: (error, listener) =>
+      side.event('error', { error: toEnvelope(error), hook: 'parse', listener, thread: `worker ${index}` }),
+  })
+  return {
+    description: undefined,
+    requests: {
+      stop: async () => {
+        loop.close()
+        for (const app of apps.values()) await app.stop?.()
+        server.close()
+      },
+    },
+  }
+})

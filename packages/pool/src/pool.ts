@@ -1,0 +1,310 @@
+import { existsSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import {
+  closedError,
+  type ErrorEnvelope,
+  failureFromEnvelope,
+  MultireactorError,
+  named,
+  type NativePort,
+  native,
+  OptionReader,
+  replyFlag,
+  shown,
+  type WorkerCounterName,
+  workerCounterNames,
+} from '@multireactor/addon'
+import { isBytes } from './task_context.js'
+import { type Replaced, WorkerGroup } from './worker_group.js'
+
+export interface PoolOptions {
+  /** A module whose default export is `(bytes, ctx) => bytes`, or any other reply. */
+  worker: URL | string
+  /** Threads. Default: one for each core. */
+  size?: number
+  /** Tasks that wait. Default 10,000. */
+  maxQueued?: number
+  /** Bytes of the tasks that wait. Default 256 MiB. */
+  maxQueuedBytes?: number
+  /** `'wait'` (default): `run` waits for room. `'reject'`: it rejects with `ERR_MR_QUEUE_FULL`. */
+  onQueueFull?: 'wait' | 'reject'
+  /** Unsettled asynchronous tasks of one worker. Default 32. */
+  concurrency?: number
+  /** Default 30,000. A worker that does not come back in time is replaced. */
+  taskTimeoutMs?: number
+  /** `'reject'` (default), or `'retry'`: a task whose worker died runs once more. */
+  onTaskLost?: 'reject' | 'retry'
+  /** Told when a worker was replaced. */
+  onWorkerReplaced?: (replaced: Replaced) => void
+  signal?: AbortSignal
+}
+
+export interface PoolStats {
+  queued: number
+  queuedBytes: number
+  workers: Record<WorkerCounterName, number>[]
+}
+
+interface Waiting {
+  bytes: string | Uint8Array
+  resolve(result: Buffer): void
+  reject(error: unknown): void
+  signal: AbortSignal | undefined
+  onAbort: (() => void) | undefined
+}
+
+/**
+ * Worker threads behind a native task queue, without any socket: bytes in, bytes out.
+ *
+ * ```ts
+ * const pool = new Pool({ worker: new URL('./parse.js', import.meta.url), size: 4 })
+ * const result = await pool.run(Buffer.from('{}'))
+ * await pool.close()
+ * ```
+ * Belongs to the thread that made it.
+ */
+export class Pool {
+  readonly #runtime: number
+  readonly #port: NativePort
+  readonly #group: WorkerGroup
+  readonly #rejectFull: boolean
+  readonly #maxBytes: number
+  readonly #calls = new Map<number, Waiting & { parts: Buffer[] }>()
+  readonly #forRoom: Waiting[] = []
+  readonly #started: Promise<unknown>
+  #state: 'open' | 'closing' | 'closed' = 'open'
+  #idle: (() => void) | undefined
+  /** Why no worker has started: nobody would take a task. */
+  #startFailure: { error: unknown } | undefined
+
+  constructor(options: PoolOptions) {
+    const where = 'new Pool()'
+    const read = new OptionReader(where, options, [
+      'worker',
+      'size',
+      'maxQueued',
+      'maxQueuedBytes',
+      'onQueueFull',
+      'concurrency',
+      'taskTimeoutMs',
+      'onTaskLost',
+      'onWorkerReplaced',
+      'signal',
+    ])
+    const worker = moduleUrl(where, read.raw('worker'))
+    const size = read.integer('size', availableParallelism(), 1, 256)
+    const concurrency = read.integer('concurrency', 32, 1, 4096)
+    const taskTimeoutMs = read.integer('taskTimeoutMs', 30_000, 1, 0x7fff_ffff)
+    const onReplaced = read.func<NonNullable<PoolOptions['onWorkerReplaced']>>('onWorkerReplaced')
+    this.#rejectFull = read.oneOf('onQueueFull', 'wait', ['wait', 'reject']) === 'reject'
+    this.#maxBytes = read.integer('maxQueuedBytes', 256 << 20, 1, 2 ** 40)
+    const retry = read.oneOf('onTaskLost', 'reject', ['reject', 'retry']) === 'retry'
+    const maxTasks = read.integer('maxQueued', 10_000, 1, 1 << 24)
+    const signal = read.signal()
+    signal?.throwIfAborted()
+    this.#runtime = native.createRuntime({ reactors: 0, workers: size, maxTasks, maxBytes: this.#maxBytes })
+    this.#port = new native.Port(
+      this.#runtime,
+      () => {},
+      (call, flags, bytes) => this.#onResult(call, flags, bytes),
+      () => this.#onRoom(),
+      true,
+    )
+    this.#port.setReferenced(false)
+    this.#group = new WorkerGroup({
+      runtime: this.#runtime,
+      size,
+      entry: new URL('./pool_thread.js', import.meta.url),
+      threadOptions: (index) => ({
+        workerData: { runtime: this.#runtime, index, worker, concurrency, taskTimeoutMs },
+        name: `mr-pool-${index}`,
+      }),
+      taskTimeoutMs,
+      keepsAlive: false,
+      retry,
+      onEvent: () => {},
+      onReplaced: (replaced) => onReplaced?.(replaced),
+      onStartFailed: (_index, error) => this.#failAll(error),
+    })
+    this.#started = this.#group.start()
+    this.#started.catch((error: unknown) => {
+      this.#startFailure = { error }
+      this.#failAll(error)
+    })
+    signal?.addEventListener('abort', () => void this.destroy(signal.reason), { once: true })
+  }
+
+  /** Resolves when all workers have loaded their module; rejects when one failed to. `run` may be called before. */
+  async ready(): Promise<void> {
+    await this.#started
+  }
+
+  /**
+   * Runs the worker function on a copy of `bytes` and resolves to its reply. Rejects with `ERR_MR_TASK_FAILED` (its cause is the
+   * function's error), `ERR_MR_TASK_TIMEOUT`, `ERR_MR_TASK_LOST`, `ERR_MR_QUEUE_FULL`, `ERR_MR_TASK_TOO_LARGE`, `ERR_MR_CLOSED`, or
+   * the signal's reason. An aborted task that has started runs on; its result is dropped.
+   */
+  run(bytes: string | Uint8Array, options: { signal?: AbortSignal } = {}): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      if (this.#state !== 'open') throw closedError('the pool')
+      if (this.#startFailure) throw this.#startFailure.error
+      if (!isBytes(bytes)) {
+        throw new MultireactorError(
+          'ERR_MR_DATA',
+          `pool.run(): the bytes must be a string or Uint8Array, and are ${shown(bytes)}`,
+        )
+      }
+      const size = Buffer.byteLength(bytes as string)
+      if (size > this.#maxBytes) {
+        throw new MultireactorError(
+          'ERR_MR_TASK_TOO_LARGE',
+          `pool.run(): the task has ${size} bytes, and maxQueuedBytes is ${this.#maxBytes}`,
+        )
+      }
+      const signal = new OptionReader('pool.run()', options, ['signal']).signal()
+      signal?.throwIfAborted()
+      const waiting: Waiting = { bytes, resolve, reject, signal, onAbort: undefined }
+      if (this.#forRoom.length === 0 && this.#submit(waiting)) return
+      if (this.#rejectFull) throw new MultireactorError('ERR_MR_QUEUE_FULL', 'pool.run(): the task queue is full')
+      this.#waitForRoom(waiting)
+    })
+  }
+
+  /** Counters since the start; never resets, never blocks. */
+  stats(): PoolStats {
+    if (this.#state === 'closed') throw closedError('the pool')
+    const counters = native.readCounters(this.#runtime)
+    return {
+      queued: counters.queueTasks,
+      queuedBytes: counters.queueBytes,
+      workers: counters.workers.map((row) => named(workerCounterNames, row)),
+    }
+  }
+
+  /** Takes no more tasks, finishes those it has, ends its threads. Rejects with `ERR_MR_CLOSED` when it was closed before. */
+  async close(): Promise<void> {
+    if (this.#state !== 'open') throw closedError('the pool')
+    this.#state = 'closing'
+    if (this.#calls.size + this.#forRoom.length !== 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
+    }
+    await this.#end()
+  }
+
+  /** Ends the threads now; tasks that are not finished reject with `reason`, or `ERR_MR_CLOSED`. */
+  async destroy(reason: unknown = closedError('the pool')): Promise<void> {
+    if (this.#state === 'closed') return
+    this.#state = 'closing'
+    this.#failAll(reason)
+    await this.#end()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === 'open') await this.close()
+  }
+
+  async #end(): Promise<void> {
+    await this.#started.catch(() => {})
+    await this.#group.close(1_000)
+    this.#state = 'closed'
+    this.#port.close()
+    native.removeRuntime(this.#runtime)
+  }
+
+  #submit(waiting: Waiting): boolean {
+    const call = this.#port.run(waiting.bytes)
+    if (call < 0) return false
+    if (this.#calls.size === 0) this.#port.setReferenced(true)
+    this.#calls.set(call, { ...waiting, parts: [] })
+    this.#onAbort(waiting, () => {
+      this.#port.forget(call)
+      this.#settle(call)
+      waiting.reject(waiting.signal!.reason)
+    })
+    return true
+  }
+
+  #waitForRoom(waiting: Waiting): void {
+    this.#forRoom.push(waiting)
+    this.#port.setReferenced(true)
+    this.#onAbort(waiting, () => {
+      this.#forRoom.splice(this.#forRoom.indexOf(waiting), 1)
+      waiting.reject(waiting.signal!.reason)
+    })
+    this.#port.awaitRoom()
+  }
+
+  #onAbort(waiting: Waiting, onAbort: () => void): void {
+    if (!waiting.signal) return
+    if (waiting.onAbort) waiting.signal.removeEventListener('abort', waiting.onAbort)
+    waiting.onAbort = onAbort
+    waiting.signal.addEventListener('abort', onAbort, { once: true })
+  }
+
+  #onRoom(): void {
+    while (this.#forRoom.length !== 0) {
+      if (!this.#submit(this.#forRoom[0]!)) {
+        this.#port.awaitRoom()
+        return
+      }
+      this.#forRoom.shift()
+    }
+  }
+
+  #onResult(number: number, flags: number, bytes: Buffer): void {
+    const call = this.#calls.get(number)
+    if (!call) return
+    if (!(flags & replyFlag.last)) {
+      call.parts.push(bytes)
+      return
+    }
+    this.#settle(number)
+    if (flags & replyFlag.error) call.reject(failureOf(flags, bytes))
+    else call.resolve(call.parts.length === 0 ? bytes : Buffer.concat([...call.parts, bytes]))
+  }
+
+  #settle(number: number): void {
+    const call = this.#calls.get(number)
+    this.#calls.delete(number)
+    if (call?.onAbort) call.signal?.removeEventListener('abort', call.onAbort)
+    if (this.#calls.size + this.#forRoom.length !== 0) return
+    if (this.#state === 'open') this.#port.setReferenced(false)
+    this.#idle?.()
+  }
+
+  #failAll(reason: unknown): void {
+    for (const waiting of this.#forRoom.splice(0)) waiting.reject(reason)
+    for (const [number, call] of [...this.#calls]) {
+      this.#port.forget(number)
+      this.#settle(number)
+      call.reject(reason)
+    }
+  }
+}
+
+function failureOf(flags: number, bytes: Buffer): MultireactorError {
+  if (flags & replyFlag.timedOut)
+    return new MultireactorError('ERR_MR_TASK_TIMEOUT', 'the task ran longer than taskTimeoutMs; its worker was replaced')
+  if (bytes.length === 0) return new MultireactorError('ERR_MR_TASK_LOST', 'the worker died while it worked on this task')
+  const cause = failureFromEnvelope(JSON.parse(bytes.toString()) as ErrorEnvelope)
+  if (cause instanceof MultireactorError) return cause
+  return new MultireactorError('ERR_MR_TASK_FAILED', `the worker function failed: ${cause.message}`, { cause })
+}
+
+/** A module's URL as a string; checks that the file is there. */
+function moduleUrl(where: string, worker: unknown): string {
+  if (typeof worker !== 'string' && !(worker instanceof URL)) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `${where}: 'worker' must be the URL or path of a module, and is ${shown(worker)}`,
+    )
+  }
+  const url = worker instanceof URL ? worker : worker.startsWith('file:') ? new URL(worker) : pathToFileURL(worker)
+  if (url.protocol === 'file:' && !existsSync(fileURLToPath(url))) {
+    throw new MultireactorError('ERR_MR_APP_NOT_FOUND', `${where}: there is no module at ${fileURLToPath(url)}`)
+  }
+  return url.href
+}

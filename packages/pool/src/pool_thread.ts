@@ -1,0 +1,45 @@
+import { workerData } from 'node:worker_threads'
+import { MultireactorError, shown } from '@multireactor/addon'
+import type { Reply, TaskContext } from './task_context.js'
+import { runThread } from './thread.js'
+import { WorkerLoop } from './worker_loop.js'
+
+export interface PoolThreadData {
+  runtime: number
+  index: number
+  worker: string
+  concurrency: number
+  taskTimeoutMs: number
+}
+
+void runThread(async () => {
+  const { runtime, index, worker, concurrency, taskTimeoutMs } = workerData as PoolThreadData
+  const module = await load(worker)
+  if (typeof module.default !== 'function') {
+    throw new MultireactorError(
+      'ERR_MR_APP_SHAPE',
+      `the default export of ${worker} must be a function (bytes, ctx) => bytes, and is ${shown(module.default)}`,
+    )
+  }
+  const parse = module.default as (bytes: Buffer, ctx: TaskContext) => Reply | Promise<Reply>
+  const work = { parse }
+  const loop = new WorkerLoop({
+    runtime,
+    index,
+    work: () => work,
+    listenerName: () => '',
+    concurrency,
+    taskTimeoutMs,
+    onFailure: () => {}, // it goes to the caller
+  })
+  return { description: undefined, requests: { stop: () => loop.close() } }
+})
+
+async function load(worker: string): Promise<{ default?: unknown }> {
+  try {
+    return (await import(worker)) as { default?: unknown }
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new MultireactorError('ERR_MR_APP_LOAD', `the worker module ${worker} failed to load: ${reason}`, { cause })
+  }
+}

@@ -1,0 +1,77 @@
+import { MultireactorError, shown } from '@multireactor/addon'
+import type { RunningFrame } from './worker_loop.js'
+
+export type Bytes = string | Uint8Array
+/** What a worker function may return, now or as a promise. `undefined`: no reply, the order goes on. */
+export type Reply = Bytes | readonly Bytes[] | AsyncIterable<Bytes> | undefined | void
+
+/** What a worker function knows of its frame, and what it can do besides returning a reply. Valid until the reply is complete. */
+export class TaskContext {
+  readonly #frame: RunningFrame
+
+  /** Made by the pool. */
+  constructor(frame: RunningFrame) {
+    this.#frame = frame
+  }
+
+  /** The id of the connection that the frame came from, for `server.send`. 0n-like and meaningless for `pool.run`. */
+  get connection(): bigint {
+    return this.#frame.connection
+  }
+  /** The name of the listener it came in by; `''` for `pool.run`. */
+  get listener(): string {
+    return this.#frame.listener
+  }
+  /** Undefined for Unix peers and for `pool.run`. */
+  get remoteAddress(): string | undefined {
+    return this.#frame.peer?.[0] || undefined
+  }
+  get remotePort(): number | undefined {
+    return this.#frame.peer?.[1] || undefined
+  }
+  /** The frame's number within its connection, from 0. */
+  get sequence(): number {
+    return this.#frame.sequence
+  }
+  /** How often a worker has died on this frame before; above 0 only with `onTaskLost: 'retry'`. */
+  get attempt(): number {
+    return this.#frame.attempt
+  }
+  /** Aborted when the frame runs out of time or its connection closes. */
+  get signal(): AbortSignal {
+    return this.#frame.signal
+  }
+
+  /**
+   * Sends one part of the reply ahead of what is returned. Copied before the call returns; resolves when there is room for
+   * more, so await it. Rejects with `ERR_MR_CONNECTION_CLOSED` when the connection is gone.
+   */
+  write(part: Bytes): Promise<void> {
+    return this.#frame.write(part)
+  }
+
+  /** After this reply the connection closes in an orderly way. */
+  end(): void {
+    this.#frame.endAfter()
+  }
+
+  /** Closes the connection now. Later frames of it are not answered. */
+  destroy(reason?: unknown): void {
+    this.#frame.destroy(reason)
+  }
+}
+
+export function isBytes(value: unknown): value is Bytes {
+  return typeof value === 'string' || value instanceof Uint8Array
+}
+
+export function isAsyncIterable(value: unknown): value is AsyncIterable<Bytes> {
+  return typeof value === 'object' && value !== null && Symbol.asyncIterator in value
+}
+
+export function notAReply(value: unknown): MultireactorError {
+  return new MultireactorError(
+    'ERR_MR_PARSE_RESULT',
+    `a reply must be a string, a Uint8Array, an array of those, an async iterable or undefined, and is ${shown(value)}`,
+  )
+}

@@ -1,0 +1,121 @@
+import { isMainThread, parentPort, type TransferListItem, Worker, type WorkerOptions } from 'node:worker_threads'
+import { type ErrorEnvelope, failureFromEnvelope, MultireactorError, toEnvelope } from '@multireactor/addon'
+
+/** What a thread of ours and its parent say to each other, besides what their roles need. */
+type ToParent =
+  | { type: 'ready'; description: unknown }
+  | { type: 'failed'; error: ErrorEnvelope }
+  | { type: 'answer'; request: number; value?: unknown; error?: ErrorEnvelope }
+  | { type: 'event'; name: string; value: unknown }
+interface ToThread {
+  type: 'request'
+  request: number
+  name: string
+  value: unknown
+}
+
+/**
+ * A worker_thread with a handshake: `ready` once its entry has started, requests with answers, and an end that is always
+ * noticed. Restarting it is its owner's business.
+ */
+export class Thread {
+  /** Resolves to what the thread said of itself; rejects when it failed to start. */
+  readonly ready: Promise<unknown>
+  /** Resolves when the thread is gone, to the error that ended it, if there was one. */
+  readonly exited: Promise<{ code: number; error: Error | undefined }>
+  readonly #worker: Worker
+  readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
+  #requests = 0
+  #gone = false
+
+  constructor(entry: URL, options: WorkerOptions, onEvent: (name: string, value: unknown) => void) {
+    this.#worker = new Worker(entry, options)
+    let error: Error | undefined
+    let started!: (description: unknown) => void
+    let failed!: (error: Error) => void
+    this.ready = new Promise((resolve, reject) => {
+      started = resolve
+      failed = reject
+    })
+    this.ready.catch(() => {})
+    this.#worker.on('message', (message: ToParent) => {
+      if (message.type === 'ready') started(message.description)
+      else if (message.type === 'failed') failed(failureFromEnvelope(message.error))
+      else if (message.type === 'event') onEvent(message.name, message.value)
+      else this.#answer(message)
+    })
+    this.#worker.on('error', (cause: Error) => {
+      error = cause
+    })
+    this.exited = new Promise((resolve) => {
+      this.#worker.on('exit', (code) => {
+        this.#gone = true
+        const lost = new MultireactorError('ERR_MR_THREAD_LOST', `the thread ended with code ${code}`, { cause: error })
+        failed(error ?? lost)
+        for (const { reject } of this.#waiting.values()) reject(lost)
+        this.#waiting.clear()
+        resolve({ code, error })
+      })
+    })
+  }
+
+  /** Asks the thread for something and resolves to its answer; rejects when it ends before. */
+  request(name: string, value?: unknown, transfer: TransferListItem[] = []): Promise<unknown> {
+    if (this.#gone) return Promise.reject(new MultireactorError('ERR_MR_THREAD_LOST', 'the thread has ended'))
+    const request = ++this.#requests
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(request, { resolve, reject })
+      this.#worker.postMessage({ type: 'request', request, name, value } satisfies ToThread, transfer)
+    })
+  }
+
+  /** Lets the process end although the thread runs. */
+  unref(): void {
+    this.#worker.unref()
+  }
+
+  async terminate(): Promise<void> {
+    this.#worker.ref() // whoever ends it waits for the end
+    await this.#worker.terminate()
+    await this.exited
+  }
+
+  #answer(message: ToParent & { type: 'answer' }): void {
+    const waiting = this.#waiting.get(message.request)
+    this.#waiting.delete(message.request)
+    if (message.error) waiting?.reject(failureFromEnvelope(message.error))
+    else waiting?.resolve(message.value)
+  }
+}
+
+/** The thread's side of `Thread`. */
+export interface ThreadSide {
+  /** Says something to the parent that is no answer. */
+  event(name: string, value: unknown): void
+}
+
+/**
+ * Runs a thread's entry: `start` returns what the parent's `ready` resolves to and the requests it answers. Call it once, at the
+ * top of the entry module.
+ */
+export async function runThread(
+  start: (side: ThreadSide) => Promise<{ description: unknown; requests: Record<string, (value: never) => unknown> }>,
+): Promise<void> {
+  if (isMainThread || !parentPort)
+    throw new MultireactorError('ERR_MR_WRONG_THREAD', 'this module is the entry of a worker thread, not a program')
+  const port = parentPort
+  const say = (message: ToParent): void => port.postMessage(message)
+  try {
+    const { description, requests } = await start({ event: (name, value) => say({ type: 'event', name, value }) })
+    port.on('message', async ({ request, name, value }: ToThread) => {
+      try {
+        say({ type: 'answer', request, value: await requests[name]?.(value as never) })
+      } catch (error) {
+        say({ type: 'answer', request, error: toEnvelope(error) })
+      }
+    })
+    say({ type: 'ready', description })
+  } catch (error) {
+    say({ type: 'failed', error: toEnvelope(error) })
+  }
+}

@@ -1,0 +1,315 @@
+import {
+  closeReasons,
+  type CloseReason,
+  type ErrorEnvelope,
+  failureFromEnvelope,
+  MultireactorError,
+  shown,
+} from '@multireactor/addon'
+import type { Engine, EngineListener } from './engine.js'
+import type { Framing } from './framing.js'
+
+const families = { 0: undefined, 4: 'IPv4', 6: 'IPv6' } as const
+const outsideMessage = 0xffff_ffff
+
+/**
+ * One connection, as the reactor that owns it sees it; the words are those of `net.Socket`. Belongs to its reactor's thread and
+ * cannot be sent to another: send `id`, and use `server.send(id, bytes)` there.
+ */
+export class Connection<Data = unknown> {
+  /** What `open` returned. */
+  data: Data
+  readonly #engine: Engine
+  readonly #listener: EngineListener
+  readonly #slot: number
+  readonly #generation: number
+  #closed: CloseReason | undefined
+  #endSaid = false
+  #remote: { address: string; port: number; family: 'IPv4' | 'IPv6' | undefined } | undefined
+  #finalCounts: { read: number; written: number } | undefined
+  /** Frames of the batch at hand that must not be delivered: the connection was paused or reframed before them. */
+  readonly internal: {
+    stopped: boolean
+    stoppedIn: number
+    seenIn: number
+    rawEnd: number
+    calls: Set<number> | undefined
+    framing: Framing
+  }
+
+  /** Connections are made by their reactor. */
+  constructor(engine: Engine, listener: EngineListener, slot: number, generation: number, data: Data) {
+    this.#engine = engine
+    this.#listener = listener
+    this.#slot = slot
+    this.#generation = generation
+    this.data = data
+    this.internal = { stopped: false, stoppedIn: -1, seenIn: -1, rawEnd: 0, calls: undefined, framing: listener.framing }
+  }
+
+  /** Opaque, unique over the life of the server, and fit for `postMessage`. */
+  get id(): bigint {
+    return this.#engine.idOf(this.#slot, this.#generation)
+  }
+
+  /** The name of the listener it came in by. */
+  get listener(): string {
+    return this.#listener.name
+  }
+
+  /**
+   * Sends bytes. Inside `message` and before its first `await` they take the frame's place in the order; at any other time they
+   * go between two replies. Copied before the call returns. False: the peer is slow, wait for `drain`; or it has just gone.
+   * Throws `ERR_MR_CONNECTION_CLOSED` after `end()`, `destroy()` or the `close` hook.
+   */
+  write(data: string | Uint8Array): boolean {
+    this.#checkWritable()
+    checkBytes('write()', data)
+    const engine = this.#engine
+    const result = engine.driver.write(this.#slot, this.#generation, data, engine.current === this)
+    engine.touched()
+    return result === 2
+  }
+
+  /** Sends `data`, if given, then everything that is waiting or in flight, then FIN. Nothing is delivered any more. */
+  end(data?: string | Uint8Array): void {
+    if (this.#closed || this.#endSaid) {
+      if (data !== undefined) this.#checkWritable()
+      return
+    }
+    if (data !== undefined) this.write(data)
+    this.#endSaid = true
+    this.#stop()
+    this.#engine.driver.end(this.#slot, this.#generation, this.#engine.current === this)
+    this.#engine.touched()
+  }
+
+  /** Closes now; what was not sent is lost. The `close` hook follows with `reason`. */
+  destroy(reason: CloseReason = 'destroyed'): void {
+    const number = closeReasons.indexOf(reason)
+    if (number < 0) {
+      throw new MultireactorError(
+        'ERR_MR_OPTION_RANGE',
+        `destroy(): the reason must be one of ${closeReasons.join(', ')}, and is ${shown(reason)}`,
+      )
+    }
+    if (this.#closed) return
+    this.#stop()
+    this.#endSaid = true
+    this.#engine.driver.destroy(this.#slot, this.#generation, number)
+    this.#engine.touched()
+  }
+
+  /** Stops reading. Frames that came behind the current one wait; TCP makes the peer wait. */
+  pause(): void {
+    if (this.#closed) return
+    this.#stop()
+    this.#engine.driver.pause(this.#slot, this.#generation, this.#rawEnd())
+  }
+
+  /** Goes on reading. */
+  resume(): void {
+    if (this.#closed) return
+    this.#engine.driver.resume(this.#slot, this.#generation)
+    this.#engine.touched()
+  }
+
+  /** Calls the `timeout` hook after so many milliseconds without any byte in or out; 0 switches it off. Accurate to 16 ms. */
+  setTimeout(milliseconds: number): this {
+    if (!Number.isInteger(milliseconds) || milliseconds < 0 || milliseconds > 0x7fff_ffff) {
+      throw new MultireactorError(
+        'ERR_MR_OPTION_RANGE',
+        `setTimeout(): must be a whole number of ms from 0 to 2147483647, and is ${shown(milliseconds)}`,
+      )
+    }
+    if (!this.#closed) this.#engine.driver.setTimeoutMs(this.#slot, this.#generation, milliseconds)
+    return this
+  }
+
+  setNoDelay(on = true): this {
+    if (!this.#closed) this.#engine.driver.setNoDelay(this.#slot, this.#generation, on)
+    return this
+  }
+
+  setKeepAlive(on = false, initialDelayMs = 0): this {
+    if (!this.#closed) this.#engine.driver.setKeepAlive(this.#slot, this.#generation, on, Math.ceil(initialDelayMs / 1000))
+    return this
+  }
+
+  /** Cuts everything behind the current frame by another framing: for upgrades and STARTTLS. */
+  setFraming(framing: Framing): void {
+    this.#checkOpen('setFraming()')
+    const number = this.#engine.framingNumber(framing)
+    this.internal.framing = framing
+    if (this.#rawEnd() !== outsideMessage) this.#stop()
+    this.#engine.driver.setFraming(this.#slot, this.#generation, number, this.#rawEnd())
+    this.#engine.touched()
+  }
+
+  /** Hands a frame to `parse` in the pool; the reply leaves at this frame's place in the order. Copied before the call returns. */
+  submit(frame: string | Uint8Array): void {
+    this.#checkOpen('submit()')
+    checkBytes('submit()', frame)
+    this.#engine.checkPool()
+    this.#engine.driver.submit(this.#slot, this.#generation, frame, false)
+    this.#engine.touched()
+  }
+
+  /**
+   * Runs `parse` in the pool and resolves to what it returned, its parts joined. Takes no place in the order: write the result,
+   * or use `defer()`. Rejects with the error of `parse`, or `ERR_MR_CONNECTION_CLOSED`.
+   */
+  call(frame: string | Uint8Array): Promise<Buffer> {
+    this.#checkOpen('call()')
+    checkBytes('call()', frame)
+    this.#engine.checkPool()
+    const number = this.#engine.driver.submit(this.#slot, this.#generation, frame, true)
+    this.#engine.touched()
+    if (number < 0) return Promise.reject(gone('call()'))
+    this.internal.calls ??= new Set()
+    this.internal.calls.add(number)
+    return this.#engine.awaitCall(number)
+  }
+
+  /** Holds this frame's place in the order open, for a handler that answers later. */
+  defer(): DeferredReply {
+    this.#checkOpen('defer()')
+    const sequence = this.#engine.driver.defer(this.#slot, this.#generation)
+    return new DeferredReply(this.#engine, this.#slot, this.#generation, sequence)
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#peer()?.address
+  }
+  get remotePort(): number | undefined {
+    return this.#peer()?.port
+  }
+  get remoteFamily(): 'IPv4' | 'IPv6' | undefined {
+    return this.#peer()?.family
+  }
+  get localAddress(): string | undefined {
+    return this.#closed ? undefined : this.#engine.driver.localAddress(this.#slot, this.#generation)?.[0]
+  }
+  get localPort(): number | undefined {
+    return this.#closed ? undefined : this.#engine.driver.localAddress(this.#slot, this.#generation)?.[1]
+  }
+  get bytesRead(): number {
+    return this.#finalCounts?.read ?? this.#details()?.[3] ?? 0
+  }
+  get bytesWritten(): number {
+    return this.#finalCounts?.written ?? this.#details()?.[4] ?? 0
+  }
+  /** Bytes that wait to be sent, held replies included. */
+  get writableLength(): number {
+    return this.#details()?.[5] ?? 0
+  }
+  /** Frames submitted and not settled. */
+  get inFlight(): number {
+    return this.#details()?.[6] ?? 0
+  }
+  /** True once the connection is closed, or about to be because of `destroy()`. */
+  get destroyed(): boolean {
+    return this.#closed !== undefined || this.#details() === undefined
+  }
+
+  /** Called by the engine, once. */
+  markClosed(reason: CloseReason, read: number, written: number): void {
+    this.#peer()
+    this.#closed = reason
+    this.#finalCounts = { read, written }
+  }
+
+  /** Called by the engine when the connection opens: the address is asked for while there is one. */
+  get isOpen(): boolean {
+    return this.#closed === undefined && !this.#endSaid
+  }
+
+  #stop(): void {
+    this.internal.stopped = true
+    this.internal.stoppedIn = this.#engine.batch
+  }
+
+  /** How much of this batch's bytes the hooks have seen; a hook of another connection may ask too. */
+  #rawEnd(): number {
+    const batch = this.#engine.batch
+    if (batch === -1) return outsideMessage
+    return this.internal.seenIn === batch ? this.internal.rawEnd : 0
+  }
+
+  #details() {
+    return this.#closed ? undefined : this.#engine.driver.details(this.#slot, this.#generation)
+  }
+
+  #peer() {
+    if (this.#remote) return this.#remote
+    const details = this.#details()
+    if (!details || details[2] === 0) return undefined
+    this.#remote = { address: details[0], port: details[1], family: families[details[2]] }
+    return this.#remote
+  }
+
+  #checkOpen(call: string): void {
+    if (this.#closed || this.#endSaid) throw gone(call)
+  }
+
+  #checkWritable(): void {
+    if (this.#closed || this.#endSaid) throw gone('write()', this.#closed)
+  }
+}
+
+/** A place in the order that is answered later. Parts leave as soon as everything before it has left. */
+export class DeferredReply {
+  readonly #engine: Engine
+  readonly #slot: number
+  readonly #generation: number
+  readonly #sequence: number
+  #done = false
+
+  /** Made by `conn.defer()`. */
+  constructor(engine: Engine, slot: number, generation: number, sequence: number) {
+    this.#engine = engine
+    this.#slot = slot
+    this.#generation = generation
+    this.#sequence = sequence
+  }
+
+  /** One part of the reply. False when the connection is gone. Throws `ERR_MR_CONNECTION_CLOSED` after `end()`. */
+  write(part: string | Uint8Array): boolean {
+    return this.#settle('write()', part, 0)
+  }
+
+  /** The last part; the order goes on. Without data: no more. */
+  end(part: string | Uint8Array = ''): boolean {
+    return this.#settle('end()', part, 1)
+  }
+
+  #settle(call: string, part: string | Uint8Array, flags: number): boolean {
+    if (this.#done) throw gone(`${call} of a deferred reply`)
+    checkBytes(call, part)
+    this.#done = (flags & 1) !== 0
+    const open = this.#engine.driver.settleDeferred(this.#slot, this.#generation, this.#sequence, part, flags)
+    this.#engine.touched()
+    return open
+  }
+}
+
+function gone(call: string, reason?: CloseReason): MultireactorError {
+  const why = reason ? `closed (${reason})` : 'closed or has been ended'
+  return new MultireactorError(
+    'ERR_MR_CONNECTION_CLOSED',
+    `${call}: the connection is ${why}; check conn.destroyed before late writes`,
+  )
+}
+
+export function checkBytes(call: string, data: unknown): asserts data is string | Uint8Array {
+  if (typeof data === 'string' || data instanceof Uint8Array) return
+  throw new MultireactorError('ERR_MR_DATA', `${call}: the data must be a string or Uint8Array, and is ${shown(data)}`)
+}
+
+/** The failure that a worker sent for a call. */
+export function callFailure(bytes: Buffer, flags: { lost: boolean; timedOut: boolean }): Error {
+  if (flags.timedOut) return new MultireactorError('ERR_MR_TASK_TIMEOUT', 'the frame ran longer than taskTimeoutMs')
+  if (flags.lost || bytes.length === 0)
+    return new MultireactorError('ERR_MR_TASK_LOST', 'the pool worker died while it worked on this frame')
+  return failureFromEnvelope(JSON.parse(bytes.toString()) as ErrorEnvelope)
+}

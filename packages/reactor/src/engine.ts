@@ -1,0 +1,356 @@
+import {
+  closeReasons,
+  eventRow,
+  hookBit,
+  MultireactorError,
+  native,
+  type NativeListener,
+  type NativeReactorDriver,
+  OptionReader,
+  replyFlag,
+  shown,
+} from '@multireactor/addon'
+import { Connection, callFailure } from './connection.js'
+import { type Framing, isFraming, raw } from './framing.js'
+import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames } from './handlers.js'
+
+/** A listener as its reactor's thread knows it. */
+export interface EngineListener {
+  readonly name: string
+  readonly framing: Framing
+  // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
+  readonly handlers: ConnectionHandlers<any>
+  readonly toPool: boolean
+}
+
+export interface EngineEvents {
+  /** A hook of a connection threw or rejected; the connection has been closed. */
+  handlerError(error: unknown, hook: string, listener: string): void
+  acceptError(errno: number, listener: string): void
+  /** After `drain`: the last listener and connection of this reactor have closed. */
+  drained(): void
+}
+
+const rowCapacity = 1024
+
+/**
+ * Drives one native reactor on the current thread: turns its event batches into hook calls. Does not decide when to listen or
+ * close; `Reactor` and the runtime do.
+ */
+export class Engine {
+  readonly driver: NativeReactorDriver
+  /** The connection whose `message` hook is running, up to its first await. */
+  current: Connection | undefined
+  readonly #index: number
+  readonly #hasPool: boolean
+  readonly #events: EngineEvents
+  readonly #rows = new Uint32Array(rowCapacity * eventRow.words)
+  readonly #slabs = new Map<number, ArrayBuffer>()
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  readonly #connections: (Connection<any> | undefined)[] = []
+  readonly #listeners: EngineListener[] = []
+  readonly #framings = new Map<Framing, number>()
+  readonly #calls = new Map<number, { parts: Buffer[]; resolve(bytes: Buffer): void; reject(error: Error): void }>()
+  #dispatching = false
+  #batch = 0
+  #flushAsked = false
+
+  /** Attaches to reactor `index` of a runtime. Throws `ERR_MR_WRONG_THREAD` when another living thread drives it. */
+  constructor(runtime: number, index: number, hasPool: boolean, events: EngineEvents, ownsRuntime = false) {
+    this.#index = index
+    this.#hasPool = hasPool
+    this.#events = events
+    this.driver = new native.ReactorDriver(
+      runtime,
+      index,
+      this.#rows,
+      (count, oldest, current, more) => this.#onEvents(count, oldest, current, more),
+      (size, id) => this.#newSlab(size, id),
+      ownsRuntime,
+    )
+  }
+
+  /** Registers what comes in by a listener; the number is for `driver.listen`. */
+  addListener(name: string, handlers: ConnectionHandlers<unknown>, options: ConnectionOptions, toPool: boolean): number {
+    const framing = options.framing ?? raw()
+    let hooks = 0
+    for (const [hook, bit] of Object.entries(hookBit)) {
+      if (handlers[hook as keyof typeof hookBit]) hooks |= bit
+    }
+    // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
+    if (framing.cut) hooks |= hookBit.message
+    this.#listeners.push({ name, framing, handlers, toPool })
+    return this.driver.addListener(nativeListener(options, framing, hooks, toPool && !handlers.message))
+  }
+
+  idOf(slot: number, generation: number): bigint {
+    return (BigInt(this.#index) << 52n) | (BigInt(slot) << 32n) | BigInt(generation)
+  }
+
+  checkPool(): void {
+    if (!this.#hasPool) {
+      throw new MultireactorError(
+        'ERR_MR_NO_POOL',
+        'there is no pool to hand this frame to: start the server with pool: 1 or more, and give the app a parse hook',
+      )
+    }
+  }
+
+  /** The batch being handed out, whose rest is not for a connection that stops now; -1 between batches, where nothing is left over. */
+  get batch(): number {
+    return this.#dispatching ? this.#batch : -1
+  }
+
+  framingNumber(framing: Framing): number {
+    if (!isFraming(framing)) {
+      throw new MultireactorError(
+        'ERR_MR_OPTION_TYPE',
+        `setFraming(): must be a framing such as lines(), and is ${shown(framing)}`,
+      )
+    }
+    let number = this.#framings.get(framing)
+    if (number === undefined) {
+      number = this.driver.addFraming(framing.native)
+      this.#framings.set(framing, number)
+    }
+    return number
+  }
+
+  awaitCall(number: number): Promise<Buffer> {
+    return new Promise((resolve, reject) => this.#calls.set(number, { parts: [], resolve, reject }))
+  }
+
+  /** Something was written: inside a turn it leaves with the turn, otherwise at the end of this microtask round. */
+  touched(): void {
+    if (this.#dispatching || this.#flushAsked) return
+    this.#flushAsked = true
+    queueMicrotask(() => {
+      this.#flushAsked = false
+      this.driver.flush()
+    })
+  }
+
+  // ---------------------------------------------------------------- events
+
+  #newSlab(size: number, id: number): Uint8Array {
+    // Not from Buffer's pool, and not zeroed: every byte that is handed out has been received.
+    const slab = Buffer.allocUnsafeSlow(size)
+    this.#slabs.set(id, slab.buffer)
+    return slab
+  }
+
+  #onEvents(count: number, oldest: number, current: number, more: number): void {
+    const rows = this.#rows
+    this.#dispatching = true
+    for (let i = 0; i < count; i++) this.#onEvent(rows, i * eventRow.words)
+    this.#dispatching = false
+    if (more !== 0) return
+    this.#batch++
+    for (const id of this.#slabs.keys()) {
+      // What is older than this batch has been handed over; whoever still needs it holds a reference of his own.
+      if (id < oldest && id !== current) this.#slabs.delete(id)
+    }
+  }
+
+  #onEvent(rows: Uint32Array, at: number): void {
+    const slot = rows[at + 1]!
+    switch (rows[at]) {
+      case eventRow.frame:
+        return this.#onFrame(this.#connections[slot], rows, at)
+      case eventRow.open:
+        return this.#onOpen(slot, rows[at + 2]!, this.#listeners[rows[at + 3]!]!)
+      case eventRow.received:
+        return this.#onReceived(this.#connections[slot], slot, rows, at)
+      case eventRow.close:
+        return this.#onClose(slot, rows, at)
+      case eventRow.end:
+        return this.#hook('end', this.#connections[slot])
+      case eventRow.drain:
+        return this.#hook('drain', this.#connections[slot])
+      case eventRow.timeout:
+        return this.#hook('timeout', this.#connections[slot])
+      case eventRow.callResult:
+        return this.#onCallResult(rows, at)
+      case eventRow.drained:
+        return this.#events.drained()
+      case eventRow.acceptError:
+        return this.#events.acceptError(rows[at + 4]!, this.#listeners[rows[at + 3]!]!.name)
+    }
+  }
+
+  #onOpen(slot: number, generation: number, listener: EngineListener): void {
+    // biome-ignore lint/suspicious/noExplicitAny: `open` decides
+    const conn = new Connection<any>(this, listener, slot, generation, undefined)
+    listeners.set(conn, listener)
+    this.#connections[slot] = conn
+    if (!listener.handlers.open) return
+    try {
+      const data: unknown = listener.handlers.open(conn)
+      // The data of an async open is its promise; a rejection counts as a throw.
+      conn.data = data
+      this.#watch(data, 'open', conn)
+    } catch (error) {
+      this.#failed(error, 'open', conn)
+    }
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #onFrame(conn: Connection<any> | undefined, rows: Uint32Array, at: number): void {
+    if (!conn?.isOpen) return
+    if (conn.internal.stopped) {
+      // Paused or reframed by an earlier frame of this batch: the native side cuts this one again.
+      if (this.#batch === conn.internal.stoppedIn) return
+      conn.internal.stopped = false
+    }
+    const frame = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    this.#message(conn, frame, rows[at + 6]!)
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #message(conn: Connection<any>, frame: Buffer, rawEnd: number): void {
+    this.current = conn
+    conn.internal.seenIn = this.#batch
+    conn.internal.rawEnd = rawEnd
+    try {
+      const result: unknown = listeners.get(conn)!.handlers.message!(conn, frame)
+      if (result !== undefined) this.#watch(result, 'message', conn)
+    } catch (error) {
+      this.#failed(error, 'message', conn)
+    }
+    this.current = undefined
+  }
+
+  /** Custom framing: everything unread, cut here. */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #onReceived(conn: Connection<any> | undefined, slot: number, rows: Uint32Array, at: number): void {
+    if (!conn?.isOpen) return
+    conn.internal.stopped = false
+    const generation = rows[at + 2]!
+    const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    const listener = listeners.get(conn)!
+    const { cut, native: limits } = conn.internal.framing
+    let used = 0
+    let needed = 0
+    while (used < bytes.length && conn.isOpen && !conn.internal.stopped) {
+      let result: ReturnType<NonNullable<typeof cut>>
+      try {
+        result = cut!(used === 0 ? bytes : bytes.subarray(used))
+        checkCut(result, bytes.length - used)
+      } catch (error) {
+        this.#events.handlerError(error, 'custom framer', listener.name)
+        return conn.destroy('malformed-frame')
+      }
+      if (result?.consumed === undefined) {
+        needed = result?.needed ?? 0
+        if (bytes.length - used >= limits.maxBytes || needed > limits.maxBytes) return conn.destroy('frame-too-large')
+        break
+      }
+      used += result.consumed
+      if (result.frame === undefined) continue
+      if (result.frame.length > limits.maxBytes) return conn.destroy('frame-too-large')
+      const frame = Buffer.from(result.frame.buffer, result.frame.byteOffset, result.frame.byteLength)
+      if (listener.handlers.message) this.#message(conn, frame, used)
+      else this.driver.submit(slot, generation, frame, false)
+    }
+    this.driver.consumed(slot, generation, used, needed)
+  }
+
+  #onClose(slot: number, rows: Uint32Array, at: number): void {
+    const conn = this.#connections[slot]
+    if (!conn) return
+    this.#connections[slot] = undefined
+    const reason = closeReasons[rows[at + 3]! & 0xff]!
+    conn.markClosed(reason, rows[at + 4]! + rows[at + 5]! * 2 ** 32, rows[at + 6]! + rows[at + 7]! * 2 ** 32)
+    for (const number of conn.internal.calls ?? []) {
+      const call = this.#calls.get(number)
+      this.#calls.delete(number)
+      call?.reject(
+        new MultireactorError('ERR_MR_CONNECTION_CLOSED', `call(): the connection closed (${reason}) before the result came`),
+      )
+    }
+    const listener = listeners.get(conn)!
+    if (!listener.handlers.close) return
+    try {
+      this.#watch(listener.handlers.close(conn, reason), 'close', conn)
+    } catch (error) {
+      this.#failed(error, 'close', conn)
+    }
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #hook(name: 'end' | 'drain' | 'timeout', conn: Connection<any> | undefined): void {
+    if (!conn?.isOpen) return
+    try {
+      this.#watch(listeners.get(conn)!.handlers[name]!(conn), name, conn)
+    } catch (error) {
+      this.#failed(error, name, conn)
+    }
+  }
+
+  #onCallResult(rows: Uint32Array, at: number): void {
+    const number = rows[at + 6]!
+    const call = this.#calls.get(number)
+    if (!call) return
+    const flags = rows[at + 7]!
+    const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    if (flags & replyFlag.error) {
+      call.reject(callFailure(bytes, { lost: (flags & replyFlag.lost) !== 0, timedOut: (flags & replyFlag.timedOut) !== 0 }))
+    } else if (!(flags & replyFlag.last)) {
+      call.parts.push(bytes)
+      return
+    } else {
+      call.resolve(call.parts.length === 0 ? bytes : Buffer.concat([...call.parts, bytes]))
+    }
+    this.#calls.delete(number)
+    this.#connections[rows[at + 1]!]?.internal.calls?.delete(number)
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #watch(result: unknown, hook: string, conn: Connection<any>): void {
+    if (result === undefined || result === null || typeof (result as PromiseLike<unknown>).then !== 'function') return
+    ;(result as PromiseLike<unknown>).then(undefined, (error: unknown) => this.#failed(error, hook, conn))
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #failed(error: unknown, hook: string, conn: Connection<any>): void {
+    this.#events.handlerError(error, hook, conn.listener)
+    if (hook !== 'close') conn.destroy('handler-error')
+  }
+}
+
+/** Which listener a connection came in by, without a public field for it. */
+const listeners = new WeakMap<object, EngineListener>()
+
+function checkCut(cut: { consumed?: number | undefined; needed?: number | undefined } | undefined, available: number): void {
+  if (cut === undefined) return
+  const { consumed, needed } = cut
+  if (
+    consumed !== undefined
+      ? Number.isInteger(consumed) && consumed > 0 && consumed <= available
+      : Number.isInteger(needed) && needed! > 0
+  )
+    return
+  throw new MultireactorError(
+    'ERR_MR_FRAMER',
+    `a custom framer must return { consumed } from 1 to ${available}, { needed } or undefined, and returned ${shown(consumed ?? needed)}`,
+  )
+}
+
+function nativeListener(options: ConnectionOptions, framing: Framing, hooks: number, toPool: boolean): NativeListener {
+  const read = new OptionReader('listener options', options, connectionOptionNames)
+  const marks = new OptionReader('outBuffer', read.raw('outBuffer'), ['high', 'low', 'max'])
+  const high = marks.integer('high', 64 << 10, 1, 2 ** 40)
+  return {
+    framing: framing.native,
+    hooks,
+    toPool: toPool && !framing.cut,
+    unordered: read.oneOf('order', 'connection', ['connection', 'none']) === 'none',
+    allowHalfOpen: read.boolean('allowHalfOpen', false),
+    noDelay: read.boolean('noDelay', true),
+    keepAliveSeconds: read.integer('keepAliveSeconds', 0, 0, 32_767),
+    outHighBytes: high,
+    outLowBytes: marks.integer('low', Math.min(16 << 10, high), 0, high),
+    outMaxBytes: marks.integer('max', Math.max(16 << 20, high), high, 2 ** 40),
+    maxInFlight: read.integer('maxInFlight', 1024, 1, 1 << 20),
+  }
+}

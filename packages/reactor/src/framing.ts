@@ -1,0 +1,120 @@
+import { MultireactorError, type NativeFraming, OptionReader, shown } from '@multireactor/addon'
+
+/** How a connection's bytes are cut into frames. Made by `raw()`, `lines()` and their siblings; opaque otherwise. */
+export interface Framing {
+  readonly native: NativeFraming
+  /** Only `custom()` has one. Runs on the reactor. */
+  readonly cut?: CustomFramer
+}
+
+/**
+ * A framer of one's own. It gets everything received and not yet used, and answers with one frame and how many bytes it took
+ * (`frame` may be left out: the bytes are skipped), with `{ needed }` when it wants to be asked again only when so many bytes
+ * are there, or with undefined when any more bytes will do. A throw closes the connection as `malformed-frame`.
+ */
+export type CustomFramer = (
+  bytes: Buffer,
+) => { consumed: number; frame?: Uint8Array; needed?: undefined } | { needed: number; consumed?: undefined } | undefined
+
+const mebibyte = 1 << 20
+/** The largest frame any framing may allow: lengths cross to JavaScript as 32-bit numbers. */
+const mostBytes = 0xffff_ffff
+
+/** No framing: bytes as they come. A frame is what one read gave, at most 64 KiB. */
+export function raw(): Framing {
+  return { native: { kind: 0, maxBytes: mostBytes } }
+}
+
+/**
+ * Lines that end in `\n`; a `\r` before it is dropped too. A line longer than `maxBytes` (default 1 MiB) closes the connection
+ * as `frame-too-large`.
+ */
+export function lines(options: { maxBytes?: number } = {}): Framing {
+  const read = new OptionReader('lines()', options, ['maxBytes'])
+  return {
+    native: {
+      kind: 1,
+      maxBytes: read.integer('maxBytes', mebibyte, 1, mostBytes),
+      delimiter: Buffer.from('\n'),
+      trimCarriageReturn: true,
+    },
+  }
+}
+
+/** Frames that end in `bytes` (1 to 255 of them), which are not part of the frame. */
+export function delimiter(bytes: string | Uint8Array, options: { maxBytes?: number } = {}): Framing {
+  const read = new OptionReader('delimiter()', options, ['maxBytes'])
+  if (typeof bytes !== 'string' && !(bytes instanceof Uint8Array)) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `delimiter(): the delimiter must be a string or Uint8Array, and is ${shown(bytes)}`,
+    )
+  }
+  const native = Buffer.from(bytes as string)
+  if (native.length < 1 || native.length > 255) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_RANGE',
+      `delimiter(): the delimiter must have 1 to 255 bytes, and has ${native.length}`,
+    )
+  }
+  return { native: { kind: 1, maxBytes: read.integer('maxBytes', mebibyte, 1, mostBytes), delimiter: native } }
+}
+
+/** Frames of `size` bytes each. */
+export function fixed(size: number): Framing {
+  const bytes = new OptionReader('fixed()', { size }, ['size']).integer('size', 0, 1, mostBytes)
+  return { native: { kind: 2, maxBytes: bytes, fixedBytes: bytes } }
+}
+
+const lengthTypes = ['u8', 'u16be', 'u16le', 'u32be', 'u32le', 'u64be', 'varint'] as const
+
+export interface LengthPrefixedOptions {
+  /** How the length is written. Default `'u32be'`. */
+  type?: (typeof lengthTypes)[number]
+  /** Bytes before the length field. Default 0. */
+  offset?: number
+  /** Added to the field's value to get the number of bytes behind the field. Default 0. */
+  adjustment?: number
+  /** The value counts the bytes before the field and the field itself too. Default false. */
+  includesHeader?: boolean
+  /** Bytes dropped from the front of the delivered frame. Default: everything up to and including the length field. */
+  strip?: number
+  /** The largest delivered frame. Default 1 MiB. A larger one closes the connection as `frame-too-large`, before it is read. */
+  maxBytes?: number
+}
+
+/** Frames behind a length. Without `strip`, `parse` gets the bytes behind the length field. */
+export function lengthPrefixed(options: LengthPrefixedOptions = {}): Framing {
+  const read = new OptionReader('lengthPrefixed()', options, [
+    'type',
+    'offset',
+    'adjustment',
+    'includesHeader',
+    'strip',
+    'maxBytes',
+  ])
+  return {
+    native: {
+      kind: 3,
+      maxBytes: read.integer('maxBytes', mebibyte, 0, mostBytes),
+      lengthType: lengthTypes.indexOf(read.oneOf('type', 'u32be', lengthTypes)),
+      lengthOffset: read.integer('offset', 0, 0, 65_535),
+      lengthAdjustment: read.integer('adjustment', 0, -65_535, 65_535),
+      lengthIncludesHeader: read.boolean('includesHeader', false),
+      strip: read.integer('strip', stripHeader, 0, stripHeader),
+    },
+  }
+}
+
+/** To the native framer: drop the header, however long it is (a varint's length is known only when it is read). */
+const stripHeader = 0xffff_ffff
+
+/** A framer of your own, run on the reactor: for what the others cannot cut. Unread bytes are bounded by `maxBytes` (1 MiB). */
+export function custom(cut: CustomFramer, options: { maxBytes?: number } = {}): Framing {
+  const read = new OptionReader('custom()', { ...options, cut }, ['maxBytes', 'cut'])
+  return { native: { kind: 4, maxBytes: read.integer('maxBytes', mebibyte, 1, mostBytes) }, cut: read.func<CustomFramer>('cut')! }
+}
+
+export function isFraming(value: unknown): value is Framing {
+  return typeof value === 'object' && value !== null && 'native' in value && typeof (value as Framing).native === 'object'
+}

@@ -1,0 +1,62 @@
+import type { CloseReason } from '@multireactor/addon'
+import type { Connection } from './connection.js'
+import type { Framing } from './framing.js'
+
+/**
+ * What an app does on a reactor. Every hook is optional, runs on the thread that owns the connection, and may be async; a throw
+ * or a rejection is reported and closes its connection as `handler-error`.
+ */
+export interface ConnectionHandlers<Data> {
+  /** A fresh connection. What it returns becomes `conn.data`. */
+  open?(conn: Connection<undefined>): Data
+  /**
+   * One frame. Its memory stays valid as long as it is referenced; `Buffer.from(frame)` for one that is kept long, since a small
+   * frame keeps the slab it lies in (256 KiB) alive.
+   */
+  message?(conn: Connection<Data>, frame: Buffer): void | Promise<void>
+  /** What `write` could not send at once has left: the out buffer is below its low water mark. */
+  drain?(conn: Connection<Data>): void | Promise<void>
+  /** The peer has finished sending. What is in flight is still answered, then the connection closes (`allowHalfOpen: true` keeps it). */
+  end?(conn: Connection<Data>): void | Promise<void>
+  /** Nothing was received or sent for the time of `conn.setTimeout`. Without this hook the connection closes as `timeout`. */
+  timeout?(conn: Connection<Data>): void | Promise<void>
+  /** The connection is closed; nothing comes after it. */
+  close?(conn: Connection<Data>, reason: CloseReason): void | Promise<void>
+}
+
+export const hookNames = ['open', 'message', 'drain', 'end', 'timeout', 'close'] as const
+
+/** What can be set for a listener's connections. */
+export interface ConnectionOptions {
+  /** Default `raw()`. */
+  framing?: Framing
+  /** `'connection'` (default): replies leave in the order of the frames. `'none'`: as they are ready. */
+  order?: 'connection' | 'none'
+  /** TCP_NODELAY. Default true. */
+  noDelay?: boolean
+  /** TCP keep-alive after so many seconds of silence; 0 (default) is off. */
+  keepAliveSeconds?: number
+  /** Keep our side open after the peer has finished sending. Default false. */
+  allowHalfOpen?: boolean
+  /** Water marks of the bytes that wait to be sent, held replies included. */
+  outBuffer?: {
+    /** `write` says false, and reading stops, above this. Default 64 KiB. */
+    high?: number
+    /** `drain` is called, and reading goes on, below this. Default 16 KiB. */
+    low?: number
+    /** What has no feeder that could be stopped closes the connection as `slow-consumer` here. Default 16 MiB. */
+    max?: number
+  }
+  /** Frames of one connection that may be in the pool or wait in order; reading stops there. Default 1024. */
+  maxInFlight?: number
+}
+
+export const connectionOptionNames = [
+  'framing',
+  'order',
+  'noDelay',
+  'keepAliveSeconds',
+  'allowHalfOpen',
+  'outBuffer',
+  'maxInFlight',
+] as const

@@ -1,0 +1,5 @@
+/** What the runtime builds on. Not part of the public interface: it may change in any release. */
+export { addressOptionNames, type OpenListener, openListener } from './address.js'
+export { Engine, type EngineEvents } from './engine.js'
+export { isFraming } from './framing.js'
+export { connectionOptionNames, hookNames } from './handlers.js'

@@ -1,0 +1,160 @@
+import {
+  closedError,
+  closeReasons,
+  MultireactorError,
+  named,
+  native,
+  OptionReader,
+  type ReactorCounterName,
+  reactorCounterNames,
+} from '@multireactor/addon'
+import { addressOptionNames, type ListenAddress, type OpenListener, openListener } from './address.js'
+import { Engine } from './engine.js'
+import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, hookNames } from './handlers.js'
+
+export interface ReactorOptions {
+  /** Told of every hook that threw or rejected. Default: `console.error`. */
+  onError?: (error: unknown, context: { hook: string; listener: string }) => void
+}
+
+export interface ReactorListener {
+  readonly name: string
+  readonly address: string
+  readonly port: number
+}
+
+export type ReactorStats = Record<ReactorCounterName, number> & { closed: Record<string, number> }
+
+/**
+ * One reactor on the current thread, the main thread included: its own epoll set, listeners and connections, driven inside the
+ * thread's event loop. Without any pool.
+ *
+ * ```ts
+ * const reactor = new Reactor()
+ * const { port } = await reactor.listen({ port: 0 }, { message(conn, chunk) { conn.write(chunk) } })
+ * await reactor.close()
+ * ```
+ */
+export class Reactor {
+  readonly #runtime: number
+  readonly #engine: Engine
+  #state: 'open' | 'closing' | 'closed' = 'open'
+  #drained: (() => void) | undefined
+  #onClosed!: () => void
+  readonly #closed = new Promise<void>((resolve) => {
+    this.#onClosed = resolve
+  })
+
+  constructor(options: ReactorOptions = {}) {
+    const report =
+      new OptionReader('new Reactor()', options, ['onError']).func<NonNullable<ReactorOptions['onError']>>('onError') ?? logError
+    this.#runtime = native.createRuntime({ reactors: 1, workers: 0, maxTasks: 1, maxBytes: 1 })
+    this.#engine = new Engine(
+      this.#runtime,
+      0,
+      false,
+      {
+        handlerError: (error, hook, listener) => report(error, { hook, listener }),
+        acceptError: (errno, listener) =>
+          report(new MultireactorError('ERR_MR_SYSTEM', `accept failed with errno ${errno}; trying again in 100 ms`), {
+            hook: 'accept',
+            listener,
+          }),
+        drained: () => this.#drained?.(),
+      },
+      true,
+    )
+  }
+
+  /**
+   * Listens, and resolves when connections are accepted. `address` is a port or an address; `handlers` are the hooks and, beside
+   * them, the options of the connections (`framing`, `noDelay`, …).
+   */
+  async listen<Data = undefined>(
+    address: ListenAddress | number,
+    handlers: ConnectionHandlers<Data> & ConnectionOptions,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<ReactorListener> {
+    this.#checkOpen()
+    const where = 'reactor.listen()'
+    const read = new OptionReader(where, handlers, [...hookNames, ...connectionOptionNames])
+    const signal = new OptionReader(where, options, ['signal']).signal()
+    new OptionReader(where, typeof address === 'number' ? {} : address, addressOptionNames)
+    const hooks: Record<string, unknown> = {}
+    for (const hook of hookNames) {
+      const handler = read.func(hook)
+      if (handler) hooks[hook] = handler
+    }
+    if (!hooks['message']) throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: the handlers need a message hook`)
+    const connectionOptions = Object.fromEntries(
+      connectionOptionNames.flatMap((name) => (name in handlers ? [[name, read.raw(name)]] : [])),
+    )
+    signal?.throwIfAborted()
+    const opened: OpenListener = await openListener(this.#runtime, where, address, 1)
+    this.#checkOpen()
+    // The hooks keep their `this`.
+    const bound = Object.fromEntries(Object.entries(hooks).map(([name, hook]) => [name, (hook as () => unknown).bind(handlers)]))
+    const number = this.#engine.addListener(opened.name, bound as ConnectionHandlers<unknown>, connectionOptions, false)
+    this.#engine.driver.listen(number, opened.group, 0, false)
+    signal?.addEventListener('abort', () => void this[Symbol.asyncDispose](), { once: true })
+    return { name: opened.name, address: opened.address, port: opened.port }
+  }
+
+  /** Counters since the start; never resets, never blocks. */
+  stats(): ReactorStats {
+    this.#checkOpen()
+    const counters = native.readCounters(this.#runtime)
+    return { ...named(reactorCounterNames, counters.reactors[0]!), closed: named(closeReasons, counters.closed[0]!) }
+  }
+
+  /**
+   * Stops accepting without resetting anybody who is queued, answers what is in flight, closes. What is still open after
+   * `timeoutMs` (default 5,000) is destroyed. Rejects with `ERR_MR_CLOSED` when it was closed before.
+   */
+  async close(options: { timeoutMs?: number } = {}): Promise<{ destroyed: number }> {
+    const timeoutMs = new OptionReader('reactor.close()', options, ['timeoutMs']).integer('timeoutMs', 5_000, 0, 0x7fff_ffff)
+    this.#checkOpen()
+    this.#state = 'closing'
+    const driver = this.#engine.driver
+    let destroyed = 0
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        destroyed = driver.destroyAll(closeReasons.indexOf('server-closing'))
+      }, timeoutMs)
+      this.#drained = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+      driver.drain(Math.min(timeoutMs, 2_000))
+    })
+    this.#state = 'closed'
+    driver.close()
+    native.removeRuntime(this.#runtime)
+    this.#onClosed()
+    return { destroyed }
+  }
+
+  /** The same as `close()`; when it is closing already, resolves with it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === 'open') await this.close()
+    else await this.#closed
+  }
+
+  /** Lets the process end while the reactor listens; `ref()` takes it back. */
+  unref(): this {
+    this.#engine.driver.setReferenced(false)
+    return this
+  }
+  ref(): this {
+    this.#engine.driver.setReferenced(true)
+    return this
+  }
+
+  #checkOpen(): void {
+    if (this.#state !== 'open') throw closedError('the reactor')
+  }
+}
+
+function logError(error: unknown, context: { hook: string; listener: string }): void {
+  console.error(`multireactor: the ${context.hook} hook of listener ${context.listener} failed:`, error)
+}
