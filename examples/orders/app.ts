@@ -1,0 +1,22 @@
+import { defineApp, lines } from 'multireactor'
+
+interface Order {
+  id: number
+  price: number
+  count: number
+}
+
+// Newline-delimited JSON. The reactors cut the lines without running any JavaScript; parse() runs in the pool, and the
+// replies of a connection leave in the order in which its lines came.
+export default defineApp({
+  framing: lines({ maxBytes: 1 << 20 }),
+  parse(line) {
+    const { id, price, count } = JSON.parse(line.toString()) as Order
+    if (!Number.isFinite(price) || !Number.isFinite(count)) throw new TypeError('an order needs a price and a count')
+    return `${JSON.stringify({ id, total: price * count })}\n`
+  },
+  // What to answer when parse() failed. Without this hook the connection would be closed.
+  error(err) {
+    return `${JSON.stringify({ error: err instanceof Error ? err.message : String(err) })}\n`
+  },
+})

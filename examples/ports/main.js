@@ -1,0 +1,20 @@
+import { serve } from 'multireactor'
+
+// PORT and the three ports after it; PORT=0 lets the system choose all four.
+const first = Number(process.env.PORT ?? 7000)
+const port = (offset) => (first === 0 ? 0 : first + offset)
+
+const server = await serve({
+  app: new URL('./app.ts', import.meta.url),
+  listen: [
+    { name: 'text', port: port(0) },
+    { name: 'binary', port: port(1) },
+    { name: 'readings', port: port(2) },
+    { name: 'admin', host: '127.0.0.1', port: port(3), app: new URL('./admin.ts', import.meta.url) },
+  ],
+  reactors: 1,
+})
+
+for (const { name, port } of server.listeners) console.log(`${name} listening on port ${port}`)
+
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => server.close())

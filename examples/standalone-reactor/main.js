@@ -1,0 +1,25 @@
+import { lines, Reactor } from '@multireactor/reactor'
+
+// A chat room on this thread: every line goes to everybody else.
+const reactor = new Reactor()
+const room = new Set()
+
+const { port } = await reactor.listen(
+  { port: Number(process.env.PORT ?? 7000) },
+  {
+    framing: lines({ maxBytes: 1024 }),
+    open(conn) {
+      room.add(conn)
+      conn.write(`welcome, you are one of ${room.size}\n`)
+    },
+    message(conn, line) {
+      for (const other of room) if (other !== conn && !other.destroyed) other.write(`${line}\n`)
+    },
+    close(conn) {
+      room.delete(conn)
+    },
+  },
+)
+console.log(`listening on port ${port}`)
+
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reactor.close())
