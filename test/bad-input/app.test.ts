@@ -1,0 +1,97 @@
+import { spawnSync } from 'node:child_process'
+import { serve } from '@multireactor/core'
+import { expect } from 'chai'
+import { failureOf, fixture } from '../fixtures/bad-failure.js'
+
+const serving = (app: URL | string, pool = 0) =>
+  failureOf(() => serve({ app, listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool }))
+
+describe('a wrong app', () => {
+  it('that is missing is refused by its path', async () => {
+    const error = await serving(fixture('no-such-app.js'))
+    expect(error.code).to.equal('ERR_MR_APP_NOT_FOUND')
+    expect(error.message).to.include('/fixtures/no-such-app.js')
+  })
+
+  it('that is no file is refused', async () => {
+    expect((await serving(new URL('https://example.org/app.js'))).code).to.equal('ERR_MR_APP_NOT_FOUND')
+  })
+
+  it('that is an object or a function is refused, since functions cannot cross threads', async () => {
+    for (const app of [{ message() {} }, () => {}, 7, null, undefined]) {
+      const error = await serving(app as never)
+      expect(error.code).to.equal('ERR_MR_OPTION_TYPE')
+      expect(error.message).to.include("'app' must be the URL or path of a module")
+    }
+  })
+
+  it('that is no module is refused with the reason', async () => {
+    for (const app of [fixture('bad-data.json'), fixture('.')]) {
+      const error = await serving(app)
+      expect(error.code, app.href).to.equal('ERR_MR_APP_LOAD')
+      expect(error.message).to.include(app.href)
+    }
+  })
+
+  it('without a default export is told what it needs', async () => {
+    const error = await serving(fixture('bad-no-default.js'))
+    expect(error.code).to.equal('ERR_MR_APP_SHAPE')
+    expect(error.message).to.include('export default defineApp').and.include('undefined')
+  })
+
+  it('with a function as its default export is told what it needs', async () => {
+    const error = await serving(fixture('bad-default-function.js'))
+    expect(error.code).to.equal('ERR_MR_APP_SHAPE')
+    expect(error.message).to.include('a function')
+  })
+
+  it('without parse and message is refused', async () => {
+    const error = await serving(fixture('bad-no-hooks.js'))
+    expect(error.code).to.equal('ERR_MR_APP_SHAPE')
+    expect(error.message).to.include('neither a parse nor a message hook')
+  })
+
+  it('with a misspelt hook is told the right name', async () => {
+    const error = await serving(fixture('bad-unknown-hook.js'))
+    expect(error.code).to.equal('ERR_MR_UNKNOWN_OPTION')
+    expect(error.message).to.include("'mesage', did you mean 'message'?")
+  })
+
+  it('with a hook that is no function is refused', async () => {
+    const error = await serving(fixture('bad-hook-type.js'))
+    expect(error.code).to.equal('ERR_MR_OPTION_TYPE')
+    expect(error.message).to.include('\'message\' must be a function, and is "hello"')
+  })
+
+  it('that throws while it loads keeps its error as the cause', async () => {
+    for (const pool of [0, 1]) {
+      const error = await serving(fixture('bad-throws-on-load.js'), pool)
+      expect(error.code).to.equal('ERR_MR_APP_LOAD')
+      expect(error.message).to.include('no database today')
+      expect(error.cause).to.be.instanceOf(Error).and.include({ name: 'RangeError', message: 'no database today' })
+    }
+  })
+
+  it('whose start hook throws does not start, and the error is the hook’s own', async () => {
+    let caught: unknown
+    try {
+      await serve({ app: fixture('bad-throws-in-start.js'), listen: 0, reactors: 2, pool: 0 })
+    } catch (error) {
+      caught = error
+    }
+    expect(caught).to.be.instanceOf(Error)
+    expect((caught as Error).message).to.include('no licence today')
+  })
+
+  it('with parse alone needs a pool', async () => {
+    const error = await serving(fixture('bad-parse-length.js'))
+    expect(error.code).to.equal('ERR_MR_NO_POOL')
+  })
+
+  it('that is the running main module is refused with the command that serves it', () => {
+    const { stdout, stderr, status } = spawnSync(process.execPath, [fixture('bad-main.mjs').pathname], { encoding: 'utf8' })
+    expect(stderr).to.equal('')
+    expect(stdout).to.match(/^ERR_MR_APP_IS_MAIN .*running main module.*multireactor serve .*bad-main\.mjs/)
+    expect(status).to.equal(0)
+  })
+})

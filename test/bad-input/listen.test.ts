@@ -1,0 +1,115 @@
+import { spawnSync } from 'node:child_process'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type ServeAddress, serve } from '@multireactor/core'
+import { expect } from 'chai'
+import { failureOf, fixture } from '../fixtures/bad-failure.js'
+
+const on = (listen: ServeAddress | number, reactors = 1) => serve({ app: fixture('bad-echo.js'), listen, reactors, pool: 0 })
+
+describe('a wrong address', () => {
+  it('whose port another server has fails with EADDRINUSE and what a net error carries', async () => {
+    await using first = await on({ port: 0, host: '127.0.0.1' }, 2)
+    const { port } = first.listeners[0]!
+    const error = await failureOf(() => on({ port, host: '127.0.0.1' }, 2))
+    expect(error).to.include({ code: 'EADDRINUSE', syscall: 'listen', address: '127.0.0.1', port })
+    expect(error.message).to.include(`127.0.0.1:${port}`).and.include('shared: true')
+  })
+
+  it('whose port a net server has fails alike, shared or not', async () => {
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const { port } = other.address() as { port: number }
+    expect((await failureOf(() => on({ port, host: '127.0.0.1' }))).code).to.equal('EADDRINUSE')
+    expect((await failureOf(() => on({ port, host: '127.0.0.1', shared: true }))).code).to.equal('EADDRINUSE')
+    other.close()
+  })
+
+  it('that is shared on purpose is none', async () => {
+    await using first = await on({ port: 0, host: '127.0.0.1', shared: true })
+    const { port } = first.listeners[0]!
+    await using second = await on({ port, host: '127.0.0.1', shared: true })
+    expect(second.listeners[0]!.port).to.equal(port)
+  })
+
+  it('given twice to one server fails the start as a whole, and frees the port', async () => {
+    let port = 0
+    {
+      await using probe = await on({ port: 0, host: '127.0.0.1' })
+      port = probe.listeners[0]!.port
+    }
+    const address = { port, host: '127.0.0.1' }
+    const error = await failureOf(() =>
+      serve({
+        app: fixture('bad-echo.js'),
+        listen: [
+          { ...address, name: 'a' },
+          { ...address, name: 'b' },
+        ],
+        reactors: 2,
+        pool: 0,
+      }),
+    )
+    expect(error.code).to.equal('EADDRINUSE')
+    await using again = await on(address)
+    expect(again.listeners[0]!.port).to.equal(port)
+  })
+
+  it('with a port out of range is refused with the range', async () => {
+    for (const port of [-1, 65_536, 1.5, Number.NaN]) {
+      for (const listen of [port, { port }]) {
+        const error = await failureOf(() => on(listen))
+        expect(error.code).to.equal('ERR_MR_OPTION_RANGE')
+        expect(error.message).to.include(`'port' must be a whole number from 0 to 65535, and is ${port}`)
+      }
+    }
+  })
+
+  it('that no interface has fails with EADDRNOTAVAIL', async () => {
+    expect((await failureOf(() => on({ port: 0, host: '192.0.2.1' }))).code).to.equal('EADDRNOTAVAIL')
+  })
+
+  it('whose host has no address is refused', async () => {
+    const error = await failureOf(() => on({ port: 0, host: 'no-such-host.invalid' }))
+    expect(error.code).to.equal('ERR_MR_OPTION_RANGE')
+    expect(error.cause).to.be.instanceOf(Error)
+  })
+
+  describe('of a Unix socket', () => {
+    let folder: string
+    before(() => {
+      folder = mkdtempSync(join(tmpdir(), 'bad-input-'))
+    })
+    after(() => {
+      chmodSync(folder, 0o700)
+      rmSync(folder, { recursive: true })
+    })
+
+    it('that another server accepts on fails with EADDRINUSE', async () => {
+      const path = join(folder, 'used')
+      await using first = await on({ path })
+      expect(first.listeners[0]).to.include({ address: path, port: 0 })
+      expect((await failureOf(() => on({ path }))).code).to.equal('EADDRINUSE')
+    })
+
+    it('that is too long or in no folder fails with the reason', async () => {
+      const long = await failureOf(() => on({ path: join(folder, 'x'.repeat(120)) }))
+      expect(long.code).to.equal('ENAMETOOLONG')
+      expect((await failureOf(() => on({ path: join(folder, 'none/socket') }))).code).to.equal('ENOENT')
+    })
+
+    it('in a folder of another user fails with EACCES', () => {
+      const isRoot = process.getuid?.() === 0
+      chmodSync(folder, isRoot ? 0o700 : 0o500)
+      const { stdout, stderr } = spawnSync(process.execPath, [fixture('bad-permission.mjs').pathname, join(folder, 'denied')], {
+        encoding: 'utf8',
+        ...(isRoot ? { uid: 65_534, gid: 65_534 } : {}),
+      })
+      expect(stderr).to.equal('')
+      expect(stdout).to.match(/^EACCES listen EACCES .*denied: permission denied/)
+    })
+  })
+})

@@ -1,0 +1,115 @@
+import { type ServeOptions, serve } from '@multireactor/core'
+import { Pool } from '@multireactor/pool'
+import { Reactor } from '@multireactor/reactor'
+import { expect } from 'chai'
+import { failureOf, fixture } from '../fixtures/bad-failure.js'
+
+const good = { app: fixture('bad-echo.js'), listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool: 0 }
+const serving = (options: Record<string, unknown>) => failureOf(() => serve({ ...good, ...options } as ServeOptions))
+const making = (options: Record<string, unknown>) =>
+  failureOf(() => new Pool({ worker: fixture('pool-echo.js'), size: 1, ...options } as ConstructorParameters<typeof Pool>[0]))
+
+describe('wrong options', () => {
+  it('of serve(): an unknown one is refused with the nearest name, at every depth', async () => {
+    const wrong: [Record<string, unknown>, string][] = [
+      [{ reactor: 1 }, "unknown option 'reactor', did you mean 'reactors'?"],
+      [{ Pool: 1 }, "unknown option 'Pool', did you mean 'pool'?"],
+      [{ listen: { prot: 1 } }, "unknown option 'prot', did you mean 'port'?"],
+      [{ pool: { taskTimeoutMS: 1 } }, "unknown option 'taskTimeoutMS', did you mean 'taskTimeoutMs'?"],
+      [{ xyzzyxyzzy: 1 }, '(known: app, listen, reactors, pool, logger, signal)'],
+    ]
+    for (const [options, text] of wrong) {
+      const error = await serving(options)
+      expect(error.code).to.equal('ERR_MR_UNKNOWN_OPTION')
+      expect(error.message).to.include(text)
+    }
+  })
+
+  it('of serve(): a wrong type is refused with what was expected and what was given', async () => {
+    const wrong: [Record<string, unknown>, string][] = [
+      [{ reactors: '2' }, '\'reactors\' must be a number, and is "2"'],
+      [{ pool: 'many' }, 'the options must be an object, and are "many"'],
+      [{ pool: { size: null } }, "'size' must be a number, and is null"],
+      [{ pool: [] }, 'the options must be an object, and are an array'],
+      [{ listen: undefined }, "'listen' must be a port"],
+      [{ listen: [] }, "'listen' must be a port"],
+      [{ listen: '7000' }, 'the options must be an object, and are "7000"'],
+      [{ listen: {} }, 'needs a port (0 to 65535) or a path'],
+      [{ listen: { port: 0, path: '/tmp/both' } }, 'needs a port (0 to 65535) or a path'],
+      [{ listen: { path: '' } }, "'path' must be a string that is not empty"],
+      [{ listen: { port: 0, shared: 1 } }, "'shared' must be true or false, and is 1"],
+      [{ signal: {} }, "'signal' must be an AbortSignal"],
+    ]
+    for (const [options, text] of wrong) {
+      const error = await serving(options)
+      expect(error.code, text).to.equal('ERR_MR_OPTION_TYPE')
+      expect(error.message).to.include(text)
+    }
+  })
+
+  it('of serve(): a wrong logger is refused before anything starts', async () => {
+    expect((await serving({ logger: 'stderr' })).code).to.equal('ERR_MR_OPTION_TYPE')
+    expect((await serving({ logger: {} })).code).to.equal('ERR_MR_OPTION_TYPE')
+  })
+
+  it('of serve(): reactors must be a whole number from 1 to 1024', async () => {
+    for (const reactors of [0, -1, Number.NaN, 1.5, Number.POSITIVE_INFINITY, 10_000]) {
+      const error = await serving({ reactors })
+      expect(error.code, String(reactors)).to.equal('ERR_MR_OPTION_RANGE')
+      expect(error.message).to.include(`'reactors' must be a whole number from 1 to 1024, and is ${reactors}`)
+    }
+  })
+
+  it('of serve(): pool settings must be in range', async () => {
+    for (const pool of [
+      -1,
+      Number.NaN,
+      10_000,
+      { size: 1, concurrency: 0 },
+      { maxQueued: 0 },
+      { taskTimeoutMs: 0 },
+      { onTaskLost: 'ignore' },
+    ]) {
+      expect((await serving({ pool })).code).to.equal('ERR_MR_OPTION_RANGE')
+    }
+  })
+
+  it('of serve(): a framing that is none is refused', async () => {
+    const { lines } = await import('@multireactor/core')
+    expect((await failureOf(() => lines({ maxByte: 1 } as never))).code).to.equal('ERR_MR_UNKNOWN_OPTION')
+    expect((await failureOf(() => lines({ maxBytes: 0 }))).code).to.equal('ERR_MR_OPTION_RANGE')
+  })
+
+  it('of a pool are refused alike', async () => {
+    const wrong: [Record<string, unknown>, string, string][] = [
+      [{ sise: 1 }, 'ERR_MR_UNKNOWN_OPTION', "did you mean 'size'?"],
+      [{ size: '1' }, 'ERR_MR_OPTION_TYPE', "'size' must be a number"],
+      [{ size: 0 }, 'ERR_MR_OPTION_RANGE', "'size' must be a whole number from 1 to 256, and is 0"],
+      [{ size: Number.NaN }, 'ERR_MR_OPTION_RANGE', 'NaN'],
+      [{ size: 10_000 }, 'ERR_MR_OPTION_RANGE', '10000'],
+      [{ onQueueFull: 'wiat' }, 'ERR_MR_OPTION_RANGE', "did you mean 'wait'?"],
+      [{ worker: undefined }, 'ERR_MR_OPTION_TYPE', "'worker' must be the URL or path of a module"],
+      [{ worker: fixture('no-such-worker.js') }, 'ERR_MR_APP_NOT_FOUND', 'no-such-worker.js'],
+      [{ onWorkerReplaced: 1 }, 'ERR_MR_OPTION_TYPE', "'onWorkerReplaced' must be a function"],
+    ]
+    for (const [options, code, text] of wrong) {
+      const error = await making(options)
+      expect(error.code, text).to.equal(code)
+      expect(error.message).to.include(text)
+    }
+  })
+
+  it('of a reactor are refused alike', async () => {
+    expect((await failureOf(() => new Reactor({ onEror() {} } as never))).message).to.include("did you mean 'onError'?")
+    await using reactor = new Reactor()
+    const listening = (address: unknown, handlers: unknown) =>
+      failureOf(() => reactor.listen(address as never, handlers as never))
+    expect((await listening(0, {})).message).to.include('need a message hook')
+    expect((await listening(0, { mesage() {} })).message).to.include("did you mean 'message'?")
+    expect((await listening({ port: 0, hots: 'x' }, { message() {} })).message).to.include("did you mean 'host'?")
+    expect((await listening(70_000, { message() {} })).code).to.equal('ERR_MR_OPTION_RANGE')
+    expect((await listening({ port: 0, host: '127.0.0.1' }, { message() {}, noDelay: 'yes' })).code).to.equal(
+      'ERR_MR_OPTION_TYPE',
+    )
+  })
+})

@@ -1,0 +1,220 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { Worker } from 'node:worker_threads'
+import { native } from '@multireactor/addon'
+import { type ServeOptions, serve } from '@multireactor/core'
+import { Pool } from '@multireactor/pool'
+import { type Connection, Reactor } from '@multireactor/reactor'
+import { expect } from 'chai'
+import { failureOf, fixture } from '../fixtures/bad-failure.js'
+
+const local = { port: 0, host: '127.0.0.1' }
+const withPool = (app: string, pool: ServeOptions['pool'] = 1) => serve({ app: fixture(app), listen: local, reactors: 1, pool })
+
+/** All that comes until the peer closes. */
+async function received(socket: Socket): Promise<string> {
+  let text = ''
+  socket.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk
+  })
+  socket.on('error', () => {})
+  await once(socket, 'close')
+  return text
+}
+
+describe('wrong use', () => {
+  for (const [line, what] of [
+    ['number', '7'],
+    ['number later', '7'],
+    ['object', 'an object (Object)'],
+    ['object later', 'an object (Object)'],
+    ['null', 'null'],
+    ['list', '1'],
+  ] as const) {
+    it(`of parse: the reply to "${line}" is reported as ERR_MR_PARSE_RESULT and closes its connection`, async () => {
+      await using server = await withPool('bad-parse-result.js')
+      const { port } = server.listeners[0]!
+      const reported = once(server as never, 'error') as Promise<
+        [Error & { code: string }, { hook: string; listener: string; thread: string }]
+      >
+      const bystander = connect(port, '127.0.0.1')
+      const socket = connect(port, '127.0.0.1')
+      socket.write(`good\n${line}\ngood\n`)
+      const [text, [error, context]] = await Promise.all([received(socket), reported])
+      expect(error.code).to.equal('ERR_MR_PARSE_RESULT')
+      expect(error.message).to.include(`and is ${what}`)
+      expect(context).to.include({ hook: 'parse', thread: 'worker 0' })
+      expect(text).to.equal('good\n')
+      bystander.end('good\n')
+      expect(await received(bystander)).to.equal('good\n')
+      expect(server.stats().connections.closed['parse-error']).to.equal(1)
+    })
+  }
+
+  it('of a connection: nothing can be written after destroy(), end() or the close hook', async () => {
+    const codes: Record<string, string> = {}
+    const closed: Connection<undefined>[] = []
+    const attempt = (name: string, action: () => unknown) => {
+      try {
+        action()
+        codes[name] = 'none'
+      } catch (error) {
+        codes[name] = (error as { code: string }).code
+      }
+    }
+    let bothClosed!: () => void
+    const done = new Promise<void>((resolve) => {
+      bothClosed = resolve
+    })
+    await using reactor = new Reactor()
+    const { port } = await reactor.listen(local, {
+      message(conn, chunk) {
+        const how = chunk.toString()
+        if (how === 'end') conn.end('bye')
+        else conn.destroy()
+        attempt(`write after ${how}`, () => conn.write('more'))
+        attempt(`end with data after ${how}`, () => conn.end('more'))
+        attempt(`end after ${how}`, () => conn.end())
+        if (how === 'destroy') attempt('destroy after destroy', () => conn.destroy())
+        attempt(`defer after ${how}`, () => conn.defer())
+        attempt(`submit after ${how}`, () => conn.submit('x'))
+      },
+      close(conn) {
+        if (closed.push(conn) === 2) bothClosed()
+      },
+    })
+    const texts = ['end', 'destroy'].map((how) => {
+      const socket = connect(port, '127.0.0.1')
+      socket.write(how)
+      return received(socket)
+    })
+    expect(await Promise.all(texts)).to.deep.equal(['bye', ''])
+    await done
+    attempt('write after close', () => closed[0]!.write('late'))
+    attempt('read after close', () => closed[0]!.bytesRead)
+    const gone = 'ERR_MR_CONNECTION_CLOSED'
+    for (const how of ['end', 'destroy']) {
+      expect(codes[`write after ${how}`]).to.equal(gone)
+      expect(codes[`end with data after ${how}`]).to.equal(gone)
+      expect(codes[`defer after ${how}`]).to.equal(gone)
+      expect(codes[`submit after ${how}`]).to.equal(gone)
+      expect(codes[`end after ${how}`]).to.equal('none')
+    }
+    expect(codes['destroy after destroy']).to.equal('none')
+    expect(codes['write after close']).to.equal(gone)
+    expect(codes['read after close']).to.equal('none')
+  })
+
+  it('of a connection: what is no bytes is refused before it is sent, and frames need a pool', async () => {
+    const codes: string[] = []
+    await using reactor = new Reactor()
+    const { port } = await reactor.listen(local, {
+      message(conn) {
+        for (const action of [
+          () => conn.write(7 as never),
+          () => conn.write({} as never),
+          () => conn.write(undefined as never),
+          () => conn.submit('x'),
+          () => conn.setTimeout(-1),
+          () => conn.destroy('bored' as never),
+          () => conn.setFraming({} as never),
+        ]) {
+          try {
+            action()
+            codes.push('none')
+          } catch (error) {
+            codes.push((error as { code: string }).code)
+          }
+        }
+        conn.end('done')
+      },
+    })
+    const socket = connect(port, '127.0.0.1')
+    socket.write('go')
+    expect(await received(socket)).to.equal('done')
+    const data = 'ERR_MR_DATA'
+    expect(codes).to.deep.equal([
+      data,
+      data,
+      data,
+      'ERR_MR_NO_POOL',
+      'ERR_MR_OPTION_RANGE',
+      'ERR_MR_OPTION_RANGE',
+      'ERR_MR_OPTION_TYPE',
+    ])
+  })
+
+  it('of a server, a reactor or a pool: closing twice fails with ERR_MR_CLOSED, disposing twice does not', async () => {
+    const server = await serve({ app: fixture('bad-echo.js'), listen: local, reactors: 1, pool: 0 })
+    const reactor = new Reactor()
+    await reactor.listen(local, { message() {} })
+    const pool = new Pool({ worker: fixture('pool-echo.js'), size: 1 })
+    for (const one of [server, reactor, pool]) {
+      const first = one.close()
+      expect((await failureOf(() => one.close())).code, 'while it closes').to.equal('ERR_MR_CLOSED')
+      await first
+      expect((await failureOf(() => one.close())).code, 'after it has closed').to.equal('ERR_MR_CLOSED')
+      expect((await failureOf(() => one.stats())).code).to.equal('ERR_MR_CLOSED')
+      await one[Symbol.asyncDispose]()
+    }
+    expect((await failureOf(() => reactor.listen(local, { message() {} }))).code).to.equal('ERR_MR_CLOSED')
+    expect((await failureOf(() => pool.run('x'))).code).to.equal('ERR_MR_CLOSED')
+    expect((await failureOf(() => server.send(1n, 'x'))).code).to.equal('ERR_MR_CLOSED')
+  })
+
+  it('of close(): a wrong timeoutMs is refused, and the server stays open', async () => {
+    await using server = await serve({ app: fixture('bad-echo.js'), listen: local, reactors: 1, pool: 0 })
+    expect((await failureOf(() => server.close({ timeoutMs: -1 }))).code).to.equal('ERR_MR_OPTION_RANGE')
+    expect((await failureOf(() => server.close({ timeout: 1 } as never))).message).to.include("did you mean 'timeoutMs'?")
+    expect(server.stats().connections.open).to.equal(0)
+  })
+
+  it('of send(): what is no id or no bytes is refused', async () => {
+    await using server = await serve({ app: fixture('bad-echo.js'), listen: local, reactors: 1, pool: 0 })
+    expect((await failureOf(() => server.send(1 as never, 'x'))).code).to.equal('ERR_MR_DATA')
+    expect((await failureOf(() => server.send(1n, {} as never))).code).to.equal('ERR_MR_DATA')
+  })
+
+  it('of a reactor on a second thread fails with ERR_MR_WRONG_THREAD', async () => {
+    const runtime = native.createRuntime({ reactors: 1, workers: 0, maxTasks: 1, maxBytes: 1 })
+    const driver = new native.ReactorDriver(
+      runtime,
+      0,
+      new Uint32Array(8 * 1024),
+      () => {},
+      (size) => Buffer.alloc(size),
+    )
+    try {
+      const worker = new Worker(fixture('bad-wrong-thread.mjs'), { workerData: { runtime } })
+      const [code] = (await once(worker, 'message')) as [string]
+      expect(code).to.equal('ERR_MR_WRONG_THREAD')
+      await once(worker, 'exit')
+    } finally {
+      driver.close()
+      native.removeRuntime(runtime)
+    }
+  })
+
+  it('of a pool: a task larger than the whole queue may be is refused, and a smaller one runs', async () => {
+    await using pool = new Pool({ worker: fixture('pool-echo.js'), size: 1, maxQueuedBytes: 100 })
+    const error = await failureOf(() => pool.run('x'.repeat(101)))
+    expect(error.code).to.equal('ERR_MR_TASK_TOO_LARGE')
+    expect(error.message).to.include('101').and.include('100')
+    expect((await pool.run('x'.repeat(100))).length).to.equal(100)
+  })
+
+  it('of a server: a frame larger than the whole queue may be passes alone, and the next ones follow', async () => {
+    await using server = await withPool('bad-parse-length.js', { size: 1, maxQueuedBytes: 1000 })
+    const socket = connect(server.listeners[0]!.port, '127.0.0.1')
+    socket.end(`${'x'.repeat(5000)}\n${'x'.repeat(500)}\n${'x'.repeat(3000)}\n`)
+    expect(await received(socket)).to.equal('5000\n500\n3000\n')
+  })
+
+  it('of a pool: what is no bytes is refused', async () => {
+    await using pool = new Pool({ worker: fixture('pool-echo.js'), size: 1 })
+    for (const bytes of [7, {}, null, undefined, [1], new ArrayBuffer(1)]) {
+      expect((await failureOf(() => pool.run(bytes as never))).code).to.equal('ERR_MR_DATA')
+    }
+    expect((await failureOf(() => pool.run('x', { singal: 1 } as never))).message).to.include("did you mean 'signal'?")
+  })
+})

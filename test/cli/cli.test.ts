@@ -1,0 +1,181 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+
+const root = new URL('../../../', import.meta.url)
+const bin = fileURLToPath(new URL('packages/multireactor/bin/multireactor.js', root))
+const fixture = (name: string) => fileURLToPath(new URL(`test/fixtures/${name}`, root))
+
+interface Run {
+  child: ChildProcess
+  /** Resolves to the first line of stdout that matches. */
+  line(pattern: RegExp): Promise<RegExpExecArray>
+  ended: Promise<{ code: number | null; out: string; err: string }>
+}
+
+const running = new Set<ChildProcess>()
+
+function run(...args: string[]): Run {
+  const { PORT: _port, HOST: _host, ...env } = process.env
+  const child = spawn(process.execPath, [bin, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env })
+  running.add(child)
+  const lines: string[] = []
+  const waiting = new Set<() => void>()
+  let err = ''
+  createInterface({ input: child.stdout }).on('line', (text) => {
+    lines.push(text)
+    for (const look of waiting) look()
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    err += text
+  })
+  const ended = once(child, 'close').then(([code]) => {
+    running.delete(child)
+    return { code: code as number | null, out: lines.join('\n'), err }
+  })
+  const line = (pattern: RegExp) =>
+    new Promise<RegExpExecArray>((resolve, reject) => {
+      const look = () => {
+        const found = lines.map((text) => pattern.exec(text)).find((match) => match !== null)
+        if (!found) return
+        waiting.delete(look)
+        resolve(found)
+      }
+      waiting.add(look)
+      look()
+      ended.then(({ code, out }) => reject(new Error(`ended with ${code} before ${pattern}: ${out}${err}`)))
+    })
+  return { child, line, ended }
+}
+
+async function ask(port: number, text: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1')
+  socket.setEncoding('utf8').end(text)
+  let answer = ''
+  for await (const chunk of socket) answer += chunk
+  return answer
+}
+
+describe('the command', () => {
+  afterEach(() => {
+    for (const child of running) child.kill('SIGKILL')
+  })
+
+  it('prints its help and exits with 0', async () => {
+    for (const flag of ['--help', '-h']) {
+      const { code, out, err } = await run(flag).ended
+      expect(code).to.equal(0)
+      expect(err).to.equal('')
+      expect(out).to.include('Usage: multireactor serve APP [options]')
+      for (const option of [
+        '--port',
+        '--host',
+        '--path',
+        '--reactors',
+        '--pool',
+        '--task-timeout',
+        '--close-timeout',
+        '--version',
+      ]) {
+        expect(out).to.include(option)
+      }
+    }
+  })
+
+  it('prints its version and exits with 0', async () => {
+    const { version } = JSON.parse(readFileSync(new URL('packages/multireactor/package.json', root), 'utf8')) as {
+      version: string
+    }
+    expect(await run('--version').ended).to.deep.equal({ code: 0, out: version, err: '' })
+    expect(await run('-v').ended).to.deep.equal({ code: 0, out: version, err: '' })
+  })
+
+  for (const [what, args, message] of [
+    ['no command', [], 'no command given'],
+    ['an unknown command', ['srve', 'app.js'], "unknown command 'srve', did you mean 'serve'?"],
+    ['an unknown option', ['serve', 'app.js', '--prot', '1'], "unknown option '--prot', did you mean '--port'?"],
+    ['an unknown short option', ['serve', 'app.js', '-x'], "unknown option '-x'"],
+    ['an option without its value', ['serve', 'app.js', '--port'], '--port'],
+    ['no app', ['serve'], 'serve needs an app module'],
+    ['two apps', ['serve', 'a.js', 'b.js'], "'b.js'"],
+    ['a missing app', ['serve', 'no-such-app.js'], 'there is no app module at'],
+    [
+      'a port that is no number',
+      ['serve', fixture('cli-echo.js'), '--port', 'http'],
+      "--port must be a whole number, and is 'http'",
+    ],
+    ['a port out of range', ['serve', fixture('cli-echo.js'), '--port', '65536'], 'from 0 to 65535'],
+    ['a negative port', ['serve', fixture('cli-echo.js'), '--port=-1'], "--port must be a whole number, and is '-1'"],
+    ['no reactors', ['serve', fixture('cli-echo.js'), '--port', '0', '--reactors', '0'], 'from 1 to 1024'],
+    ['a time that is none', ['serve', fixture('cli-echo.js'), '--port', '0', '--close-timeout', 'soon'], '--close-timeout'],
+  ] as const) {
+    it(`refuses ${what} with exit code 2 and one sentence`, async () => {
+      const { code, out, err } = await run(...args).ended
+      expect(err).to.include(message)
+      expect(err).to.not.match(/^\s+at /m)
+      expect(out).to.equal('')
+      expect(code).to.equal(2)
+    })
+  }
+
+  it('exits with 1 when the server cannot start', async () => {
+    const first = run('serve', fixture('cli-echo.js'), '--host', '127.0.0.1', '--port', '0', '--reactors', '1')
+    const port = (await first.line(/^listening on 127\.0\.0\.1:(\d+)/))[1]!
+    const second = await run('serve', fixture('cli-echo.js'), '--host', '127.0.0.1', '--port', port, '--reactors', '1').ended
+    expect(second.code).to.equal(1)
+    expect(second.err).to.include('EADDRINUSE')
+    first.child.kill('SIGTERM')
+    expect((await first.ended).code).to.equal(0)
+  })
+
+  it('exits with 1 when the app throws while it loads, and shows where', async () => {
+    const { code, err } = await run('serve', fixture('bad-throws-on-load.js'), '--port', '0', '--reactors', '1').ended
+    expect(code).to.equal(1)
+    expect(err)
+      .to.include('[ERR_MR_APP_LOAD]')
+      .and.include('no database today')
+      .and.match(/at .*bad-throws-on-load\.js:1/)
+  })
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    it(`serves a .js app until ${signal} and exits with 0`, async () => {
+      const { child, line, ended } = run('serve', fixture('cli-echo.js'), '--host', '127.0.0.1', '--port', '0', '--reactors', '2')
+      const [, port, reactors] = await line(/^listening on 127\.0\.0\.1:(\d+) with (\d+) reactors$/)
+      expect(reactors).to.equal('2')
+      expect(await ask(Number(port), 'hello')).to.equal('hello')
+      child.kill(signal)
+      const { code, out, err } = await ended
+      expect(err).to.equal('')
+      expect(out).to.include('closed: 0 answered, 0 destroyed')
+      expect(code).to.equal(0)
+    })
+
+    it(`answers what is in flight on ${signal} before it exits with 0`, async () => {
+      const args = ['--host', '127.0.0.1', '--port', '0', '--reactors', '1', '--pool', '1']
+      const { child, line, ended } = run('serve', fixture('cli-slow.js'), ...args)
+      const [, port] = await line(/^listening on 127\.0\.0\.1:(\d+) with 1 reactor$/)
+      const answer = ask(Number(port), 'one\n')
+      await line(/^started$/)
+      child.kill(signal)
+      expect(await answer).to.equal('one answered\n')
+      const { code, out } = await ended
+      expect(out).to.include('closed: 1 answered, 0 destroyed')
+      expect(code).to.equal(0)
+    })
+  }
+
+  it('serves a .ts app with a pool, on several ports', async () => {
+    const args = ['--host', '127.0.0.1', '-p', '0', '-p', '0', '--reactors', '1', '--pool', '1']
+    const { child, line, ended } = run('serve', fixture('cli-upper.ts'), ...args)
+    const [, port] = await line(/^listening on 127\.0\.0\.1:(\d+)/)
+    expect(await ask(Number(port), 'one\ntwo\n')).to.equal('ONE\nTWO\n')
+    child.kill('SIGTERM')
+    const { code, out } = await ended
+    expect(out.match(/^listening on /gm)).to.have.length(2)
+    expect(code).to.equal(0)
+  })
+})

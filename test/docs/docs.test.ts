@@ -1,0 +1,117 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { dirname, join, relative } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { closeReasons, errorCodes, native } from '@multireactor/addon'
+import { expect } from 'chai'
+
+const root = fileURLToPath(new URL('../../..', import.meta.url))
+
+function read(path: string): string {
+  return readFileSync(join(root, path), 'utf8')
+}
+
+/** The text below a heading, up to the next one of the same or a higher level. */
+function section(page: string, heading: string): string {
+  const after = read(page).split(`\n## ${heading}\n`)[1]
+  expect(after, `${page} has no heading "${heading}"`).to.be.a('string')
+  return after!.split(/\n##? /)[0]!
+}
+
+/** The rows of a table as [first cell without its backticks, second cell]. */
+function rows(text: string): [string, string][] {
+  return [...text.matchAll(/^\| `([^`]+)` \| (.*) \|$/gm)].map((match) => [match[1]!, match[2]!])
+}
+
+function pages(): string[] {
+  const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+  const packages = readdirSync(join(root, 'packages')).map((name) => `packages/${name}/README.md`)
+  return ['README.md', ...docs.filter((path) => path.endsWith('.md')).map((path) => `docs/${path}`), ...packages]
+}
+
+/** A heading as a link names it. */
+function anchors(page: string): string[] {
+  return [...read(page).matchAll(/^#+ (.*)$/gm)].map((match) =>
+    match[1]!
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, '')
+      .replace(/ /g, '-'),
+  )
+}
+
+describe('the documentation', () => {
+  it('lists exactly the error codes, each with its sentence', () => {
+    expect(rows(section('docs/errors.md', 'Codes'))).to.deep.equal(Object.entries(errorCodes))
+  })
+
+  it('lists exactly the close reasons of both languages', () => {
+    expect(rows(section('docs/errors.md', 'Close reasons')).map(([reason]) => reason)).to.deep.equal([...closeReasons])
+    expect(native.closeReasonNames()).to.deep.equal([...closeReasons])
+  })
+
+  it('names only files that exist in the life of a byte', () => {
+    const paths = [...read('docs/life-of-a-byte.md').matchAll(/`([\w/.-]+\.(?:cc|h|ts))`/g)].map((match) => match[1]!)
+    expect(paths).to.have.length.above(10)
+    const missing = paths.filter((path) => !existsSync(join(root, path)) && !existsSync(join(root, 'addon/native/src', path)))
+    expect(missing).to.deep.equal([])
+  })
+
+  for (const page of pages()) {
+    it(`has no dead link in ${page}`, () => {
+      const links = [...read(page).matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1]!).filter((link) => !/^\w+:/.test(link))
+      const dead = links.filter((link) => {
+        const [path = '', anchor] = link.split('#')
+        const target = path === '' ? page : relative(root, join(root, dirname(page), path))
+        return !existsSync(join(root, target)) || (anchor !== undefined && !anchors(target).includes(anchor))
+      })
+      expect(dead).to.deep.equal([])
+    })
+  }
+})
+
+describe('the program of the README', () => {
+  let folder: string
+  let server: ChildProcess | undefined
+
+  before(() => {
+    // Inside of the repository, where the import of 'multireactor' finds the workspace.
+    mkdirSync(join(root, '.cache'), { recursive: true })
+    folder = mkdtempSync(join(root, '.cache/readme-'))
+  })
+  after(() => {
+    if (server?.exitCode === null) server.kill('SIGKILL')
+    rmSync(folder, { recursive: true })
+  })
+
+  it('answers as the README says, and ends on SIGTERM', async () => {
+    const program = /```ts\n(\/\/ app\.ts\n.*?)```/s.exec(read('README.md'))?.[1]
+    const [, request, answer] = /echo '([^']+)' \| nc [^#]*# (\S+)/.exec(read('README.md')) ?? []
+    const command = /npx multireactor (serve app\.ts .*)/.exec(read('README.md'))?.[1]
+    expect([program, request, answer, command]).to.not.include(undefined)
+    writeFileSync(join(folder, 'app.ts'), program!)
+
+    const args = command!.replace('--port 7000', '--port 0').split(' ')
+    const bin = join(root, 'packages/multireactor/bin/multireactor.js')
+    server = spawn(process.execPath, [bin, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+    const exited = once(server, 'exit')
+    // A server that ends before it listens ends its output too.
+    let port: number | undefined
+    for await (const line of createInterface(server.stdout!)) {
+      port = Number(/^listening on .*:(\d+) with 2 reactors$/.exec(line)?.[1])
+      break
+    }
+    expect(port).to.be.above(0)
+
+    const socket = connect({ port: port!, host: '127.0.0.1' })
+    socket.end(`${request}\n`)
+    let received = ''
+    for await (const chunk of socket.setEncoding('utf8')) received += chunk
+    expect(received).to.equal(`${answer}\n`)
+
+    server.kill('SIGTERM')
+    expect(await exited).to.deep.equal([0, null])
+  })
+})
