@@ -1,0 +1,185 @@
+// The baseline that is 1.00: what an epoll server costs when nothing but the kernel and a buffer is in the way.
+//
+//   epoll_echo --work echo|lines [--threads N]      prints {"port":n}
+//
+// Each thread has its own epoll and its own SO_REUSEPORT listener. `echo` returns bytes as they come; `lines` returns whole lines
+// only, as a framed server must.
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+constexpr int kEventsPerWait = 256;
+constexpr size_t kReadBytes = 64 * 1024;
+constexpr int kBacklog = 4096;  // The load generator connects in a burst.
+
+struct Connection {
+  int fd;
+  std::string partial;  // A line whose end has not arrived.
+  std::string unsent;   // What the socket did not take.
+};
+
+bool framed = false;
+
+void die(const char* what) {
+  std::perror(what);
+  std::exit(1);
+}
+
+int listen_on(uint16_t port) {
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) die("socket");
+  int on = 1;
+  if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) die("SO_REUSEPORT");
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) die("bind");
+  if (listen(fd, kBacklog) < 0) die("listen");
+  return fd;
+}
+
+uint16_t port_of(int fd) {
+  sockaddr_in address{};
+  socklen_t length = sizeof address;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) die("getsockname");
+  return ntohs(address.sin_port);
+}
+
+void watch(int epoll, int operation, int fd, uint32_t events, void* owner) {
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = owner;
+  if (epoll_ctl(epoll, operation, fd, &event) < 0) die("epoll_ctl");
+}
+
+void destroy(Connection* connection) {
+  close(connection->fd);
+  delete connection;
+}
+
+void accept_all(int epoll, int listener) {
+  for (;;) {
+    int fd = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+      if (errno == EAGAIN || errno == ECONNABORTED) return;
+      die("accept4");
+    }
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN, new Connection{fd, {}, {}});
+  }
+}
+
+// False when the connection is gone.
+bool send_all(int epoll, Connection* connection, const char* bytes, size_t length) {
+  ssize_t sent = send(connection->fd, bytes, length, MSG_NOSIGNAL);
+  if (sent < 0) {
+    if (errno != EAGAIN) return false;
+    sent = 0;
+  }
+  if (static_cast<size_t>(sent) < length) {
+    connection->unsent.append(bytes + sent, length - sent);
+    // A peer that does not read is not read from.
+    watch(epoll, EPOLL_CTL_MOD, connection->fd, EPOLLOUT, connection);
+  }
+  return true;
+}
+
+bool on_writable(int epoll, Connection* connection) {
+  std::string unsent = std::move(connection->unsent);
+  connection->unsent.clear();
+  if (!send_all(epoll, connection, unsent.data(), unsent.size())) return false;
+  if (connection->unsent.empty()) watch(epoll, EPOLL_CTL_MOD, connection->fd, EPOLLIN, connection);
+  return true;
+}
+
+bool on_readable(int epoll, Connection* connection, char* buffer) {
+  ssize_t received = recv(connection->fd, buffer, kReadBytes, 0);
+  if (received == 0) return false;
+  if (received < 0) return errno == EAGAIN || errno == EINTR;
+  size_t length = static_cast<size_t>(received);
+  if (!framed) return send_all(epoll, connection, buffer, length);
+
+  // Every line is found, as a server that handles each one would have to.
+  size_t whole = 0;
+  while (const void* newline = memchr(buffer + whole, '\n', length - whole)) {
+    whole = static_cast<const char*>(newline) - buffer + 1;
+  }
+  if (whole == 0) {
+    connection->partial.append(buffer, length);
+    return true;
+  }
+  bool alive;
+  if (connection->partial.empty()) {
+    alive = send_all(epoll, connection, buffer, whole);
+  } else {
+    connection->partial.append(buffer, whole);
+    alive = send_all(epoll, connection, connection->partial.data(), connection->partial.size());
+    connection->partial.clear();
+  }
+  if (alive) connection->partial.append(buffer + whole, length - whole);
+  return alive;
+}
+
+void run(int listener) {
+  int epoll = epoll_create1(EPOLL_CLOEXEC);
+  if (epoll < 0) die("epoll_create1");
+  watch(epoll, EPOLL_CTL_ADD, listener, EPOLLIN, nullptr);
+  std::vector<char> buffer(kReadBytes);
+  epoll_event events[kEventsPerWait];
+  for (;;) {
+    int ready = epoll_wait(epoll, events, kEventsPerWait, -1);
+    if (ready < 0 && errno != EINTR) die("epoll_wait");
+    for (int i = 0; i < ready; i++) {
+      auto* connection = static_cast<Connection*>(events[i].data.ptr);
+      if (connection == nullptr) {
+        accept_all(epoll, listener);
+        continue;
+      }
+      bool alive = (events[i].events & EPOLLOUT) ? on_writable(epoll, connection) : on_readable(epoll, connection, buffer.data());
+      if (!alive) destroy(connection);
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int threads = 1;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    std::string name = argv[i], value = argv[i + 1];
+    if (name == "--threads")
+      threads = std::atoi(value.c_str());
+    else if (name == "--work" && (value == "echo" || value == "lines"))
+      framed = value == "lines";
+    else {
+      std::fprintf(stderr, "usage: epoll_echo --work echo|lines [--threads N]\n");
+      return 2;
+    }
+  }
+  signal(SIGUSR2, SIG_IGN);  // The bench asks every server to collect its garbage; here is none.
+  int first = listen_on(0);
+  uint16_t port = port_of(first);
+  std::vector<std::thread> others;
+  for (int i = 1; i < threads; i++) others.emplace_back(run, listen_on(port));
+  std::printf("{\"port\":%u}\n", port);
+  std::fflush(stdout);
+  run(first);
+}

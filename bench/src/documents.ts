@@ -1,0 +1,77 @@
+import { type Random, randomFrom } from './random.js'
+
+const orderBytes = 128
+const smallestDocumentBytes = 2_048
+const largestDocumentBytes = 7_168
+
+// Texts as the world writes them: one, two, three and four bytes a character, and what JSON must escape.
+const phrases = [
+  'the quick brown fox jumps over the lazy dog',
+  'Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich',
+  'Съешь ещё этих мягких французских булок, да выпей чаю',
+  'いろはにほへと ちりぬるを わかよたれそ つねならむ',
+  '视野无限广，窗外有蓝天',
+  '다람쥐 헌 쳇바퀴에 타고파',
+  'نص حكيم له سر قاطع وذو شأن عظيم',
+  'ऋषियों को सताने वाले दुष्ट राक्षसों के राजा रावण',
+  'ship it 🚀✨ today? 👩‍🚀🌍',
+  'she said "tabs\tand\nnewlines" \\o/',
+]
+
+/** Newline-terminated orders, each 128 bytes with its newline: the small message of a busy protocol. */
+export function orders(count: number): string[] {
+  const random = randomFrom(1)
+  return Array.from({ length: count }, (_, id) => {
+    const order = { id, price: random.below(100_000) / 4, count: 1 + random.below(99), pad: '' }
+    order.pad = 'x'.repeat(orderBytes - 1 - JSON.stringify(order).length)
+    return `${JSON.stringify(order)}\n`
+  })
+}
+
+/** Newline-terminated documents of 2 to 7 KB: nested, with the mix of numbers, flags, links and text of a public web API. */
+export function documents(count: number): string[] {
+  const random = randomFrom(2)
+  return Array.from({ length: count }, (_, id) => {
+    const bytes = smallestDocumentBytes + random.below(largestDocumentBytes - smallestDocumentBytes)
+    return `${JSON.stringify(documentOf(id, bytes, random))}\n`
+  })
+}
+
+function documentOf(id: number, bytes: number, random: Random): object {
+  const document = { id, id_str: String(505_874_924_095_815_700n + BigInt(id)), author: author(random), replies: [] as object[] }
+  let length = Buffer.byteLength(JSON.stringify(document))
+  for (;;) {
+    const next = reply(random)
+    length += Buffer.byteLength(JSON.stringify(next)) + 1
+    if (length > bytes && document.replies.length > 0) return document
+    document.replies.push(next)
+  }
+}
+
+function author(random: Random): object {
+  return {
+    id: random.below(2 ** 31),
+    name: random.pick(phrases).slice(0, 12),
+    description: random.pick(phrases),
+    url: `https://example.com/users/${random.below(1e6)}`,
+    followers: random.below(1e6),
+    verified: random.below(2) === 1,
+    location: null,
+  }
+}
+
+function reply(random: Random): object {
+  return {
+    id: random.below(2 ** 31),
+    created_at: 'Sun Aug 31 00:29:15 +0000 2014',
+    text: `${random.pick(phrases)} ${random.pick(phrases)}`,
+    truncated: random.below(2) === 1,
+    score: random.below(1e6) / 1e3,
+    in_reply_to: random.below(2) === 1 ? random.below(2 ** 31) : null,
+    tags: [random.pick(phrases).slice(0, 6), random.pick(phrases).slice(0, 9)],
+    position: {
+      indices: [random.below(100), random.below(100)],
+      coordinates: [random.below(1e9) / 1e7, random.below(1e9) / 1e7],
+    },
+  }
+}

@@ -1,0 +1,17 @@
+import cluster from 'node:cluster'
+import { inlineServer } from './inline-server.js'
+import { listeningPort } from './listening-port.js'
+import { announce, serverOptions } from './start.js'
+
+const { work, reactors } = serverOptions()
+
+if (cluster.isPrimary) {
+  let listening = 0
+  cluster.on('listening', (_worker, address) => {
+    listening++
+    if (listening === reactors) announce(address.port)
+  })
+  for (let i = 0; i < reactors; i++) cluster.fork()
+} else {
+  await listeningPort(inlineServer(work))
+}

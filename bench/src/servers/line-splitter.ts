@@ -1,0 +1,16 @@
+const newline = 10
+
+/** Chunks in, lines out. Keeps only the part of a line whose end has not arrived. */
+export class LineSplitter {
+  #partial: Buffer | undefined
+
+  push(chunk: Buffer, line: (text: string) => void): void {
+    const bytes = this.#partial === undefined ? chunk : Buffer.concat([this.#partial, chunk])
+    let start = 0
+    for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, start)) {
+      line(bytes.toString('utf8', start, end))
+      start = end + 1
+    }
+    this.#partial = start === bytes.length ? undefined : bytes.subarray(start)
+  }
+}

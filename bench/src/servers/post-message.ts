@@ -1,0 +1,30 @@
+import { createServer, type Socket } from 'node:net'
+import { Worker } from 'node:worker_threads'
+import { LineSplitter } from './line-splitter.js'
+import { listeningPort } from './listening-port.js'
+import type { Message } from './post-message-worker.js'
+import { announce, serverOptions } from './start.js'
+
+// `net` on the main thread, one postMessage per line and one per reply. A string is the cheapest thing to post at these sizes.
+// A connection stays with one worker, which keeps its replies in order without a window.
+
+const { work, pool } = serverOptions()
+const sockets = new Map<number, Socket>()
+const workers = Array.from({ length: pool }, () => {
+  const worker = new Worker(new URL('./post-message-worker.js', import.meta.url), { workerData: work })
+  worker.on('message', ([id, reply]: Message) => sockets.get(id)?.write(reply))
+  return worker
+})
+
+let nextId = 0
+const server = createServer({ noDelay: true }, (socket) => {
+  const id = nextId++
+  const worker = workers[id % workers.length]!
+  const lines = new LineSplitter()
+  sockets.set(id, socket)
+  socket.on('data', (chunk: Buffer) => lines.push(chunk, (text) => worker.postMessage([id, text] satisfies Message)))
+  socket.on('error', () => socket.destroy())
+  socket.on('close', () => sockets.delete(id))
+})
+
+announce(await listeningPort(server))
