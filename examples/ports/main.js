@@ -15,6 +15,7 @@ const server = await serve({
   reactors: 1,
 })
 
-for (const { name, port } of server.listeners) console.log(`${name} listening on port ${port}`)
-
+// Before anything is printed: whoever reads the lines may send a signal at once.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => server.close())
+
+for (const { name, port } of server.listeners) console.log(`${name} listening on port ${port}`)

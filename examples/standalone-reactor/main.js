@@ -20,6 +20,7 @@ const { port } = await reactor.listen(
     },
   },
 )
-console.log(`listening on port ${port}`)
-
+// Before anything is printed: whoever reads the line may send a signal at once.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reactor.close())
+
+console.log(`listening on port ${port}`)
