@@ -36,6 +36,16 @@ export interface NativeReactorDriver {
   close(): void
   setReferenced(referenced: boolean): void
   addListener(listener: NativeListener): number
+  listenerCount(): number
+  updateListener(number: number, listener: NativeListener): void
+  resumeConnections(lost: boolean): void
+  quiesce(): void
+  keepState(slot: number, generation: number, state: Uint8Array): boolean
+  setHasData(slot: number, generation: number, on: boolean): boolean
+  hold(slot: number, generation: number, on: boolean): boolean
+  moveTo(slot: number, generation: number, reactor: number, rawEnd: number): boolean
+  moveNow(slot: number, generation: number, state: Uint8Array | undefined): boolean
+  retire(abandoned: boolean): void
   addFraming(framing: NativeFraming): number
   listen(listener: number, group: number, member: number, spread: boolean): void
   drain(lingerMs: number): void
@@ -138,7 +148,14 @@ export interface Native {
     onRoom: () => void,
     ownsRuntime?: boolean,
   ) => NativePort
-  createRuntime(options: { reactors: number; workers: number; maxTasks: number; maxBytes: number }): number
+  createRuntime(options: {
+    reactors: number
+    workers: number
+    maxReactors: number
+    maxWorkers: number
+    maxTasks: number
+    maxBytes: number
+  }): number
   removeRuntime(runtime: number): void
   openListener(
     runtime: number,
@@ -152,6 +169,12 @@ export interface Native {
     retry: boolean,
     timedOut: boolean,
   ): { requeued: number; retried: number; lost: number }
+  resizeReactors(runtime: number, count: number): void
+  resizeWorkers(runtime: number, count: number): void
+  growListener(runtime: number, group: number, more: number): number | string
+  keepListeners(runtime: number, group: number, count: number): void
+  wakeReactor(runtime: number, reactor: number): void
+  setReactorActive(runtime: number, reactor: number, on: boolean): void
   forgetReactorThread(runtime: number, reactor: number): void
   closeReasonNames(): string[]
 }
@@ -169,10 +192,17 @@ export const eventRow = {
   callResult: 8,
   drained: 9,
   acceptError: 10,
+  resume: 11,
+  handover: 12,
+  moved: 13,
+  quiet: 14,
 } as const
 
+/** Flags of a resume row, above the listener's number. */
+export const resumeFlag = { hasState: 1, dataLost: 2, ended: 4 } as const
+
 /** Which hooks an app has; see `native/src/reactor/listener.h`. */
-export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32 } as const
+export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32, resume: 64 } as const
 
 /** Flags of a reply; see `native/src/exchange/message.h`. */
 export const replyFlag = { last: 1, end: 2, destroy: 4, error: 8, call: 16, lost: 32, timedOut: 64 } as const
@@ -216,6 +246,7 @@ export const reactorCounterNames = [
   'pausesByQueue',
   'pausesByPeer',
   'turns',
+  'moved',
 ] as const
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
 

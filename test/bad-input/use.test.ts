@@ -176,7 +176,7 @@ describe('wrong use', () => {
   })
 
   it('of a reactor on a second thread fails with ERR_MR_WRONG_THREAD', async () => {
-    const runtime = native.createRuntime({ reactors: 1, workers: 0, maxTasks: 1, maxBytes: 1 })
+    const runtime = native.createRuntime({ reactors: 1, workers: 0, maxReactors: 1, maxWorkers: 1, maxTasks: 1, maxBytes: 1 })
     const driver = new native.ReactorDriver(
       runtime,
       0,

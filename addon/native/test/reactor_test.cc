@@ -17,7 +17,7 @@ class Sink final : public EventSink {
   std::function<void(const EventRow&, std::string_view)> hook = [](const EventRow&, std::string_view) {};
   bool stopped = false;  // paused or reframed: what the batch has behind this frame will come again
 
-  bool deliver(const std::vector<EventRow>& rows) override {
+  Delivered deliver(const std::vector<EventRow>& rows) override {
     stopped = false;
     for (const EventRow& row : rows) {
       if (row.event != Event::kFrame) {
@@ -26,7 +26,7 @@ class Sink final : public EventSink {
         hook(row, {reinterpret_cast<const char*>(slabs_[row.a].data() + row.b), row.c});
       }
     }
-    return true;
+    return {true, rows.size(), false};
   }
   Slab newSlab(size_t atLeast) override {
     slabs_.emplace_back(atLeast);

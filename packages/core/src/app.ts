@@ -1,4 +1,4 @@
-import type { ConnectionHandlers, ConnectionOptions, Framing } from '@multireactor/reactor'
+import type { ConnectionHandlers, ConnectionOptions, Framing, HandoverHandlers } from '@multireactor/reactor'
 import type { Reply, TaskContext } from '@multireactor/pool'
 import type { ThreadServer } from './thread_server.js'
 
@@ -15,7 +15,10 @@ export interface StartContext {
  * An app: one module, loaded by every thread. Reactors use the connection hooks, pool workers use `parse` and `error`.
  * With `parse` and without `message` no JavaScript runs on a reactor for a frame.
  */
-export interface App<Data = undefined> extends ConnectionHandlers<Data>, Omit<ConnectionOptions, 'framing'> {
+export interface App<Data = undefined>
+  extends ConnectionHandlers<Data>,
+    HandoverHandlers<Data>,
+    Omit<ConnectionOptions, 'framing'> {
   /** One framing for all listeners, or one for each by the listener's name. Default `raw()`. */
   framing?: Framing | Record<string, Framing>
   /** One frame, in a pool worker. Its memory stays valid as long as it is referenced. */

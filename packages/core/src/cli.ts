@@ -92,7 +92,7 @@ async function run(argv: readonly string[]): Promise<number> {
   return ended
 }
 
-/** SIGINT and SIGTERM close in an orderly way; a second one does not wait. 1 when the server closes by itself. */
+/** SIGINT and SIGTERM close in an orderly way; a second one does not wait. SIGHUP reloads the app. 1 when the server closes by itself. */
 function untilSignal(server: Server, timeoutMs: number): Promise<number> {
   return new Promise((resolve, reject) => {
     let closing = false
@@ -103,8 +103,16 @@ function untilSignal(server: Server, timeoutMs: number): Promise<number> {
         console.log(`closed: ${answered} answered, ${destroyed} destroyed`)
         process.off('SIGINT', onSignal)
         process.off('SIGTERM', onSignal)
+        process.off('SIGHUP', onReload)
         resolve(0)
       }, reject)
+    }
+    const onReload = (): void => {
+      if (closing) return
+      server.reload().then(
+        () => console.log('reloaded'),
+        (error: Error) => console.error(`multireactor: reload failed, the old code goes on: ${error.message}`),
+      )
     }
     // It said why when it happened.
     void server.closed.then((error) => {
@@ -112,6 +120,7 @@ function untilSignal(server: Server, timeoutMs: number): Promise<number> {
     })
     process.on('SIGINT', onSignal)
     process.on('SIGTERM', onSignal)
+    process.on('SIGHUP', onReload)
   })
 }
 

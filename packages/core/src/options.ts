@@ -41,6 +41,8 @@ export interface ServeOptions {
   reactors?: number
   /** Pool workers, or more about them. Default: one for each core if the app has `parse`. 0: none. */
   pool?: number | PoolSettings
+  /** A reactor's thread that does not turn for so long (an endless loop in a hook) is ended and replaced. Default 30,000. */
+  hookTimeoutMs?: number
   /** Where the server says what nobody listens for. Default: errors and warnings to stderr. */
   logger?: Logger
   /** Aborting it destroys the server. */
@@ -53,6 +55,7 @@ export interface ServeSettings {
   pool: Required<PoolSettings>
   /** Whether the caller named a pool size. */
   poolIsGiven: boolean
+  hookTimeoutMs: number
   logger: Logger
   signal: AbortSignal | undefined
 }
@@ -64,7 +67,7 @@ const where = 'serve()'
 
 /** Checks everything that can be checked without starting anything. */
 export function readServeOptions(options: ServeOptions): ServeSettings {
-  const read = new OptionReader(where, options, ['app', 'listen', 'reactors', 'pool', 'logger', 'signal'])
+  const read = new OptionReader(where, options, ['app', 'listen', 'reactors', 'pool', 'hookTimeoutMs', 'logger', 'signal'])
   const app = appUrl(where, options.app)
   const listen = read.raw('listen')
   const list = Array.isArray(listen) ? listen : [listen]
@@ -82,6 +85,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     reactors: read.integer('reactors', Math.min(availableParallelism(), mostReactors), 1, mostReactors),
     pool,
     poolIsGiven: given,
+    hookTimeoutMs: read.integer('hookTimeoutMs', 30_000, 100, 0x7fff_ffff),
     logger: readLogger(read.raw('logger')),
     signal: read.signal(),
   }

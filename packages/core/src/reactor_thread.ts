@@ -16,6 +16,8 @@ export interface ReactorThreadData {
   index: number
   hasPool: boolean
   plans: ListenerPlan[]
+  /** Loads no app: the reactor only hands everything to its siblings. */
+  caretaker: boolean
 }
 
 /** What a reactor's thread says of the apps it has loaded; the main thread never sees them. */
@@ -24,24 +26,44 @@ export interface AppDescription {
   needsPool: boolean
 }
 
+/** How a thread takes over its reactor. */
+export interface AttachRequest {
+  /** The last thread died, and what it knew of its connections is lost. */
+  lost: boolean
+}
+
+export interface ListenRequest {
+  listener: number
+  group: number
+  member: number
+  /** Fresh connections go round all reactors: a Unix path has one listening socket. */
+  spread: boolean
+}
+
 void runThread(async (side: ThreadSide) => {
-  const { runtime, index, hasPool, plans } = workerData as ReactorThreadData
+  const { runtime, index, hasPool, caretaker, ...data } = workerData as ReactorThreadData
+  const plans = caretaker ? [] : data.plans
   const apps = await loadApps(plans)
-  const server = ThreadServer.attach(runtime)
-  let onDrained: (() => void) | undefined
-  const engine = new Engine(runtime, index, hasPool, {
-    handlerError: (error, hook, listener) =>
-      side.event('error', { error: toEnvelope(error), hook, listener, thread: `reactor ${index}` }),
-    acceptError: (errno, listener) => side.event('acceptError', { errno, listener }),
-    drained: () => onDrained?.(),
-  })
-  // Listeners are numbered in the order of the plans, in every thread alike.
-  for (const { name, app } of plans) {
-    const loaded = apps.get(app)!
-    engine.addListener(name, loaded as ConnectionHandlers<unknown>, connectionOptions(loaded, name), loaded.parse !== undefined)
-  }
-  for (const app of apps.values()) await app.start?.({ role: 'reactor', index, server })
   const all = [...apps.values()]
+  // Listeners are numbered in the order of the plans, in every thread alike. Read now: a mistake must show before anybody attaches.
+  const listeners = plans.map(({ name, app }) => {
+    const loaded = apps.get(app)!
+    return { name, handlers: loaded as ConnectionHandlers<unknown>, options: connectionOptions(loaded, name), loaded }
+  })
+  const server = ThreadServer.attach(runtime)
+  for (const app of all) await app.start?.({ role: 'reactor', index, server })
+  let onDrained: (() => void) | undefined
+  let attached: Engine | undefined
+  const engine = (): Engine => attached!
+  const untilDrained = (begin: () => void) =>
+    new Promise<void>((resolve) => {
+      onDrained = resolve
+      begin()
+    })
+  const stopApps = async (): Promise<void> => {
+    for (const app of all) await app.stop?.()
+    server.close()
+  }
   const description: AppDescription = {
     hasParse: all.some((app) => app.parse !== undefined),
     needsPool: all.some((app) => app.parse !== undefined && app.message === undefined),
@@ -49,18 +71,33 @@ void runThread(async (side: ThreadSide) => {
   return {
     description,
     requests: {
-      listen: ({ listener, group, member, spread }: { listener: number; group: number; member: number; spread: boolean }) =>
-        engine.driver.listen(listener, group, member, spread),
-      drain: (lingerMs: number) =>
-        new Promise<void>((resolve) => {
-          onDrained = resolve
-          engine.driver.drain(lingerMs)
-        }),
-      destroyAll: () => engine.driver.destroyAll(closeReasons.indexOf('server-closing')),
+      attach: ({ lost }: AttachRequest) => {
+        attached = new Engine(runtime, index, hasPool, {
+          handlerError: (error, hook, listener) =>
+            side.event('error', { error: toEnvelope(error), hook, listener, thread: `reactor ${index}` }),
+          acceptError: (errno, listener) => side.event('acceptError', { errno, listener }),
+          drained: () => onDrained?.(),
+        })
+        for (const { name, handlers, options, loaded } of listeners) {
+          attached.addListener(name, handlers, options, loaded.parse !== undefined)
+        }
+        if (!caretaker) attached.driver.resumeConnections(lost)
+      },
+      listen: ({ listener, group, member, spread }: ListenRequest) => engine().driver.listen(listener, group, member, spread),
+      drain: (lingerMs: number) => untilDrained(() => engine().driver.drain(lingerMs)),
+      retire: (abandoned: boolean) => untilDrained(() => engine().driver.retire(abandoned)),
+      destroyAll: () => engine().driver.destroyAll(closeReasons.indexOf('server-closing')),
+      checkSuspend: () => {
+        const error = engine().unclonable()
+        if (error) throw error
+      },
+      suspend: async (timeoutMs: number) => {
+        await engine().suspend(timeoutMs)
+        await stopApps()
+      },
       stop: async () => {
-        for (const app of all) await app.stop?.()
-        server.close()
-        engine.driver.close()
+        await stopApps()
+        attached?.driver.close()
       },
     },
   }

@@ -15,10 +15,11 @@ import {
   workerCounterNames,
 } from '@multireactor/addon'
 import type { Replaced } from '@multireactor/pool'
-import { Thread, WorkerGroup } from '@multireactor/pool/parts'
+import { type Thread, WorkerGroup, within } from '@multireactor/pool/parts'
 import { type OpenListener, openListener } from '@multireactor/reactor/parts'
-import { readServeOptions, type ServeOptions, type ServeSettings } from './options.js'
-import type { AppDescription, ListenerPlan, ReactorThreadData } from './reactor_thread.js'
+import { mostReactors, mostWorkers, readServeOptions, type ServeOptions, type ServeSettings } from './options.js'
+import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
+import type { ListenerPlan } from './reactor_thread.js'
 import { type SendOutcome, ThreadServer } from './thread_server.js'
 import type { WorkerThreadData } from './worker_thread.js'
 
@@ -39,6 +40,7 @@ export interface ServerStats {
   queue: { tasks: number; frames: number; bytes: number }
   workers: Record<WorkerCounterName, number>[]
   workersReplaced: number
+  reactorsReplaced: number
   repliesUnrouted: number
 }
 
@@ -54,7 +56,8 @@ export interface CloseResult {
 export interface ServerEvents {
   /** A pool worker died or ran out of time, and has a successor. */
   workerReplaced: [replaced: Replaced]
-  reactorReplaced: [replaced: { index: number; error: Error | undefined }]
+  /** A reactor's thread died or did not turn any more; its connections go on with the next one. */
+  reactorReplaced: [replaced: ReactorReplaced]
   shed: [what: { frames: number }]
   /** A hook or `parse` failed (it cost at most its connection), or a thread did. Logged when nobody listens. */
   error: [error: Error, context: { hook: string; listener: string; thread: string }]
@@ -69,18 +72,11 @@ export async function serve(options: ServeOptions): Promise<Server> {
   return server
 }
 
+/** `resize` goes so far, or as far as the server was started with. */
+const roomForReactors = 64
+
 /** How long a thread may take to answer before it counts as stuck, beside the time that was asked for. */
 const stuckMs = 1_000
-
-async function settlesWithin(promise: Promise<unknown>, milliseconds: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), milliseconds)
-  })
-  const inTime = await Promise.race([promise.then(() => true), late])
-  clearTimeout(timer)
-  return inTime
-}
 
 // biome-ignore lint/suspicious/noExplicitAny: what Node's emitter takes; the methods below are typed
 type Listener = (...args: any[]) => void
@@ -92,10 +88,16 @@ export class Server {
   readonly #settings: ServeSettings
   readonly #runtime: number
   readonly #threadServer: ThreadServer
-  readonly #reactors: Thread[] = []
+  readonly #reactors: ReactorGroup
+  readonly #plans: ListenerPlan[] = []
+  readonly #opened: OpenListener[] = []
+  readonly #mostReactors: number
   #group: WorkerGroup | undefined
   #listeners: ServerListener[] = []
   #workersReplaced = 0
+  #reactorsReplaced = 0
+  /** Reloads and resizes, one after the other. */
+  #changes: Promise<unknown> = Promise.resolve()
   #failure: Error | undefined
   #onClosed!: (error: Error | undefined) => void
   readonly #closed = new Promise<Error | undefined>((resolve) => {
@@ -107,13 +109,26 @@ export class Server {
   constructor(settings: ServeSettings) {
     this.#settings = settings
     const { size, maxQueued, maxQueuedBytes } = settings.pool
+    this.#mostReactors = Math.max(settings.reactors, roomForReactors)
     this.#runtime = native.createRuntime({
       reactors: settings.reactors,
       workers: size,
+      maxReactors: this.#mostReactors,
+      maxWorkers: mostWorkers,
       maxTasks: maxQueued,
       maxBytes: maxQueuedBytes,
     })
     this.#threadServer = ThreadServer.attach(this.#runtime)
+    this.#reactors = new ReactorGroup({
+      runtime: this.#runtime,
+      hasPool: size > 0,
+      plans: this.#plans,
+      hookTimeoutMs: settings.hookTimeoutMs,
+      onEvent: (name, value) => this.#onEvent(name, value),
+      onReplaced: (replaced) => this.#onReactorReplaced(replaced),
+      onStartFailed: (index, error) => this.#report(error, { hook: 'start', listener: '', thread: `reactor ${index}` }),
+      onGivenUp: (index, error) => this.#onReactorGivenUp(index, error),
+    })
   }
 
   /** Used by `serve()`, once. */
@@ -137,34 +152,27 @@ export class Server {
     const { addresses, reactors, pool, poolIsGiven } = this.#settings
     // Opened first: a port in use fails the start before any thread has been made, and names are known. Whoever connects while
     // the threads start waits in the kernel's queue.
-    const opened: OpenListener[] = []
-    for (const { address } of addresses) opened.push(await openListener(this.#runtime, 'serve() listen', address, reactors))
-    const plans: ListenerPlan[] = addresses.map(({ app }, i) => ({ name: opened[i]!.name, app }))
-    for (let index = 0; index < reactors; index++) {
-      const data: ReactorThreadData = { runtime: this.#runtime, index, hasPool: pool.size > 0, plans }
-      this.#reactors.push(
-        new Thread(
-          new URL('./reactor_thread.js', import.meta.url),
-          { workerData: data, name: `mr-reactor-${index}` },
-          (name, value) => this.#onEvent(name, value),
-        ),
-      )
+    for (const { address, app } of addresses) {
+      const open = await openListener(this.#runtime, 'serve() listen', address, reactors)
+      this.#opened.push(open)
+      this.#plans.push({ name: open.name, app })
     }
     // A pool that was asked for starts beside the reactors; otherwise the app is asked first whether it needs one.
-    const early = poolIsGiven && pool.size > 0 ? this.#startPool(plans) : undefined
+    const early = poolIsGiven && pool.size > 0 ? this.#startPool(this.#plans) : undefined
     early?.catch(() => {})
-    const descriptions = (await Promise.all(this.#reactors.map((thread) => thread.ready))) as AppDescription[]
-    const { hasParse, needsPool } = descriptions[0]!
-    if (needsPool && pool.size === 0) {
-      throw new MultireactorError(
-        'ERR_MR_NO_POOL',
-        'serve(): the app has parse and no message hook, so it needs a pool: pass pool: 1 or more',
-      )
-    }
+    const { hasParse, needsPool } = (await this.#reactors.grow(reactors))[0]!
+    this.#checkPool('serve()', needsPool)
     if (early) await early
-    else if (hasParse && pool.size > 0) await this.#startPool(plans)
-    this.#reactors.forEach((thread, index) => void thread.exited.then(({ error }) => this.#reactorEnded(index, error)))
-    await this.#listen(opened)
+    else if (hasParse && pool.size > 0) await this.#startPool(this.#plans)
+    await this.#listen()
+  }
+
+  #checkPool(call: string, needsPool: boolean): void {
+    if (!needsPool || this.#settings.pool.size > 0) return
+    throw new MultireactorError(
+      'ERR_MR_NO_POOL',
+      `${call}: the app has parse and no message hook, so it needs a pool: pass pool: 1 or more`,
+    )
   }
 
   async #startPool(plans: ListenerPlan[]): Promise<void> {
@@ -195,16 +203,24 @@ export class Server {
     await this.#group.start()
   }
 
-  async #listen(opened: readonly OpenListener[]): Promise<void> {
-    const { reactors } = this.#settings
-    for (const [listener, open] of opened.entries()) {
+  async #listen(): Promise<void> {
+    for (const [listener, { group, members, isPath }] of this.#opened.entries()) {
       // A Unix path has one listening socket: the first reactor accepts there and hands the connections round.
-      const members = this.#reactors.slice(0, open.members)
+      const indexes = Array.from({ length: members }, (_, index) => index)
       await Promise.all(
-        members.map((thread, member) => thread.request('listen', { listener, group: open.group, member, spread: open.isPath })),
+        indexes.map((index) => this.#reactors.listen(index, { listener, group, member: index, spread: isPath })),
       )
     }
-    this.#listeners = opened.map(({ name, address, port }) => ({ name, address, port, reactors }))
+    this.#describeListeners()
+  }
+
+  #describeListeners(): void {
+    this.#listeners = this.#opened.map(({ name, address, port, isPath }) => ({
+      name,
+      address,
+      port,
+      reactors: isPath ? 1 : this.#reactors.size,
+    }))
   }
 
   /** Where the server listens, with the real ports. */
@@ -247,8 +263,100 @@ export class Server {
       queue: { tasks: counters.queueTasks, frames: counters.queueFrames, bytes: counters.queueBytes },
       workers: counters.workers.map((row) => named(workerCounterNames, row)),
       workersReplaced: this.#workersReplaced,
+      reactorsReplaced: this.#reactorsReplaced,
       repliesUnrouted: counters.repliesUnrouted,
     }
+  }
+
+  /**
+   * New code in every pool worker and reactor, one after the other, under load: the app's modules are read again. Connections
+   * stay; their `data` travels by structured clone, or through `suspend` and `resume`. Rejects, and the old code goes on, when a
+   * module fails to load, when its `start` hook fails, or (`ERR_MR_STATE`) when the data of a connection cannot travel. What a
+   * hook still awaits after `timeoutMs` (default 5,000) closes its connection as `thread-lost`.
+   */
+  async reload(options: { timeoutMs?: number } = {}): Promise<void> {
+    const timeoutMs = new OptionReader('server.reload()', options, ['timeoutMs']).integer('timeoutMs', 5_000, 0, 0x7fff_ffff)
+    return this.#change(() => this.#reload(timeoutMs))
+  }
+
+  async #reload(timeoutMs: number): Promise<void> {
+    // Everything is loaded before anything is touched.
+    const { threads, descriptions } = await this.#reactors.prepare()
+    let workers: Thread[] | undefined
+    try {
+      const { hasParse, needsPool } = descriptions[0]!
+      this.#checkPool('server.reload()', needsPool)
+      if (!this.#group && hasParse && this.#settings.pool.size > 0) await this.#startPool(this.#plans)
+      else workers = await this.#group?.prepare()
+      await this.#reactors.checkSuspend()
+    } catch (error) {
+      await Promise.all([...threads, ...(workers ?? [])].map((thread) => thread.terminate()))
+      throw error
+    }
+    if (workers) await this.#group!.swap(workers)
+    await this.#reactors.swap(threads, timeoutMs)
+  }
+
+  /**
+   * More or fewer threads, under load. A reactor that goes lets its listening socket finish, and hands its connections to the
+   * others; a worker that goes finishes what it has claimed. Resolves when it is done.
+   */
+  async resize(sizes: { reactors?: number; pool?: number }): Promise<void> {
+    const read = new OptionReader('server.resize()', sizes, ['reactors', 'pool'])
+    const reactors = read.integer('reactors', 0, 1, Math.min(mostReactors, this.#mostReactors))
+    const pool = read.integer('pool', 0, 1, mostWorkers)
+    return this.#change(async () => {
+      if (pool !== 0) await this.#resizePool(pool)
+      if (reactors > this.#reactors.size) await this.#addReactors(reactors)
+      else if (reactors !== 0 && reactors < this.#reactors.size) await this.#removeReactors(reactors)
+    })
+  }
+
+  async #resizePool(size: number): Promise<void> {
+    if (!this.#group) {
+      throw new MultireactorError('ERR_MR_NO_POOL', 'server.resize(): the app has no parse hook, so there is no pool to resize')
+    }
+    await this.#group.resize(size)
+    this.#settings.pool.size = size
+  }
+
+  async #addReactors(count: number): Promise<void> {
+    const before = this.#reactors.size
+    native.resizeReactors(this.#runtime, count)
+    try {
+      await this.#reactors.grow(count - before)
+    } catch (error) {
+      native.resizeReactors(this.#runtime, before)
+      throw error
+    }
+    for (const [listener, { group, isPath, address }] of this.#opened.entries()) {
+      if (isPath) continue
+      const first = native.growListener(this.#runtime, group, count - before)
+      if (typeof first === 'string') {
+        throw new MultireactorError(first, `server.resize(): no further listening socket on ${address}: ${first}`)
+      }
+      for (let i = 0; i < count - before; i++) {
+        await this.#reactors.listen(before + i, { listener, group, member: first + i, spread: false })
+      }
+    }
+    this.#describeListeners()
+  }
+
+  async #removeReactors(count: number): Promise<void> {
+    for (const { group } of this.#opened) native.keepListeners(this.#runtime, group, count)
+    native.resizeReactors(this.#runtime, count)
+    await this.#reactors.shrink(this.#reactors.size - count)
+    this.#describeListeners()
+  }
+
+  #change(change: () => Promise<void>): Promise<void> {
+    if (this.#state !== 'open') return Promise.reject(closedError('the server'))
+    const done = this.#changes.then(() => {
+      if (this.#state !== 'open') throw closedError('the server')
+      return change()
+    })
+    this.#changes = done.catch(() => {})
+    return done
   }
 
   /** See `ThreadServer.send`. */
@@ -266,22 +374,20 @@ export class Server {
     this.#state = 'closing'
     const before = this.#repliesWritten()
     let destroyed = 0
-    const timer = setTimeout(() => {
-      for (const thread of this.#reactors) {
-        thread.request('destroyAll').then(
-          (count) => {
-            destroyed += count as number
-          },
-          () => {},
-        )
+    this.#reactors.beginClose()
+    const timer = setTimeout(async () => {
+      for (const result of await this.#reactors.requestAll('destroyAll')) {
+        if (result.status === 'fulfilled') destroyed += result.value as number
       }
     }, timeoutMs)
-    const drained = Promise.allSettled(this.#reactors.map((thread) => thread.request('drain', Math.min(timeoutMs, 2_000))))
-    // A reactor that is stuck in a hook answers nothing: it is ended, and its connections with it.
-    if (!(await settlesWithin(drained, timeoutMs + stuckMs))) destroyed += this.stats().connections.open
+    const drained = this.#reactors.requestAll('drain', Math.min(timeoutMs, 2_000))
+    // A reactor that is stuck in a hook answers nothing: it is ended, and its connections with it. So are those without a thread.
+    const inTime = await within(drained, timeoutMs + stuckMs)
+    const unanswered = inTime && (await drained).some(({ status }) => status === 'rejected')
+    if (!inTime || unanswered) destroyed += this.stats().connections.open
     clearTimeout(timer)
     const answered = this.#repliesWritten() - before
-    await settlesWithin(Promise.allSettled(this.#reactors.map((thread) => thread.request('stop'))), stuckMs)
+    await within(this.#reactors.requestAll('stop'), stuckMs)
     await this.#group?.close(timeoutMs)
     await this.#end()
     return { answered, destroyed, shed: 0 }
@@ -312,7 +418,7 @@ export class Server {
 
   async #end(): Promise<void> {
     this.#state = 'closing'
-    await Promise.all(this.#reactors.map((thread) => thread.terminate()))
+    await this.#reactors.terminate()
     await this.#group?.terminate()
     this.#state = 'closed'
     this.#threadServer.close()
@@ -320,13 +426,27 @@ export class Server {
     this.#onClosed(this.#failure)
   }
 
-  #reactorEnded(index: number, error: Error | undefined): void {
+  #onReactorReplaced(replaced: ReactorReplaced): void {
+    this.#reactorsReplaced++
+    if (this.#emitter.emit('reactorReplaced', replaced)) return
+    const { index, reason, error } = replaced
+    this.#settings.logger.warn(
+      `the thread of reactor ${index} ended (${reason}${error ? `: ${error.message}` : ''}) and is replaced; its connections stay`,
+    )
+  }
+
+  #onReactorGivenUp(index: number, error: Error | undefined): void {
     if (this.#state !== 'open') return
-    const lost = new MultireactorError('ERR_MR_THREAD_LOST', `the thread of reactor ${index} ended; the server closes`, {
-      cause: error,
-    })
-    this.#failure = lost
+    const lost = new MultireactorError(
+      'ERR_MR_THREAD_LOST',
+      `the thread of reactor ${index} died too often${error ? ` (${error.message})` : ''}; ${
+        this.#reactors.alive > 0 ? 'its connections go to the other reactors' : 'no reactor is left, and the server closes'
+      }`,
+      { cause: error },
+    )
     this.#report(lost, { hook: '', listener: '', thread: `reactor ${index}` })
+    if (this.#reactors.alive > 0) return
+    this.#failure = lost
     void this.#destroy()
   }
 

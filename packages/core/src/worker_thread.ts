@@ -25,21 +25,25 @@ void runThread(async (side: ThreadSide) => {
       error: loaded.error && ((error, frame, ctx) => loaded.error!(error, frame, ctx)),
     }
   })
-  const loop = new WorkerLoop({
-    runtime,
-    index,
-    work: (listener) => work[listener]!,
-    listenerName: (listener) => plans[listener]!.name,
-    concurrency,
-    taskTimeoutMs,
-    onFailure: (error, listener) =>
-      side.event('error', { error: toEnvelope(error), hook: 'parse', listener, thread: `worker ${index}` }),
-  })
+  let loop: WorkerLoop | undefined
   return {
     description: undefined,
     requests: {
+      attach: () => {
+        loop = new WorkerLoop({
+          runtime,
+          index,
+          work: (listener) => work[listener]!,
+          listenerName: (listener) => plans[listener]!.name,
+          concurrency,
+          taskTimeoutMs,
+          onFailure: (error, listener) =>
+            side.event('error', { error: toEnvelope(error), hook: 'parse', listener, thread: `worker ${index}` }),
+        })
+      },
+      drain: () => loop?.drain(),
       stop: async () => {
-        loop.close()
+        loop?.close()
         for (const app of apps.values()) await app.stop?.()
         server.close()
       },

@@ -1,4 +1,4 @@
 /** What the runtime builds on. Not part of the public interface: it may change in any release. */
-export { runThread, Thread, type ThreadSide } from './thread.js'
+export { runThread, started, Thread, type ThreadSide, within } from './thread.js'
 export { WorkerGroup, type WorkerGroupOptions } from './worker_group.js'
 export { type FrameWork, WorkerLoop } from './worker_loop.js'

@@ -23,16 +23,25 @@ void runThread(async () => {
   }
   const parse = module.default as (bytes: Buffer, ctx: TaskContext) => Reply | Promise<Reply>
   const work = { parse }
-  const loop = new WorkerLoop({
-    runtime,
-    index,
-    work: () => work,
-    listenerName: () => '',
-    concurrency,
-    taskTimeoutMs,
-    onFailure: () => {}, // it goes to the caller
-  })
-  return { description: undefined, requests: { stop: () => loop.close() } }
+  let loop: WorkerLoop | undefined
+  return {
+    description: undefined,
+    requests: {
+      attach: () => {
+        loop = new WorkerLoop({
+          runtime,
+          index,
+          work: () => work,
+          listenerName: () => '',
+          concurrency,
+          taskTimeoutMs,
+          onFailure: () => {}, // it goes to the caller
+        })
+      },
+      drain: () => loop?.drain(),
+      stop: () => loop?.close(),
+    },
+  }
 })
 
 async function load(worker: string): Promise<{ default?: unknown }> {

@@ -88,6 +88,32 @@ export class Thread {
   }
 }
 
+/** Waits until all have started, and returns what they said of themselves. Rejects, and ends all, when one fails to. */
+export async function started(threads: readonly Thread[]): Promise<unknown[]> {
+  const results = await Promise.allSettled(threads.map((thread) => thread.ready))
+  const failure = results.find((one) => one.status === 'rejected')
+  if (failure) {
+    await Promise.all(threads.map((thread) => thread.terminate()))
+    throw failure.reason
+  }
+  return results.map((one) => (one as PromiseFulfilledResult<unknown>).value)
+}
+
+/** Whether a promise settles in time, whichever way. */
+export async function within(promise: Promise<unknown>, milliseconds: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), milliseconds)
+  })
+  const done = promise.then(
+    () => true,
+    () => true,
+  )
+  const inTime = await Promise.race([done, late])
+  clearTimeout(timer)
+  return inTime
+}
+
 /** The thread's side of `Thread`. */
 export interface ThreadSide {
   /** Says something to the parent that is no answer. */

@@ -1,6 +1,6 @@
 import type { WorkerOptions } from 'node:worker_threads'
 import { native } from '@multireactor/addon'
-import { Thread } from './thread.js'
+import { started, Thread, within } from './thread.js'
 
 export interface Replaced {
   index: number
@@ -29,114 +29,203 @@ export interface WorkerGroupOptions {
   onStartFailed: (index: number, error: Error) => void
 }
 
+/** How long the stop hooks of a thread that is replaced on purpose may take. */
+const stopMs = 1_000
 /** A busy machine may run a thread's timer this late, although the thread turns. */
 const leastGraceMs = 250
 const firstBackoffMs = 50
 const mostBackoffMs = 5_000
 
-/** The threads of a pool: starts them, ends those that do not turn any more, replaces those that died. */
+interface Member {
+  thread: Thread | undefined
+  /** Its end is expected, and somebody else sees to it. */
+  leaving: boolean
+  timedOut: boolean
+  backoff: NodeJS.Timeout | undefined
+}
+
+/** The threads of a pool: starts them, ends those that do not turn any more, replaces those that died, and swaps their code. */
 export class WorkerGroup {
   readonly #options: WorkerGroupOptions
-  readonly #threads: (Thread | undefined)[] = []
-  readonly #timedOut = new Set<number>()
-  readonly #backoff: NodeJS.Timeout[] = []
+  readonly #members: Member[] = []
   #watch: NodeJS.Timeout | undefined
+  #watchedAt = 0
   #closing = false
 
   constructor(options: WorkerGroupOptions) {
     this.#options = options
   }
 
+  get size(): number {
+    return this.#members.length
+  }
+
   /** Resolves to what the first thread said of itself when all have started; rejects, and ends all, when one fails to. */
   async start(): Promise<unknown> {
-    for (let i = 0; i < this.#options.size; i++) this.#threads[i] = this.#spawn(i)
-    const started = await Promise.allSettled(this.#threads.map((thread) => thread!.ready))
-    const failure = started.find((one) => one.status === 'rejected')
-    if (failure) {
+    let descriptions: unknown[]
+    try {
+      descriptions = await this.#grow(this.#options.size)
+    } catch (error) {
       await this.terminate()
-      throw failure.reason
+      throw error
     }
-    this.#threads.forEach((thread, i) => {
-      this.#supervise(i, thread!, 0)
-    })
     // Twice within the time limit, at most once a second: see endStuck for when a worker is ended.
     const every = Math.max(10, Math.min(1_000, this.#options.taskTimeoutMs / 2))
-    this.#watch = setInterval(() => this.#endStuck(), every).unref()
-    return started[0]?.status === 'fulfilled' ? started[0].value : undefined
+    this.#watchedAt = performance.now()
+    this.#watch = setInterval(() => this.#endStuck(every), every).unref()
+    return descriptions[0]
   }
 
   /** Asks every living thread. */
   async request(name: string, value?: unknown): Promise<unknown[]> {
-    return Promise.all(this.#threads.map((thread) => thread?.request(name, value)))
+    return Promise.all(this.#members.map(({ thread }) => thread?.request(name, value)))
+  }
+
+  /** Threads with the code as it is now, loaded and not yet at work: one for each member. Rejects, and ends all, when one fails. */
+  async prepare(): Promise<Thread[]> {
+    const fresh = this.#members.map((_, index) => this.#spawn(index))
+    await started(fresh)
+    return fresh
+  }
+
+  /** Puts prepared threads in the place of the members, one after the other; each member finishes what it has claimed. */
+  async swap(fresh: readonly Thread[]): Promise<void> {
+    for (const [index, thread] of fresh.entries()) {
+      const member = this.#members[index]
+      if (!member || this.#closing) {
+        await thread.terminate()
+        continue
+      }
+      await this.#retire(index, member)
+      if (this.#closing) {
+        await thread.terminate()
+        continue
+      }
+      member.thread = thread
+      member.leaving = false
+      await this.#attach(thread)
+      this.#supervise(index, member, thread, 0)
+    }
+  }
+
+  /** More or fewer workers. Those that go finish what they have claimed. */
+  async resize(size: number): Promise<void> {
+    native.resizeWorkers(this.#options.runtime, size)
+    if (size > this.#members.length) {
+      const before = this.#members.length
+      try {
+        await this.#grow(size)
+      } catch (error) {
+        native.resizeWorkers(this.#options.runtime, before)
+        throw error
+      }
+      return
+    }
+    const leaving = this.#members.splice(size)
+    await Promise.all(leaving.map((member, i) => this.#retire(size + i, member)))
   }
 
   /** Lets the threads run their stop hooks, for at most `timeoutMs`, then ends them. */
   async close(timeoutMs: number): Promise<void> {
     this.#closing = true
     clearInterval(this.#watch)
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs)
-    })
-    await Promise.race([this.request('stop').catch(() => {}), late])
-    clearTimeout(timer)
+    await within(this.request('stop'), timeoutMs)
     await this.terminate()
   }
 
   async terminate(): Promise<void> {
     this.#closing = true
     clearInterval(this.#watch)
-    for (const timer of this.#backoff) clearTimeout(timer)
-    await Promise.all(this.#threads.map((thread) => thread?.terminate()))
+    for (const { backoff } of this.#members) clearTimeout(backoff)
+    await Promise.all(this.#members.map(({ thread }) => thread?.terminate()))
+  }
+
+  async #grow(size: number): Promise<unknown[]> {
+    const first = this.#members.length
+    const threads: Thread[] = []
+    for (let index = first; index < size; index++) threads.push(this.#spawn(index))
+    const descriptions = await started(threads)
+    for (const [i, thread] of threads.entries()) {
+      const member: Member = { thread, leaving: false, timedOut: false, backoff: undefined }
+      this.#members[first + i] = member
+      await this.#attach(thread)
+      this.#supervise(first + i, member, thread, 0)
+    }
+    return descriptions
   }
 
   #spawn(index: number): Thread {
-    const { entry, threadOptions, onEvent, keepsAlive } = this.#options
-    const thread = new Thread(entry, threadOptions(index), (name, value) => onEvent(index, name, value))
-    // A thread that is still starting is waited for.
-    if (!keepsAlive) void thread.ready.catch(() => {}).finally(() => thread.unref())
-    return thread
+    const { entry, threadOptions, onEvent } = this.#options
+    return new Thread(entry, threadOptions(index), (name, value) => onEvent(index, name, value))
   }
 
-  #supervise(index: number, thread: Thread, failures: number): void {
+  /** Puts a thread that has loaded to work. One that is still starting is waited for, whatever keeps the process alive. */
+  async #attach(thread: Thread): Promise<void> {
+    await thread.request('attach')
+    if (!this.#options.keepsAlive) thread.unref()
+  }
+
+  /** Ends a member in an orderly way. What it does not finish counts as lost, as with a death. */
+  async #retire(index: number, member: Member): Promise<void> {
+    clearTimeout(member.backoff)
+    member.leaving = true
+    const { thread } = member
+    if (!thread) return
+    // Bounded by the time limit of its frames: a worker that does not turn is ended by the watch.
+    await thread.request('drain').catch(() => {})
+    await within(thread.request('stop'), stopMs)
+    await thread.terminate()
+    native.reapWorker(this.#options.runtime, index, this.#options.retry, member.timedOut)
+    member.timedOut = false
+    member.thread = undefined
+  }
+
+  #supervise(index: number, member: Member, thread: Thread, failures: number): void {
     void thread.exited.then(({ error }) => {
-      const reason = this.#timedOut.delete(index) ? 'timeout' : 'exit'
-      if (this.#closing) return
+      if (this.#closing || member.leaving) return
+      const reason = member.timedOut ? 'timeout' : 'exit'
+      member.timedOut = false
       const reaped = native.reapWorker(this.#options.runtime, index, this.#options.retry, reason === 'timeout')
-      this.#threads[index] = undefined
-      this.#replace(index, failures)
+      member.thread = undefined
+      this.#replace(index, member, failures)
       this.#options.onReplaced({ index, reason, error, ...reaped })
     })
   }
 
-  #replace(index: number, failures: number): void {
+  #replace(index: number, member: Member, failures: number): void {
     const delay = failures === 0 ? 0 : Math.min(firstBackoffMs * 2 ** (failures - 1), mostBackoffMs)
-    this.#backoff[index] = setTimeout(() => {
-      if (this.#closing) return
+    member.backoff = setTimeout(async () => {
+      if (this.#closing || member.leaving) return
       const thread = this.#spawn(index)
-      this.#threads[index] = thread
-      thread.ready.then(
-        () => this.#supervise(index, thread, 0),
-        async (error: Error) => {
-          await thread.terminate()
-          if (this.#closing) return
-          this.#threads[index] = undefined
-          this.#options.onStartFailed(index, error)
-          this.#replace(index, failures + 1)
-        },
-      )
+      member.thread = thread
+      try {
+        await thread.ready
+        if (this.#closing || member.leaving) return
+        await this.#attach(thread)
+        this.#supervise(index, member, thread, 0)
+      } catch (error) {
+        await thread.terminate()
+        if (this.#closing || member.leaving) return
+        member.thread = undefined
+        this.#options.onStartFailed(index, error as Error)
+        this.#replace(index, member, failures + 1)
+      }
     }, delay)
   }
 
-  #endStuck(): void {
-    for (let index = 0; index < this.#threads.length; index++) {
-      const thread = this.#threads[index]
-      if (!thread || this.#timedOut.has(index)) continue
+  #endStuck(every: number): void {
+    const now = performance.now()
+    const slept = now - this.#watchedAt > 2 * every + leastGraceMs
+    this.#watchedAt = now
+    // The whole process was stopped, and nobody has had his time since.
+    if (slept) return
+    for (const [index, member] of this.#members.entries()) {
+      if (!member.thread || member.timedOut) continue
       // An asynchronous frame that is late errs alone, in its own thread; a quarter more means that the thread does not turn.
       const { runtime, taskTimeoutMs } = this.#options
       if (native.runningMs(runtime, index) < taskTimeoutMs + Math.max(taskTimeoutMs / 4, leastGraceMs)) continue
-      this.#timedOut.add(index)
-      void thread.terminate()
+      member.timedOut = true
+      void member.thread.terminate()
     }
   }
 }

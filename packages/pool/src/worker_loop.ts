@@ -50,12 +50,15 @@ export class WorkerLoop {
   #batchStarted = 0
   #batchOpen = false
   #running = false
+  #closed = false
   #flushAsked = false
   /** Frames whose promise is pending, in the order in which they run out of time. */
   readonly #pending = new Set<RunningFrame>()
   readonly #streams = new Map<number, RunningFrame>()
   readonly #watching = new Map<bigint, Set<RunningFrame>>()
-  #nextStream = 1
+  // Not from 1: a credit for the last owner of this slot must not look like one of ours.
+  #nextStream = 1 + Math.floor(Math.random() * 0x3fff_ffff)
+  #onDrained: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: WorkerLoopOptions) {
@@ -72,8 +75,18 @@ export class WorkerLoop {
   }
 
   close(): void {
+    if (this.#closed) return
+    this.#closed = true
     clearTimeout(this.#timer)
     this.driver.close()
+  }
+
+  /** Takes nothing more, finishes what it has claimed, and closes. */
+  drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onDrained = resolve
+      this.#run()
+    })
   }
 
   get taskTimeoutMs(): number {
@@ -83,7 +96,7 @@ export class WorkerLoop {
   // ---------------------------------------------------------------- taking
 
   #run(): void {
-    if (this.#running) return
+    if (this.#running || this.#closed) return
     this.#running = true
     const began = performance.now()
     for (;;) {
@@ -92,6 +105,16 @@ export class WorkerLoop {
         // Nothing new is started; settling one of the pending frames comes back here.
         this.#flush()
         this.driver.park(false)
+        break
+      }
+      if (!this.#batchOpen && this.#onDrained) {
+        this.#flush()
+        if (this.#pending.size === 0) {
+          this.close()
+          this.#onDrained()
+        } else {
+          this.driver.park(false)
+        }
         break
       }
       if (!this.#batchOpen && !this.#take(room)) {
@@ -303,7 +326,7 @@ export class WorkerLoop {
   }
 
   #flush(): void {
-    if (this.#outCount === 0) return
+    if (this.#outCount === 0 || this.#closed) return
     this.driver.settle(this.#outRows, this.#outCount, this.#out)
     this.#outCount = 0
     this.#outUsed = 0

@@ -17,14 +17,16 @@ const outsideMessage = 0xffff_ffff
  * cannot be sent to another: send `id`, and use `server.send(id, bytes)` there.
  */
 export class Connection<Data = unknown> {
-  /** What `open` returned. */
-  data: Data
+  #data: Data
   readonly #engine: Engine
   readonly #listener: EngineListener
   readonly #slot: number
   readonly #generation: number
   #closed: CloseReason | undefined
   #endSaid = false
+  /** It belongs to another thread now. */
+  #moved = false
+  readonly #id: bigint | undefined
   #remote: { address: string; port: number; family: 'IPv4' | 'IPv6' | undefined } | undefined
   #finalCounts: { read: number; written: number } | undefined
   /** Frames of the batch at hand that must not be delivered: the connection was paused or reframed before them. */
@@ -38,18 +40,32 @@ export class Connection<Data = unknown> {
   }
 
   /** Connections are made by their reactor. */
-  constructor(engine: Engine, listener: EngineListener, slot: number, generation: number, data: Data) {
+  constructor(engine: Engine, listener: EngineListener, slot: number, generation: number, data: Data, id?: bigint) {
+    this.#id = id
     this.#engine = engine
     this.#listener = listener
     this.#slot = slot
     this.#generation = generation
-    this.data = data
+    this.#data = data
     this.internal = { stopped: false, stoppedIn: -1, seenIn: -1, rawEnd: 0, calls: undefined, framing: listener.framing }
+  }
+
+  /** What `open` returned, or whatever was put there since. */
+  get data(): Data {
+    return this.#data
+  }
+  set data(value: Data) {
+    // The native side has to know whether something would be lost with this thread.
+    const had = this.#data !== undefined
+    this.#data = value
+    if (had === (value === undefined) && this.isOpen) {
+      this.#engine.driver.setHasData(this.#slot, this.#generation, !had)
+    }
   }
 
   /** Opaque, unique over the life of the server, and fit for `postMessage`. */
   get id(): bigint {
-    return this.#engine.idOf(this.#slot, this.#generation)
+    return this.#id ?? this.#engine.idOf(this.#slot, this.#generation)
   }
 
   /** The name of the listener it came in by. */
@@ -178,6 +194,25 @@ export class Connection<Data = unknown> {
     return new DeferredReply(this.#engine, this.#slot, this.#generation, sequence)
   }
 
+  /**
+   * Hands the connection to another reactor of the server, with what it has received in part, what it has not sent yet and its
+   * timers, as soon as no frame of it is in flight and no hook of it is pending. Its data goes the way of a reload: `suspend`
+   * here, `resume` there. Reading stops at once; this object is dead after the move.
+   */
+  moveTo(reactor: number): void {
+    this.#checkOpen('moveTo()')
+    const rawEnd = this.#rawEnd()
+    const moves =
+      Number.isInteger(reactor) && reactor >= 0 && this.#engine.driver.moveTo(this.#slot, this.#generation, reactor, rawEnd)
+    if (!moves) {
+      throw new MultireactorError(
+        'ERR_MR_OPTION_RANGE',
+        `moveTo(): must be the number of a running reactor of this server, and is ${shown(reactor)}`,
+      )
+    }
+    if (reactor !== this.#engine.index) this.#stop()
+  }
+
   get remoteAddress(): string | undefined {
     return this.#peer()?.address
   }
@@ -209,7 +244,7 @@ export class Connection<Data = unknown> {
   }
   /** True once the connection is closed, or about to be because of `destroy()`. */
   get destroyed(): boolean {
-    return this.#closed !== undefined || this.#details() === undefined
+    return this.#closed !== undefined || this.#moved || this.#details() === undefined
   }
 
   /** Called by the engine, once. */
@@ -219,9 +254,36 @@ export class Connection<Data = unknown> {
     this.#finalCounts = { read, written }
   }
 
-  /** Called by the engine when the connection opens: the address is asked for while there is one. */
+  /** Called by the engine: it lives in another thread from now on. */
+  markMoved(): void {
+    this.#peer()
+    this.#moved = true
+    this.#endSaid = true
+    this.#closed = 'destroyed'
+  }
+
+  /** Called by the engine when it takes over a connection whose end was said in another thread. */
+  markEnded(): void {
+    this.#endSaid = true
+  }
+
   get isOpen(): boolean {
     return this.#closed === undefined && !this.#endSaid
+  }
+
+  /** A promise of a hook is pending, or no longer: it would be lost with this thread. */
+  hold(on: boolean): void {
+    if (this.#closed === undefined) this.#engine.driver.hold(this.#slot, this.#generation, on)
+  }
+
+  /** Keeps `state` for the next thread. */
+  keepState(state: Uint8Array): void {
+    this.#engine.driver.keepState(this.#slot, this.#generation, state)
+  }
+
+  /** Goes to the sibling that `moveTo` named. */
+  moveNow(state: Uint8Array | undefined): void {
+    this.#engine.driver.moveNow(this.#slot, this.#generation, state)
   }
 
   #stop(): void {

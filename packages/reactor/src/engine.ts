@@ -8,18 +8,20 @@ import {
   type NativeReactorDriver,
   OptionReader,
   replyFlag,
+  resumeFlag,
   shown,
 } from '@multireactor/addon'
 import { Connection, callFailure } from './connection.js'
 import { type Framing, isFraming, raw } from './framing.js'
-import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames } from './handlers.js'
+import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, type HandoverHandlers } from './handlers.js'
+import { decodeState, encodeState } from './state.js'
 
 /** A listener as its reactor's thread knows it. */
 export interface EngineListener {
   readonly name: string
   readonly framing: Framing
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
-  readonly handlers: ConnectionHandlers<any>
+  readonly handlers: ConnectionHandlers<any> & HandoverHandlers<any>
   readonly toPool: boolean
 }
 
@@ -32,6 +34,8 @@ export interface EngineEvents {
 }
 
 const rowCapacity = 1024
+/** Behind the rows: how far this thread has got with them, for the native side in case it dies there. */
+const progressAt = rowCapacity * eventRow.words
 
 /**
  * Drives one native reactor on the current thread: turns its event batches into hook calls. Does not decide when to listen or
@@ -41,10 +45,10 @@ export class Engine {
   readonly driver: NativeReactorDriver
   /** The connection whose `message` hook is running, up to its first await. */
   current: Connection | undefined
-  readonly #index: number
+  readonly index: number
   readonly #hasPool: boolean
   readonly #events: EngineEvents
-  readonly #rows = new Uint32Array(rowCapacity * eventRow.words)
+  readonly #rows = new Uint32Array(progressAt + 1)
   readonly #slabs = new Map<number, ArrayBuffer>()
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly #connections: (Connection<any> | undefined)[] = []
@@ -54,10 +58,11 @@ export class Engine {
   #dispatching = false
   #batch = 0
   #flushAsked = false
+  #onQuiet: (() => void) | undefined
 
   /** Attaches to reactor `index` of a runtime. Throws `ERR_MR_WRONG_THREAD` when another living thread drives it. */
   constructor(runtime: number, index: number, hasPool: boolean, events: EngineEvents, ownsRuntime = false) {
-    this.#index = index
+    this.index = index
     this.#hasPool = hasPool
     this.#events = events
     this.driver = new native.ReactorDriver(
@@ -70,8 +75,16 @@ export class Engine {
     )
   }
 
-  /** Registers what comes in by a listener; the number is for `driver.listen`. */
-  addListener(name: string, handlers: ConnectionHandlers<unknown>, options: ConnectionOptions, toPool: boolean): number {
+  /**
+   * Registers what comes in by a listener; the number is for `driver.listen`. A reactor that another thread has driven knows its
+   * listeners already: they get these hooks and options, in the order of their numbers.
+   */
+  addListener(
+    name: string,
+    handlers: ConnectionHandlers<unknown> & HandoverHandlers<unknown>,
+    options: ConnectionOptions,
+    toPool: boolean,
+  ): number {
     const framing = options.framing ?? raw()
     let hooks = 0
     for (const [hook, bit] of Object.entries(hookBit)) {
@@ -79,12 +92,67 @@ export class Engine {
     }
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
     if (framing.cut) hooks |= hookBit.message
-    this.#listeners.push({ name, framing, handlers, toPool })
-    return this.driver.addListener(nativeListener(options, framing, hooks, toPool && !handlers.message))
+    const native = nativeListener(options, framing, hooks, toPool && !handlers.message)
+    const number = this.#listeners.push({ name, framing, handlers, toPool }) - 1
+    if (number >= this.driver.listenerCount()) this.driver.addListener(native)
+    else this.driver.updateListener(number, native)
+    return number
+  }
+
+  /** The first connection whose data cannot go to another thread, or nothing. Runs no hook. */
+  unclonable(): Error | undefined {
+    for (const conn of this.#connections) {
+      if (!conn?.isOpen || conn.data === undefined || listeners.get(conn)!.handlers.suspend) continue
+      try {
+        encodeState(conn.data)
+      } catch (cause) {
+        return new MultireactorError(
+          'ERR_MR_STATE',
+          `the data of a connection of listener ${conn.listener} cannot be cloned, and the app has no suspend hook: ${cause instanceof Error ? cause.message : String(cause)}`,
+          { cause },
+        )
+      }
+    }
+    return undefined
+  }
+
+  /**
+   * Gets ready for another thread: feeds no hook any more, waits until no promise, deferred reply or call of a connection is
+   * pending (at most `timeoutMs`; the connections of the rest close as `thread-lost`), and keeps their data. Then it is closed.
+   */
+  async suspend(timeoutMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs)
+      this.#onQuiet = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+      this.driver.quiesce()
+    })
+    for (const conn of this.#connections) {
+      if (!conn?.isOpen) continue
+      const state = await this.#stateOf(conn)
+      if (state !== undefined && conn.isOpen) conn.keepState(state)
+    }
+    this.driver.close()
+  }
+
+  /** What `resume` gets in the next thread. Closes the connection when it cannot be had. */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  async #stateOf(conn: Connection<any>): Promise<Uint8Array | undefined> {
+    const { suspend } = listeners.get(conn)!.handlers
+    try {
+      const state: unknown = suspend ? await suspend(conn) : conn.data
+      return state === undefined ? undefined : encodeState(state)
+    } catch (error) {
+      this.#events.handlerError(error, 'suspend', conn.listener)
+      conn.destroy('thread-lost')
+      return undefined
+    }
   }
 
   idOf(slot: number, generation: number): bigint {
-    return (BigInt(this.#index) << 52n) | (BigInt(slot) << 32n) | BigInt(generation)
+    return (BigInt(this.index) << 52n) | (BigInt(slot) << 32n) | BigInt(generation)
   }
 
   checkPool(): void {
@@ -142,7 +210,11 @@ export class Engine {
   #onEvents(count: number, oldest: number, current: number, more: number): void {
     const rows = this.#rows
     this.#dispatching = true
-    for (let i = 0; i < count; i++) this.#onEvent(rows, i * eventRow.words)
+    for (let i = 0; i < count; i++) {
+      rows[progressAt] = 2 * i + 1
+      this.#onEvent(rows, i * eventRow.words)
+      rows[progressAt] = 2 * i + 2
+    }
     this.#dispatching = false
     if (more !== 0) return
     this.#batch++
@@ -171,6 +243,14 @@ export class Engine {
         return this.#hook('timeout', this.#connections[slot])
       case eventRow.callResult:
         return this.#onCallResult(rows, at)
+      case eventRow.resume:
+        return this.#onResume(slot, rows, at)
+      case eventRow.handover:
+        return void this.#onHandover(this.#connections[slot])
+      case eventRow.moved:
+        return this.#onMoved(slot)
+      case eventRow.quiet:
+        return this.#onQuiet?.()
       case eventRow.drained:
         return this.#events.drained()
       case eventRow.acceptError:
@@ -192,6 +272,40 @@ export class Engine {
     } catch (error) {
       this.#failed(error, 'open', conn)
     }
+  }
+
+  /** A connection that another thread has served. */
+  #onResume(slot: number, rows: Uint32Array, at: number): void {
+    const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    const listener = this.#listeners[rows[at + 6]! & 0xffff]!
+    const flags = rows[at + 6]! >>> 16
+    // biome-ignore lint/suspicious/noExplicitAny: `resume` decides
+    const conn = new Connection<any>(this, listener, slot, rows[at + 2]!, undefined, bytes.readBigUInt64LE(0))
+    listeners.set(conn, listener)
+    this.#connections[slot] = conn
+    if (flags & resumeFlag.ended) conn.markEnded()
+    try {
+      const state = flags & resumeFlag.hasState ? decodeState(bytes.subarray(8)) : undefined
+      conn.data = state
+      const data: unknown = listener.handlers.resume?.(conn, state)
+      if (data !== undefined) conn.data = data
+      this.#watch(data, 'resume', conn)
+    } catch (error) {
+      this.#failed(error, 'resume', conn)
+    }
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  async #onHandover(conn: Connection<any> | undefined): Promise<void> {
+    if (!conn) return
+    const state = await this.#stateOf(conn)
+    conn.moveNow(state)
+    this.touched()
+  }
+
+  #onMoved(slot: number): void {
+    this.#connections[slot]?.markMoved()
+    this.#connections[slot] = undefined
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
@@ -308,7 +422,14 @@ export class Engine {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #watch(result: unknown, hook: string, conn: Connection<any>): void {
     if (result === undefined || result === null || typeof (result as PromiseLike<unknown>).then !== 'function') return
-    ;(result as PromiseLike<unknown>).then(undefined, (error: unknown) => this.#failed(error, hook, conn))
+    conn.hold(true)
+    ;(result as PromiseLike<unknown>).then(
+      () => conn.hold(false),
+      (error: unknown) => {
+        conn.hold(false)
+        this.#failed(error, hook, conn)
+      },
+    )
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above

@@ -24,6 +24,22 @@ export interface ConnectionHandlers<Data> {
   close?(conn: Connection<Data>, reason: CloseReason): void | Promise<void>
 }
 
+/** How an app's connections get from one thread to the next: a reload, a replacement, `moveTo`. */
+export interface HandoverHandlers<Data> {
+  /**
+   * The connection leaves this thread. What it returns, or resolves to, arrives at `resume` as a structured clone; without this
+   * hook `conn.data` travels itself.
+   */
+  suspend?(conn: Connection<Data>): unknown
+  /**
+   * The connection has come from another thread. `state` is what `suspend` returned, or the clone of `conn.data`; undefined when
+   * there was none or the other thread died. What it returns becomes `conn.data`; without a result `conn.data` is `state`.
+   */
+  resume?(conn: Connection<Data>, state: unknown): Data | void
+}
+
+export const handoverHookNames = ['suspend', 'resume'] as const
+
 export const hookNames = ['open', 'message', 'drain', 'end', 'timeout', 'close'] as const
 
 /** What can be set for a listener's connections. */

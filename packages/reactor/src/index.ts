@@ -12,5 +12,5 @@ export {
   lines,
   raw,
 } from './framing.js'
-export type { ConnectionHandlers, ConnectionOptions } from './handlers.js'
+export type { ConnectionHandlers, ConnectionOptions, HandoverHandlers } from './handlers.js'
 export { Reactor, type ReactorListener, type ReactorOptions, type ReactorStats } from './reactor.js'

@@ -2,4 +2,4 @@
 export { addressOptionNames, type OpenListener, openListener } from './address.js'
 export { Engine, type EngineEvents } from './engine.js'
 export { isFraming } from './framing.js'
-export { connectionOptionNames, hookNames } from './handlers.js'
+export { connectionOptionNames, handoverHookNames, hookNames } from './handlers.js'

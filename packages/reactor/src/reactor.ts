@@ -48,7 +48,7 @@ export class Reactor {
   constructor(options: ReactorOptions = {}) {
     const report =
       new OptionReader('new Reactor()', options, ['onError']).func<NonNullable<ReactorOptions['onError']>>('onError') ?? logError
-    this.#runtime = native.createRuntime({ reactors: 1, workers: 0, maxTasks: 1, maxBytes: 1 })
+    this.#runtime = native.createRuntime({ reactors: 1, workers: 0, maxReactors: 1, maxWorkers: 0, maxTasks: 1, maxBytes: 1 })
     this.#engine = new Engine(
       this.#runtime,
       0,

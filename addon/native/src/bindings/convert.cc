@@ -95,6 +95,9 @@ bool callJs(Napi::Env env, const Napi::FunctionReference& function, const napi_a
   if (!pending) return false;  // the thread is being terminated
   napi_value error;
   napi_get_and_clear_last_exception(env, &error);
+  // process.exit() and terminate() look like an exception too, but after them nothing that may run JS works any more.
+  bool has = false;
+  if (napi_has_named_property(env, receiver, "undefined", &has) != napi_ok) return false;
   // Our own dispatchers catch what hooks throw: what comes here belongs to 'uncaughtException'.
   napi_fatal_exception(env, error);
   return true;

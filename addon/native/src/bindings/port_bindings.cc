@@ -185,7 +185,7 @@ Napi::Value Port::send(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
   const ConnectionId id = toConnectionId(info[0]);
   const auto owner = exchange().directory().owner(id);
-  if (!owner || *owner >= exchange().options().reactors) return Napi::Number::New(info.Env(), -1);
+  if (!owner || !exchange().isReactorMailbox(*owner)) return Napi::Number::New(info.Env(), -1);
   const auto bytes = bytesOf(info[1]);
   Mailbox& box = exchange().mailbox(*owner);
   if (box.bytes() + bytes.size() > exchange().options().maxMailboxBytes) return Napi::Number::New(info.Env(), -2);

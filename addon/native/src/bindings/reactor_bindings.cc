@@ -18,7 +18,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   explicit ReactorDriver(const Napi::CallbackInfo& info);
   ~ReactorDriver() override { stop(); }
 
-  bool deliver(const std::vector<EventRow>& rows) override;
+  Delivered deliver(const std::vector<EventRow>& rows) override;
   Slab newSlab(size_t atLeast) override;
 
  private:
@@ -53,6 +53,16 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value consumed(const Napi::CallbackInfo& info);
   Napi::Value details(const Napi::CallbackInfo& info);
   Napi::Value localAddress(const Napi::CallbackInfo& info);
+  Napi::Value listenerCount(const Napi::CallbackInfo& info);
+  Napi::Value updateListener(const Napi::CallbackInfo& info);
+  Napi::Value resumeConnections(const Napi::CallbackInfo& info);
+  Napi::Value quiesce(const Napi::CallbackInfo& info);
+  Napi::Value keepState(const Napi::CallbackInfo& info);
+  Napi::Value setHasData(const Napi::CallbackInfo& info);
+  Napi::Value hold(const Napi::CallbackInfo& info);
+  Napi::Value moveTo(const Napi::CallbackInfo& info);
+  Napi::Value moveNow(const Napi::CallbackInfo& info);
+  Napi::Value retire(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Runtime> runtime_;
   std::shared_ptr<Reactor> reactor_;
@@ -62,6 +72,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Reference<Napi::Uint32Array> rows_;
   uint32_t* rowWords_ = nullptr;
   size_t rowCapacity_ = 0;
+  const uint32_t* progress_ = nullptr;
   napi_async_context context_ = nullptr;
   uint32_t runtimeId_ = 0;
   bool ownsRuntime_ = false;
@@ -89,7 +100,9 @@ ReactorDriver::ReactorDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
   auto rows = info[2].As<Napi::Uint32Array>();
   rows_ = Napi::Reference<Napi::Uint32Array>::New(rows, 1);
   rowWords_ = rows.Data();
-  rowCapacity_ = rows.ElementLength() * sizeof(uint32_t) / sizeof(EventRow);
+  // The last word is JS's progress: twice the rows that have been begun, less one while the last of them is in its hook.
+  rowCapacity_ = (rows.ElementLength() - 1) * sizeof(uint32_t) / sizeof(EventRow);
+  progress_ = rowWords_ + rows.ElementLength() - 1;
   onEvents_ = Napi::Persistent(info[3].As<Napi::Function>());
   newSlab_ = Napi::Persistent(info[4].As<Napi::Function>());
   if (!reactor->attach(this)) {
@@ -139,10 +152,11 @@ void ReactorDriver::onReady() {
   armTimer();
 }
 
-bool ReactorDriver::deliver(const std::vector<EventRow>& rows) {
+EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
   uint32_t oldest = UINT32_MAX;
   for (const EventRow& row : rows) {
-    if (row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kCallResult) {
+    if (row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kCallResult ||
+        row.event == Event::kResume) {
       oldest = std::min(oldest, row.a);
     }
   }
@@ -154,10 +168,10 @@ bool ReactorDriver::deliver(const std::vector<EventRow>& rows) {
                 {Napi::Number::New(Env(), static_cast<double>(count)), Napi::Number::New(Env(), oldest),
                  Napi::Number::New(Env(), currentSlab_), Napi::Number::New(Env(), from + count < rows.size() ? 1 : 0)})) {
       dying_ = true;
-      return false;
+      return {false, from + (*progress_ + 1) / 2, *progress_ % 2 != 0};
     }
   }
-  return true;
+  return {true, rows.size(), false};
 }
 
 Slab ReactorDriver::newSlab(size_t atLeast) {
@@ -204,9 +218,8 @@ Napi::Value ReactorDriver::setReferenced(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-Napi::Value ReactorDriver::addListener(const Napi::CallbackInfo& info) {
-  MR_READY(info);
-  const auto spec = info[0].As<Napi::Object>();
+static ListenerConfig toListenerConfig(const Napi::Value& value) {
+  const auto spec = value.As<Napi::Object>();
   const auto number = [&](const char* key) { return spec.Get(key).As<Napi::Number>().DoubleValue(); };
   const auto flag = [&](const char* key) { return spec.Get(key).As<Napi::Boolean>().Value(); };
   ListenerConfig config;
@@ -221,7 +234,73 @@ Napi::Value ReactorDriver::addListener(const Napi::CallbackInfo& info) {
   config.outLowBytes = static_cast<size_t>(number("outLowBytes"));
   config.outMaxBytes = static_cast<size_t>(number("outMaxBytes"));
   config.maxInFlight = static_cast<uint32_t>(number("maxInFlight"));
-  return Napi::Number::New(info.Env(), reactor_->addListener(config));
+  return config;
+}
+
+Napi::Value ReactorDriver::addListener(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return Napi::Number::New(info.Env(), reactor_->addListener(toListenerConfig(info[0])));
+}
+
+Napi::Value ReactorDriver::listenerCount(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return Napi::Number::New(info.Env(), reactor_->listenerCount());
+}
+
+// updateListener(number, listener)
+Napi::Value ReactorDriver::updateListener(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  reactor_->updateListener(static_cast<uint16_t>(u32(info, 0)), toListenerConfig(info[1]));
+  return info.Env().Undefined();
+}
+
+Napi::Value ReactorDriver::resumeConnections(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  reactor_->resumeConnections(info[0].As<Napi::Boolean>().Value());
+  armTimer();
+  return info.Env().Undefined();
+}
+
+Napi::Value ReactorDriver::quiesce(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  reactor_->quiesce();
+  return info.Env().Undefined();
+}
+
+Napi::Value ReactorDriver::keepState(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->keepState(u32(info, 0), u32(info, 1), bytesOf(info[2])));
+}
+
+Napi::Value ReactorDriver::setHasData(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  return boolean(info, reactor_->setHasData(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value()));
+}
+
+Napi::Value ReactorDriver::hold(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return boolean(info, false);  // a promise may settle after close()
+  return boolean(info, reactor_->hold(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value()));
+}
+
+// moveTo(slot, generation, reactor, rawEnd)
+Napi::Value ReactorDriver::moveTo(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->moveTo(u32(info, 0), u32(info, 1), u32(info, 2), u32(info, 3)));
+}
+
+// moveNow(slot, generation, state | undefined)
+Napi::Value ReactorDriver::moveNow(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const bool hasState = !info[2].IsUndefined();
+  return boolean(info, reactor_->moveNow(u32(info, 0), u32(info, 1),
+                                         hasState ? bytesOf(info[2]) : std::span<const uint8_t>(), hasState));
+}
+
+Napi::Value ReactorDriver::retire(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  reactor_->retire(info[0].As<Napi::Boolean>().Value());
+  armTimer();
+  return info.Env().Undefined();
 }
 
 Napi::Value ReactorDriver::addFraming(const Napi::CallbackInfo& info) {
@@ -373,6 +452,16 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
                      {InstanceMethod<&ReactorDriver::close>("close"),
                       InstanceMethod<&ReactorDriver::setReferenced>("setReferenced"),
                       InstanceMethod<&ReactorDriver::addListener>("addListener"),
+                      InstanceMethod<&ReactorDriver::listenerCount>("listenerCount"),
+                      InstanceMethod<&ReactorDriver::updateListener>("updateListener"),
+                      InstanceMethod<&ReactorDriver::resumeConnections>("resumeConnections"),
+                      InstanceMethod<&ReactorDriver::quiesce>("quiesce"),
+                      InstanceMethod<&ReactorDriver::keepState>("keepState"),
+                      InstanceMethod<&ReactorDriver::setHasData>("setHasData"),
+                      InstanceMethod<&ReactorDriver::hold>("hold"),
+                      InstanceMethod<&ReactorDriver::moveTo>("moveTo"),
+                      InstanceMethod<&ReactorDriver::moveNow>("moveNow"),
+                      InstanceMethod<&ReactorDriver::retire>("retire"),
                       InstanceMethod<&ReactorDriver::addFraming>("addFraming"),
                       InstanceMethod<&ReactorDriver::listen>("listen"),
                       InstanceMethod<&ReactorDriver::drain>("drain"),

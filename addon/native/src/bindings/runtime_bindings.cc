@@ -28,6 +28,8 @@ Napi::Value createRuntime(const Napi::CallbackInfo& info) {
   ExchangeOptions exchange;
   exchange.reactors = static_cast<uint32_t>(number("reactors"));
   exchange.workers = static_cast<uint32_t>(number("workers"));
+  exchange.maxReactors = static_cast<uint32_t>(number("maxReactors"));
+  exchange.maxWorkers = static_cast<uint32_t>(number("maxWorkers"));
   exchange.queue.maxTasks = static_cast<uint32_t>(number("maxTasks"));
   exchange.queue.maxBytes = static_cast<size_t>(number("maxBytes"));
   try {
@@ -87,7 +89,7 @@ Napi::Value numbers(Napi::Env env, const Counter* const (&counters)[N]) {
 Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
   return numbers(env, {&c.open, &c.accepted, &c.handedOver, &c.acceptErrors, &c.bytesRead, &c.bytesWritten, &c.framesRead,
                        &c.framesSubmitted, &c.repliesWritten, &c.repliesLate, &c.repliesHeld, &c.sends, &c.pausesByQueue,
-                       &c.pausesByPeer, &c.turns});
+                       &c.pausesByPeer, &c.turns, &c.moved});
 }
 
 Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) {
@@ -103,6 +105,7 @@ Napi::Value readCounters(const Napi::CallbackInfo& info) {
   Napi::Object result = Napi::Object::New(env);
   Napi::Array reactors = Napi::Array::New(env), closed = Napi::Array::New(env), workers = Napi::Array::New(env);
   for (uint32_t i = 0; i < runtime->reactors.size(); ++i) {
+    if (!runtime->reactors[i]) break;
     const ReactorCounters& counters = runtime->reactors[i]->counters();
     reactors.Set(i, reactorNumbers(env, counters));
     Napi::Array reasons = Napi::Array::New(env, kCloseReasons);
@@ -111,7 +114,7 @@ Napi::Value readCounters(const Napi::CallbackInfo& info) {
     closed.Set(i, reasons);
   }
   Exchange& exchange = *runtime->exchange;
-  for (uint32_t i = 0; i < exchange.options().workers; ++i) workers.Set(i, workerNumbers(env, exchange.worker(i).counters));
+  for (uint32_t i = 0; i < exchange.workerSlots(); ++i) workers.Set(i, workerNumbers(env, exchange.worker(i).counters));
   result.Set("reactors", reactors);
   result.Set("closed", closed);
   result.Set("workers", workers);
@@ -142,6 +145,56 @@ Napi::Value reapWorker(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// resizeReactors(runtime, count): those below it are active. A new one has no thread yet.
+Napi::Value resizeReactors(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (!runtime) return info.Env().Undefined();
+  try {
+    runtime->resizeReactors(u32(info, 1));
+  } catch (const std::system_error& error) {
+    throwCoded(info.Env(), "ERR_MR_SYSTEM", std::string("the kernel gives no descriptors for another reactor: ") + error.what(),
+               error.code().value());
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value resizeWorkers(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (runtime) runtime->exchange->resizeWorkers(u32(info, 1));
+  return info.Env().Undefined();
+}
+
+// growListener(runtime, group, more) -> the number of its first new member, or the error's name.
+Napi::Value growListener(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  auto group = runtime ? runtime->group(u32(info, 1)) : nullptr;
+  if (!group) return info.Env().Undefined();
+  const int first = group->members();
+  if (const int error = group->grow(static_cast<int>(u32(info, 2)))) return Napi::String::New(info.Env(), uv_err_name(-error));
+  return Napi::Number::New(info.Env(), first);
+}
+
+// keepListeners(runtime, group, count): how many of its sockets go on when the reactors of the others retire.
+Napi::Value keepListeners(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (auto group = runtime ? runtime->group(u32(info, 1)) : nullptr) group->keepOnly(static_cast<int>(u32(info, 2)));
+  return info.Env().Undefined();
+}
+
+// wakeReactor(runtime, reactor): a turn follows, if its thread turns at all.
+Napi::Value wakeReactor(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (runtime) runtime->exchange->mailbox(runtime->exchange->reactorMailbox(u32(info, 1))).wake();
+  return info.Env().Undefined();
+}
+
+// setReactorActive(runtime, reactor, on): whether siblings hand connections to it.
+Napi::Value setReactorActive(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (runtime) runtime->exchange->setActive(u32(info, 1), info[2].As<Napi::Boolean>().Value());
+  return info.Env().Undefined();
+}
+
 // forgetReactorThread(runtime, reactor): its driving thread has ended; the next one may attach.
 Napi::Value forgetReactorThread(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
@@ -164,6 +217,12 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("readCounters", Napi::Function::New(env, readCounters));
   exports.Set("runningMs", Napi::Function::New(env, runningMs));
   exports.Set("reapWorker", Napi::Function::New(env, reapWorker));
+  exports.Set("resizeReactors", Napi::Function::New(env, resizeReactors));
+  exports.Set("resizeWorkers", Napi::Function::New(env, resizeWorkers));
+  exports.Set("growListener", Napi::Function::New(env, growListener));
+  exports.Set("keepListeners", Napi::Function::New(env, keepListeners));
+  exports.Set("wakeReactor", Napi::Function::New(env, wakeReactor));
+  exports.Set("setReactorActive", Napi::Function::New(env, setReactorActive));
   exports.Set("forgetReactorThread", Napi::Function::New(env, forgetReactorThread));
   exports.Set("closeReasonNames", Napi::Function::New(env, closeReasonNames));
 }

@@ -35,6 +35,8 @@ struct FramingConfig {
   bool lengthIncludesHeader = false;  // the value counts lengthOffset and the field itself too
   uint32_t strip = 0;                 // bytes dropped from the front of the delivered frame, the header being the first of them
   static constexpr uint32_t kStripHeader = UINT32_MAX;  // as many as the header has; a varint's is known only when it is read
+
+  bool operator==(const FramingConfig&) const = default;
 };
 
 struct FrameCut {

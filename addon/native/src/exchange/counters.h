@@ -23,7 +23,7 @@ class Counter {
 // In the order in which they cross to JS: see `reactorCounterNames` in addon/src.
 struct ReactorCounters {
   Counter open, accepted, handedOver, acceptErrors, bytesRead, bytesWritten, framesRead, framesSubmitted, repliesWritten,
-      repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns;
+      repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved;
   std::array<Counter, kCloseReasons> closed;
 };
 

@@ -9,16 +9,56 @@
 
 namespace mr {
 
+namespace {
+
+ExchangeOptions completed(ExchangeOptions options) {
+  options.maxReactors = std::max(options.maxReactors, options.reactors);
+  options.maxWorkers = std::max(options.maxWorkers, options.workers);
+  return options;
+}
+
+}  // namespace
+
 Exchange::Exchange(const ExchangeOptions& options)
-    : options_(options),
+    : options_(completed(options)),
       queue_(options.queue),
       stopped_(new std::atomic<bool>[kMaxMailboxes]()),
       watchers_(new std::atomic<bool>[kMaxWorkers]()) {
-  MR_CHECK(options.workers <= kMaxWorkers && options.reactors + options.workers < kMaxMailboxes, "too many threads");
-  for (uint32_t i = 0; i < options.workers; ++i) workers_.push_back(std::make_unique<WorkerSlot>());
-  for (; mailboxCount_ < options.reactors + options.workers; ++mailboxCount_) {
-    mailboxes_[mailboxCount_].store(new Mailbox(), std::memory_order_release);
+  MR_CHECK(options_.maxWorkers <= kMaxWorkers && options_.maxReactors + options_.maxWorkers < kMaxMailboxes, "too many threads");
+  workers_.resize(options_.maxWorkers);
+  reactorActive_.reset(new std::atomic<bool>[options_.maxReactors]());
+  mailboxCount_ = options_.maxReactors + options_.maxWorkers;
+  resizeReactors(options_.reactors);
+  resizeWorkers(options_.workers);
+}
+
+void Exchange::openMailbox(uint32_t index) {
+  if (!mailboxes_[index].load(std::memory_order_acquire)) mailboxes_[index].store(new Mailbox(), std::memory_order_release);
+}
+
+void Exchange::resizeReactors(uint32_t count) {
+  MR_CHECK(count <= options_.maxReactors, "more reactors than there is room for");
+  for (uint32_t i = 0; i < count; ++i) openMailbox(reactorMailbox(i));
+  for (uint32_t i = 0; i < options_.maxReactors; ++i) setActive(i, i < count);
+}
+
+void Exchange::resizeWorkers(uint32_t count) {
+  MR_CHECK(count <= options_.maxWorkers, "more workers than there is room for");
+  uint32_t slots = workerSlots();
+  for (; slots < count; ++slots) {
+    openMailbox(workerMailbox(slots));
+    workers_[slots] = std::make_unique<WorkerSlot>();
+    workerSlots_.store(slots + 1, std::memory_order_release);
   }
+  workersWanted_.store(count, std::memory_order_relaxed);
+}
+
+uint32_t Exchange::nextActiveReactor(uint32_t* cursor, uint32_t except) const {
+  for (uint32_t i = 0; i < options_.maxReactors; ++i) {
+    const uint32_t reactor = (*cursor)++ % options_.maxReactors;
+    if (reactor != except && isActive(reactor)) return reactor;
+  }
+  return kNoReactor;
 }
 
 Exchange::~Exchange() {
@@ -91,7 +131,11 @@ void Exchange::wakeOneWorker() {
 }
 
 bool Exchange::hasUnstarted() const {
-  return std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->unstarted() != 0; });
+  const uint32_t slots = workerSlots();
+  for (uint32_t i = 0; i < slots; ++i) {
+    if (workers_[i]->unstarted() != 0) return true;
+  }
+  return false;
 }
 
 void Exchange::wakeIfStalled() {
@@ -119,7 +163,7 @@ bool Exchange::takeRequeued(std::vector<FrameRef>* out) {
 
 void Exchange::takeFromQueue(uint32_t most, std::vector<FrameRef>* out) {
   // A fair share, so that one worker does not take all.
-  const auto workers = static_cast<uint32_t>(workers_.size());
+  const uint32_t workers = this->workers();
   const uint32_t share = std::min({most, kMaxFramesPerTask, queue_.frames() / std::max(workers, 1u) + 1});
   uint64_t budget = kTaskBudgetNs;
   while (out->size() < share) {
@@ -135,8 +179,9 @@ void Exchange::takeFromQueue(uint32_t most, std::vector<FrameRef>* out) {
 
 void Exchange::stealFromSiblings(uint32_t thief, std::vector<FrameRef>* out) {
   const uint64_t now = monotonicNs();
-  for (uint32_t i = 1; i < workers_.size() && out->empty(); ++i) {
-    WorkerSlot& sibling = *workers_[(thief + i) % workers_.size()];
+  const uint32_t slots = workerSlots();
+  for (uint32_t i = 1; i < slots && out->empty(); ++i) {
+    WorkerSlot& sibling = *workers_[(thief + i) % slots];
     if (sibling.unstarted() == 0) continue;
     sibling.steal(out, now, kStolenAfterNs);
   }
@@ -241,7 +286,8 @@ void Exchange::requeue(FrameRef frame) {
 }
 
 void Exchange::announceGone(ConnectionId id) {
-  for (uint32_t i = 0; i < workers_.size(); ++i) {
+  const uint32_t slots = workerSlots();
+  for (uint32_t i = 0; i < slots; ++i) {
     if (!watchers_[i].load(std::memory_order_relaxed)) continue;
     auto message = std::make_unique<Gone>();
     message->connection = id;

@@ -21,6 +21,8 @@ namespace mr {
 struct ExchangeOptions {
   uint32_t reactors = 0;
   uint32_t workers = 0;
+  uint32_t maxReactors = 0;  // how far resize may go; 0: as many as there are
+  uint32_t maxWorkers = 0;
   QueueLimits queue;
   size_t maxMailboxBytes = size_t{64} << 20;  // what any-thread sends may leave lying in one reactor's mailbox
 };
@@ -29,6 +31,7 @@ class Exchange {
  public:
   static constexpr uint32_t kMaxMailboxes = ConnectionId::kMaxHomes;
   static constexpr uint32_t kMaxListeners = 256;
+  static constexpr uint32_t kMaxWorkers = 256;
 
   explicit Exchange(const ExchangeOptions& options);
   ~Exchange();
@@ -39,10 +42,24 @@ class Exchange {
 
   // --- mailboxes. Indexes: reactors first, then workers, then ports in the order they are opened ---
   uint16_t reactorMailbox(uint32_t reactor) const { return static_cast<uint16_t>(reactor); }
-  uint16_t workerMailbox(uint32_t worker) const { return static_cast<uint16_t>(options_.reactors + worker); }
+  uint16_t workerMailbox(uint32_t worker) const { return static_cast<uint16_t>(options_.maxReactors + worker); }
+  bool isReactorMailbox(uint16_t index) const { return index < options_.maxReactors; }
   uint16_t openPort();             // a mailbox for one more thread; throws std::length_error after kMaxMailboxes
   void closePort(uint16_t index);  // its index may be given out again
   Mailbox& mailbox(uint16_t index);
+
+  // --- how many there are. The supervisor ---
+  void resizeReactors(uint32_t count);  // those below it are active
+  void resizeWorkers(uint32_t count);
+  void setActive(uint32_t reactor, bool on) { reactorActive_[reactor].store(on, std::memory_order_release); }
+  // Any thread. The next active reactor in turn, which is never `except`; kNoReactor when there is none.
+  static constexpr uint32_t kNoReactor = UINT32_MAX;
+  uint32_t nextActiveReactor(uint32_t* cursor, uint32_t except = kNoReactor) const;
+  bool isActive(uint32_t reactor) const {
+    return reactor < options_.maxReactors && reactorActive_[reactor].load(std::memory_order_acquire);
+  }
+  uint32_t workers() const { return workersWanted_.load(std::memory_order_relaxed); }
+  uint32_t workerSlots() const { return workerSlots_.load(std::memory_order_acquire); }  // ever used
 
   // --- feeding the pool. Any thread ---
   // False when the queue is full: the feeder stops, and is woken through its mailbox when there is room.
@@ -84,9 +101,9 @@ class Exchange {
   static constexpr uint64_t kStolenAfterNs = 1'000'000;  // a frame that runs this long does not keep others waiting behind it
   static constexpr uint64_t kTaskBudgetNs = 100'000;     // cheap frames travel together up to this much work
   static constexpr uint32_t kMaxFramesPerTask = 64;
-  static constexpr uint32_t kMaxWorkers = 256;
   static constexpr uint8_t kMaxAttempts = 2;  // a frame that has killed two workers is the frame's fault
 
+  void openMailbox(uint32_t index);
   void wakeOneWorker();
   void wakeStopped();
   void takeFromQueue(uint32_t most, std::vector<FrameRef>* out);
@@ -100,7 +117,9 @@ class Exchange {
   std::mutex portsMutex_;  // opening and closing only
   std::vector<uint16_t> freePorts_;
   uint32_t mailboxCount_ = 0;
-  std::vector<std::unique_ptr<WorkerSlot>> workers_;
+  std::vector<std::unique_ptr<WorkerSlot>> workers_;  // as many places as there may ever be; the first workerSlots_ are filled
+  std::atomic<uint32_t> workerSlots_{0}, workersWanted_{0};
+  std::unique_ptr<std::atomic<bool>[]> reactorActive_;
   alignas(64) std::array<std::atomic<uint64_t>, kMaxWorkers / 64> idle_{};  // one bit for each sleeping worker
   alignas(64) std::atomic<int32_t> waking_{-1};  // the worker that was woken and has not looked yet; one at a time
   std::mutex requeuedMutex_;

@@ -15,7 +15,7 @@
 namespace mr {
 
 struct Message {
-  enum class Kind : uint8_t { kReplies, kSend, kSendResult, kCredit, kGone, kHandover };
+  enum class Kind : uint8_t { kReplies, kSend, kSendResult, kCredit, kGone, kHandover, kMoved, kReleased };
   explicit Message(Kind k) : kind(k) {}
   virtual ~Message() = default;
   Message(const Message&) = delete;
@@ -103,6 +103,12 @@ struct Credit final : Message {
 // To the pool workers: a connection closed with frames in flight.
 struct Gone final : Message {
   Gone() : Message(Kind::kGone) {}
+  ConnectionId connection;
+};
+
+// To a connection's home: it has closed elsewhere, its slot may be used again.
+struct Released final : Message {
+  explicit Released(ConnectionId of) : Message(Kind::kReleased), connection(of) {}
   ConnectionId connection;
 };
 

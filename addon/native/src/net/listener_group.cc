@@ -59,6 +59,7 @@ Opened ListenerGroup::open(const Address& address, const ListenerOptions& option
   for (int attempt = 1;; ++attempt) {
     std::shared_ptr<ListenerGroup> group(new ListenerGroup());
     group->address_ = address;
+    group->options_ = options;
     const int error = address.isUnix() ? group->openUnix(options) : group->openInet(options);
     if (error == 0) return Opened::success(std::move(group));
     if (error != EADDRINUSE || !picks || attempt == kPickAttempts) return Opened::failure(error);
@@ -81,6 +82,7 @@ int ListenerGroup::openInet(const ListenerOptions& options) {
   while (members() < options.members) {
     if (const int error = bindMember(socketOptions)) return error;
   }
+  listening_ = members();
   return listen(options.backlog);
 }
 
@@ -144,6 +146,29 @@ ListenerGroup::~ListenerGroup() {
   const Result<struct statx> there = statusOfPath(unlinkPath_);
   // Another server may have put its own socket there since.
   if (bound.ok() && there.ok() && isSameFile(bound.value, there.value)) unlinkIfThere(unlinkPath_);
+}
+
+int ListenerGroup::grow(int more) {
+  const sock::ListenOptions socketOptions{.reusePort = true, .ipv6Only = options_.ipv6Only};
+  const size_t before = sockets_.size();
+  if (kept_ != 0) listening_ = kept_;  // those beyond have been closed
+  for (int i = 0; i < more; ++i) {
+    int error = bindMember(socketOptions);
+    if (error == 0) error = sock::listen(sockets_.back().get(), options_.backlog).error;
+    if (error != 0) {
+      sockets_.resize(before);
+      return error;
+    }
+  }
+  listening_ += more;
+  kept_ = listening_;
+  if (steered_) steerAway(sockets_.back().get());
+  return 0;
+}
+
+void ListenerGroup::steerAway(int fd) {
+  if (options_.shared || kept_ < 1) return;
+  if (sock::steerToFirst(fd, static_cast<uint32_t>(kept_)).ok()) steered_ = true;
 }
 
 Fd ListenerGroup::take(int member) {

@@ -2,6 +2,7 @@
 // thread before the reactors take their members, so that all of them bind or none does. Accepts nothing itself.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +31,13 @@ class ListenerGroup {
   ~ListenerGroup();  // unlinks the Unix path if it is still the file this group bound
 
   const Address& address() const { return address_; }  // with the real port when 0 was asked for
+  // More listening sockets of the same address; their numbers follow those there are. The errno, 0 on success.
+  int grow(int more);
+  // Only the first `count` of the sockets that the kernel chooses from get new connections once steerAway() is called.
+  void keepOnly(int count) { kept_ = count; }
+  // With any socket of the group: the others take its new connections. Nothing happens to a group that is shared with another
+  // server, whose sockets nobody here can count.
+  void steerAway(int fd);
   int members() const { return static_cast<int>(sockets_.size()); }
   Fd take(int member);  // once each; the taker owns it from then on
 
@@ -46,6 +54,10 @@ class ListenerGroup {
   int listen(int backlog);
 
   Address address_;
+  ListenerOptions options_;
+  std::atomic<int> kept_{0};
+  int listening_ = 0;  // sockets among which the kernel chooses, as far as they are ours
+  std::atomic<bool> steered_{false};
   StartGuard guard_;
   std::vector<Fd> sockets_;
   std::string unlinkPath_;

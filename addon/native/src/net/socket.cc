@@ -146,6 +146,16 @@ Result<int> pendingError(int fd) {
   return result.ok() ? Result<int>::success(error) : result;
 }
 
+Result<int> steerToFirst(int fd, uint32_t count) {
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(SKF_AD_OFF + SKF_AD_RANDOM)),
+      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count),
+      BPF_STMT(BPF_RET | BPF_A, 0),
+  };
+  const sock_fprog program{static_cast<unsigned short>(std::size(code)), code};
+  return setOption(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program);
+}
+
 Result<int> refuseNewConnections(int fd) {
   const Result<Address> local = localAddress(fd);
   if (!local.ok()) return Result<int>::failure(local.error);

@@ -41,6 +41,8 @@ Result<int> pendingError(int fd);    // SO_ERROR as value
 // The orderly way to empty a listener: what is queued, and what is in its handshake, can still be accepted. On TCP a new
 // connection waits in vain (its SYN is dropped) until the listener closes; on a Unix path it gets ECONNREFUSED, and the
 // listener stays readable for ever: accept until EAGAIN, then take it out of the epoll set.
+// Of the listening sockets that share the port of this one, only the first `count` get new connections, in random turn.
+Result<int> steerToFirst(int fd, uint32_t count);
 Result<int> refuseNewConnections(int fd);
 // false: some program listens there, without SO_REUSEPORT or with it. Error EACCES, EADDRNOTAVAIL, ... from bind.
 Result<bool> addressIsFree(const Address& address, const ListenOptions& options);

@@ -28,25 +28,33 @@ struct Connection {
     kHeadStarted = 1u << 7,  // a part of the reply at the head has left
     kDraining = 1u << 8,     // the server is closing: what is in flight is answered, nothing new is read
     kInEpoll = 1u << 9,
+    kAnnounced = 1u << 10,       // its open row has gone to a thread
     kEndSaid = 1u << 11,        // end() is at the head of the order: nothing may follow it
     kStopAtCurrent = 1u << 12,  // a hook paused or reframed in the middle of a batch
+    kHasData = 1u << 13,        // conn.data is not undefined: it would be lost with the thread
+    kMoving = 1u << 14,         // goes to a sibling as soon as nothing of it is under way here
+    kAway = 1u << 15,           // lives with a sibling: the slot only keeps the name
     // Reasons not to read. Reading goes on when none is left.
     kPausedByUser = 1u << 16,
     kPausedByOutput = 1u << 17,
     kPausedByQueue = 1u << 18,
     kPausedByOrder = 1u << 19,
-    kPausedMask = 15u << 16,
+    kPausedForHandover = 1u << 20,
+    kPausedMask = 31u << 16,
   };
 
   Fd fd;
   uint32_t flags = 0;
   uint32_t generation = 0;
+  ConnectionId id;        // what other threads call it; not of this table when it was born elsewhere
   uint32_t interest = 0;  // what epoll was told
   uint32_t span = 0;      // 1 + index of this turn's span, 0: none
   uint16_t listener = 0;
   uint16_t framing = 0;                       // index of the reactor's framings
   CloseReason endReason = CloseReason::kEnd;  // what an orderly close will say
   uint32_t inFlight = 0;                      // frames submitted and not settled
+  uint32_t held = 0;  // promises, deferred replies and calls that live in the driving thread
+  uint16_t moveTarget = 0;
   uint64_t headSequence = 0;
   uint64_t nextSequence = 0;
   uint64_t bytesRead = 0;

@@ -18,8 +18,14 @@ enum class Event : uint32_t {
   kClose = 7,        // a: reason | errno << 8, b, c: bytes read, d, e: bytes written
   kCallResult = 8,   // a: call, b: slab, c: offset, d: length, e: Reply flags
   kDrained = 9,      // slot: 0. The reactor has closed its last listener and connection
-  kAcceptError = 10  // slot: 0. a: listener, b: errno
+  kAcceptError = 10,  // slot: 0. a: listener, b: errno
+  kResume = 11,       // came from another thread. a: slab, b: offset, c: length of its id and state, d: listener | ResumeFlag << 16
+  kHandover = 12,     // is about to move to a sibling: moveNow() with its state is expected
+  kMoved = 13,        // has moved to a sibling
+  kQuiet = 14         // slot: 0. After quiesce(): nothing is held by this thread any more
 };
+
+enum ResumeFlag : uint32_t { kResumePlain = 0, kResumeHasState = 1, kResumeDataLost = 2, kResumeEnded = 4 };
 
 struct EventRow {
   Event event;
@@ -39,8 +45,13 @@ struct Slab {
 class EventSink {
  public:
   virtual ~EventSink() = default;
-  // Runs the app's hooks for the rows. The hooks may call back into the reactor. False: the thread is ending, touch no more.
-  virtual bool deliver(const std::vector<EventRow>& rows) = 0;
+  // Runs the app's hooks for the rows. The hooks may call back into the reactor.
+  struct Delivered {
+    bool alive;    // false: the thread is ending, call it no more
+    size_t begun;  // rows that reached their hook; the last of them has not returned from it if `inHook`
+    bool inHook;
+  };
+  virtual Delivered deliver(const std::vector<EventRow>& rows) = 0;
   // Fresh memory of at least this size; data is null when JS cannot give any more.
   virtual Slab newSlab(size_t atLeast) = 0;
 };

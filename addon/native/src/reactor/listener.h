@@ -16,6 +16,7 @@ enum Hook : uint32_t {
   kHookEnd = 8,
   kHookTimeout = 16,
   kHookClose = 32,
+  kHookResume = 64,
 };
 
 struct ListenerConfig {

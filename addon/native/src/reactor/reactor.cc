@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "net/socket.h"
+#include "reactor/moved.h"
 
 namespace mr {
 
@@ -45,6 +46,7 @@ bool Reactor::attach(EventSink* sink) {
   if (!owner_.attach()) return false;
   sink_ = sink;
   inTurn_ = false;
+  if (drained_) retiring_ = drained_ = abandoned_ = false;  // it had retired, and is wanted again
   slab_ = {};
   slabUsed_ = 0;
   // Nobody signals a mailbox whose owner has never slept: the first turn reads what came before.
@@ -55,15 +57,30 @@ bool Reactor::attach(EventSink* sink) {
 void Reactor::detach() {
   owner_.assertCurrent(__func__);
   finishSpans();
+  closeHeld();
   sink_ = nullptr;
   slab_ = {};
   owner_.detach();
 }
 
 void Reactor::forgetDeadThread() {
+  if (owner_.isFree()) return;  // it has detached on its way out
   sink_ = nullptr;
   slab_ = {};
   owner_.forceDetach();
+}
+
+Connection* Reactor::locate(ConnectionId id, uint32_t* slot) {
+  *slot = id.slot();
+  Connection* native = id.home() == index_ ? table_.find(id.slot(), id.generation()) : nullptr;
+  if (native && native->has(Connection::kAway)) return nullptr;
+  if (!native && !immigrants_.empty()) {
+    const auto found = immigrants_.find(id.value);
+    if (found == immigrants_.end()) return nullptr;
+    *slot = found->second;
+    native = &table_.at(*slot);
+  }
+  return native && native->fd.valid() ? native : nullptr;
 }
 
 Connection* Reactor::find(uint32_t slot, uint32_t generation) {
@@ -131,6 +148,11 @@ void Reactor::settleTurn() {
   // Slots are given out again only now, when nothing of this turn can name them any more.
   for (uint32_t slot : closed_) table_.close(slot);
   closed_.clear();
+  if (!moving_.empty()) moveQuiet();
+  if (quiescing_ && heldTotal_ == 0) {
+    quiescing_ = false;
+    emit(Event::kQuiet, 0);
+  }
   if (stallCheckAtMs_ != 0 && nowMs_ >= stallCheckAtMs_) {
     exchange_->wakeIfStalled();
     // What lies in the queue may be claimed, and get stuck, a moment later.
@@ -148,9 +170,12 @@ bool Reactor::deliver() {
       break;
     }
     delivering_.swap(rows_);
-    const bool alive = sink_->deliver(delivering_);
+    const EventSink::Delivered delivered = sink_->deliver(delivering_);
+    if (!delivered.alive) {
+      abandonTurn(delivered);
+      return false;
+    }
     delivering_.clear();
-    if (!alive) return false;
     finishSpans();
     cutPending();
   }
@@ -169,7 +194,7 @@ bool Reactor::drainMailbox() {
         if (budget == 0) unfinished_ = std::move(message);
         break;
       case Message::Kind::kSend:
-        onSend(static_cast<Send&>(*message));
+        onSend(std::move(message));
         --budget;
         break;
       case Message::Kind::kHandover: {
@@ -178,6 +203,13 @@ bool Reactor::drainMailbox() {
         --budget;
         break;
       }
+      case Message::Kind::kMoved:
+        onMoved(*message);
+        --budget;
+        break;
+      case Message::Kind::kReleased:
+        onReleased(static_cast<Released&>(*message).connection);
+        break;
       default:
         MR_CHECK(false, "a message that is not for a reactor");
     }
@@ -239,13 +271,18 @@ bool Reactor::setTimeoutMs(uint32_t slot, uint32_t generation, uint32_t millisec
   nowMs_ = monotonicMs();
   connection->timeoutMs = milliseconds;
   connection->lastActivityMs = nowMs_;
+  armTimeout(slot);
+  return true;
+}
+
+void Reactor::armTimeout(uint32_t slot) {
+  const Connection& connection = table_.at(slot);
   const auto link = [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; };
-  if (milliseconds == 0) {
+  if (connection.timeoutMs == 0) {
     wheel_.stop(slot, link);
   } else {
-    wheel_.start(slot, nowMs_ + milliseconds, link);
+    wheel_.start(slot, connection.lastActivityMs + connection.timeoutMs, link);
   }
-  return true;
 }
 
 void Reactor::expireTimers() {
@@ -287,7 +324,7 @@ int64_t Reactor::untilNextTimerMs() {
   consider(stallCheckAtMs_);
   for (const Acceptor& acceptor : acceptors_) {
     consider(acceptor.retryAtMs);
-    if (acceptor.emptying && acceptor.fd.valid()) consider(acceptor.lastAcceptMs + kQuietMs);
+    if (acceptor.emptying && acceptor.fd.valid()) consider(acceptor.lastAcceptMs + acceptor.quietMs);
   }
   return next;
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/thread_owner.h"
@@ -42,6 +43,29 @@ class Reactor {
   // members: how many reactors take part; `spread` hands every fresh connection round them (one listener on a Unix path).
   void listen(uint16_t listener, std::shared_ptr<ListenerGroup> group, int member, bool spread);
   uint16_t addFraming(const FramingConfig& framing);
+  uint32_t listenerCount() const { return static_cast<uint32_t>(listeners_.size()); }
+  // New code for an old listener: its connections follow.
+  void updateListener(uint16_t listener, const ListenerConfig& config);
+
+  // --- from one driving thread to the next ---
+  // Stops feeding hooks; Event::kQuiet when no promise, deferred reply or call lives in this thread any more.
+  void quiesce();
+  // What resume() of the next thread gets for this connection.
+  bool keepState(uint32_t slot, uint32_t generation, std::span<const uint8_t> state);
+  // The next thread, after attach() and its listeners: tells it of the connections that are here. `lost`: the last thread died.
+  void resumeConnections(bool lost);
+  bool setHasData(uint32_t slot, uint32_t generation, bool on);
+  // A promise of a hook is pending, or no longer. Its connection closes when the thread dies meanwhile.
+  bool hold(uint32_t slot, uint32_t generation, bool on);
+
+  // --- from one reactor to another ---
+  // As soon as nothing of it is under way here; rawEnd as for pause().
+  bool moveTo(uint32_t slot, uint32_t generation, uint32_t reactor, uint32_t rawEnd);
+  // The answer to Event::kHandover.
+  bool moveNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> state, bool hasState);
+  // Everything goes to the siblings. Event::kDrained in the end. `abandoned`: no thread of the app drives it, so listening
+  // sockets go along, and no hook is asked for anything.
+  void retire(bool abandoned);
 
   // --- closing ---
   // Refuses new connections, serves what the kernel has queued, answers what is in flight, closes. Event::kDrained in the end.
@@ -99,6 +123,7 @@ class Reactor {
   static constexpr size_t kSlabLeast = 16 << 10;   // a smaller rest of a slab is not worth a receive
   static constexpr uint32_t kAcceptRetryMs = 100;  // after EMFILE and its like
   static constexpr uint32_t kQuietMs = 10;         // a listener nobody has queued on for so long is empty
+  static constexpr uint32_t kRetireQuietMs = 1000;  // a peer may have its handshake under way
   static constexpr uint32_t kStallCheckMs = 2;     // how often to look for frames claimed and not started
   static constexpr uint32_t kLingerMs = 2000;      // how long a peer may take to answer our FIN
   static constexpr uint8_t kInlinePart = 128;      // beside Reply::Flags: a hook's write that waits in the order
@@ -112,7 +137,9 @@ class Reactor {
     bool emptying = false;
     uint64_t retryAtMs = 0;
     uint64_t lastAcceptMs = 0;
+    uint32_t quietMs = kQuietMs;
   };
+  class Moved;  // a connection or a listening socket on its way to a sibling
   // What a connection received this turn, until the hooks are through with it.
   struct Span {
     uint32_t slot, generation;
@@ -126,7 +153,9 @@ class Reactor {
 
   // reactor.cc
   Connection* find(uint32_t slot, uint32_t generation);
-  ConnectionId idOf(uint32_t slot) { return ConnectionId::of(index_, slot, table_.at(slot).generation); }
+  ConnectionId idOf(uint32_t slot) { return table_.at(slot).id; }
+  // The connection that other threads call so, if it is here.
+  Connection* locate(ConnectionId id, uint32_t* slot);
   void dispatch(const epoll_event& event);
   void dispatchConnection(uint32_t slot, uint32_t generation, uint32_t events);
   bool deliver();
@@ -135,11 +164,17 @@ class Reactor {
   void expireTimers();
   void settleTurn();
   const ListenerConfig& config(const Connection& connection) const { return listeners_[connection.listener]; }
+  // Its frames pass no hook: they are cut and queued without JS.
+  bool goesToPool(const Connection& connection) const {
+    return config(connection).toPool && framings_[connection.framing].kind != FramingKind::kCustom;
+  }
   void updateInterest(uint32_t slot);
+  void armTimeout(uint32_t slot);
   void touch(uint32_t slot);
   void requestTurn();  // outside of a turn: what was just done needs one
 
   // reactor_accept.cc
+  uint16_t appendFraming(const FramingConfig& framing);
   void acceptSome(uint32_t index);
   void adopt(Fd fd, const Peer& peer, uint16_t listener);
   void acceptFailed(uint32_t index, int error);
@@ -182,7 +217,7 @@ class Reactor {
   void headSettled(uint32_t slot);
   void advanceOrder(uint32_t slot);
   void flushUnordered(uint32_t slot);
-  void onSend(const Send& send);
+  void onSend(std::unique_ptr<Message> message);
   void append(uint32_t slot, std::span<const uint8_t> bytes);
   void markDirty(uint32_t slot);
   void flushConnection(uint32_t slot);
@@ -190,6 +225,26 @@ class Reactor {
   void giveCredit(uint16_t worker, uint32_t token, uint32_t amount, bool gone);
   bool overMaximum(uint32_t slot, size_t more);
   OrderWindow& windowOf(Connection& connection);
+
+  // reactor_handover.cc
+  void abandonTurn(const EventSink::Delivered& delivered);
+  void closeHeld();
+  void retain(Connection& connection) { ++connection.held, ++heldTotal_; }
+  void release(Connection& connection);
+  void onMoved(Message& message);
+  void onReleased(ConnectionId id);
+  void forgetName(uint32_t slot);
+  bool movesNow(const Connection& connection) const;
+  void beginMove(uint32_t slot, uint32_t reactor);
+  void moveQuiet();
+  void moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState);
+  void adoptMoved(Moved& moved);
+  void adoptAcceptor(Acceptor acceptor);
+  void moveAcceptors(bool all);
+  void forward(ConnectionId id, std::unique_ptr<Message> message);
+  void retryEarly();
+  uint32_t nextSibling();
+  void emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t flags);
 
   // reactor_close.cc
   void closeNow(uint32_t slot, CloseReason reason, int error = 0);
@@ -210,7 +265,7 @@ class Reactor {
   std::vector<Acceptor> acceptors_;
   std::vector<EventRow> rows_, delivering_;
   std::vector<Span> spans_;
-  std::vector<uint32_t> dirty_, pending_, closed_, expired_, ended_;
+  std::vector<uint32_t> dirty_, pending_, closed_, expired_, ended_, moving_;
   std::vector<std::span<const uint8_t>> group_;
   size_t neededOfRest_ = 0, hintOfRest_ = 0;  // what the framer said of the bytes behind the last whole frame
   uint64_t nextCall_ = 1;
@@ -224,6 +279,13 @@ class Reactor {
   uint64_t stallCheckAtMs_ = 0;
   uint32_t spreadNext_ = 0;
   bool waitsForQueue_ = false;
+  std::unordered_map<uint64_t, uint32_t> immigrants_;                // slots of connections born elsewhere, by id
+  std::unordered_map<uint64_t, std::vector<uint8_t>> states_;        // what the next thread gets, by id
+  std::vector<std::pair<ConnectionId, std::unique_ptr<Message>>> early_;  // for connections that are on their way here
+  uint64_t heldTotal_ = 0;
+  uint32_t away_ = 0;  // slots that only keep a name
+  uint32_t siblingNext_ = 0;
+  bool quiescing_ = false, retiring_ = false, abandoned_ = false;
   bool draining_ = false, drained_ = false;
   bool inTurn_ = false;
   uint32_t lingerMs_ = 0;

@@ -36,6 +36,17 @@ bool isPeersAffair(int error) { return error == ECONNABORTED || error == EPROTO 
 
 uint16_t Reactor::addFraming(const FramingConfig& framing) {
   owner_.assertCurrent(__func__);
+  // The framings of listeners are never shared: a new version of the app may change them.
+  const auto isListeners = [this](size_t i) {
+    return std::find(listenerFramings_.begin(), listenerFramings_.end(), i) != listenerFramings_.end();
+  };
+  for (size_t i = 0; i < framings_.size(); ++i) {
+    if (framings_[i] == framing && !isListeners(i)) return static_cast<uint16_t>(i);
+  }
+  return appendFraming(framing);
+}
+
+uint16_t Reactor::appendFraming(const FramingConfig& framing) {
   MR_CHECK(framings_.size() < UINT16_MAX, "too many framings");
   framings_.push_back(framing);
   return static_cast<uint16_t>(framings_.size() - 1);
@@ -45,7 +56,7 @@ uint16_t Reactor::addListener(const ListenerConfig& config) {
   owner_.assertCurrent(__func__);
   MR_CHECK(listeners_.size() < Exchange::kMaxListeners, "too many listeners");
   listeners_.push_back(config);
-  listenerFramings_.push_back(addFraming(config.framing));
+  listenerFramings_.push_back(appendFraming(config.framing));
   return static_cast<uint16_t>(listeners_.size() - 1);
 }
 
@@ -93,7 +104,8 @@ void Reactor::acceptSome(uint32_t index) {
     }
     acceptor.lastAcceptMs = nowMs_;
     const Peer peer = peerOf(accepted.value.peer);
-    const uint32_t target = acceptor.spread ? spreadNext_++ % exchange_->options().reactors : index_;
+    uint32_t target = acceptor.spread ? exchange_->nextActiveReactor(&spreadNext_) : index_;
+    if (target == Exchange::kNoReactor) target = index_;
     if (target == index_) {
       adopt(std::move(accepted.value.fd), peer, acceptor.listener);
     } else {
@@ -117,6 +129,7 @@ void Reactor::adopt(Fd fd, const Peer& peer, uint16_t listener) {
   if (slot == ConnectionTable::kFull) return;  // a million connections: the descriptor closes here
   Connection& connection = table_.at(slot);
   connection.fd = std::move(fd);
+  connection.id = ConnectionId::of(index_, slot, connection.generation);
   connection.peer = peer;
   connection.listener = listener;
   connection.framing = listenerFramings_[listener];
@@ -127,9 +140,12 @@ void Reactor::adopt(Fd fd, const Peer& peer, uint16_t listener) {
   counters_.accepted.add(1);
   counters_.open.add(1);
   exchange_->directory().publish(idOf(slot), exchange_->reactorMailbox(index_));
-  if (cfg.hooks != 0) emit(Event::kOpen, slot, listener);
+  if (!abandoned_) connection.set(Connection::kAnnounced);
+  if (cfg.hooks != 0 && !abandoned_) emit(Event::kOpen, slot, listener);
+  if (quiescing_) connection.set(Connection::kPausedForHandover);
   updateInterest(slot);
   if (draining_ && connection.has(Connection::kOpen)) drainConnection(slot);
+  if (retiring_ && connection.has(Connection::kOpen)) beginMove(slot, nextSibling());
 }
 
 void Reactor::serviceAcceptors() {
@@ -137,7 +153,7 @@ void Reactor::serviceAcceptors() {
     Acceptor& acceptor = acceptors_[i];
     if (!acceptor.fd.valid()) continue;
     if (acceptor.retryAtMs != 0 && nowMs_ >= acceptor.retryAtMs) armAcceptor(i);
-    if (acceptor.emptying && nowMs_ >= acceptor.lastAcceptMs + kQuietMs) {
+    if (acceptor.emptying && nowMs_ >= acceptor.lastAcceptMs + acceptor.quietMs) {
       // Nobody new can have come since the listener refuses; whoever was queued has been accepted.
       acceptSome(i);
       disarmAcceptor(i);
@@ -178,7 +194,7 @@ void Reactor::drainConnection(uint32_t slot) {
 }
 
 void Reactor::finishDrainIfEmpty() {
-  if (!draining_ || drained_ || table_.size() != 0) return;
+  if (!(draining_ || retiring_) || drained_ || table_.size() != away_) return;
   for (const Acceptor& acceptor : acceptors_) {
     if (acceptor.fd.valid()) return;
   }

@@ -37,12 +37,14 @@ void Reactor::maybeFinish(uint32_t slot) {
 void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
-  exchange_->directory().retract(idOf(slot));
+  exchange_->directory().retract(connection.id);
+  forgetName(slot);
   wheel_.stop(slot, [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; });
-  connection.fd.reset();
-  connection.unset(Connection::kInEpoll | Connection::kHasPending | Connection::kDirty);
+  // Before the peer can see it: who looks at the counters then must find it there.
   counters_.open.sub(1);
   counters_.closed[static_cast<size_t>(reason)].add(1);
+  connection.fd.reset();
+  connection.unset(Connection::kInEpoll | Connection::kHasPending | Connection::kDirty);
   const auto tell = [this](const ReplyPart& part) { giveCredit(part.worker, part.creditToken, part.credit, true); };
   if (connection.window) connection.window->abandon(tell);
   if (connection.creditsDue) {
@@ -55,6 +57,8 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
          static_cast<uint32_t>(connection.bytesWritten), static_cast<uint32_t>(connection.bytesWritten >> 32));
   }
   connection.out.clear();
+  heldTotal_ -= connection.held;
+  connection.held = 0;
   closed_.push_back(slot);
   requestTurn();
 }

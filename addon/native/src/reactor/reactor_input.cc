@@ -18,8 +18,7 @@ void Reactor::onReadable(uint32_t slot) {
     if (discarded.ok() && discarded.value == 0) onReadEnd(slot);
     return;
   }
-  const ListenerConfig& cfg = config(connection);
-  if (cfg.toPool && framings_[connection.framing].kind != FramingKind::kCustom) {
+  if (goesToPool(connection)) {
     receiveForPool(slot);
   } else {
     receiveForHooks(slot);
@@ -164,7 +163,7 @@ bool Reactor::submitTask(uint32_t slot, Task* task) {
   counters_.framesRead.add(frames);
   counters_.framesSubmitted.add(frames);
   // Frames claimed behind a slow one have to be noticed by somebody who is not busy.
-  if (stallCheckAtMs_ == 0 && exchange_->options().workers > 1) stallCheckAtMs_ = nowMs_ + kStallCheckMs;
+  if (stallCheckAtMs_ == 0 && exchange_->workers() > 1) stallCheckAtMs_ = nowMs_ + kStallCheckMs;
   return true;
 }
 
@@ -343,8 +342,7 @@ void Reactor::cutPending() {
     connection.unset(Connection::kHasPending);
     if (!connection.fd.valid() || !connection.in || connection.has(Connection::kEnding)) continue;
     if (connection.has(Connection::kPausedMask)) continue;  // whatever resumes it puts it on the list again
-    const bool native = config(connection).toPool && framings_[connection.framing].kind != FramingKind::kCustom;
-    if (!native) {
+    if (!goesToPool(connection)) {
       cutForHooks(slot, connection.in->data(), connection.in->size(), true);
       continue;
     }

@@ -25,9 +25,9 @@ void Reactor::onReplies(ReplyBatch& batch, uint32_t* budget) {
 }
 
 void Reactor::onReply(const Reply& reply, std::span<const uint8_t> bytes) {
-  const uint32_t slot = reply.connection.slot();
-  Connection* connection = reply.connection.home() == index_ ? table_.find(slot, reply.connection.generation()) : nullptr;
-  if (!connection || !connection->fd.valid()) {
+  uint32_t slot;
+  const Connection* connection = locate(reply.connection, &slot);
+  if (!connection) {
     counters_.repliesLate.add(1);
     giveCredit(reply.worker, reply.creditToken, reply.credit, true);
     return;
@@ -48,6 +48,7 @@ void Reactor::onCallResult(uint32_t slot, const Reply& reply, std::span<const ui
   rows_.back().e = reply.flags;
   if (reply.flags & Reply::kLast) {
     --connection.inFlight;
+    release(connection);
     checkOrderLimit(slot);
     ended_.push_back(slot);  // a half-closed peer may have waited for just this
   }
@@ -265,6 +266,7 @@ bool Reactor::submit(uint32_t slot, uint32_t generation, std::span<const uint8_t
   TaskRef task(Task::create({idOf(slot), *sequence, connection->listener, flags, connection->peer}, 1, frame.size()));
   task->append(frame);
   ++connection->inFlight;
+  if (isCall) retain(*connection);
   counters_.framesSubmitted.add(1);
   task->retain();
   if (!overflow_.empty() || !exchange_->submit(task.get())) {
@@ -278,7 +280,7 @@ bool Reactor::submit(uint32_t slot, uint32_t generation, std::span<const uint8_t
     waitsForQueue_ = true;
     exchange_->stopUntilLow(exchange_->reactorMailbox(index_));
   }
-  if (stallCheckAtMs_ == 0 && exchange_->options().workers > 1) stallCheckAtMs_ = nowMs_ + kStallCheckMs;
+  if (stallCheckAtMs_ == 0 && exchange_->workers() > 1) stallCheckAtMs_ = nowMs_ + kStallCheckMs;
   checkOrderLimit(slot);
   return true;
 }
@@ -288,6 +290,7 @@ bool Reactor::defer(uint32_t slot, uint32_t generation, uint64_t* sequence) {
   if (!connection) return false;
   *sequence = connection->nextSequence++;
   ++connection->inFlight;
+  retain(*connection);
   checkOrderLimit(slot);
   return true;
 }
@@ -306,18 +309,21 @@ bool Reactor::settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequen
   reply.sequence = sequence;
   reply.length = static_cast<uint32_t>(bytes.size());
   reply.flags = flags;
+  if (flags & Reply::kLast) release(*connection);
   onReply(reply, bytes);
   requestTurn();
   return true;
 }
 
-void Reactor::onSend(const Send& send) {
-  counters_.sends.add(1);
+void Reactor::onSend(std::unique_ptr<Message> message) {
+  const Send& send = static_cast<Send&>(*message);
   auto result = std::make_unique<SendResult>();
   result->request = send.request;
-  const uint32_t slot = send.connection.slot();
-  Connection* connection = send.connection.home() == index_ ? table_.find(slot, send.connection.generation()) : nullptr;
-  if (connection && connection->fd.valid() && !connection->has(Connection::kEndSaid)) {
+  uint32_t slot;
+  Connection* connection = locate(send.connection, &slot);
+  if (!connection && exchange_->directory().owner(send.connection)) return forward(send.connection, std::move(message));
+  counters_.sends.add(1);
+  if (connection && !connection->has(Connection::kEndSaid)) {
     if (overMaximum(slot, send.data.size())) {
       closeNow(slot, CloseReason::kSlowConsumer);
       result->outcome = SendOutcome::kFull;

@@ -2,6 +2,13 @@
 
 namespace mr {
 
+void Runtime::resizeReactors(uint32_t count) {
+  exchange->resizeReactors(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!reactors[i]) reactors[i] = std::make_shared<Reactor>(exchange, i);
+  }
+}
+
 uint32_t Runtime::addGroup(std::shared_ptr<ListenerGroup> group) {
   std::lock_guard lock(mutex_);
   groups_.push_back(std::move(group));
@@ -28,7 +35,8 @@ Registry& Registry::instance() {
 uint32_t Registry::add(const ExchangeOptions& options) {
   auto runtime = std::make_shared<Runtime>();
   runtime->exchange = std::make_shared<Exchange>(options);
-  for (uint32_t i = 0; i < options.reactors; ++i) runtime->reactors.push_back(std::make_shared<Reactor>(runtime->exchange, i));
+  runtime->reactors.resize(runtime->exchange->options().maxReactors);
+  runtime->resizeReactors(options.reactors);
   std::lock_guard lock(mutex_);
   runtimes_.emplace(nextId_, std::move(runtime));
   return nextId_++;

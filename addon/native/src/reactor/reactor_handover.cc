@@ -1,0 +1,415 @@
+// Connections outlive the thread that drives them, and may go to a sibling reactor: what is kept, what is closed because it
+// lived in the thread that is gone, and how names and messages follow.
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/fatal.h"
+#include "reactor/moved.h"
+#include "reactor/reactor.h"
+
+namespace mr {
+
+// ---------------------------------------------------------------- the thread died in the middle of a turn
+
+// What no hook has seen yet is kept for the next thread, in native memory: the slabs go with the thread.
+void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
+  for (Span& span : spans_) {
+    span.needed = span.hint = 0;
+    span.error = FrameError::kNone;  // found again behind the frames that are cut again
+  }
+  const auto spanOf = [this](const EventRow& row) -> Span* {
+    Connection* connection = table_.find(row.slot, row.generation);
+    return connection && connection->span != 0 ? &spans_[connection->span - 1] : nullptr;
+  };
+  // Nothing was consumed but what a hook has seen; what a custom framer used is known only when its call has returned.
+  for (const EventRow& row : delivering_) {
+    Span* span = spanOf(row);
+    if (span && row.event == Event::kFrame) span->consumed = 0;
+  }
+  std::vector<EventRow> unseen;
+  for (size_t i = 0; i < delivering_.size(); ++i) {
+    const EventRow& row = delivering_[i];
+    Span* span = spanOf(row);
+    if (i < delivered.begun) {
+      const Connection* connection = table_.find(row.slot, row.generation);
+      const bool stopped = connection && connection->has(Connection::kStopAtCurrent);
+      if (span && row.event == Event::kFrame && !stopped) span->consumed = std::min<size_t>(row.d, span->length);
+      continue;
+    }
+    if (span && row.event == Event::kReceived) span->consumed = 0;
+    unseen.push_back(row);
+  }
+  for (const EventRow& row : rows_) {
+    Span* span = spanOf(row);
+    if (span && (row.event == Event::kFrame || row.event == Event::kReceived)) span->consumed = 0;
+    unseen.push_back(row);
+  }
+  // The frame that was being handled is never replayed.
+  if (delivered.inHook && delivered.begun > 0) {
+    const EventRow& last = delivering_[delivered.begun - 1];
+    if (last.event != Event::kClose && find(last.slot, last.generation)) closeNow(last.slot, CloseReason::kThreadLost);
+  }
+  rows_.clear();
+  delivering_.clear();
+  for (const Span& span : spans_) {
+    if (find(span.slot, span.generation)) addPending(span.slot);
+  }
+  finishSpans();
+  for (const EventRow& row : unseen) {
+    Connection* connection = table_.find(row.slot, row.generation);
+    if (row.event == Event::kOpen && connection) connection->unset(Connection::kAnnounced);
+    if (row.event == Event::kEnd || row.event == Event::kDrain || row.event == Event::kTimeout) rows_.push_back(row);
+    if (row.event == Event::kHandover && connection) moving_.push_back(row.slot);
+    if (row.event == Event::kDrained) drained_ = false;
+  }
+  sink_ = nullptr;  // its memory is gone with the thread
+  slab_ = {};
+}
+
+// Promises, deferred replies and calls live in the thread. What waits for one of them would wait for ever.
+void Reactor::closeHeld() {
+  if (heldTotal_ == 0) return;
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    const Connection& connection = table_.at(slot);
+    if (connection.has(Connection::kOpen) && connection.held != 0 && connection.fd.valid()) {
+      closeNow(slot, CloseReason::kThreadLost);
+    }
+  }
+}
+
+void Reactor::release(Connection& connection) {
+  if (connection.held == 0) return;
+  --connection.held;
+  --heldTotal_;
+  if (quiescing_ || connection.has(Connection::kMoving)) requestTurn();
+}
+
+bool Reactor::hold(uint32_t slot, uint32_t generation, bool on) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  if (on) {
+    retain(*connection);
+  } else {
+    release(*connection);
+  }
+  return true;
+}
+
+bool Reactor::setHasData(uint32_t slot, uint32_t generation, bool on) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  if (on) {
+    connection->set(Connection::kHasData);
+  } else {
+    connection->unset(Connection::kHasData);
+  }
+  return true;
+}
+
+// ---------------------------------------------------------------- from one driving thread to the next
+
+void Reactor::quiesce() {
+  owner_.assertCurrent(__func__);
+  quiescing_ = true;
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    const Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid() || config(connection).hooks == 0) continue;
+    pauseFor(slot, Connection::kPausedForHandover);
+  }
+  requestTurn();
+}
+
+bool Reactor::keepState(uint32_t slot, uint32_t generation, std::span<const uint8_t> state) {
+  const Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  states_[connection->id.value].assign(state.begin(), state.end());
+  return true;
+}
+
+void Reactor::updateListener(uint16_t listener, const ListenerConfig& update) {
+  owner_.assertCurrent(__func__);
+  MR_CHECK(listener < listeners_.size(), "no such listener");
+  listeners_[listener] = update;
+  const uint16_t framing = listenerFramings_[listener];
+  framings_[framing] = update.framing;
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || connection.framing != framing || !connection.in) continue;
+    connection.in->needed = connection.in->hint = 0;
+    addPending(slot);
+  }
+}
+
+void Reactor::emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t flags) {
+  const Connection& connection = table_.at(slot);
+  if (connection.has(Connection::kEndSaid)) flags |= kResumeEnded;
+  std::vector<uint8_t> bytes(sizeof(uint64_t) + state.size());
+  std::memcpy(bytes.data(), &connection.id.value, sizeof(uint64_t));
+  if (!state.empty()) std::memcpy(bytes.data() + sizeof(uint64_t), state.data(), state.size());
+  (void)emitBytes(Event::kResume, slot, bytes, connection.listener | flags << 16, false);
+}
+
+void Reactor::resumeConnections(bool lost) {
+  owner_.assertCurrent(__func__);
+  quiescing_ = false;
+  std::vector<EventRow> unseen;
+  unseen.swap(rows_);  // they come after the connection they are about
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
+    const uint32_t hooks = config(connection).hooks;
+    const bool ownFraming = connection.framing != listenerFramings_[connection.listener];
+    if (hooks != 0) {
+      const auto state = states_.find(connection.id.value);
+      const bool dataLost = lost && connection.has(Connection::kHasData);
+      // A custom framer that setFraming() named is a function of the thread that is gone.
+      const bool framerLost = ownFraming && framings_[connection.framing].kind == FramingKind::kCustom;
+      if ((dataLost && !(hooks & kHookResume)) || framerLost) {
+        closeNow(slot, CloseReason::kThreadLost);
+        continue;
+      }
+      if (!connection.has(Connection::kAnnounced)) {
+        connection.set(Connection::kAnnounced);
+        emit(Event::kOpen, slot, connection.listener);
+      } else if (state != states_.end()) {
+        emitResume(slot, state->second, kResumeHasState);
+      } else {
+        emitResume(slot, {}, dataLost ? kResumeDataLost : kResumePlain);
+      }
+      connection.unset(Connection::kHasData);
+    }
+    if (connection.in) addPending(slot);
+    resumeFrom(slot, Connection::kPausedForHandover);
+  }
+  states_.clear();
+  rows_.insert(rows_.end(), unseen.begin(), unseen.end());
+  requestTurn();
+}
+
+// ---------------------------------------------------------------- from one reactor to another
+
+bool Reactor::moveTo(uint32_t slot, uint32_t generation, uint32_t reactor, uint32_t rawEnd) {
+  Connection* connection = find(slot, generation);
+  if (!connection || !exchange_->isActive(reactor)) return false;
+  if (reactor == index_) return true;
+  stopAtCurrent(*connection, rawEnd);
+  beginMove(slot, reactor);
+  requestTurn();
+  return true;
+}
+
+void Reactor::beginMove(uint32_t slot, uint32_t reactor) {
+  Connection& connection = table_.at(slot);
+  if (reactor == Exchange::kNoReactor) return;
+  connection.moveTarget = static_cast<uint16_t>(reactor);
+  if (connection.has(Connection::kMoving)) return;
+  connection.set(Connection::kMoving);
+  pauseFor(slot, Connection::kPausedForHandover);
+  moving_.push_back(slot);
+}
+
+// A reply that is on its way here would arrive behind the connection, and one that streams must not change its road.
+bool Reactor::movesNow(const Connection& connection) const {
+  return connection.inFlight == 0 && connection.held == 0 && connection.span == 0 && !connection.has(Connection::kHeadStarted);
+}
+
+void Reactor::moveQuiet() {
+  std::vector<uint32_t> moving;
+  moving.swap(moving_);
+  for (uint32_t slot : moving) {
+    Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.has(Connection::kMoving) || !connection.fd.valid()) continue;
+    if (connection.has(Connection::kEnding | Connection::kFinSent)) continue;  // it closes soon enough where it is
+    if (!movesNow(connection)) {
+      moving_.push_back(slot);
+    } else if (config(connection).hooks != 0 && !abandoned_) {
+      emit(Event::kHandover, slot);
+    } else {
+      moveOut(slot, {}, false);
+    }
+  }
+}
+
+bool Reactor::moveNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> state, bool hasState) {
+  const Connection* connection = find(slot, generation);
+  if (!connection || !connection->has(Connection::kMoving)) return false;
+  if (!movesNow(*connection)) {
+    moving_.push_back(slot);  // its suspend hook was not idle
+    requestTurn();
+    return true;
+  }
+  moveOut(slot, {state.begin(), state.end()}, hasState);
+  return true;
+}
+
+void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) {
+  Connection& connection = table_.at(slot);
+  uint32_t target = connection.moveTarget;
+  if (!exchange_->isActive(target)) target = nextSibling();
+  if (target == Exchange::kNoReactor || target == index_) {
+    connection.unset(Connection::kMoving);
+    return resumeFrom(slot, Connection::kPausedForHandover);
+  }
+  if (connection.creditsDue) {
+    for (const ReplyPart& part : *connection.creditsDue) giveCredit(part.worker, part.creditToken, part.credit, false);
+    connection.creditsDue.reset();
+  }
+  if (connection.has(Connection::kInEpoll)) (void)epoll_.remove(connection.fd.get());
+  wheel_.stop(slot, [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; });
+  emit(Event::kMoved, slot);
+  counters_.open.sub(1);
+  counters_.moved.add(1);
+  auto moved = std::make_unique<Moved>();
+  moved->listenersFraming = connection.framing == listenerFramings_[connection.listener];
+  moved->framing = framings_[connection.framing];
+  moved->state = std::move(state);
+  moved->hasState = hasState;
+  moved->dataLost = abandoned_ && connection.has(Connection::kHasData);
+  const ConnectionId id = connection.id;
+  const uint32_t generation = connection.generation;
+  moved->connection = std::move(connection);
+  connection = Connection{};
+  connection.set(Connection::kOpen);
+  connection.generation = generation;
+  connection.id = id;
+  if (id.home() == index_ && id.slot() == slot) {
+    connection.set(Connection::kAway);  // nobody else may get the name
+    ++away_;
+  } else {
+    immigrants_.erase(id.value);
+    closed_.push_back(slot);
+  }
+  // First the name, then the connection: what overtakes it waits there for it.
+  exchange_->directory().publish(id, exchange_->reactorMailbox(target));
+  exchange_->mailbox(exchange_->reactorMailbox(target)).send(std::move(moved));
+}
+
+void Reactor::onMoved(Message& message) {
+  auto& moved = static_cast<Moved&>(message);
+  if (moved.what == Moved::What::kAcceptor) return adoptAcceptor(std::move(moved.acceptor));
+  adoptMoved(moved);
+  retryEarly();
+}
+
+void Reactor::adoptMoved(Moved& moved) {
+  const ConnectionId id = moved.connection.id;
+  const bool comesHome = id.home() == index_;
+  const uint32_t slot = comesHome ? id.slot() : table_.open();
+  if (slot == ConnectionTable::kFull) {  // its descriptor closes with the message
+    exchange_->directory().retract(id);
+    return;
+  }
+  const uint32_t generation = table_.at(slot).generation;
+  if (comesHome) {
+    --away_;
+  } else {
+    immigrants_[id.value] = slot;
+  }
+  Connection& connection = table_.at(slot);
+  connection = std::move(moved.connection);
+  connection.generation = generation;
+  connection.span = 0;
+  connection.interest = 0;
+  connection.timer = {};
+  connection.unset(Connection::kInEpoll | Connection::kDirty | Connection::kHasPending | Connection::kMoving |
+                   Connection::kStopAtCurrent | Connection::kPausedForHandover | Connection::kPausedByQueue |
+                   Connection::kPausedByOrder | Connection::kHasData);
+  connection.framing = moved.listenersFraming ? listenerFramings_[connection.listener] : addFraming(moved.framing);
+  counters_.open.add(1);
+  armTimeout(slot);
+  if (config(connection).hooks != 0 && !connection.has(Connection::kAnnounced)) {
+    connection.set(Connection::kAnnounced);
+    emit(Event::kOpen, slot, connection.listener);
+  } else if (config(connection).hooks != 0) {
+    emitResume(slot, moved.state, moved.hasState ? kResumeHasState : moved.dataLost ? kResumeDataLost : kResumePlain);
+  }
+  if (quiescing_) connection.set(Connection::kPausedForHandover);
+  if (connection.in) addPending(slot);
+  if (!connection.out.empty()) markDirty(slot);
+  updateInterest(slot);
+  if (!connection.fd.valid()) return;
+  if (draining_) drainConnection(slot);
+  if (retiring_ && connection.has(Connection::kOpen)) beginMove(slot, nextSibling());
+}
+
+// Not here (any more, or yet): to whoever owns it now.
+void Reactor::forward(ConnectionId id, std::unique_ptr<Message> message) {
+  const auto owner = exchange_->directory().owner(id);
+  if (owner && *owner == exchange_->reactorMailbox(index_)) {
+    early_.emplace_back(id, std::move(message));
+  } else if (owner) {
+    exchange_->mailbox(*owner).send(std::move(message));
+  }
+}
+
+void Reactor::retryEarly() {
+  auto early = std::move(early_);
+  early_.clear();
+  for (auto& [id, message] : early) onSend(std::move(message));
+}
+
+void Reactor::forgetName(uint32_t slot) {
+  const ConnectionId id = table_.at(slot).id;
+  if (id.home() == index_ && id.slot() == slot) return;
+  immigrants_.erase(id.value);
+  exchange_->mailbox(exchange_->reactorMailbox(id.home())).send(std::make_unique<Released>(id));
+}
+
+void Reactor::onReleased(ConnectionId id) {
+  Connection* connection = table_.find(id.slot(), id.generation());
+  if (!connection || !connection->has(Connection::kAway)) return;
+  --away_;
+  table_.close(id.slot());
+}
+
+// ---------------------------------------------------------------- retiring
+
+uint32_t Reactor::nextSibling() { return exchange_->nextActiveReactor(&siblingNext_, index_); }
+
+void Reactor::retire(bool abandoned) {
+  owner_.assertCurrent(__func__);
+  nowMs_ = monotonicMs();
+  retiring_ = true;
+  abandoned_ = abandoned;
+  moveAcceptors(abandoned);
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    const Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
+    if (abandoned && connection.has(Connection::kHasData) && !(config(connection).hooks & kHookResume)) {
+      closeNow(slot, CloseReason::kThreadLost);
+    } else {
+      beginMove(slot, nextSibling());
+    }
+  }
+  requestTurn();
+}
+
+// A path has one listening socket, which must go on somewhere; those of a port are emptied and closed, unless all stay.
+void Reactor::moveAcceptors(bool all) {
+  for (uint32_t i = 0; i < acceptors_.size(); ++i) {
+    Acceptor& acceptor = acceptors_[i];
+    if (!acceptor.fd.valid()) continue;
+    const uint32_t sibling = nextSibling();
+    if (sibling != Exchange::kNoReactor && (all || acceptor.group->address().isUnix())) {
+      disarmAcceptor(i);
+      auto moved = std::make_unique<Moved>();
+      moved->what = Moved::What::kAcceptor;
+      moved->acceptor = std::move(acceptor);
+      exchange_->mailbox(exchange_->reactorMailbox(sibling)).send(std::move(moved));
+      acceptor = Acceptor{};
+    } else {
+      acceptor.group->steerAway(acceptor.fd.get());
+      acceptor.emptying = true;
+      acceptor.quietMs = kRetireQuietMs;
+      acceptor.lastAcceptMs = nowMs_;
+    }
+  }
+}
+
+void Reactor::adoptAcceptor(Acceptor acceptor) {
+  acceptors_.push_back(std::move(acceptor));
+  armAcceptor(static_cast<uint32_t>(acceptors_.size() - 1));
+  if (retiring_) moveAcceptors(true);
+}
+
+}  // namespace mr

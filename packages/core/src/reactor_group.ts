@@ -1,0 +1,280 @@
+import { MultireactorError, native, reactorCounterNames } from '@multireactor/addon'
+import { started, Thread, within } from '@multireactor/pool/parts'
+import type { AppDescription, AttachRequest, ListenerPlan, ListenRequest, ReactorThreadData } from './reactor_thread.js'
+
+export interface ReactorReplaced {
+  index: number
+  /** `'exit'`: its thread ended by itself; `'stuck'`: it was ended because it did not turn any more. */
+  reason: 'exit' | 'stuck'
+  error: Error | undefined
+}
+
+export interface ReactorGroupOptions {
+  runtime: number
+  hasPool: boolean
+  plans: ListenerPlan[]
+  /** A thread that does not turn for so long is ended and replaced. */
+  hookTimeoutMs: number
+  onEvent: (name: string, value: unknown) => void
+  onReplaced: (replaced: ReactorReplaced) => void
+  /** A successor did not start; another one follows. */
+  onStartFailed: (index: number, error: Error) => void
+  /** Its thread died too often. Its connections go to its siblings, if there are any. */
+  onGivenUp: (index: number, error: Error | undefined) => void
+}
+
+interface Member {
+  thread: Thread | undefined
+  leaving: boolean
+  stuck: boolean
+  backoff: NodeJS.Timeout | undefined
+  /** When its threads died, as far as it counts. */
+  deaths: number[]
+  /** What the last looks at its turns have shown. */
+  turns: number
+  unchanged: number
+}
+
+const firstBackoffMs = 20
+const mostBackoffMs = 2_000
+/** So many deaths within the time are a crash loop. */
+const mostDeaths = 8
+const deathsWithinMs = 60_000
+/** So many looks at a thread that does not turn, a share of the time limit apart. */
+const looks = 4
+const turnsColumn = reactorCounterNames.indexOf('turns')
+
+/** The threads that drive the reactors: starts and replaces them; the reactors themselves, and what is connected, stay. */
+export class ReactorGroup {
+  readonly #options: ReactorGroupOptions
+  readonly #members: Member[] = []
+  #watch: NodeJS.Timeout | undefined
+  #closing = false
+
+  constructor(options: ReactorGroupOptions) {
+    this.#options = options
+  }
+
+  get size(): number {
+    return this.#members.length
+  }
+
+  /** Those that have a thread of the app, or will have one again. */
+  get alive(): number {
+    return this.#members.filter(({ leaving }) => !leaving).length
+  }
+
+  /** Resolves to what the threads say of the apps when `count` more of them drive their reactors. */
+  async grow(count: number): Promise<AppDescription[]> {
+    const first = this.#members.length
+    const threads = Array.from({ length: count }, (_, i) => this.#spawn(first + i))
+    // Known from the start, so that terminate() finds them.
+    const members = threads.map((thread) => this.#add(thread))
+    let descriptions: unknown[]
+    try {
+      descriptions = await started(threads)
+      await Promise.all(threads.map((thread) => thread.request('attach', { lost: false } satisfies AttachRequest)))
+    } catch (error) {
+      this.#members.splice(first)
+      await Promise.all(threads.map((thread) => thread.terminate()))
+      throw error
+    }
+    for (const [i, member] of members.entries()) this.#supervise(first + i, member, threads[i]!, 0)
+    const every = Math.max(50, this.#options.hookTimeoutMs / looks)
+    this.#watch ??= setInterval(() => this.#endStuck(), every).unref()
+    return descriptions as AppDescription[]
+  }
+
+  listen(index: number, request: ListenRequest): Promise<unknown> {
+    return this.request(index, 'listen', request)
+  }
+
+  /** Rejects while the reactor has no thread. */
+  request(index: number, name: string, value?: unknown): Promise<unknown> {
+    const thread = this.#members[index]?.thread
+    if (!thread) return Promise.reject(new MultireactorError('ERR_MR_THREAD_LOST', `reactor ${index} has no thread just now`))
+    return thread.request(name, value)
+  }
+
+  requestAll(name: string, value?: unknown): Promise<PromiseSettledResult<unknown>[]> {
+    return Promise.allSettled(this.#members.map((_, index) => this.request(index, name, value)))
+  }
+
+  /** Threads with the code as it is now, loaded and not yet driving. Rejects, and ends all, when one fails. */
+  async prepare(): Promise<{ threads: Thread[]; descriptions: AppDescription[] }> {
+    const threads = this.#members.map((_, index) => this.#spawn(index))
+    return { threads, descriptions: (await started(threads)) as AppDescription[] }
+  }
+
+  /** Rejects when the data of some connection could not go to another thread. */
+  async checkSuspend(): Promise<void> {
+    for (const { thread } of this.#members) await thread?.request('checkSuspend')
+  }
+
+  /** Puts prepared threads in the place of the members, one after the other. The connections wait for a moment. */
+  async swap(fresh: readonly Thread[], timeoutMs: number): Promise<void> {
+    for (const [index, thread] of fresh.entries()) {
+      const member = this.#members[index]
+      if (member && !this.#closing) await this.#suspend(member, timeoutMs)
+      if (!member || this.#closing) {
+        await thread.terminate()
+        continue
+      }
+      const lost = member.stuck
+      member.stuck = false
+      member.thread = thread
+      member.leaving = false
+      native.forgetReactorThread(this.#options.runtime, index)
+      await thread.request('attach', { lost } satisfies AttachRequest)
+      this.#supervise(index, member, thread, 0)
+    }
+  }
+
+  /** The last `count` reactors hand everything to their siblings; then their threads end. */
+  async shrink(count: number): Promise<void> {
+    const first = this.#members.length - count
+    const leaving = this.#members.slice(first)
+    await Promise.all(
+      leaving.map(async (member) => {
+        clearTimeout(member.backoff)
+        await member.thread?.request('retire', false).catch(() => {})
+        member.leaving = true
+        await within(member.thread?.request('stop') ?? Promise.resolve(), 1_000)
+        await member.thread?.terminate()
+        member.thread = undefined
+      }),
+    )
+    this.#members.splice(first)
+  }
+
+  async terminate(): Promise<void> {
+    this.#closing = true
+    clearInterval(this.#watch)
+    for (const { backoff } of this.#members) clearTimeout(backoff)
+    await Promise.all(this.#members.map(({ thread }) => thread?.terminate()))
+  }
+
+  /** From now on nobody is replaced. */
+  beginClose(): void {
+    this.#closing = true
+    clearInterval(this.#watch)
+    for (const { backoff } of this.#members) clearTimeout(backoff)
+  }
+
+  #spawn(index: number, caretaker = false): Thread {
+    const { runtime, hasPool, plans, onEvent } = this.#options
+    const data: ReactorThreadData = { runtime, index, hasPool, plans, caretaker }
+    return new Thread(
+      new URL('./reactor_thread.js', import.meta.url),
+      { workerData: data, name: `mr-reactor-${index}` },
+      (name, value) => onEvent(name, value),
+    )
+  }
+
+  #add(thread: Thread): Member {
+    const member: Member = {
+      thread,
+      leaving: false,
+      stuck: false,
+      backoff: undefined,
+      deaths: [],
+      turns: -1,
+      unchanged: 0,
+    }
+    this.#members.push(member)
+    return member
+  }
+
+  async #suspend(member: Member, timeoutMs: number): Promise<void> {
+    clearTimeout(member.backoff)
+    member.leaving = true
+    const { thread } = member
+    if (!thread) return
+    // A thread that does not answer is ended, and what it knew is lost.
+    if (!(await within(thread.request('suspend', timeoutMs), timeoutMs + 1_000))) member.stuck = true
+    await thread.terminate()
+    member.thread = undefined
+  }
+
+  #supervise(index: number, member: Member, thread: Thread, failures: number): void {
+    void thread.exited.then(({ error }) => {
+      if (this.#closing || member.leaving) return
+      const reason = member.stuck ? 'stuck' : 'exit'
+      member.stuck = false
+      member.thread = undefined
+      native.forgetReactorThread(this.#options.runtime, index)
+      const now = performance.now()
+      member.deaths = [...member.deaths.filter((at) => now - at < deathsWithinMs), now]
+      this.#options.onReplaced({ index, reason, error })
+      if (member.deaths.length > mostDeaths) this.#giveUp(index, member, error)
+      else this.#replace(index, member, failures, error)
+    })
+  }
+
+  #replace(index: number, member: Member, failures: number, cause: Error | undefined): void {
+    // The first one follows at once; more deaths within the time wait longer each.
+    const before = Math.max(failures, member.deaths.length - 1)
+    const delay = before === 0 ? 0 : Math.min(firstBackoffMs * 2 ** (before - 1), mostBackoffMs)
+    member.backoff = setTimeout(async () => {
+      if (this.#closing || member.leaving) return
+      const thread = this.#spawn(index)
+      member.thread = thread
+      try {
+        await thread.ready
+        if (this.#closing || member.leaving) return
+        await thread.request('attach', { lost: true } satisfies AttachRequest)
+        member.turns = -1
+        this.#supervise(index, member, thread, 0)
+      } catch (error) {
+        await thread.terminate()
+        if (this.#closing || member.leaving) return
+        member.thread = undefined
+        native.forgetReactorThread(this.#options.runtime, index)
+        this.#options.onStartFailed(index, error as Error)
+        if (failures + 1 > mostDeaths) this.#giveUp(index, member, error as Error)
+        else this.#replace(index, member, failures + 1, cause)
+      }
+    }, delay)
+  }
+
+  /** A crash loop: a thread without any app hands everything to the siblings. */
+  #giveUp(index: number, member: Member, error: Error | undefined): void {
+    const { runtime, onGivenUp } = this.#options
+    member.leaving = true
+    native.setReactorActive(runtime, index, false)
+    const siblings = this.#members.some((other) => other !== member && !other.leaving)
+    if (!siblings) return onGivenUp(index, error)
+    const thread = this.#spawn(index, true)
+    member.thread = thread
+    void (async () => {
+      try {
+        await thread.ready
+        await thread.request('attach', { lost: true } satisfies AttachRequest)
+        await thread.request('retire', true)
+      } catch {
+        // The server is closing, and ends the thread.
+      }
+      await thread.terminate()
+      member.thread = undefined
+    })()
+    onGivenUp(index, error)
+  }
+
+  #endStuck(): void {
+    const counters = native.readCounters(this.#options.runtime)
+    for (const [index, member] of this.#members.entries()) {
+      if (!member.thread || member.leaving || member.stuck) continue
+      const turns = counters.reactors[index]![turnsColumn]!
+      // Counted in looks, each of which asks for a turn: a process that was stopped for a while has stuck nobody.
+      member.unchanged = turns === member.turns ? member.unchanged + 1 : 0
+      member.turns = turns
+      if (member.unchanged > looks) {
+        member.unchanged = 0
+        member.stuck = true
+        void member.thread.terminate()
+      } else {
+        native.wakeReactor(this.#options.runtime, index)
+      }
+    }
+  }
+}

@@ -1,0 +1,136 @@
+import { expect } from 'chai'
+import { type ReactorReplaced, type Server, serve } from '@multireactor/core'
+import { app } from '../support/app.js'
+import { Client } from '../support/client.js'
+import { kill } from '../support/kill.js'
+import { census, expectNothingLeft } from '../support/leaks.js'
+
+function replaced(server: Server): Promise<ReactorReplaced> {
+  return new Promise((resolve) => server.once('reactorReplaced', resolve))
+}
+
+describe('the thread of a reactor', () => {
+  let server: Server | undefined
+  let before: ReturnType<typeof census>
+  beforeEach(() => {
+    before = census()
+  })
+  afterEach(async () => {
+    if (server) await server.close({ timeoutMs: 500 })
+    server = undefined
+    expectNothingLeft(before)
+  })
+
+  for (const [how, reason] of [
+    ['exit', 'exit'],
+    ['throw', 'exit'],
+    ['heap', 'exit'],
+    ['loop', 'stuck'],
+  ] as const) {
+    it(`dies by ${how}: the connections that waited go on with the next one, and the one being handled closes`, async function () {
+      this.timeout(30_000)
+      server = await serve({ app: app('room'), listen: 0, reactors: 1, pool: 0, hookTimeoutMs: how === 'loop' ? 400 : 30_000 })
+      const { port } = server.listeners[0]!
+      const bystander = await Client.connect(port)
+      bystander.write('one\n')
+      await bystander.lines(1)
+      const victim = await Client.connect(port)
+      const death = replaced(server)
+      victim.write(`${how}\n`)
+      expect((await death).reason).to.equal(reason)
+      // While nobody drives it, bytes and new connections wait in the kernel.
+      bystander.write('two\n')
+      const late = await Client.connect(port)
+      late.write('hello\n')
+      expect(await bystander.lines(2)).to.deep.equal(['1 fresh one', '1 lost two'])
+      expect(await late.lines(1)).to.deep.equal(['1 fresh hello'])
+      if (how !== 'throw') {
+        await victim.untilClosed()
+        expect(server.stats().connections.closed['thread-lost']).to.equal(1)
+      }
+      expect(server.stats().reactorsReplaced).to.equal(1)
+      for (const client of [bystander, victim, late]) client.destroy()
+    })
+  }
+
+  it('is replaced without any client noticing, where the app has only parse', async () => {
+    server = await serve({ app: app('mortal-orders'), listen: 0, reactors: 1, pool: 1 })
+    const client = await Client.connect(server.listeners[0]!.port)
+    const count = 2_000
+    for (let round = 0; round < 3; round++) {
+      client.write(Array.from({ length: count }, (_, i) => `{"id":${i},"price":2,"count":${round}}\n`).join(''))
+      await kill('reactor 0', replaced(server))
+    }
+    const lines = await client.lines(3 * count)
+    expect(lines).to.deep.equal(
+      Array.from({ length: 3 * count }, (_, i) => `{"id":${i % count},"total":${2 * Math.floor(i / count)}}`),
+    )
+    client.destroy()
+  })
+
+  it('that dies with half a frame received and replies unsent loses neither', async () => {
+    server = await serve({ app: app('mortal-orders'), listen: 0, reactors: 1, pool: 1 })
+    const client = await Client.connect(server.listeners[0]!.port)
+    client.write('{"id":1,"pri')
+    const other = await Client.connect(server.listeners[0]!.port)
+    other.write('{"id":0,"price":1,"count":1}\n')
+    await other.lines(1)
+    await kill('reactor 0', replaced(server))
+    client.write('ce":3,"count":4}\n')
+    expect(await client.lines(1)).to.deep.equal(['{"id":1,"total":12}'])
+    client.destroy()
+    other.destroy()
+  })
+
+  it('closes as thread-lost what has data and no resume hook, and keeps what has none', async () => {
+    server = await serve({ app: app('seats'), listen: 0, reactors: 1, pool: 0 })
+    const { port } = server.listeners[0]!
+    const plain = await Client.connect(port)
+    plain.write('hello\n')
+    await plain.lines(1)
+    const seated = await Client.connect(port)
+    seated.write('sit\n')
+    await seated.lines(1)
+    await kill('reactor 0', replaced(server))
+    await seated.untilClosed()
+    plain.write('again\n')
+    expect(await plain.lines(2)).to.deep.equal(['hello', 'again'])
+    expect(server.stats().connections.closed['thread-lost']).to.equal(1)
+    plain.destroy()
+  })
+
+  it('in a crash loop: its connections go to the siblings, and the server says so', async function () {
+    this.timeout(30_000)
+    server = await serve({ app: app('room'), listen: 0, reactors: 2, pool: 0 })
+    server.on('reactorReplaced', () => {})
+    const errors: Error[] = []
+    const givenUp = new Promise<void>((resolve) => {
+      server!.on('error', (error) => {
+        errors.push(error)
+        if ('code' in error && error.code === 'ERR_MR_THREAD_LOST') resolve()
+      })
+    })
+    const { port } = server.listeners[0]!
+    const clients = await Promise.all(Array.from({ length: 16 }, () => Client.connect(port)))
+    for (const client of clients) client.write('here\n')
+    await Promise.all(clients.map((client) => client.lines(1)))
+    await kill('reactor 1', givenUp)
+    for (const client of clients) client.write('last\n')
+    await Promise.all(clients.map((client) => client.until((one) => one.received.toString().endsWith('last\n'))))
+    // The port's second listening socket went along: every new connection is served.
+    const more = await Promise.all(Array.from({ length: 32 }, () => Client.connect(port)))
+    for (const client of more) client.write('new\n')
+    await Promise.all(more.map((client) => client.lines(1)))
+    expect(server.stats().reactors[1]!.open).to.equal(0)
+    for (const client of [...clients, ...more]) client.destroy()
+  })
+
+  it('the last one in a crash loop: the server closes and says why', async function () {
+    this.timeout(30_000)
+    server = await serve({ app: app('room'), listen: 0, reactors: 1, pool: 0 })
+    const own = server
+    server = undefined
+    own.on('error', () => {})
+    expect(await kill('reactor 0', own.closed)).to.have.property('code', 'ERR_MR_THREAD_LOST')
+  })
+})
