@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os'
+import type { ResourceLimits } from 'node:worker_threads'
 import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
 import type { ListenAddress } from '@multireactor/reactor'
 import { addressOptionNames } from '@multireactor/reactor/parts'
@@ -43,6 +44,8 @@ export interface ServeOptions {
   pool?: number | PoolSettings
   /** A reactor's thread that does not turn for so long (an endless loop in a hook) is ended and replaced. Default 30,000. */
   hookTimeoutMs?: number
+  /** Heap limits of each thread, as `worker_threads` takes them. A thread that reaches them is replaced. */
+  resourceLimits?: ResourceLimits
   /** Where the server says what nobody listens for. Default: errors and warnings to stderr. */
   logger?: Logger
   /** Aborting it destroys the server. */
@@ -56,6 +59,7 @@ export interface ServeSettings {
   /** Whether the caller named a pool size. */
   poolIsGiven: boolean
   hookTimeoutMs: number
+  resourceLimits: ResourceLimits | undefined
   logger: Logger
   signal: AbortSignal | undefined
 }
@@ -67,7 +71,7 @@ const where = 'serve()'
 
 /** Checks everything that can be checked without starting anything. */
 export function readServeOptions(options: ServeOptions): ServeSettings {
-  const read = new OptionReader(where, options, ['app', 'listen', 'reactors', 'pool', 'hookTimeoutMs', 'logger', 'signal'])
+  const read = new OptionReader(where, options, ['app', 'listen', 'reactors', 'pool', 'hookTimeoutMs', 'resourceLimits', 'logger', 'signal'])
   const app = appUrl(where, options.app)
   const listen = read.raw('listen')
   const list = Array.isArray(listen) ? listen : [listen]
@@ -85,6 +89,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     reactors: read.integer('reactors', Math.min(availableParallelism(), mostReactors), 1, mostReactors),
     pool,
     poolIsGiven: given,
+    resourceLimits: readResourceLimits(read.raw('resourceLimits')),
     hookTimeoutMs: read.integer('hookTimeoutMs', 30_000, 100, 0x7fff_ffff),
     logger: readLogger(read.raw('logger')),
     signal: read.signal(),
@@ -118,6 +123,15 @@ function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolea
     onTaskLost: read.oneOf('onTaskLost', 'close', ['close', 'retry']),
   }
   return { pool, given: read.raw('size') !== undefined }
+}
+
+function readResourceLimits(value: unknown): ResourceLimits | undefined {
+  if (value === undefined) return undefined
+  const names = ['maxYoungGenerationSizeMb', 'maxOldGenerationSizeMb', 'codeRangeSizeMb', 'stackSizeMb'] as const
+  const read = new OptionReader(`${where} resourceLimits`, value, names)
+  const limits: ResourceLimits = {}
+  for (const name of names) if (read.raw(name) !== undefined) limits[name] = read.integer(name, 0, 1, 1 << 20)
+  return limits
 }
 
 function readLogger(value: unknown): Logger {

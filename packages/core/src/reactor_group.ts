@@ -1,3 +1,4 @@
+import type { ResourceLimits } from 'node:worker_threads'
 import { MultireactorError, native, reactorCounterNames } from '@multireactor/addon'
 import { started, Thread, within } from '@multireactor/pool/parts'
 import type { AppDescription, AttachRequest, ListenerPlan, ListenRequest, ReactorThreadData } from './reactor_thread.js'
@@ -15,6 +16,7 @@ export interface ReactorGroupOptions {
   plans: ListenerPlan[]
   /** A thread that does not turn for so long is ended and replaced. */
   hookTimeoutMs: number
+  resourceLimits: ResourceLimits | undefined
   onEvent: (name: string, value: unknown) => void
   onReplaced: (replaced: ReactorReplaced) => void
   /** A successor did not start; another one follows. */
@@ -162,11 +164,11 @@ export class ReactorGroup {
   }
 
   #spawn(index: number, caretaker = false): Thread {
-    const { runtime, hasPool, plans, onEvent } = this.#options
+    const { runtime, hasPool, plans, resourceLimits, onEvent } = this.#options
     const data: ReactorThreadData = { runtime, index, hasPool, plans, caretaker }
     return new Thread(
       new URL('./reactor_thread.js', import.meta.url),
-      { workerData: data, name: `mr-reactor-${index}` },
+      { workerData: data, name: `mr-reactor-${index}`, ...(resourceLimits ? { resourceLimits } : {}) },
       (name, value) => onEvent(name, value),
     )
   }
@@ -205,13 +207,13 @@ export class ReactorGroup {
       native.forgetReactorThread(this.#options.runtime, index)
       const now = performance.now()
       member.deaths = [...member.deaths.filter((at) => now - at < deathsWithinMs), now]
+      if (member.deaths.length > mostDeaths) return this.#giveUp(index, member, error)
+      this.#replace(index, member, failures)
       this.#options.onReplaced({ index, reason, error })
-      if (member.deaths.length > mostDeaths) this.#giveUp(index, member, error)
-      else this.#replace(index, member, failures, error)
     })
   }
 
-  #replace(index: number, member: Member, failures: number, cause: Error | undefined): void {
+  #replace(index: number, member: Member, failures: number): void {
     // The first one follows at once; more deaths within the time wait longer each.
     const before = Math.max(failures, member.deaths.length - 1)
     const delay = before === 0 ? 0 : Math.min(firstBackoffMs * 2 ** (before - 1), mostBackoffMs)
@@ -232,7 +234,7 @@ export class ReactorGroup {
         native.forgetReactorThread(this.#options.runtime, index)
         this.#options.onStartFailed(index, error as Error)
         if (failures + 1 > mostDeaths) this.#giveUp(index, member, error as Error)
-        else this.#replace(index, member, failures + 1, cause)
+        else this.#replace(index, member, failures + 1)
       }
     }, delay)
   }

@@ -124,6 +124,7 @@ export class Server {
       hasPool: size > 0,
       plans: this.#plans,
       hookTimeoutMs: settings.hookTimeoutMs,
+      resourceLimits: settings.resourceLimits,
       onEvent: (name, value) => this.#onEvent(name, value),
       onReplaced: (replaced) => this.#onReactorReplaced(replaced),
       onStartFailed: (index, error) => this.#report(error, { hook: 'start', listener: '', thread: `reactor ${index}` }),
@@ -185,6 +186,7 @@ export class Server {
       threadOptions: (index) => ({
         workerData: { runtime: this.#runtime, index, plans, concurrency, taskTimeoutMs } satisfies WorkerThreadData,
         name: `mr-worker-${index}`,
+        ...(this.#settings.resourceLimits ? { resourceLimits: this.#settings.resourceLimits } : {}),
       }),
       taskTimeoutMs,
       keepsAlive: true,

@@ -1,0 +1,143 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { type Server, serve } from '@multireactor/core'
+import { Client } from '../support/client.js'
+import { census, expectNothingLeft } from '../support/leaks.js'
+
+const core = import.meta.resolve('@multireactor/core')
+
+describe('server.reload()', () => {
+  let server: Server
+  let folder: string
+  let before: ReturnType<typeof census>
+  beforeEach(() => {
+    before = census()
+    // Beside the tests, so that the app finds its packages.
+    folder = mkdtempSync(join(fileURLToPath(new URL('.', import.meta.url)), 'reload-'))
+  })
+  afterEach(async () => {
+    rmSync(folder, { recursive: true })
+    await server.close({ timeoutMs: 500 })
+    expectNothingLeft(before)
+  })
+
+  function write(body: string): string {
+    const file = join(folder, 'app.mjs')
+    writeFileSync(file, `import { defineApp, lines } from '${core}'\nexport default defineApp({ framing: lines(), ${body} })\n`)
+    return file
+  }
+
+  it('changes the code of the pool under load, and no client notices', async () => {
+    const version = (n: number) => write(`parse: (frame) => '${n} ' + frame + '\\n'`)
+    server = await serve({ app: version(1), listen: 0, reactors: 2, pool: 2 })
+    const clients = await Promise.all(Array.from({ length: 8 }, () => Client.connect(server.listeners[0]!.port)))
+    let going = true
+    // One in flight each: every reply is awaited, so a lost one stops its client for ever.
+    const talk = clients.map(async (client) => {
+      let sent = 0
+      for (; going || sent === 0; sent++) {
+        client.write(`${sent}\n`)
+        await client.lines(sent + 1)
+      }
+      return sent
+    })
+    for (let n = 2; n <= 5; n++) {
+      version(n)
+      await server.reload()
+    }
+    going = false
+    const counts = await Promise.all(talk)
+    for (const [i, client] of clients.entries()) {
+      const replies = client.received.toString().trimEnd().split('\n').map((line) => line.split(' ').map(Number))
+      expect(replies.map(([, sent]) => sent)).to.deep.equal(Array.from({ length: counts[i]! }, (_, n) => n))
+      client.write('last\n')
+      expect((await client.lines(counts[i]! + 1)).at(-1)).to.equal('5 last')
+      client.destroy()
+    }
+    expect(server.stats().connections.closed['thread-lost']).to.equal(0)
+  })
+
+  it('carries the data of connections: a clone, or what suspend returned', async () => {
+    write(`open: () => ({ seen: 1, when: new Date(0) }),
+      message(conn, line) { conn.write([line, conn.data.seen++, conn.data.when.getTime()].join(' ') + '\\n') }`)
+    server = await serve({ app: join(folder, 'app.mjs'), listen: 0, reactors: 1, pool: 0 })
+    const client = await Client.connect(server.listeners[0]!.port)
+    client.write('a\n')
+    await client.lines(1)
+    await server.reload()
+    client.write('b\n')
+    expect(await client.lines(2)).to.deep.equal(['a 1 0', 'b 2 0'])
+
+    write(`message(conn, line) { conn.write('new ' + line + conn.data.seen + '\\n') },
+      suspend: (conn) => 'packed ' + conn.data.seen,
+      resume: (conn, state) => ({ ...state, f: () => 1 })`)
+    await server.reload()
+    client.write('c\n')
+    expect((await client.lines(3))[2]).to.equal('new c3')
+    write(`message(conn, line) { conn.write(line + ' ' + conn.data + '\\n') }`)
+    await server.reload()
+    client.write('d\n')
+    expect((await client.lines(4))[3]).to.equal('d packed 3')
+    client.destroy()
+  })
+
+  it('rejects before it begins when data cannot be cloned, and the old code goes on', async () => {
+    write(`open: () => ({ f: () => 1 }), message(conn, line) { conn.write(line + '\\n') }`)
+    server = await serve({ app: join(folder, 'app.mjs'), listen: 0, reactors: 1, pool: 0 })
+    const client = await Client.connect(server.listeners[0]!.port)
+    client.write('a\n')
+    await client.lines(1)
+    const error = await server.reload().then(
+      () => undefined,
+      (reason: Error) => reason,
+    )
+    expect(error).to.have.property('code', 'ERR_MR_STATE')
+    client.write('b\n')
+    expect(await client.lines(2)).to.deep.equal(['a', 'b'])
+    client.destroy()
+  })
+
+  it('rejects with the reason when the new module does not load, and the old code goes on', async () => {
+    write(`parse: (frame) => 'old ' + frame + '\\n'`)
+    server = await serve({ app: join(folder, 'app.mjs'), listen: 0, reactors: 1, pool: 1 })
+    const client = await Client.connect(server.listeners[0]!.port)
+    for (const body of ['parse: 1', 'start() { throw new Error("no") }, parse() {}', '}}}']) {
+      write(body)
+      const error = await server.reload().then(
+        () => undefined,
+        (reason: Error) => reason,
+      )
+      expect(error).to.be.an('error')
+    }
+    client.write('a\n')
+    expect(await client.lines(1)).to.deep.equal(['old a'])
+    client.destroy()
+  })
+
+  it('waits for what hooks still await, and closes as thread-lost what takes too long', async () => {
+    write(`async message(conn, line) {
+      const reply = conn.defer()
+      await new Promise((resolve) => setTimeout(resolve, Number(line)))
+      reply.end('slept ' + line + '\\n')
+    }`)
+    server = await serve({ app: join(folder, 'app.mjs'), listen: 0, reactors: 1, pool: 0 })
+    const quick = await Client.connect(server.listeners[0]!.port)
+    const slow = await Client.connect(server.listeners[0]!.port)
+    const idle = await Client.connect(server.listeners[0]!.port)
+    idle.write('1\n')
+    await idle.lines(1)
+    quick.write('100\n')
+    slow.write('1000000\n')
+    while (server.stats().reactors[0]!.framesRead < 3) await new Promise((resolve) => setImmediate(resolve))
+    await server.reload({ timeoutMs: 300 })
+    expect(await quick.lines(1)).to.deep.equal(['slept 100'])
+    await slow.untilClosed()
+    expect(server.stats().connections.closed['thread-lost']).to.equal(1)
+    idle.write('2\n')
+    expect(await idle.lines(2)).to.deep.equal(['slept 1', 'slept 2'])
+    quick.destroy()
+    idle.destroy()
+  })
+})

@@ -1,0 +1,113 @@
+import { expect } from 'chai'
+import { type Server, serve } from '@multireactor/core'
+import { app } from '../support/app.js'
+import { Client } from '../support/client.js'
+import { census, expectNothingLeft } from '../support/leaks.js'
+
+describe('a running server', () => {
+  let server: Server
+  let before: ReturnType<typeof census>
+  beforeEach(() => {
+    before = census()
+  })
+  afterEach(async () => {
+    await server.close({ timeoutMs: 500 })
+    expectNothingLeft(before)
+  })
+
+  const opens = () => server.stats().reactors.map(({ open }) => open)
+
+  it('gets more reactors, which accept, and gives them up again without a client noticing', async function () {
+    this.timeout(30_000)
+    server = await serve({ app: app('orders'), listen: 0, reactors: 1, pool: 1 })
+    const { port } = server.listeners[0]!
+    const connect = (count: number) => Promise.all(Array.from({ length: count }, () => Client.connect(port)))
+    const clients = await connect(8)
+    await server.resize({ reactors: 3 })
+    expect(server.listeners[0]!.reactors).to.equal(3)
+    clients.push(...(await connect(32)))
+    const sent = clients.map(() => 0)
+    let going = true
+    const talk = clients.map(async (client, i) => {
+      while (going) {
+        // A part of the next line goes along, so that partial frames move too.
+        client.write(sent[i] === 0 ? '{"id":0,"pri' : `ce":2,"count":1}\n{"id":${sent[i]},"pri`)
+        if (sent[i] !== 0) await client.lines(sent[i]!)
+        sent[i]!++
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      client.write('ce":2,"count":1}\n')
+      await client.lines(sent[i]!)
+    })
+    while (opens().reduce((a, b) => a + b) < clients.length) await new Promise((resolve) => setImmediate(resolve))
+    expect(opens().every((open) => open > 0)).to.equal(true)
+    await server.resize({ reactors: 1 })
+    expect(server.listeners[0]!.reactors).to.equal(1)
+    expect(opens()).to.deep.equal([clients.length, 0, 0])
+    going = false
+    await Promise.all(talk)
+    for (const [i, client] of clients.entries()) {
+      const ids = (await client.lines(sent[i]!)).map((line) => (JSON.parse(line) as { id: number }).id)
+      expect(ids).to.deep.equal(ids.map((_, n) => n))
+      expect(client.error).to.equal(undefined)
+    }
+    // And once more upwards: the removed reactors come back.
+    await server.resize({ reactors: 2 })
+    const more = await connect(32)
+    for (const client of more) client.write('{"id":7,"price":2,"count":1}\n')
+    await Promise.all(more.map((client) => client.lines(1)))
+    expect(opens()[1]).to.be.greaterThan(0)
+    for (const client of [...clients, ...more]) client.destroy()
+  })
+
+  it('gets more pool workers and gives them up again under load', async () => {
+    server = await serve({ app: app('orders'), listen: 0, reactors: 1, pool: 1 })
+    const client = await Client.connect(server.listeners[0]!.port)
+    let sent = 0
+    for (const pool of [3, 1, 2, 4, 1]) {
+      for (let i = 0; i < 500; i++) client.write(`{"id":${sent++},"price":2,"count":1}\n`)
+      await server.resize({ pool })
+    }
+    const ids = (await client.lines(sent)).map((line) => (JSON.parse(line) as { id: number }).id)
+    expect(ids).to.deep.equal(ids.map((_, n) => n))
+    client.destroy()
+  })
+
+  it('refuses sizes that cannot be', async () => {
+    server = await serve({ app: app('echo'), listen: 0, reactors: 1, pool: 0 })
+    for (const [sizes, code] of [
+      [{ reactors: 0 }, 'ERR_MR_OPTION_RANGE'],
+      [{ reactors: 10_000 }, 'ERR_MR_OPTION_RANGE'],
+      [{ pool: 2 }, 'ERR_MR_NO_POOL'],
+      [{ reactor: 2 } as object, 'ERR_MR_UNKNOWN_OPTION'],
+    ] as const) {
+      const error = await server.resize(sizes).then(
+        () => undefined,
+        (reason: Error) => reason,
+      )
+      expect(error).to.have.property('code', code)
+    }
+  })
+
+  it('moves a connection to another reactor and back, with its data and its half frame', async () => {
+    server = await serve({ app: app('room'), listen: 0, reactors: 2, pool: 0 })
+    const { port } = server.listeners[0]!
+    const client = await Client.connect(port)
+    const watched: string[] = []
+    client.write('thread\n')
+    watched.push((await client.lines(1))[0]!)
+    let lines = 1
+    for (const reactor of [0, 1, 0, 1]) {
+      client.write(`move ${reactor}\nthread\nhel`)
+      watched.push((await client.lines(++lines))[lines - 1]!)
+      client.write('lo\n')
+      expect((await client.lines(++lines))[lines - 1]).to.match(/^\d+ (fresh|resumed) hello$/)
+    }
+    expect(new Set(watched).size).to.equal(2)
+    expect(watched[1]).to.equal(watched[3])
+    expect(watched[2]).to.equal(watched[4])
+    const count = Number((await client.lines(lines)).at(-1)!.split(' ')[0])
+    expect(count).to.equal(1 + 4 * 3)
+    client.destroy()
+  })
+})
