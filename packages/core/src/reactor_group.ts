@@ -139,7 +139,7 @@ export class ReactorGroup {
     await Promise.all(
       leaving.map(async (member) => {
         clearTimeout(member.backoff)
-        await member.thread?.request('retire', false).catch(() => {})
+        await member.thread?.request('retire').catch(() => {})
         member.leaving = true
         await within(member.thread?.request('stop') ?? Promise.resolve(), 1_000)
         await member.thread?.terminate()
@@ -251,8 +251,7 @@ export class ReactorGroup {
     void (async () => {
       try {
         await thread.ready
-        await thread.request('attach', { lost: true } satisfies AttachRequest)
-        await thread.request('retire', true)
+        await thread.request('takeCare')
       } catch {
         // The server is closing, and ends the thread.
       }

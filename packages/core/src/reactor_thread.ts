@@ -60,6 +60,13 @@ void runThread(async (side: ThreadSide) => {
       onDrained = resolve
       begin()
     })
+  const attach = (): Engine =>
+    new Engine(runtime, index, hasPool, {
+      handlerError: (error, hook, listener) =>
+        side.event('error', { error: toEnvelope(error), hook, listener, thread: `reactor ${index}` }),
+      acceptError: (errno, listener) => side.event('acceptError', { errno, listener }),
+      drained: () => onDrained?.(),
+    })
   const stopApps = async (): Promise<void> => {
     for (const app of all) await app.stop?.()
     server.close()
@@ -72,20 +79,21 @@ void runThread(async (side: ThreadSide) => {
     description,
     requests: {
       attach: ({ lost }: AttachRequest) => {
-        attached = new Engine(runtime, index, hasPool, {
-          handlerError: (error, hook, listener) =>
-            side.event('error', { error: toEnvelope(error), hook, listener, thread: `reactor ${index}` }),
-          acceptError: (errno, listener) => side.event('acceptError', { errno, listener }),
-          drained: () => onDrained?.(),
-        })
+        attached = attach()
         for (const { name, handlers, options, loaded } of listeners) {
           attached.addListener(name, handlers, options, loaded.parse !== undefined)
         }
-        if (!caretaker) attached.driver.resumeConnections(lost)
+        attached.driver.resumeConnections(lost)
       },
       listen: ({ listener, group, member, spread }: ListenRequest) => engine().driver.listen(listener, group, member, spread),
       drain: (lingerMs: number) => untilDrained(() => engine().driver.drain(lingerMs)),
-      retire: (abandoned: boolean) => untilDrained(() => engine().driver.retire(abandoned)),
+      retire: () => untilDrained(() => engine().driver.retire(false)),
+      // At once: a turn in between would hand frames to hooks that are not there.
+      takeCare: () =>
+        untilDrained(() => {
+          attached = attach()
+          attached.driver.retire(true)
+        }),
       destroyAll: () => engine().driver.destroyAll(closeReasons.indexOf('server-closing')),
       checkSuspend: () => {
         const error = engine().unclonable()
