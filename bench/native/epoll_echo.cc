@@ -179,7 +179,7 @@ int main(int argc, char** argv) {
   uint16_t port = port_of(first);
   std::vector<std::thread> others;
   for (int i = 1; i < threads; i++) others.emplace_back(run, listen_on(port));
-  std::printf("{\"port\":%u}\n", port);
+  std::printf("{\"addresses\":[%u]}\n", port);
   std::fflush(stdout);
   run(first);
 }

@@ -1,15 +1,19 @@
 // The load generator: one thread, one epoll, and every reply compared with what it must be.
 //
-//   loadgen --port P [--host 127.0.0.1] --connections N --in-flight K --seconds S --warmup S
+//   loadgen --to PORT|PATH,... --connections N --in-flight K (--seconds S --warmup S | --frames N)
 //           --mode echo|lines|json [--payload BYTES] [--data FILE --expect FILE] [--pids P,P]
-//   loadgen --port P --idle N          opens N connections and holds them until its stdin closes
+//   loadgen --to PORT|PATH,... --idle N          opens N connections and holds them until its stdin closes
+//
+// Several addresses, ports of 127.0.0.1 and paths of Unix sockets, get the connections in turn.
 //
 // A run is a ring of requests and, line for line, the ring of their replies. In the modes `echo` and `lines` the two are the same
 // bytes; in the mode `json` they are the lines of --data and of --expect. Connection c starts at its own place in the ring, so
 // that a reply that went to the wrong connection is a mismatch, not a coincidence.
 //
 // Each connection keeps K requests outstanding: as replies arrive, as many requests follow in one send. --pids names the
-// processes of the server, whose CPU time is read at both ends of the measured window, here, where the window is.
+// processes of the server, whose CPU time is read at both ends of the measured window, here, where the window is. With --frames
+// the window is the whole stream, from the first request to the last reply; after it every connection is half-closed, and the
+// server must close its half without another byte.
 //
 // It prints one JSON line. A wrong byte, a byte too many, a connection lost or a reply that does not come ends it with exit
 // code 1.
@@ -22,6 +26,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,6 +40,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,8 +71,7 @@ uint64_t now() {
 // ---- options ------------------------------------------------------------------------------------------------------------------
 
 struct Options {
-  std::string host = "127.0.0.1";
-  uint16_t port = 0;
+  std::vector<std::string> to;
   size_t connections = 1;
   size_t in_flight = 1;
   double seconds = 1;
@@ -77,7 +82,15 @@ struct Options {
   std::string expect;
   std::vector<int> pids;
   size_t idle = 0;
+  uint64_t frames = 0;
 };
+
+std::vector<std::string> parts_of(const std::string& list) {
+  std::vector<std::string> parts;
+  std::istringstream stream(list);
+  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  return parts;
+}
 
 Options parse_options(int argc, char** argv) {
   std::map<std::string, std::string> given;
@@ -85,10 +98,8 @@ Options parse_options(int argc, char** argv) {
   for (int i = 1; i < argc; i += 2) given[argv[i]] = argv[i + 1];
   Options options;
   for (const auto& [name, value] : given) {
-    if (name == "--host")
-      options.host = value;
-    else if (name == "--port")
-      options.port = static_cast<uint16_t>(std::stoul(value));
+    if (name == "--to")
+      options.to = parts_of(value);
     else if (name == "--connections")
       options.connections = std::stoul(value);
     else if (name == "--in-flight")
@@ -107,14 +118,14 @@ Options parse_options(int argc, char** argv) {
       options.expect = value;
     else if (name == "--idle")
       options.idle = std::stoul(value);
-    else if (name == "--pids") {
-      for (size_t at = 0; at < value.size();
-           at = value.find(',', at) == std::string::npos ? value.size() : value.find(',', at) + 1)
-        options.pids.push_back(std::atoi(value.c_str() + at));
-    } else
+    else if (name == "--frames")
+      options.frames = std::stoull(value);
+    else if (name == "--pids")
+      for (const std::string& pid : parts_of(value)) options.pids.push_back(std::stoi(pid));
+    else
       fail("unknown option " + name);
   }
-  if (options.port == 0) fail("--port is missing");
+  if (options.to.empty()) fail("--to is missing");
   if (options.connections == 0 || options.in_flight == 0) fail("--connections and --in-flight start at 1");
   if (options.mode != "echo" && options.mode != "lines" && options.mode != "json") fail("unknown mode " + options.mode);
   if (options.mode == "json" && (options.data.empty() || options.expect.empty())) fail("mode json needs --data and --expect");
@@ -269,16 +280,34 @@ uint64_t cpu_ns(const std::vector<int>& pids) {
 
 // ---- connections --------------------------------------------------------------------------------------------------------------
 
-int connect_to(const Options& options) {
+int connect_to_port(const std::string& port) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) fail_errno("socket");
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_port = htons(options.port);
-  if (inet_pton(AF_INET, options.host.c_str(), &address.sin_addr) != 1) fail("--host is no IPv4 address: " + options.host);
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) fail_errno("connect");
+  address.sin_port = htons(static_cast<uint16_t>(std::stoul(port)));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) fail_errno("connect to port " + port);
   int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return fd;
+}
+
+int connect_to_path(const std::string& path) {
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) fail_errno("socket");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) fail("a path too long for a Unix socket: " + path);
+  memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) fail_errno("connect to " + path);
+  return fd;
+}
+
+const std::string& address_of(const Options& options, size_t connection) { return options.to[connection % options.to.size()]; }
+
+int connect_to(const std::string& address) {
+  int fd = address.front() == '/' ? connect_to_path(address) : connect_to_port(address);
   if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0) fail_errno("fcntl");
   return fd;
 }
@@ -323,12 +352,8 @@ class Load {
   }
 
   void run() {
+    start();
     uint64_t started = now();
-    for (Connection& connection : connections_) {
-      connection.allowed = options_.in_flight;
-      for (uint64_t& at : connection.asked_at) at = started;
-      send_allowed(connection);
-    }
     turn_until(started + static_cast<uint64_t>(options_.warmup * kNanosecondsPerSecond));
     measuring_ = true;
     uint64_t cpu_before = cpu_ns(options_.pids);
@@ -341,12 +366,65 @@ class Load {
     print(static_cast<double>(end - begin) / kNanosecondsPerSecond, cpu);
   }
 
+  void stream() {
+    measuring_ = true;
+    uint64_t cpu_before = cpu_ns(options_.pids);
+    uint64_t begin = now();
+    start();
+    while (requests_ < options_.frames) turn_with_progress();
+    uint64_t end = now();
+    uint64_t cpu = cpu_ns(options_.pids) - cpu_before;
+    half_close();
+    print(static_cast<double>(end - begin) / kNanosecondsPerSecond, cpu);
+  }
+
  private:
+  void start() {
+    uint64_t time = now();
+    for (Connection& connection : connections_) {
+      connection.asked_at.resize(options_.in_flight, time);
+      for (size_t i = 0; i < options_.in_flight; i++) allow(connection);
+      send_allowed(connection);
+    }
+  }
+
+  // One request more for this connection, unless the stream has all it needs.
+  void allow(Connection& connection) {
+    if (options_.frames != 0 && allowed_ == options_.frames) return;
+    connection.allowed++;
+    allowed_++;
+  }
+
+  void turn_with_progress() {
+    uint64_t before = requests_;
+    uint64_t deadline = now() + kDrainLimit;
+    while (requests_ == before) {
+      if (now() > deadline) fail(std::to_string(outstanding()) + " replies did not come" + first_outstanding());
+      turn(100);
+    }
+  }
+
+  std::string first_outstanding() const {
+    for (const Connection& connection : connections_)
+      if (connection.answered < connection.allowed) return "; the first: " + where(connection);
+    return "";
+  }
+
+  void half_close() {
+    for (Connection& connection : connections_)
+      if (shutdown(connection.fd, SHUT_WR) < 0) fail_errno(where(connection) + ", shutdown");
+    half_closed_ = true;
+    uint64_t deadline = now() + kDrainLimit;
+    while (ended_ < connections_.size()) {
+      if (now() > deadline) fail(std::to_string(connections_.size() - ended_) + " connections were not closed by the server");
+      turn(100);
+    }
+  }
+
   void open(Connection& connection, size_t number) {
-    connection.fd = connect_to(options_);
+    connection.fd = connect_to(address_of(options_, number));
     connection.number = number;
     connection.start = number * kConnectionStride % script_.requests.size();
-    connection.asked_at.resize(options_.in_flight);
     watch(connection, EPOLL_CTL_ADD, EPOLLIN);
   }
 
@@ -377,7 +455,7 @@ class Load {
     draining_ = true;
     uint64_t deadline = now() + kDrainLimit;
     while (outstanding() != 0) {
-      if (now() > deadline) fail(std::to_string(outstanding()) + " replies did not come");
+      if (now() > deadline) fail(std::to_string(outstanding()) + " replies did not come" + first_outstanding());
       turn(100);
     }
   }
@@ -437,6 +515,11 @@ class Load {
       if (errno == EAGAIN || errno == EINTR) return;
       fail_errno("connection " + std::to_string(connection.number) + ", receive");
     }
+    if (received == 0 && half_closed_) {
+      watch(connection, EPOLL_CTL_DEL, 0);
+      ended_++;
+      return;
+    }
     if (received == 0)
       fail("connection " + std::to_string(connection.number) + " closed by the server after " +
            std::to_string(connection.answered) + " replies, with " + std::to_string(connection.allowed - connection.answered) +
@@ -460,7 +543,7 @@ class Load {
     send_allowed(connection);
   }
 
-  [[noreturn]] static void fail_mismatch(const Connection& connection, std::string_view expected, std::string_view got) {
+  [[noreturn]] void fail_mismatch(const Connection& connection, std::string_view expected, std::string_view got) const {
     size_t wrong = static_cast<size_t>(std::mismatch(expected.begin(), expected.end(), got.begin()).first - expected.begin());
     fail(where(connection) + ", byte " + std::to_string(connection.answered_bytes + wrong) + ": expected " +
          quoted(expected.substr(wrong)) + ", got " + quoted(got.substr(wrong)));
@@ -481,12 +564,14 @@ class Load {
     connection.answered_bytes = 0;
     verified_++;
     if (draining_) return;
-    connection.allowed++;
+    allow(connection);
     asked_at = time;
   }
 
-  static std::string where(const Connection& connection) {
-    return "connection " + std::to_string(connection.number) + ", reply " + std::to_string(connection.answered);
+  std::string where(const Connection& connection) const {
+    return "connection " + std::to_string(connection.number) + " to " + address_of(options_, connection.number) + ", reply " +
+           std::to_string(connection.answered) + " (line " +
+           std::to_string((connection.start + connection.answered) % script_.replies.size() + 1) + " of the ring)";
   }
 
   void print(double seconds, uint64_t cpu) const {
@@ -505,13 +590,16 @@ class Load {
   Histogram histogram_;
   uint64_t requests_ = 0;
   uint64_t verified_ = 0;
+  uint64_t allowed_ = 0;  // Requests of all connections.
+  size_t ended_ = 0;      // Connections closed by the server after the stream.
+  bool half_closed_ = false;
   bool measuring_ = false;
   bool draining_ = false;
 };
 
 void hold_idle(const Options& options) {
   std::vector<int> fds;
-  for (size_t i = 0; i < options.idle; i++) fds.push_back(connect_to(options));
+  for (size_t i = 0; i < options.idle; i++) fds.push_back(connect_to(address_of(options, i)));
   std::printf("{\"connected\":%zu}\n", fds.size());
   std::fflush(stdout);
   char byte;
@@ -528,5 +616,9 @@ int main(int argc, char** argv) {
     return 0;
   }
   Script script = make_script(options);
-  Load(options, script).run();
+  Load load(options, script);
+  if (options.frames > 0)
+    load.stream();
+  else
+    load.run();
 }

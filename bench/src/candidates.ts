@@ -27,7 +27,7 @@ export const candidates: readonly Candidate[] = [
 function node(name: string, server: string, works: readonly Work[], reactors = 1, pool = 0): Candidate {
   const script = fileURLToPath(new URL(`./servers/${server}.js`, import.meta.url))
   const sizes = ['--reactors', String(reactors), '--pool', String(pool)]
-  return { name, works, command: (work) => [process.execPath, '--expose-gc', script, '--work', work, ...sizes] }
+  return { name, works, command: (work) => [process.execPath, script, '--work', work, ...sizes] }
 }
 
 /** Those that --only asks for: by name, or by a part of it where nothing has that name. None asked for: undefined. */

@@ -1,98 +1,100 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
-import { setTimeout as delay } from 'node:timers/promises'
+import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { type Candidate, candidates, chosenByName } from './candidates.js'
-import { buildNative, loadgen } from './native.js'
+import { type Candidate, chosenByName } from './candidates.js'
+import { IdleConnections } from './idle-connections.js'
+import { buildNative } from './native.js'
 import { ServerProcess } from './server-process.js'
 import { median } from './statistics.js'
-import type { Work } from './work.js'
 
 // What an idle connection costs in user memory: the slope between two counts, so that what a server needs anyway cancels out.
 // The kernel's own memory for a socket is not in it. The connections live in other processes, whose limit on fds is their own.
+//
+// The slope is a few MiB, and the heaps of freshly started threads give back more than that on their own within seconds. So every
+// thread collects its garbage, again and again, for some time before each of the two measurements. No connection is opened and closed
+// before: the allocator would keep that memory, and the measured connections would cost nothing.
 const few = 2_000
 const many = 15_000
-const settleMs = 250
-const settledKib = 64
-const patience = 80
+const sampleMs = 250
+const restSamples = 32 // V8 returns memory as late as some seconds after it is free.
+const windowSamples = 8
+const stillKib = 64 // Between the medians of two windows: single samples of a heap vary more.
+const patience = 160
 
-const works: Work[] = ['json', 'echo'] // JSON where the server can: its app has only `parse` when it has a pool.
-
-class IdleConnections {
-  readonly #child: ChildProcess
-
-  private constructor(child: ChildProcess) {
-    this.#child = child
-  }
-
-  static async open(port: number, count: number): Promise<IdleConnections> {
-    const child = spawn(loadgen, ['--port', String(port), '--idle', String(count)], { stdio: ['pipe', 'pipe', 'inherit'] })
-    const opened = once(child.stdout!, 'data')
-    const failed = once(child, 'exit').then(([code]) => Promise.reject(new Error(`the idle connections ended with code ${code}`)))
-    await Promise.race([opened, failed])
-    failed.catch(() => {}) // Later it ends because it was told to.
-    return new IdleConnections(child)
-  }
-
-  close(): void {
-    this.#child.stdin!.end()
-  }
+interface Measured {
+  bytes: number
+  growthKib: number
+  open: [few: number, many: number]
 }
 
-function residentKib(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+/** Anonymous pages only: code that is run for the first time is no cost of a connection. */
+function anonymousKib(pid: number): number {
+  return Number(/^Anonymous:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1])
 }
 
-/** Resident memory once every connection is accepted, garbage is collected and the figure stands still. */
-async function settledKibOf(server: ServerProcess, openFds: number): Promise<number> {
-  let last = Number.NaN
+/** Memory at rest, with as many connections open as the server itself must count. */
+async function atRest(server: ServerProcess, expected: number): Promise<{ kib: number; open: number }> {
+  const samples: number[] = []
   for (let attempt = 0; attempt < patience; attempt++) {
-    server.collectGarbage()
-    await delay(settleMs)
-    const now = residentKib(server.pid)
-    if (fdCount(server.pid) >= openFds && Math.abs(now - last) <= settledKib) return now
-    last = now
+    await new Promise((resolve) => setTimeout(resolve, sampleMs))
+    const { open } = await server.counts()
+    samples.push(anonymousKib(server.pid))
+    const now = median(samples.slice(-windowSamples))
+    const before = median(samples.slice(-2 * windowSamples, -windowSamples))
+    const still = samples.length >= restSamples && Math.abs(now - before) <= stillKib
+    if (open === expected && still) return { kib: now, open }
   }
-  throw new Error(`${server.name} did not come to rest with ${openFds} open fds`)
+  const { open } = await server.counts()
+  throw new Error(`${server.name} did not come to rest: it counts ${open} open connections of ${expected}`)
 }
 
-function fdCount(pid: number): number {
-  return readdirSync(`/proc/${pid}/fd`).length
-}
-
-async function bytesPerConnection(candidate: Candidate): Promise<number> {
-  const work = works.find((one) => candidate.works.includes(one))!
-  const server = await ServerProcess.start(candidate, work, false)
+async function slope(candidate: Candidate): Promise<Measured> {
+  const server = await ServerProcess.start(collecting(candidate), 'json', false)
   const held: IdleConnections[] = []
   try {
-    const ownFds = fdCount(server.pid)
-    held.push(await IdleConnections.open(server.port, few))
-    const before = await settledKibOf(server, ownFds + few)
-    held.push(await IdleConnections.open(server.port, many - few))
-    const after = await settledKibOf(server, ownFds + many)
-    return ((after - before) * 1024) / (many - few)
+    held.push(await IdleConnections.open(server, few))
+    const before = await atRest(server, few)
+    held.push(await IdleConnections.open(server, many - few))
+    const after = await atRest(server, many)
+    const growthKib = after.kib - before.kib
+    return { bytes: (growthKib * 1024) / (many - few), growthKib, open: [before.open, after.open] }
   } finally {
     for (const connections of held) connections.close()
     await server.stop()
   }
 }
 
+/** The same server, with every thread of it ready to collect its garbage. */
+function collecting(candidate: Candidate): Candidate {
+  const preload = ['--expose-gc', '--import', new URL('./servers/collect-garbage.js', import.meta.url).href]
+  return {
+    ...candidate,
+    command: (work) => {
+      const [node, ...rest] = candidate.command(work)
+      return [node!, ...preload, ...rest]
+    },
+  }
+}
+
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '3' }, only: { type: 'string', default: '' } } })
 const parts = values.only.split(',').filter((part) => part !== '')
-// `cluster` is left out: its connections are in its children, and there its server is the one called `net`.
-const measured = chosenByName(parts) ?? candidates.filter(({ name, extra }) => !extra && !name.startsWith('cluster'))
+const asked = parts.length > 0 ? parts : ['net', 'multireactor 1+0', 'multireactor 1+1']
+// `cluster` is left out: its connections are in its children.
+const measured = chosenByName(asked)!.filter(({ name, works }) => works.includes('json') && !name.startsWith('cluster'))
 
 buildNative()
-process.stdout.write(`Bytes of resident memory per idle connection, ${few} to ${many} connections\n\n`)
-process.stdout.write('| server | median | all rounds |\n| --- | ---: | --- |\n')
+process.stdout.write(`Resident memory (anonymous pages) from ${few} to ${many} idle connections\n\n`)
+process.stdout.write('| server | bytes per connection, median | all rounds | growth, KiB | open as the server counts |\n')
+process.stdout.write('| --- | ---: | --- | --- | --- |\n')
 for (const candidate of measured) {
   try {
-    const rounds: number[] = []
-    for (let round = 0; round < Number(values.rounds); round++) rounds.push(Math.round(await bytesPerConnection(candidate)))
-    process.stdout.write(`| ${candidate.name} | ${median(rounds)} | ${rounds.join(', ')} |\n`)
+    const rounds: Measured[] = []
+    for (let round = 0; round < Number(values.rounds); round++) rounds.push(await slope(candidate))
+    const bytes = rounds.map((one) => Math.round(one.bytes))
+    const growth = rounds.map(({ growthKib }) => growthKib).join(', ')
+    const open = [...new Set(rounds.map((one) => one.open.join(' and ')))].join(', ')
+    process.stdout.write(`| ${candidate.name} | ${Math.round(median(bytes))} | ${bytes.join(', ')} | ${growth} | ${open} |\n`)
   } catch (error) {
     process.exitCode = 1
-    process.stdout.write(`| ${candidate.name} | failed: ${(error as Error).message.replaceAll(/\s+/g, ' ')} | |\n`)
+    process.stdout.write(`| ${candidate.name} | failed: ${(error as Error).message.replaceAll(/\s+/g, ' ')} | | | |\n`)
   }
 }

@@ -7,9 +7,12 @@ import type { Workload } from './workload.js'
 
 const graceMs = 30_000
 
-interface LoadOptions {
+export interface LoadShape {
   connections: number
   inFlight: number
+}
+
+interface LoadOptions extends LoadShape {
   seconds: number
   warmup: number
   pin: boolean
@@ -28,18 +31,31 @@ export interface LoadResult {
 }
 
 /** Measures one window. Rejects with the first wrong reply, if there is one. */
-export async function measure(server: ServerProcess, workload: Workload, options: LoadOptions): Promise<LoadResult> {
-  const numbers = {
-    port: server.port,
-    connections: options.connections,
-    'in-flight': options.inFlight,
-    seconds: options.seconds,
-    warmup: options.warmup,
-    pids: server.pids.join(','),
-  }
-  const flags = Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, String(value)])
-  const [program, args] = onCore(loadCore, options.pin, [loadgen, ...flags, ...workload.flags])
-  const timeout = (options.seconds + options.warmup) * 1_000 + graceMs
+export function measure(server: ServerProcess, workload: Workload, options: LoadOptions): Promise<LoadResult> {
+  const { seconds, warmup, pin } = options
+  return run(server, workload, { ...shape(options), seconds, warmup }, pin, (seconds + warmup) * 1_000 + graceMs)
+}
+
+/** Sends as many frames as are asked for, and ends when each has its reply. Rejects with the first wrong or missing one. */
+export function stream(server: ServerProcess, workload: Workload, frames: number, load: LoadShape): Promise<LoadResult> {
+  // No limit in time: the load generator itself gives up when no reply comes.
+  return run(server, workload, { ...shape(load), frames }, false, 0)
+}
+
+function shape({ connections, inFlight }: LoadShape): Record<string, number> {
+  return { connections, 'in-flight': inFlight }
+}
+
+async function run(
+  server: ServerProcess,
+  workload: Workload,
+  numbers: Record<string, number>,
+  pin: boolean,
+  timeout: number,
+): Promise<LoadResult> {
+  const named = { ...numbers, to: server.addresses.join(), pids: server.pids.join() }
+  const flags = Object.entries(named).flatMap(([name, value]) => [`--${name}`, String(value)])
+  const [program, args] = onCore(loadCore, pin, [loadgen, ...flags, ...workload.flags])
   try {
     const { stdout } = await promisify(execFile)(program, args, { timeout })
     return JSON.parse(stdout) as LoadResult

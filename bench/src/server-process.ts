@@ -1,32 +1,39 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
+import { createInterface, type Interface } from 'node:readline'
 import type { Candidate } from './candidates.js'
 import { onCore, serverCore } from './cores.js'
+import type { ServerCounts } from './servers/start.js'
 import type { Work } from './work.js'
 
 const startLimitMs = 10_000
+const countsLimitMs = 5_000
 const stopLimitMs = 2_000
 const shownErrorBytes = 600
 
 /** A server in a process of its own. */
 export class ServerProcess {
   readonly name: string
-  readonly port: number
+  /** Ports, and paths of Unix sockets. */
+  readonly addresses: readonly (number | string)[]
   readonly #child: ChildProcess
+  readonly #lines: Interface
 
-  private constructor(name: string, port: number, child: ChildProcess) {
+  private constructor(name: string, addresses: (number | string)[], child: ChildProcess, lines: Interface) {
     this.name = name
-    this.port = port
+    this.addresses = addresses
     this.#child = child
+    this.#lines = lines
   }
 
   /** Resolves when the server listens; rejects with what it printed when it ends or stays silent instead. */
   static async start(candidate: Candidate, work: Work, pin: boolean): Promise<ServerProcess> {
     const [program, args] = onCore(serverCore, pin, candidate.command(work))
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const lines = createInterface(child.stdout!)
     try {
-      return new ServerProcess(candidate.name, await portOf(child), child)
+      return new ServerProcess(candidate.name, await addressesOf(child, lines), child, lines)
     } catch (error) {
       child.kill('SIGKILL')
       throw error
@@ -45,8 +52,12 @@ export class ServerProcess {
     return found
   }
 
-  collectGarbage(): void {
+  /** What the server counts itself. Where memory is measured, it also collects its garbage. */
+  async counts(): Promise<ServerCounts> {
+    const line = once(this.#lines, 'line', { signal: AbortSignal.timeout(countsLimitMs) })
     this.#child.kill('SIGUSR2')
+    const [text] = await line
+    return JSON.parse(text)
   }
 
   async stop(): Promise<void> {
@@ -59,20 +70,17 @@ export class ServerProcess {
   }
 }
 
-function portOf(child: ChildProcess): Promise<number> {
+function addressesOf(child: ChildProcess, lines: Interface): Promise<(number | string)[]> {
   return new Promise((resolve, reject) => {
-    let output = ''
     let errors = ''
     const fail = (reason: string): void => reject(new Error(`${reason}${errors === '' ? '' : `: ${lastPart(errors)}`}`))
     const limit = setTimeout(() => fail(`did not listen within ${startLimitMs} ms`), startLimitMs)
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       errors += text
     })
-    child.stdout!.setEncoding('utf8').on('data', (text: string) => {
-      output += text
-      if (!output.includes('\n')) return
+    lines.once('line', (text) => {
       clearTimeout(limit)
-      resolve((JSON.parse(output.slice(0, output.indexOf('\n'))) as { port: number }).port)
+      resolve((JSON.parse(text) as { addresses: (number | string)[] }).addresses)
     })
     child.once('error', (error) => fail(error.message))
     child.once('close', (code, signal) => {

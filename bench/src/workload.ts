@@ -44,6 +44,11 @@ export class Workloads {
     }
   }
 
+  /** A place for a file, gone with the others. */
+  pathFor(name: string): string {
+    return join(this.#directory, name)
+  }
+
   remove(): void {
     rmSync(this.#directory, { recursive: true })
   }

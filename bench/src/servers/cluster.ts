@@ -1,6 +1,6 @@
 import cluster from 'node:cluster'
 import { inlineServer } from './inline-server.js'
-import { listeningPort } from './listening-port.js'
+import { listen } from './listen.js'
 import { announce, serverOptions } from './start.js'
 
 const { work, reactors } = serverOptions()
@@ -9,9 +9,9 @@ if (cluster.isPrimary) {
   let listening = 0
   cluster.on('listening', (_worker, address) => {
     listening++
-    if (listening === reactors) announce(address.port)
+    if (listening === reactors) announce([address.port])
   })
   for (let i = 0; i < reactors; i++) cluster.fork()
 } else {
-  await listeningPort(inlineServer(work))
+  await listen(inlineServer(work))
 }

@@ -1,5 +1,5 @@
 import { inlineServer } from './inline-server.js'
-import { listeningPort } from './listening-port.js'
-import { announce, serverOptions } from './start.js'
+import { listenAndAnnounce } from './listen.js'
+import { serverOptions } from './start.js'
 
-announce(await listeningPort(inlineServer(serverOptions().work)))
+await listenAndAnnounce(inlineServer(serverOptions().work))

@@ -1,9 +1,9 @@
 import { createServer } from 'node:net'
 import { Piscina } from 'piscina'
 import { LineSplitter } from './line-splitter.js'
-import { listeningPort } from './listening-port.js'
+import { listenAndAnnounce } from './listen.js'
 import { OrderedReplies } from './ordered-replies.js'
-import { announce, serverOptions } from './start.js'
+import { serverOptions } from './start.js'
 
 // `net` on the main thread, one piscina task per line, piscina's own defaults apart from the number of threads.
 
@@ -22,4 +22,4 @@ const server = createServer({ noDelay: true }, (socket) => {
   socket.on('error', () => socket.destroy())
 })
 
-announce(await listeningPort(server))
+await listenAndAnnounce(server)

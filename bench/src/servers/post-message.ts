@@ -1,9 +1,9 @@
 import { createServer, type Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { LineSplitter } from './line-splitter.js'
-import { listeningPort } from './listening-port.js'
+import { listenAndAnnounce } from './listen.js'
 import type { Message } from './post-message-worker.js'
-import { announce, serverOptions } from './start.js'
+import { serverOptions } from './start.js'
 
 // `net` on the main thread, one postMessage per line and one per reply. A string is the cheapest thing to post at these sizes.
 // A connection stays with one worker, which keeps its replies in order without a window.
@@ -27,4 +27,4 @@ const server = createServer({ noDelay: true }, (socket) => {
   socket.on('close', () => sockets.delete(id))
 })
 
-announce(await listeningPort(server))
+await listenAndAnnounce(server)

@@ -1,9 +1,16 @@
 import type { AddressInfo, Server } from 'node:net'
+import { promisify } from 'node:util'
+import { announce } from './start.js'
 
 /** Listens on a free loopback port. The backlog is deep because the load generator connects in a burst. */
-export function listeningPort(server: Server): Promise<number> {
+export function listen(server: Server): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => resolve((server.address() as AddressInfo).port))
   })
+}
+
+export async function listenAndAnnounce(server: Server): Promise<void> {
+  const open = promisify(server.getConnections).bind(server)
+  announce([await listen(server)], async () => ({ open: await open(), frames: [], held: 0 }))
 }
