@@ -13,6 +13,7 @@ export const errorCodes = {
   ERR_MR_NO_POOL: 'A frame was submitted to a pool, and the server has none or the app has no `parse`.',
   ERR_MR_OPTION_RANGE: 'An option is outside of its range; the message names the range.',
   ERR_MR_OPTION_TYPE: 'An option has the wrong type.',
+  ERR_MR_OVERLOADED: 'The task waited in the queue for longer than `maxWaitMs`, and was not run.',
   ERR_MR_PARSE_RESULT: '`parse` returned something that is no reply: neither bytes, nor a list of bytes, nor an async iterable.',
   ERR_MR_PLATFORM: 'multireactor runs on Linux only.',
   ERR_MR_QUEUE_FULL: 'The task queue is full and the pool was told to reject.',

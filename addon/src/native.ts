@@ -29,6 +29,12 @@ export interface NativeListener {
   outLowBytes: number
   outMaxBytes: number
   maxInFlight: number
+  maxInFlightBytes: number
+  idleMs: number
+  firstByteMs: number
+  frameMs: number
+  writeMs: number
+  answersOverload: boolean
 }
 
 /** A reactor, as the thread that drives it sees it. Connections are named by slot and generation. */
@@ -115,6 +121,24 @@ export interface NativeCounters {
   repliesUnrouted: number
 }
 
+export interface NativeRuntimeOptions {
+  reactors: number
+  workers: number
+  /** How far the runtime can be resized. */
+  maxReactors: number
+  maxWorkers: number
+  maxTasks: number
+  maxBytes: number
+  /** 0 pause, 1 reject, 2 close. */
+  onQueueFull: number
+  maxWaitMs: number
+  maxConnections: number
+  maxPerAddress: number
+  /** 0: no limit. */
+  acceptsPerSecond: number
+  maxMemoryBytes: number
+}
+
 export interface NativeListenerSpec {
   host: string
   port: number
@@ -123,6 +147,8 @@ export interface NativeListenerSpec {
   backlog: number
   ipv6Only: boolean
   shared: boolean
+  /** A PROXY header comes first, from these addresses only. */
+  proxyFrom?: readonly string[]
 }
 
 export interface Native {
@@ -148,19 +174,15 @@ export interface Native {
     onRoom: () => void,
     ownsRuntime?: boolean,
   ) => NativePort
-  createRuntime(options: {
-    reactors: number
-    workers: number
-    maxReactors: number
-    maxWorkers: number
-    maxTasks: number
-    maxBytes: number
-  }): number
+  createRuntime(options: NativeRuntimeOptions): number
   removeRuntime(runtime: number): void
   openListener(
     runtime: number,
     spec: NativeListenerSpec,
   ): { error: string } | { error?: undefined; group: number; address: string; port: number; members: number }
+  /** The soft limit of open files of this process. */
+  fileLimit(): number
+  isAddressRange(text: string): boolean
   readCounters(runtime: number): NativeCounters
   runningMs(runtime: number, worker: number): number
   reapWorker(
@@ -177,6 +199,18 @@ export interface Native {
   setReactorActive(runtime: number, reactor: number, on: boolean): void
   forgetReactorThread(runtime: number, reactor: number): void
   closeReasonNames(): string[]
+}
+
+/** What `createRuntime` needs beside the numbers of threads, without any limit: for a reactor or a pool that stands alone. */
+export const unlimited: Omit<NativeRuntimeOptions, 'reactors' | 'workers' | 'maxReactors' | 'maxWorkers'> = {
+  maxTasks: 1,
+  maxBytes: 1,
+  onQueueFull: 0,
+  maxWaitMs: 0,
+  maxConnections: 0xffff_ffff,
+  maxPerAddress: 0xffff_ffff,
+  acceptsPerSecond: 0,
+  maxMemoryBytes: Number.MAX_SAFE_INTEGER,
 }
 
 /** Rows of an event batch; see `native/src/reactor/event_batch.h`. */
@@ -205,7 +239,7 @@ export const resumeFlag = { hasState: 1, dataLost: 2, ended: 4 } as const
 export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32, resume: 64 } as const
 
 /** Flags of a reply; see `native/src/exchange/message.h`. */
-export const replyFlag = { last: 1, end: 2, destroy: 4, error: 8, call: 16, lost: 32, timedOut: 64 } as const
+export const replyFlag = { last: 1, end: 2, destroy: 4, error: 8, call: 16, lost: 32, timedOut: 64, overloaded: 256 } as const
 
 /** Outcomes of a send from any thread; see `SendOutcome` in `native/src/exchange/message.h`. */
 export const sendOutcomes = ['sent', 'buffered', 'gone', 'full'] as const
@@ -226,6 +260,15 @@ export const closeReasons = [
   'server-closing',
   'thread-lost',
   'system-error',
+  'idle-timeout',
+  'first-byte-timeout',
+  'frame-timeout',
+  'write-timeout',
+  'connection-limit',
+  'address-limit',
+  'memory-limit',
+  'overloaded',
+  'proxy-header',
 ] as const
 export type CloseReason = (typeof closeReasons)[number]
 
@@ -247,6 +290,9 @@ export const reactorCounterNames = [
   'pausesByPeer',
   'turns',
   'moved',
+  'framesShed',
+  'acceptsDelayed',
+  'buffered',
 ] as const
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
 
@@ -260,6 +306,7 @@ export const workerCounterNames = [
   'framesLost',
   'framesRetried',
   'busyNs',
+  'framesShed',
 ] as const
 export type WorkerCounterName = (typeof workerCounterNames)[number]
 

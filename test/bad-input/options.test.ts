@@ -16,7 +16,7 @@ describe('wrong options', () => {
       [{ Pool: 1 }, "unknown option 'Pool', did you mean 'pool'?"],
       [{ listen: { prot: 1 } }, "unknown option 'prot', did you mean 'port'?"],
       [{ pool: { taskTimeoutMS: 1 } }, "unknown option 'taskTimeoutMS', did you mean 'taskTimeoutMs'?"],
-      [{ xyzzyxyzzy: 1 }, '(known: app, listen, reactors, pool, hookTimeoutMs, resourceLimits, logger, signal)'],
+      [{ xyzzyxyzzy: 1 }, '(known: app, listen, reactors, pool, limits, hookTimeoutMs, resourceLimits, logger, signal)'],
     ]
     for (const [options, text] of wrong) {
       const error = await serving(options)

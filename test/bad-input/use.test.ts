@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
-import { native } from '@multireactor/addon'
+import { native, unlimited } from '@multireactor/addon'
 import { type ServeOptions, serve } from '@multireactor/core'
 import { Pool } from '@multireactor/pool'
 import { type Connection, Reactor } from '@multireactor/reactor'
@@ -176,7 +176,7 @@ describe('wrong use', () => {
   })
 
   it('of a reactor on a second thread fails with ERR_MR_WRONG_THREAD', async () => {
-    const runtime = native.createRuntime({ reactors: 1, workers: 0, maxReactors: 1, maxWorkers: 1, maxTasks: 1, maxBytes: 1 })
+    const runtime = native.createRuntime({ ...unlimited, reactors: 1, workers: 0, maxReactors: 1, maxWorkers: 0 })
     const driver = new native.ReactorDriver(
       runtime,
       0,

@@ -25,6 +25,11 @@ export interface App<Data = undefined>
   parse?(frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
   /** What to answer when `parse` failed. Without it the connection closes as `parse-error`. */
   error?(error: unknown, frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
+  /**
+   * What to answer, in a pool worker, for a frame that found the task queue full (`onQueueFull: 'reject'`) or waited for longer
+   * than `maxWaitMs`. Be quick. Without it the connection closes as `overloaded`.
+   */
+  overloaded?(frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
   /** In every thread, awaited before the thread takes work. A throw stops the server from starting. */
   start?(context: StartContext): void | Promise<void>
   /** In every thread, before it ends in an orderly way. */

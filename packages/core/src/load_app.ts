@@ -6,7 +6,7 @@ import { connectionOptionNames, handoverHookNames, hookNames, isFraming } from '
 import { type Framing, raw, type ConnectionOptions } from '@multireactor/reactor'
 import type { App } from './app.js'
 
-const appKeys = [...hookNames, ...handoverHookNames, ...connectionOptionNames, 'parse', 'error', 'start', 'stop'] as const
+const appKeys = [...hookNames, ...handoverHookNames, ...connectionOptionNames, 'parse', 'error', 'overloaded', 'start', 'stop'] as const
 
 /** On the main thread, which never imports the app: where its module is. Throws `ERR_MR_APP_NOT_FOUND`, `ERR_MR_APP_IS_MAIN`. */
 export function appUrl(where: string, app: unknown): string {
@@ -82,7 +82,7 @@ function checkedApp(url: string, app: unknown): App<any> {
     )
   }
   const read = new OptionReader(where, app, appKeys)
-  for (const hook of [...hookNames, ...handoverHookNames, 'parse', 'error', 'start', 'stop']) read.func(hook)
+  for (const hook of [...hookNames, ...handoverHookNames, 'parse', 'error', 'overloaded', 'start', 'stop']) read.func(hook)
   if (!read.raw('parse') && !read.raw('message')) {
     throw new MultireactorError(
       'ERR_MR_APP_SHAPE',

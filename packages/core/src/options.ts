@@ -1,6 +1,6 @@
-import { availableParallelism } from 'node:os'
+import { availableParallelism, totalmem } from 'node:os'
 import type { ResourceLimits } from 'node:worker_threads'
-import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
+import { MultireactorError, native, OptionReader, shown } from '@multireactor/addon'
 import type { ListenAddress } from '@multireactor/reactor'
 import { addressOptionNames } from '@multireactor/reactor/parts'
 import { appUrl } from './load_app.js'
@@ -18,12 +18,31 @@ export interface PoolSettings {
   concurrency?: number
   /** Tasks that wait; reactors stop reading there. Default 16,384. */
   maxQueued?: number
+  /**
+   * What becomes of a frame that finds the queue full. `'pause'` (default): reactors stop reading, and TCP makes the clients wait.
+   * `'reject'`: the app's `overloaded` hook answers, ahead of the queue; without it the connection closes. `'close'`: it closes.
+   */
+  onQueueFull?: 'pause' | 'reject' | 'close'
+  /** A frame that has waited longer is refused, by `overloaded` or by closing. Default 0: frames wait as long as it takes. */
+  maxWaitMs?: number
   /** Bytes of the tasks that wait. Default 256 MiB. */
   maxQueuedBytes?: number
   /** A frame that runs longer errs; a worker that does not come back is replaced. Default 30,000. */
   taskTimeoutMs?: number
   /** What becomes of a frame whose worker died: its connection closes (default), or it runs once more. */
   onTaskLost?: 'close' | 'retry'
+}
+
+/** Exact over all reactors. Connections beyond them are closed at once, with the reason in the counters. */
+export interface ProcessLimits {
+  /** Open connections. Default: the process's limit of file descriptors (`ulimit -n`) less 256. */
+  connections?: number
+  /** Open connections of one remote address (IPv4), or /64 (IPv6). Default: as many as `connections`. */
+  connectionsPerAddress?: number
+  /** Connections accepted in a second; the rest waits in the kernel's queue. Default 100,000. */
+  acceptsPerSecond?: number
+  /** Bytes received and not cut, sent and not taken, and queued, of all threads. Default: half of the memory of the machine. */
+  memory?: number
 }
 
 export interface Logger {
@@ -42,6 +61,8 @@ export interface ServeOptions {
   reactors?: number
   /** Pool workers, or more about them. Default: one for each core if the app has `parse`. 0: none. */
   pool?: number | PoolSettings
+  /** Limits of the process. */
+  limits?: ProcessLimits
   /** A reactor's thread that does not turn for so long (an endless loop in a hook) is ended and replaced. Default 30,000. */
   hookTimeoutMs?: number
   /** Heap limits of each thread, as `worker_threads` takes them. A thread that reaches them is replaced. */
@@ -59,6 +80,7 @@ export interface ServeSettings {
   /** Whether the caller named a pool size. */
   poolIsGiven: boolean
   hookTimeoutMs: number
+  limits: Required<ProcessLimits>
   resourceLimits: ResourceLimits | undefined
   logger: Logger
   signal: AbortSignal | undefined
@@ -66,12 +88,17 @@ export interface ServeSettings {
 
 export const mostReactors = 1024
 export const mostWorkers = 256
+/** For epoll sets, wakers, listening sockets, the files of the app. */
+export const spareDescriptors = 256
+
+/** In the order in which they cross. */
+export const queueFullPolicies = ['pause', 'reject', 'close'] as const
 
 const where = 'serve()'
 
 /** Checks everything that can be checked without starting anything. */
 export function readServeOptions(options: ServeOptions): ServeSettings {
-  const read = new OptionReader(where, options, ['app', 'listen', 'reactors', 'pool', 'hookTimeoutMs', 'resourceLimits', 'logger', 'signal'])
+  const read = new OptionReader(where, options, ['app', 'listen', 'reactors', 'pool', 'limits', 'hookTimeoutMs', 'resourceLimits', 'logger', 'signal'])
   const app = appUrl(where, options.app)
   const listen = read.raw('listen')
   const list = Array.isArray(listen) ? listen : [listen]
@@ -90,6 +117,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     pool,
     poolIsGiven: given,
     resourceLimits: readResourceLimits(read.raw('resourceLimits')),
+    limits: readLimits(read.raw('limits')),
     hookTimeoutMs: read.integer('hookTimeoutMs', 30_000, 100, 0x7fff_ffff),
     logger: readLogger(read.raw('logger')),
     signal: read.signal(),
@@ -111,6 +139,8 @@ function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolea
     'concurrency',
     'maxQueued',
     'maxQueuedBytes',
+    'onQueueFull',
+    'maxWaitMs',
     'taskTimeoutMs',
     'onTaskLost',
   ])
@@ -119,10 +149,23 @@ function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolea
     concurrency: read.integer('concurrency', 32, 1, 4096),
     maxQueued: read.integer('maxQueued', 16_384, 1, 1 << 24),
     maxQueuedBytes: read.integer('maxQueuedBytes', 256 << 20, 1, 2 ** 40),
+    onQueueFull: read.oneOf('onQueueFull', 'pause', queueFullPolicies),
+    maxWaitMs: read.integer('maxWaitMs', 0, 0, 0x7fff_ffff),
     taskTimeoutMs: read.integer('taskTimeoutMs', 30_000, 1, 0x7fff_ffff),
     onTaskLost: read.oneOf('onTaskLost', 'close', ['close', 'retry']),
   }
   return { pool, given: read.raw('size') !== undefined }
+}
+
+function readLimits(value: unknown): Required<ProcessLimits> {
+  const read = new OptionReader(`${where} limits`, value ?? {}, ['connections', 'connectionsPerAddress', 'acceptsPerSecond', 'memory'])
+  const connections = read.integer('connections', Math.max(64, native.fileLimit() - spareDescriptors), 1, 2 ** 31)
+  return {
+    connections,
+    connectionsPerAddress: read.integer('connectionsPerAddress', connections, 1, 2 ** 31),
+    acceptsPerSecond: read.integer('acceptsPerSecond', 100_000, 1, 1_000_000_000),
+    memory: read.integer('memory', Math.floor(totalmem() / 2), 1 << 20, Number.MAX_SAFE_INTEGER),
+  }
 }
 
 function readResourceLimits(value: unknown): ResourceLimits | undefined {

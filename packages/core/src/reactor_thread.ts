@@ -81,7 +81,7 @@ void runThread(async (side: ThreadSide) => {
       attach: ({ lost }: AttachRequest) => {
         attached = attach()
         for (const { name, handlers, options, loaded } of listeners) {
-          attached.addListener(name, handlers, options, loaded.parse !== undefined)
+          attached.addListener(name, handlers, options, loaded.parse !== undefined, loaded.overloaded !== undefined)
         }
         attached.driver.resumeConnections(lost)
       },

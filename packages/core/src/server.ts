@@ -17,7 +17,7 @@ import {
 import type { Replaced } from '@multireactor/pool'
 import { type Thread, WorkerGroup, within } from '@multireactor/pool/parts'
 import { type OpenListener, openListener } from '@multireactor/reactor/parts'
-import { mostReactors, mostWorkers, readServeOptions, type ServeOptions, type ServeSettings } from './options.js'
+import { mostReactors, mostWorkers, queueFullPolicies, spareDescriptors, readServeOptions, type ServeOptions, type ServeSettings } from './options.js'
 import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
 import type { ListenerPlan } from './reactor_thread.js'
 import { type SendOutcome, ThreadServer } from './thread_server.js'
@@ -58,6 +58,7 @@ export interface ServerEvents {
   workerReplaced: [replaced: Replaced]
   /** A reactor's thread died or did not turn any more; its connections go on with the next one. */
   reactorReplaced: [replaced: ReactorReplaced]
+  /** Frames were refused on purpose, within the last second. */
   shed: [what: { frames: number }]
   /** A hook or `parse` failed (it cost at most its connection), or a thread did. Logged when nobody listens. */
   error: [error: Error, context: { hook: string; listener: string; thread: string }]
@@ -74,6 +75,9 @@ export async function serve(options: ServeOptions): Promise<Server> {
 
 /** `resize` goes so far, or as far as the server was started with. */
 const roomForReactors = 64
+
+/** How often refused frames are told of. */
+const shedEveryMs = 1_000
 
 /** How long a thread may take to answer before it counts as stuck, beside the time that was asked for. */
 const stuckMs = 1_000
@@ -98,6 +102,8 @@ export class Server {
   #reactorsReplaced = 0
   /** Reloads and resizes, one after the other. */
   #changes: Promise<unknown> = Promise.resolve()
+  #shedWatch: NodeJS.Timeout | undefined
+  #shedTold = 0
   #failure: Error | undefined
   #onClosed!: (error: Error | undefined) => void
   readonly #closed = new Promise<Error | undefined>((resolve) => {
@@ -108,7 +114,8 @@ export class Server {
   /** Use `serve()`. */
   constructor(settings: ServeSettings) {
     this.#settings = settings
-    const { size, maxQueued, maxQueuedBytes } = settings.pool
+    const { size, maxQueued, maxQueuedBytes, onQueueFull, maxWaitMs } = settings.pool
+    const { connections, connectionsPerAddress, acceptsPerSecond, memory } = settings.limits
     this.#mostReactors = Math.max(settings.reactors, roomForReactors)
     this.#runtime = native.createRuntime({
       reactors: settings.reactors,
@@ -117,6 +124,12 @@ export class Server {
       maxWorkers: mostWorkers,
       maxTasks: maxQueued,
       maxBytes: maxQueuedBytes,
+      onQueueFull: queueFullPolicies.indexOf(onQueueFull),
+      maxWaitMs,
+      maxConnections: connections,
+      maxPerAddress: connectionsPerAddress,
+      acceptsPerSecond,
+      maxMemoryBytes: memory,
     })
     this.#threadServer = ThreadServer.attach(this.#runtime)
     this.#reactors = new ReactorGroup({
@@ -150,7 +163,12 @@ export class Server {
   }
 
   async #start(): Promise<void> {
-    const { addresses, reactors, pool, poolIsGiven } = this.#settings
+    const { addresses, reactors, pool, poolIsGiven, limits, logger } = this.#settings
+    if (limits.connections + spareDescriptors > native.fileLimit()) {
+      logger.warn(
+        `the process may have ${native.fileLimit()} files open, too few for ${limits.connections} connections: raise \`ulimit -n\`, or lower limits.connections`,
+      )
+    }
     // Opened first: a port in use fails the start before any thread has been made, and names are known. Whoever connects while
     // the threads start waits in the kernel's queue.
     for (const { address, app } of addresses) {
@@ -166,6 +184,24 @@ export class Server {
     if (early) await early
     else if (hasParse && pool.size > 0) await this.#startPool(this.#plans)
     await this.#listen()
+    if (pool.onQueueFull !== 'pause' || pool.maxWaitMs > 0) {
+      this.#shedWatch = setInterval(() => this.#tellShed(), shedEveryMs).unref()
+    }
+  }
+
+  #tellShed(): void {
+    const frames = this.#framesShed() - this.#shedTold
+    this.#shedTold += frames
+    if (frames === 0 || this.#emitter.emit('shed', { frames })) return
+    this.#settings.logger.warn(`${frames} frames were refused: more came than the pool could work off`)
+  }
+
+  #framesShed(): number {
+    const { reactors, workers } = native.readCounters(this.#runtime)
+    const sum = (rows: number[][], column: number) => rows.reduce((total, row) => total + row[column]!, 0)
+    return (
+      sum(reactors, reactorCounterNames.indexOf('framesShed')) + sum(workers, workerCounterNames.indexOf('framesShed'))
+    )
   }
 
   #checkPool(call: string, needsPool: boolean): void {
@@ -375,6 +411,7 @@ export class Server {
     if (this.#state !== 'open') throw closedError('the server')
     this.#state = 'closing'
     const before = this.#repliesWritten()
+    const shedBefore = this.#framesShed()
     let destroyed = 0
     this.#reactors.beginClose()
     const timer = setTimeout(async () => {
@@ -389,10 +426,12 @@ export class Server {
     if (!inTime || unanswered) destroyed += this.stats().connections.open
     clearTimeout(timer)
     const answered = this.#repliesWritten() - before
+    const shed = this.#framesShed() - shedBefore
+    this.#tellShed()
     await within(this.#reactors.requestAll('stop'), stuckMs)
     await this.#group?.close(timeoutMs)
     await this.#end()
-    return { answered, destroyed, shed: 0 }
+    return { answered, destroyed, shed }
   }
 
   /** The same as `close()`; when it is closing already, resolves with it. */
@@ -420,6 +459,7 @@ export class Server {
 
   async #end(): Promise<void> {
     this.#state = 'closing'
+    clearInterval(this.#shedWatch)
     await this.#reactors.terminate()
     await this.#group?.terminate()
     this.#state = 'closed'

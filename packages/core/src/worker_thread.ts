@@ -22,6 +22,7 @@ void runThread(async (side: ThreadSide) => {
     const loaded = apps.get(app)!
     return {
       parse: (frame, ctx) => loaded.parse!(frame, ctx),
+      overloaded: loaded.overloaded && ((frame, ctx) => loaded.overloaded!(frame, ctx)),
       error: loaded.error && ((error, frame, ctx) => loaded.error!(error, frame, ctx)),
     }
   })

@@ -12,6 +12,7 @@ import {
   OptionReader,
   replyFlag,
   shown,
+  unlimited,
   type WorkerCounterName,
   workerCounterNames,
 } from '@multireactor/addon'
@@ -103,7 +104,15 @@ export class Pool {
     const maxTasks = read.integer('maxQueued', 10_000, 1, 1 << 24)
     const signal = read.signal()
     signal?.throwIfAborted()
-    this.#runtime = native.createRuntime({ reactors: 0, workers: size, maxReactors: 0, maxWorkers: size, maxTasks, maxBytes: this.#maxBytes })
+    this.#runtime = native.createRuntime({
+      ...unlimited,
+      reactors: 0,
+      workers: size,
+      maxReactors: 0,
+      maxWorkers: size,
+      maxTasks,
+      maxBytes: this.#maxBytes,
+    })
     this.#port = new native.Port(
       this.#runtime,
       () => {},

@@ -6,6 +6,8 @@ export interface FrameWork {
   parse(frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
   /** What to answer when `parse` failed. Without it the connection closes. */
   error?: ((error: unknown, frame: Buffer, ctx: TaskContext) => Reply | Promise<Reply>) | undefined
+  /** What to answer for a frame that found the queue full or waited too long. Without it the connection closes. */
+  overloaded?: ((frame: Buffer, ctx: TaskContext) => Reply | Promise<Reply>) | undefined
 }
 
 export interface WorkerLoopOptions {
@@ -33,7 +35,9 @@ const turnMs = 5
 /** Replies of a batch leave about this often, so that at most a few quick frames wait for a slow one behind them. */
 const flushMs = 0.2
 
-const { last, end, destroy, error: failed, timedOut } = replyFlag
+const { last, end, destroy, error: failed, timedOut, overloaded } = replyFlag
+/** In the flags of a row, beside the call bit. */
+const refusedBit = 2
 
 /** Takes frames from the task queue of a runtime on the current thread, runs the work, settles each frame exactly once. */
 export class WorkerLoop {
@@ -179,10 +183,21 @@ export class WorkerLoop {
     const frame = new RunningFrame(this, token, bytes, rows, at, this.#options.listenerName(listener))
     const work = this.#options.work(listener)
     frame.work = work
+    if ((rows[at + 7]! & refusedBit) !== 0) return this.#refuse(frame, work)
     try {
       const result = work.parse(bytes, frame.context)
       if (typeof result === 'string' && !frame.isSpecial) this.#settleString(token, result)
       else this.#onResult(frame, result)
+    } catch (error) {
+      this.fail(frame, error)
+    }
+  }
+
+  /** Nobody works on it any more: the app says so in its own words, or the connection closes. */
+  #refuse(frame: RunningFrame, work: FrameWork): void {
+    if (frame.isCall || !work.overloaded) return this.#settleRaw(frame, last | failed | destroy | overloaded, '')
+    try {
+      this.#onResult(frame, work.overloaded(frame.bytes, frame.context))
     } catch (error) {
       this.fail(frame, error)
     }

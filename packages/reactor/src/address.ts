@@ -18,9 +18,15 @@ export interface ListenAddress {
   ipv6Only?: boolean
   /** Let another server listen on the same port, and share its traffic. Default false: the second one fails with EADDRINUSE. */
   shared?: boolean
+  /**
+   * Each connection begins with a PROXY protocol header, v1 or v2, that says who is behind the proxy: limits and `remoteAddress`
+   * see that. `from`: the proxies, as addresses or ranges (`10.0.0.0/8`); whoever else connects, and whoever sends no header, is
+   * closed as `proxy-header`. On a Unix path everybody is trusted who may connect.
+   */
+  proxyProtocol?: { from: readonly string[] }
 }
 
-export const addressOptionNames = ['name', 'port', 'host', 'path', 'backlog', 'ipv6Only', 'shared'] as const
+export const addressOptionNames = ['name', 'port', 'host', 'path', 'backlog', 'ipv6Only', 'shared', 'proxyProtocol'] as const
 
 /** A listener that listens. */
 export interface OpenListener {
@@ -58,9 +64,13 @@ export async function openListener(
     shared: read.boolean('shared', false),
     members,
   }
+  const proxyFrom = readProxyProtocol(where, read.raw('proxyProtocol'))
   const host = read.string('host')
   const open = (literal: string) =>
-    native.openListener(runtime, { ...common, host: literal, port: Math.max(port, 0), ...(path === undefined ? {} : { path }) })
+    native.openListener(runtime, {
+      ...common,
+      ...(proxyFrom ? { proxyFrom } : {}),
+      host: literal, port: Math.max(port, 0), ...(path === undefined ? {} : { path }) })
   let literal = host === undefined ? '::' : await resolve(where, host)
   let opened = open(literal)
   // A machine without IPv6 has no '::'; who named no host gets what there is.
@@ -78,6 +88,25 @@ export async function openListener(
     members: opened.members,
     isPath: path !== undefined,
   }
+}
+
+function readProxyProtocol(where: string, value: unknown): readonly string[] | undefined {
+  if (value === undefined) return undefined
+  const from = new OptionReader(`${where} proxyProtocol`, value, ['from']).raw('from')
+  if (!Array.isArray(from) || from.length === 0 || !from.every((range) => typeof range === 'string')) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `${where} proxyProtocol: 'from' must be a list of addresses or ranges of the proxies, such as ['10.0.0.0/8'], and is ${shown(from)}`,
+    )
+  }
+  const wrong = from.find((range: string) => !native.isAddressRange(range)) as string | undefined
+  if (wrong !== undefined) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_RANGE',
+      `${where} proxyProtocol: 'from' has ${shown(wrong)}, which is no address and no range such as 10.0.0.0/8 or fd00::/8`,
+    )
+  }
+  return from as string[]
 }
 
 async function resolve(where: string, host: string): Promise<string> {

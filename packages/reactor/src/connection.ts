@@ -181,6 +181,9 @@ export class Connection<Data = unknown> {
     this.#engine.checkPool()
     const number = this.#engine.driver.submit(this.#slot, this.#generation, frame, true)
     this.#engine.touched()
+    if (number === -2) {
+      return Promise.reject(new MultireactorError('ERR_MR_QUEUE_FULL', 'call(): the task queue is full, and the server rejects'))
+    }
     if (number < 0) return Promise.reject(gone('call()'))
     this.internal.calls ??= new Set()
     this.internal.calls.add(number)
@@ -369,7 +372,8 @@ export function checkBytes(call: string, data: unknown): asserts data is string 
 }
 
 /** The failure that a worker sent for a call. */
-export function callFailure(bytes: Buffer, flags: { lost: boolean; timedOut: boolean }): Error {
+export function callFailure(bytes: Buffer, flags: { lost: boolean; timedOut: boolean; overloaded?: boolean }): Error {
+  if (flags.overloaded) return new MultireactorError('ERR_MR_OVERLOADED', 'the frame waited longer than maxWaitMs in the task queue')
   if (flags.timedOut) return new MultireactorError('ERR_MR_TASK_TIMEOUT', 'the frame ran longer than taskTimeoutMs')
   if (flags.lost || bytes.length === 0)
     return new MultireactorError('ERR_MR_TASK_LOST', 'the pool worker died while it worked on this frame')

@@ -84,6 +84,7 @@ export class Engine {
     handlers: ConnectionHandlers<unknown> & HandoverHandlers<unknown>,
     options: ConnectionOptions,
     toPool: boolean,
+    answersOverload = false,
   ): number {
     const framing = options.framing ?? raw()
     let hooks = 0
@@ -92,7 +93,7 @@ export class Engine {
     }
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
     if (framing.cut) hooks |= hookBit.message
-    const native = nativeListener(options, framing, hooks, toPool && !handlers.message)
+    const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload)
     const number = this.#listeners.push({ name, framing, handlers, toPool }) - 1
     if (number >= this.driver.listenerCount()) this.driver.addListener(native)
     else this.driver.updateListener(number, native)
@@ -408,7 +409,7 @@ export class Engine {
     const flags = rows[at + 7]!
     const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
     if (flags & replyFlag.error) {
-      call.reject(callFailure(bytes, { lost: (flags & replyFlag.lost) !== 0, timedOut: (flags & replyFlag.timedOut) !== 0 }))
+      call.reject(callFailure(bytes, { lost: (flags & replyFlag.lost) !== 0, timedOut: (flags & replyFlag.timedOut) !== 0, overloaded: (flags & replyFlag.overloaded) !== 0 }))
     } else if (!(flags & replyFlag.last)) {
       call.parts.push(bytes)
       return
@@ -457,7 +458,15 @@ function checkCut(cut: { consumed?: number | undefined; needed?: number | undefi
   )
 }
 
-function nativeListener(options: ConnectionOptions, framing: Framing, hooks: number, toPool: boolean): NativeListener {
+const mostMs = 0x7fff_ffff
+
+function nativeListener(
+  options: ConnectionOptions,
+  framing: Framing,
+  hooks: number,
+  toPool: boolean,
+  answersOverload: boolean,
+): NativeListener {
   const read = new OptionReader('listener options', options, connectionOptionNames)
   const marks = new OptionReader('outBuffer', read.raw('outBuffer'), ['high', 'low', 'max'])
   const high = marks.integer('high', 64 << 10, 1, 2 ** 40)
@@ -473,5 +482,11 @@ function nativeListener(options: ConnectionOptions, framing: Framing, hooks: num
     outLowBytes: marks.integer('low', Math.min(16 << 10, high), 0, high),
     outMaxBytes: marks.integer('max', Math.max(16 << 20, high), high, 2 ** 40),
     maxInFlight: read.integer('maxInFlight', 1024, 1, 1 << 20),
+    maxInFlightBytes: read.integer('maxInFlightBytes', 16 << 20, 1, 2 ** 40),
+    idleMs: read.integer('idleTimeoutMs', 600_000, 0, mostMs),
+    firstByteMs: read.integer('firstByteTimeoutMs', 60_000, 0, mostMs),
+    frameMs: read.integer('frameTimeoutMs', 60_000, 0, mostMs),
+    writeMs: read.integer('writeTimeoutMs', 60_000, 0, mostMs),
+    answersOverload,
   }
 }

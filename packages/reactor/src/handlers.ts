@@ -65,6 +65,16 @@ export interface ConnectionOptions {
   }
   /** Frames of one connection that may be in the pool or wait in order; reading stops there. Default 1024. */
   maxInFlight?: number
+  /** Bytes of frames of one connection that may be in the pool; reading stops there, and one frame passes. Default 16 MiB. */
+  maxInFlightBytes?: number
+  /** Closes as `idle-timeout` what has received and sent nothing for so long, and has nothing in flight. Default 600,000; 0: never. */
+  idleTimeoutMs?: number
+  /** Closes as `first-byte-timeout` what has sent nothing since it was accepted. Default 60,000; 0: never. */
+  firstByteTimeoutMs?: number
+  /** Closes as `frame-timeout` what takes longer to send one whole frame (slowloris). Default 60,000; 0: never. */
+  frameTimeoutMs?: number
+  /** Closes as `write-timeout` a peer that takes nothing of what waits for it for so long. Default 60,000; 0: never. */
+  writeTimeoutMs?: number
 }
 
 export const connectionOptionNames = [
@@ -75,4 +85,9 @@ export const connectionOptionNames = [
   'allowHalfOpen',
   'outBuffer',
   'maxInFlight',
+  'maxInFlightBytes',
+  'idleTimeoutMs',
+  'firstByteTimeoutMs',
+  'frameTimeoutMs',
+  'writeTimeoutMs',
 ] as const

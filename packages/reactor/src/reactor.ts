@@ -7,6 +7,7 @@ import {
   OptionReader,
   type ReactorCounterName,
   reactorCounterNames,
+  unlimited,
 } from '@multireactor/addon'
 import { addressOptionNames, type ListenAddress, type OpenListener, openListener } from './address.js'
 import { Engine } from './engine.js'
@@ -48,7 +49,7 @@ export class Reactor {
   constructor(options: ReactorOptions = {}) {
     const report =
       new OptionReader('new Reactor()', options, ['onError']).func<NonNullable<ReactorOptions['onError']>>('onError') ?? logError
-    this.#runtime = native.createRuntime({ reactors: 1, workers: 0, maxReactors: 1, maxWorkers: 0, maxTasks: 1, maxBytes: 1 })
+    this.#runtime = native.createRuntime({ ...unlimited, reactors: 1, workers: 0, maxReactors: 1, maxWorkers: 0 })
     this.#engine = new Engine(
       this.#runtime,
       0,

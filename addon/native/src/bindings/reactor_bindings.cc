@@ -234,6 +234,12 @@ static ListenerConfig toListenerConfig(const Napi::Value& value) {
   config.outLowBytes = static_cast<size_t>(number("outLowBytes"));
   config.outMaxBytes = static_cast<size_t>(number("outMaxBytes"));
   config.maxInFlight = static_cast<uint32_t>(number("maxInFlight"));
+  config.maxInFlightBytes = static_cast<size_t>(number("maxInFlightBytes"));
+  config.idleMs = static_cast<uint32_t>(number("idleMs"));
+  config.firstByteMs = static_cast<uint32_t>(number("firstByteMs"));
+  config.frameMs = static_cast<uint32_t>(number("frameMs"));
+  config.writeMs = static_cast<uint32_t>(number("writeMs"));
+  config.answersOverload = flag("answersOverload");
   return config;
 }
 
@@ -390,14 +396,18 @@ Napi::Value ReactorDriver::setKeepAlive(const Napi::CallbackInfo& info) {
   return boolean(info, reactor_->setKeepAlive(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value(), u32(info, 3)));
 }
 
-// submit(slot, generation, frame, isCall) -> the sequence or call number, or -1
+// submit(slot, generation, frame, isCall) -> the sequence or call number, -1 when the connection is gone, -2 when a call found the
+// queue full
 Napi::Value ReactorDriver::submit(const Napi::CallbackInfo& info) {
   MR_READY(info);
   uint64_t sequence = 0;
-  const bool done =
+  const Reactor::Submitted done =
       reactor_->submit(u32(info, 0), u32(info, 1), bytesOf(info[2]), info[3].As<Napi::Boolean>().Value(), &sequence);
   armTimer();
-  return Napi::Number::New(info.Env(), done ? static_cast<double>(sequence) : -1);
+  const double number = done == Reactor::Submitted::kDone ? static_cast<double>(sequence)
+                        : done == Reactor::Submitted::kFull ? -2
+                                                            : -1;
+  return Napi::Number::New(info.Env(), number);
 }
 
 Napi::Value ReactorDriver::defer(const Napi::CallbackInfo& info) {

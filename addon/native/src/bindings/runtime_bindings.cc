@@ -1,6 +1,9 @@
 // What any thread may ask of a runtime by its number: making and removing it, opening listeners, counters, and what the
 // supervisor does about workers that died.
+#include <sys/resource.h>
 #include <uv.h>
+
+#include <algorithm>
 
 #include "base/clock.h"
 #include "bindings/bindings.h"
@@ -32,6 +35,12 @@ Napi::Value createRuntime(const Napi::CallbackInfo& info) {
   exchange.maxWorkers = static_cast<uint32_t>(number("maxWorkers"));
   exchange.queue.maxTasks = static_cast<uint32_t>(number("maxTasks"));
   exchange.queue.maxBytes = static_cast<size_t>(number("maxBytes"));
+  exchange.onQueueFull = static_cast<QueueFull>(number("onQueueFull"));
+  exchange.maxWaitNs = static_cast<uint64_t>(number("maxWaitMs")) * 1'000'000;
+  exchange.admission.connections = static_cast<uint32_t>(number("maxConnections"));
+  exchange.admission.perAddress = static_cast<uint32_t>(number("maxPerAddress"));
+  exchange.admission.acceptsPerSecond = static_cast<uint32_t>(number("acceptsPerSecond"));
+  exchange.maxMemoryBytes = static_cast<uint64_t>(number("maxMemoryBytes"));
   try {
     return Napi::Number::New(info.Env(), Registry::instance().add(exchange));
   } catch (const std::system_error& error) {
@@ -69,6 +78,15 @@ Napi::Value openListener(const Napi::CallbackInfo& info) {
   options.backlog = spec.Get("backlog").As<Napi::Number>().Int32Value();
   options.ipv6Only = spec.Get("ipv6Only").As<Napi::Boolean>().Value();
   options.shared = spec.Get("shared").As<Napi::Boolean>().Value();
+  const Napi::Value from = spec.Get("proxyFrom");
+  if (from.IsArray()) {
+    const auto list = from.As<Napi::Array>();
+    std::vector<std::string> ranges;
+    for (uint32_t i = 0; i < list.Length(); ++i) ranges.push_back(list.Get(i).As<Napi::String>().Utf8Value());
+    const auto set = CidrSet::parse(ranges);
+    if (!set.ok()) return failed(set.error);
+    options.proxyFrom = std::make_shared<const CidrSet>(set.value);
+  }
   const auto group = ListenerGroup::open(address.value, options);
   if (!group.ok()) return failed(group.error);
   Napi::Object result = Napi::Object::New(env);
@@ -89,12 +107,12 @@ Napi::Value numbers(Napi::Env env, const Counter* const (&counters)[N]) {
 Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
   return numbers(env, {&c.open, &c.accepted, &c.handedOver, &c.acceptErrors, &c.bytesRead, &c.bytesWritten, &c.framesRead,
                        &c.framesSubmitted, &c.repliesWritten, &c.repliesLate, &c.repliesHeld, &c.sends, &c.pausesByQueue,
-                       &c.pausesByPeer, &c.turns, &c.moved});
+                       &c.pausesByPeer, &c.turns, &c.moved, &c.framesShed, &c.acceptsDelayed, &c.buffered});
 }
 
 Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) {
   return numbers(env, {&c.framesStarted, &c.framesSettled, &c.framesFailed, &c.framesStolen, &c.framesCancelled, &c.framesLost,
-                       &c.framesRetried, &c.busyNs});
+                       &c.framesRetried, &c.busyNs, &c.framesShed});
 }
 
 // readCounters(runtime): numbers only; their names are in addon/src.
@@ -202,6 +220,19 @@ Napi::Value forgetReactorThread(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// fileLimit(): how many files the process may have open.
+Napi::Value fileLimit(const Napi::CallbackInfo& info) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = 1024;
+  constexpr rlim_t kMost = 1u << 30;  // as good as none
+  return Napi::Number::New(info.Env(), static_cast<double>(std::min(limit.rlim_cur, kMost)));
+}
+
+// isAddressRange(text): an address, or one with a prefix length.
+Napi::Value isAddressRange(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), CidrRange::parse(info[0].As<Napi::String>().Utf8Value()).ok());
+}
+
 Napi::Value closeReasonNames(const Napi::CallbackInfo& info) {
   Napi::Array names = Napi::Array::New(info.Env());
   for (uint32_t i = 0; i < kCloseReasons; ++i) names.Set(i, std::string(kCloseReasonNames[i]));
@@ -224,6 +255,8 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("wakeReactor", Napi::Function::New(env, wakeReactor));
   exports.Set("setReactorActive", Napi::Function::New(env, setReactorActive));
   exports.Set("forgetReactorThread", Napi::Function::New(env, forgetReactorThread));
+  exports.Set("fileLimit", Napi::Function::New(env, fileLimit));
+  exports.Set("isAddressRange", Napi::Function::New(env, isAddressRange));
   exports.Set("closeReasonNames", Napi::Function::New(env, closeReasonNames));
 }
 

@@ -25,8 +25,8 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
   void stop();
   bool ready(const Napi::CallbackInfo& info);
   void readMailbox();
-  bool finishFrame(uint32_t token, uint8_t flags, FrameRef* frame);
-  void send(const FrameRef& frame, uint8_t flags, std::span<const uint8_t> bytes, uint32_t credit, uint32_t stream);
+  bool finishFrame(uint32_t token, uint16_t flags, FrameRef* frame);
+  void send(const FrameRef& frame, uint16_t flags, std::span<const uint8_t> bytes, uint32_t credit, uint32_t stream);
   ReplyBatch& batchFor(uint16_t mailbox);
   void sendBatches();
 
@@ -163,6 +163,8 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
   taken_.erase(gone, taken_.end());
   takenAtNs_ = monotonicNs();
   slot().claim(epoch_, taken_, &claimed_, takenAtNs_);
+  const uint64_t maxWait = exchange().options().maxWaitNs;
+  const uint64_t oldest = maxWait != 0 && takenAtNs_ > maxWait ? takenAtNs_ - maxWait : 0;
   uint32_t* row = rows.Data();
   for (const WorkerSlot::Claimed& claim : claimed_) {
     const Task& task = *claim.frame.task.get();
@@ -175,7 +177,10 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
     row[4] = static_cast<uint32_t>(task.header().connection.value);
     row[5] = static_cast<uint32_t>(task.header().connection.value >> 32);
     row[6] = static_cast<uint32_t>(task.sequence(claim.frame.index));
-    row[7] = task.header().flags | static_cast<uint32_t>(claim.frame.attempt) << 8;
+    const bool refused = (task.header().flags & Task::kRefused) != 0 || (oldest != 0 && task.queuedAtNs < oldest);
+    if (refused) slot().counters.framesShed.add(1);
+    row[7] = (task.header().flags & Task::kCall) | (refused ? Task::kRefused : 0u) |
+             static_cast<uint32_t>(claim.frame.attempt) << 8;
     row += 8;
     if (!fits) continue;
     if (!bytes.empty()) std::memcpy(const_cast<uint8_t*>(slab.data()) + used, bytes.data(), bytes.size());
@@ -218,20 +223,21 @@ ReplyBatch& WorkerDriver::batchFor(uint16_t mailbox) {
 }
 
 // Takes a frame that has its last reply out of the slot.
-bool WorkerDriver::finishFrame(uint32_t token, uint8_t flags, FrameRef* frame) {
+bool WorkerDriver::finishFrame(uint32_t token, uint16_t flags, FrameRef* frame) {
   if (!slot().settleLocked(epoch_, token, frame)) return false;
   slot().counters.framesSettled.add(1);
   if (flags & Reply::kError) slot().counters.framesFailed.add(1);
   return true;
 }
 
-void WorkerDriver::send(const FrameRef& frame, uint8_t flags, std::span<const uint8_t> bytes, uint32_t credit, uint32_t stream) {
+void WorkerDriver::send(const FrameRef& frame, uint16_t flags, std::span<const uint8_t> bytes, uint32_t credit, uint32_t stream) {
   const Task& task = *frame.task.get();
   Reply reply;
   reply.connection = task.header().connection;
   reply.sequence = task.sequence(frame.index);
   reply.length = static_cast<uint32_t>(bytes.size());
   reply.flags = flags;
+  if (flags & Reply::kLast) reply.frameBytes = static_cast<uint32_t>(task.frame(frame.index).size());
   if (task.header().flags & Task::kCall) reply.flags |= Reply::kCall;
   reply.worker = exchange().workerMailbox(index_);
   reply.credit = credit;
@@ -272,7 +278,7 @@ Napi::Value WorkerDriver::settle(const Napi::CallbackInfo& info) {
   {
     const auto lock = slot().lockForSettling();
     for (uint32_t i = 0; i < count; ++i, row += 4) {
-      const auto flags = static_cast<uint8_t>(row[1]);
+      const auto flags = static_cast<uint16_t>(row[1]);
       FrameRef frame;
       if (finishFrame(row[0], flags, &frame)) send(frame, flags, out.subspan(row[2], row[3]), 0, 0);
     }
@@ -286,7 +292,7 @@ Napi::Value WorkerDriver::settle(const Napi::CallbackInfo& info) {
 Napi::Value WorkerDriver::part(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
   const uint32_t token = u32(info, 0);
-  const auto flags = static_cast<uint8_t>(u32(info, 1));
+  const auto flags = static_cast<uint16_t>(u32(info, 1));
   FrameRef frame;
   if (flags & Reply::kLast) {
     const auto lock = slot().lockForSettling();

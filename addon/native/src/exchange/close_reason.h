@@ -22,11 +22,22 @@ enum class CloseReason : uint8_t {
   kServerClosing,  // the server is closing, and the time to drain is over
   kThreadLost,     // the thread that drove it died
   kSystem,         // the kernel refused something (out of memory, epoll full)
+  kIdleTimeout,       // nothing was received or sent for idleTimeoutMs
+  kFirstByteTimeout,  // nothing came for firstByteTimeoutMs
+  kFrameTimeout,      // a frame was not complete within frameTimeoutMs
+  kWriteTimeout,      // the peer took nothing for writeTimeoutMs
+  kConnectionLimit,   // as many connections as the process may have
+  kAddressLimit,      // as many connections as one remote address may have
+  kMemoryLimit,       // the process holds as many bytes as it may
+  kOverloaded,        // the task queue was full, or a task waited too long, and the app refuses in no words of its own
+  kProxyHeader,       // the listener wants a PROXY header, and there was none, a wrong one, or one from somebody not trusted
 };
 
-inline constexpr std::array<std::string_view, 14> kCloseReasonNames = {
+inline constexpr std::array<std::string_view, 23> kCloseReasonNames = {
     "end",         "destroyed", "reset",        "frame-too-large", "malformed-frame", "slow-consumer", "handler-error",
-    "parse-error", "task-lost", "task-timeout", "timeout",         "server-closing",  "thread-lost",   "system-error"};
+    "parse-error", "task-lost", "task-timeout", "timeout",         "server-closing",  "thread-lost",   "system-error",
+    "idle-timeout", "first-byte-timeout", "frame-timeout", "write-timeout", "connection-limit", "address-limit", "memory-limit",
+    "overloaded", "proxy-header"};
 inline constexpr size_t kCloseReasons = kCloseReasonNames.size();
 
 }  // namespace mr

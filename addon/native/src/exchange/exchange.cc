@@ -22,6 +22,9 @@ ExchangeOptions completed(ExchangeOptions options) {
 Exchange::Exchange(const ExchangeOptions& options)
     : options_(completed(options)),
       queue_(options.queue),
+      refused_({.maxTasks = kMaxRefused, .maxBytes = options.queue.maxBytes / 4 + 1}),
+      admission_(options.admission),
+      buffered_(new std::atomic<uint64_t>[std::max(options_.maxReactors, 1u)]()),
       stopped_(new std::atomic<bool>[kMaxMailboxes]()),
       watchers_(new std::atomic<bool>[kMaxWorkers]()) {
   MR_CHECK(options_.maxWorkers <= kMaxWorkers && options_.maxReactors + options_.maxWorkers < kMaxMailboxes, "too many threads");
@@ -96,6 +99,19 @@ bool Exchange::submit(Task* task) {
   return true;
 }
 
+bool Exchange::submitRefused(Task* task) {
+  task->refuse();
+  if (!refused_.push(task)) return false;
+  wakeOneWorker();
+  return true;
+}
+
+uint64_t Exchange::memoryInUse() const {
+  uint64_t sum = queue_.bytes() + refused_.bytes();
+  for (uint32_t i = 0; i < options_.maxReactors; ++i) sum += buffered_[i].load(std::memory_order_relaxed);
+  return sum;
+}
+
 void Exchange::stopUntilLow(uint16_t mailbox) {
   if (!stopped_[mailbox].exchange(true, std::memory_order_seq_cst)) stoppedCount_.fetch_add(1, std::memory_order_seq_cst);
   // The last task may have left between the failed push and this line; nobody else would wake us then.
@@ -139,7 +155,7 @@ bool Exchange::hasUnstarted() const {
 }
 
 void Exchange::wakeIfStalled() {
-  if (queue_.depth() != 0 || hasUnstarted()) wakeOneWorker();
+  if (queue_.depth() != 0 || refused_.depth() != 0 || hasUnstarted()) wakeOneWorker();
 }
 
 uint32_t Exchange::framesForTask(uint16_t listener) const {
@@ -159,6 +175,16 @@ bool Exchange::takeRequeued(std::vector<FrameRef>* out) {
   requeued_.pop_front();
   requeuedCount_.fetch_sub(1, std::memory_order_seq_cst);
   return true;
+}
+
+bool Exchange::takeRefused(uint32_t most, std::vector<FrameRef>* out) {
+  const size_t before = out->size();
+  while (out->size() < std::min(most, kMaxFramesPerTask) && refused_.depth() != 0) {
+    TaskRef task = refused_.take();
+    if (!task) break;
+    for (uint32_t i = 0; i < task->frames(); ++i) out->push_back(FrameRef{task, i, 0});
+  }
+  return out->size() != before;
 }
 
 void Exchange::takeFromQueue(uint32_t most, std::vector<FrameRef>* out) {
@@ -190,12 +216,12 @@ void Exchange::stealFromSiblings(uint32_t thief, std::vector<FrameRef>* out) {
 
 void Exchange::takeFrames(uint32_t worker, uint32_t most, std::vector<FrameRef>* out) {
   if (most == 0) return;
-  if (!takeRequeued(out)) takeFromQueue(most, out);
+  if (!takeRefused(most, out) && !takeRequeued(out)) takeFromQueue(most, out);
   if (out->empty()) stealFromSiblings(worker, out);
   if (stoppedCount_.load(std::memory_order_seq_cst) != 0 && queue_.low()) wakeStopped();
   int32_t self = static_cast<int32_t>(worker);
   waking_.compare_exchange_strong(self, -1, std::memory_order_seq_cst);
-  if (queue_.depth() != 0 || requeuedCount_.load(std::memory_order_relaxed) != 0) wakeOneWorker();
+  if (queue_.depth() != 0 || refused_.depth() != 0 || requeuedCount_.load(std::memory_order_relaxed) != 0) wakeOneWorker();
 }
 
 bool Exchange::parkWorker(uint32_t worker) {
@@ -205,7 +231,8 @@ bool Exchange::parkWorker(uint32_t worker) {
   idle_[worker / 64].fetch_or(bit, std::memory_order_seq_cst);
   int32_t self = static_cast<int32_t>(worker);
   waking_.compare_exchange_strong(self, -1, std::memory_order_seq_cst);
-  if (queue_.depth() == 0 && requeuedCount_.load(std::memory_order_seq_cst) == 0 && box.empty()) return true;
+  const bool idle = queue_.depth() == 0 && refused_.depth() == 0 && requeuedCount_.load(std::memory_order_seq_cst) == 0;
+  if (idle && box.empty()) return true;
   unparkWorker(worker);
   return false;
 }
@@ -267,6 +294,7 @@ Exchange::Reaped Exchange::reapWorker(uint32_t worker, bool retry, bool timedOut
       Reply settled;
       settled.connection = task.header().connection;
       settled.sequence = task.sequence(frame.frame.index);
+      settled.frameBytes = static_cast<uint32_t>(task.frame(frame.frame.index).size());
       settled.flags = Reply::kLast | Reply::kDestroy | Reply::kError | (timedOut ? Reply::kTimedOut : Reply::kLost);
       if (task.header().flags & Task::kCall) settled.flags |= Reply::kCall;
       reply(settled, {});

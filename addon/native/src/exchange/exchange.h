@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "exchange/admission.h"
 #include "exchange/directory.h"
 #include "exchange/mailbox.h"
 #include "exchange/task_queue.h"
@@ -18,12 +19,18 @@
 
 namespace mr {
 
+enum class QueueFull : uint8_t { kPause, kReject, kClose };
+
 struct ExchangeOptions {
   uint32_t reactors = 0;
   uint32_t workers = 0;
   uint32_t maxReactors = 0;  // how far resize may go; 0: as many as there are
   uint32_t maxWorkers = 0;
   QueueLimits queue;
+  QueueFull onQueueFull = QueueFull::kPause;
+  uint64_t maxWaitNs = 0;  // a task that has waited longer is refused; 0: none is
+  AdmissionLimits admission = {};
+  uint64_t maxMemoryBytes = UINT64_MAX;  // of all buffers and tasks of the process
   size_t maxMailboxBytes = size_t{64} << 20;  // what any-thread sends may leave lying in one reactor's mailbox
 };
 
@@ -64,6 +71,8 @@ class Exchange {
   // --- feeding the pool. Any thread ---
   // False when the queue is full: the feeder stops, and is woken through its mailbox when there is room.
   bool submit(Task* task);
+  // A task that the queue had no room for: a worker says so to its connection. False when there are too many of these, too.
+  bool submitRefused(Task* task);
   void stopUntilLow(uint16_t mailbox);
   // Wakes an idle worker when a busy one has claimed more than it has started: a feeder looks now and then.
   void wakeIfStalled();
@@ -79,6 +88,11 @@ class Exchange {
   void unparkWorker(uint32_t worker);
   void learnCost(uint16_t listener, uint64_t nsPerFrame);
   uint64_t costNs(uint16_t listener) const { return costs_[listener].load(std::memory_order_relaxed); }
+  Admission& admission() { return admission_; }
+  // Bytes that reactors buffer and that lie in the queue. Each reactor writes its own share.
+  void publishBuffered(uint32_t reactor, uint64_t bytes) { buffered_[reactor].store(bytes, std::memory_order_relaxed); }
+  uint64_t memoryInUse() const;
+  bool overMemory() const { return memoryInUse() > options_.maxMemoryBytes; }
   bool isGone(ConnectionId id) const { return !directory_.owner(id).has_value(); }
 
   // --- settling. Worker threads and the supervisor ---
@@ -101,18 +115,23 @@ class Exchange {
   static constexpr uint64_t kStolenAfterNs = 1'000'000;  // a frame that runs this long does not keep others waiting behind it
   static constexpr uint64_t kTaskBudgetNs = 100'000;     // cheap frames travel together up to this much work
   static constexpr uint32_t kMaxFramesPerTask = 64;
+  static constexpr uint32_t kMaxRefused = 4096;
   static constexpr uint8_t kMaxAttempts = 2;  // a frame that has killed two workers is the frame's fault
 
   void openMailbox(uint32_t index);
   void wakeOneWorker();
   void wakeStopped();
   void takeFromQueue(uint32_t most, std::vector<FrameRef>* out);
+  bool takeRefused(uint32_t most, std::vector<FrameRef>* out);
   bool takeRequeued(std::vector<FrameRef>* out);
   void stealFromSiblings(uint32_t thief, std::vector<FrameRef>* out);
 
   const ExchangeOptions options_;
   Directory directory_;
   TaskQueue queue_;
+  TaskQueue refused_;  // taken first: saying no is quick
+  Admission admission_;
+  std::unique_ptr<std::atomic<uint64_t>[]> buffered_;
   std::array<std::atomic<Mailbox*>, kMaxMailboxes> mailboxes_{};
   std::mutex portsMutex_;  // opening and closing only
   std::vector<uint16_t> freePorts_;

@@ -28,7 +28,7 @@ struct Message {
 
 // One part of a reply. A frame settles with exactly one part that has kLast.
 struct Reply {
-  enum Flags : uint8_t {
+  enum Flags : uint16_t {
     kLast = 1,       // the frame is settled
     kEnd = 2,        // then close the connection in an orderly way
     kDestroy = 4,    // then close it now
@@ -36,14 +36,16 @@ struct Reply {
     kCall = 16,      // for the handler that called, not for the connection
     kLost = 32,      // its worker died
     kTimedOut = 64,  // it ran longer than it may
+    kOverloaded = 256,  // it was refused: it would have waited too long
   };
   ConnectionId connection;
   uint64_t sequence = 0;
   uint32_t length = 0;
   uint32_t credit = 0;  // bytes to acknowledge to `worker` when they have left; 0: none
   uint32_t creditToken = 0;
-  uint16_t worker = 0;  // index of the worker's mailbox
-  uint8_t flags = 0;
+  uint32_t frameBytes = 0;  // of the frame, with kLast: so many less are in flight
+  uint16_t worker = 0;      // index of the worker's mailbox
+  uint16_t flags = 0;
 };
 
 // Many replies for one reactor, in one allocation: records of a Reply and its bytes, back to back.
@@ -114,10 +116,12 @@ struct Released final : Message {
 
 // A fresh connection for a sibling reactor. Only a reactor makes one; the pool has no way to.
 struct Handover final : Message {
-  Handover(Fd socket, Peer from, uint16_t of) : Message(Kind::kHandover), fd(std::move(socket)), peer(from), listener(of) {}
+  Handover(Fd socket, Peer from, uint16_t of, bool wantsProxyHeader)
+      : Message(Kind::kHandover), fd(std::move(socket)), peer(from), listener(of), proxied(wantsProxyHeader) {}
   Fd fd;
   Peer peer;
   uint16_t listener;
+  bool proxied;  // a PROXY header comes first
 };
 
 }  // namespace mr

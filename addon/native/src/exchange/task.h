@@ -14,7 +14,7 @@ namespace mr {
 
 class Task {
  public:
-  enum Flags : uint8_t { kNone = 0, kCall = 1 };  // kCall: the result is for the handler, not for the connection
+  enum Flags : uint8_t { kNone = 0, kCall = 1, kRefused = 2 };  // kCall: the result is for the handler, not for the connection
 
   struct Header {
     ConnectionId connection;
@@ -38,6 +38,8 @@ class Task {
   void release();
 
   uint64_t queuedAtNs = 0;
+  // The queue was full: the app only says so, in the protocol's words.
+  void refuse() { header_.flags |= kRefused; }
 
  private:
   Task(const Header& header, uint32_t frames, size_t bytes) : header_(header), frames_(frames), bytes_(bytes) {}

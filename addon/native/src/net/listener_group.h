@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "net/address.h"
+#include "net/cidr.h"
 #include "net/socket.h"
 #include "net/start_guard.h"
 
@@ -19,6 +20,7 @@ struct ListenerOptions {
   int members = 1;  // listening sockets wanted; a Unix path always gets 1
   int backlog = 511;
   bool ipv6Only = false;
+  std::shared_ptr<const CidrSet> proxyFrom = nullptr;  // a PROXY header comes first, from these addresses only
   bool shared = false;  // skip the start guard: another server may listen on the same port on purpose
 };
 
@@ -38,6 +40,7 @@ class ListenerGroup {
   // With any socket of the group: the others take its new connections. Nothing happens to a group that is shared with another
   // server, whose sockets nobody here can count.
   void steerAway(int fd);
+  const ListenerOptions& options() const { return options_; }
   int members() const { return static_cast<int>(sockets_.size()); }
   Fd take(int member);  // once each; the taker owns it from then on
 

@@ -41,6 +41,8 @@ struct Connection {
     kPausedByOrder = 1u << 19,
     kPausedForHandover = 1u << 20,
     kPausedMask = 31u << 16,
+    kCounted = 1u << 21,      // among the connections of its address
+    kAwaitsProxy = 1u << 22,  // its first bytes are a PROXY header, and say who it is
   };
 
   Fd fd;
@@ -65,6 +67,10 @@ struct Connection {
   std::unique_ptr<std::vector<ReplyPart>> creditsDue;  // streamed parts that lie in `out`
   TimerWheel::Link timer;
   uint64_t lastActivityMs = 0;
+  uint64_t receivingSinceMs = 0;  // accepted, or when the frame at hand began
+  uint64_t sendingSinceMs = 0;    // when the peer last took a part of what waits; 0: nothing waits
+  size_t inFlightBytes = 0;       // of frames in the pool
+  size_t accounted = 0;           // bytes of it in the reactor's sum
   uint32_t timeoutMs = 0;
   Peer peer;
 

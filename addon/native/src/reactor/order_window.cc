@@ -29,7 +29,7 @@ bool OrderWindow::joinInline(uint64_t distance, std::span<const uint8_t> bytes) 
   return true;
 }
 
-void OrderWindow::holdInline(uint64_t distance, std::span<const uint8_t> bytes, uint8_t flags) {
+void OrderWindow::holdInline(uint64_t distance, std::span<const uint8_t> bytes, uint16_t flags) {
   Place& at = place(distance);
   at.isInline = true;
   at.parts.push_back({{bytes.begin(), bytes.end()}, flags, 0, 0, 0});

@@ -14,7 +14,7 @@ namespace mr {
 // A part of a reply with what its sender wants to hear about it.
 struct ReplyPart {
   std::vector<uint8_t> bytes;
-  uint8_t flags = 0;  // Reply::Flags
+  uint16_t flags = 0;  // Reply::Flags
   uint16_t worker = 0;
   uint32_t credit = 0;
   uint32_t creditToken = 0;
@@ -26,7 +26,7 @@ class OrderWindow {
   void hold(uint64_t distance, const Reply& reply, std::span<const uint8_t> bytes);
   // Bytes of an inline write, at the end of the order. True when they joined an inline write already there.
   bool joinInline(uint64_t distance, std::span<const uint8_t> bytes);
-  void holdInline(uint64_t distance, std::span<const uint8_t> bytes, uint8_t flags);
+  void holdInline(uint64_t distance, std::span<const uint8_t> bytes, uint16_t flags);
 
   // The parts that wait for the head's place, in order; emptied by the call.
   bool headHasParts() const { return !places_.empty() && !places_.front().parts.empty(); }

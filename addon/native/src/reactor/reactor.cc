@@ -148,6 +148,7 @@ void Reactor::settleTurn() {
   // Slots are given out again only now, when nothing of this turn can name them any more.
   for (uint32_t slot : closed_) table_.close(slot);
   closed_.clear();
+  shedMemory();
   if (!moving_.empty()) moveQuiet();
   if (quiescing_ && heldTotal_ == 0) {
     quiescing_ = false;
@@ -199,7 +200,7 @@ bool Reactor::drainMailbox() {
         break;
       case Message::Kind::kHandover: {
         auto& handover = static_cast<Handover&>(*message);
-        adopt(std::move(handover.fd), handover.peer, handover.listener);
+        adopt(std::move(handover.fd), handover.peer, handover.listener, handover.proxied);
         --budget;
         break;
       }
@@ -271,18 +272,48 @@ bool Reactor::setTimeoutMs(uint32_t slot, uint32_t generation, uint32_t millisec
   nowMs_ = monotonicMs();
   connection->timeoutMs = milliseconds;
   connection->lastActivityMs = nowMs_;
-  armTimeout(slot);
+  armDeadline(slot);
   return true;
 }
 
-void Reactor::armTimeout(uint32_t slot) {
-  const Connection& connection = table_.at(slot);
-  const auto link = [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; };
-  if (connection.timeoutMs == 0) {
-    wheel_.stop(slot, link);
-  } else {
-    wheel_.start(slot, connection.lastActivityMs + connection.timeoutMs, link);
+// When something has to happen to a connection that stays as it is, and what.
+uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason) const {
+  const ListenerConfig& cfg = config(connection);
+  uint64_t first = UINT64_MAX;
+  const auto consider = [&](uint64_t since, uint32_t milliseconds, CloseReason why) {
+    if (milliseconds == 0 || since + milliseconds >= first) return;
+    first = since + milliseconds;
+    *reason = why;
+  };
+  consider(connection.lastActivityMs, connection.timeoutMs, CloseReason::kTimeout);
+  if (connection.bytesRead == 0 || connection.has(Connection::kAwaitsProxy)) {
+    consider(connection.receivingSinceMs, cfg.firstByteMs, CloseReason::kFirstByteTimeout);
+  } else if (connection.in && !connection.has(Connection::kPausedMask | Connection::kEnding | Connection::kHasPending)) {
+    consider(connection.receivingSinceMs, cfg.frameMs, CloseReason::kFrameTimeout);
   }
+  if (connection.sendingSinceMs != 0) consider(connection.sendingSinceMs, cfg.writeMs, CloseReason::kWriteTimeout);
+  if (connection.inFlight == 0) consider(connection.lastActivityMs, cfg.idleMs, CloseReason::kIdleTimeout);
+  return first;
+}
+
+void Reactor::armDeadline(uint32_t slot) {
+  const Connection& connection = table_.at(slot);
+  if (!connection.fd.valid() || connection.has(Connection::kFinSent)) return;
+  const auto link = [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; };
+  CloseReason reason;
+  const uint64_t deadline = nextDeadline(connection, &reason);
+  if (deadline == UINT64_MAX) return wheel_.stop(slot, link);
+  // Far ones meet, so that an idle server wakes once a second and not for each of them.
+  const bool far = deadline > nowMs_ + kFarMs;
+  wheel_.start(slot, far ? (deadline | (kFarStepMs - 1)) + 1 : deadline, link);
+}
+
+void Reactor::hastenDeadline(uint32_t slot) {
+  const Connection& connection = table_.at(slot);
+  if (!connection.fd.valid() || connection.has(Connection::kFinSent)) return;
+  CloseReason reason;
+  const uint64_t deadline = nextDeadline(connection, &reason);
+  if (deadline != UINT64_MAX && (connection.timer.deadlineMs == 0 || deadline < connection.timer.deadlineMs)) armDeadline(slot);
 }
 
 void Reactor::expireTimers() {
@@ -297,19 +328,56 @@ void Reactor::expireTimers() {
       continue;
     }
     // Activity only stores the time; the wheel is asked to wait for the rest here.
-    const uint64_t due = connection.lastActivityMs + connection.timeoutMs;
-    if (connection.timeoutMs != 0 && due > nowMs_) {
-      wheel_.start(slot, due, link);
-    } else if (connection.timeoutMs != 0) {
-      if (config(connection).hooks & kHookTimeout) {
-        emit(Event::kTimeout, slot);
-        connection.lastActivityMs = nowMs_;
-        wheel_.start(slot, nowMs_ + connection.timeoutMs, link);
-      } else {
-        closeNow(slot, CloseReason::kTimeout);
-      }
+    CloseReason reason;
+    const uint64_t due = nextDeadline(connection, &reason);
+    if (due > nowMs_) {
+      armDeadline(slot);
+    } else if (reason == CloseReason::kTimeout && (config(connection).hooks & kHookTimeout)) {
+      emit(Event::kTimeout, slot);
+      connection.lastActivityMs = nowMs_;
+      armDeadline(slot);
+    } else {
+      closeNow(slot, reason);
     }
   }
+}
+
+// ---------------------------------------------------------------- memory
+
+void Reactor::account(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  const size_t now = connection.fd.valid() ? connection.waitingBytes() + (connection.in ? connection.in->capacity() : 0) : 0;
+  if (now == connection.accounted) return;
+  if (now > connection.accounted) {
+    counters_.buffered.add(now - connection.accounted);
+  } else {
+    counters_.buffered.sub(connection.accounted - now);
+  }
+  connection.accounted = now;
+}
+
+// Over the budget of the process, the connection that holds most goes first, one a turn.
+void Reactor::shedMemory() {
+  const uint64_t own = counters_.buffered.get();
+  exchange_->publishBuffered(index_, own);
+  if (own <= memoryCheckedAt_) {
+    memoryCheckedAt_ = own;
+    return;
+  }
+  if (own - memoryCheckedAt_ < kMemoryStep) return;
+  if (!exchange_->overMemory()) {
+    memoryCheckedAt_ = own;
+    return;
+  }
+  uint32_t largest = ConnectionTable::kFull;
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    const Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid() || connection.accounted == 0) continue;
+    if (largest == ConnectionTable::kFull || connection.accounted > table_.at(largest).accounted) largest = slot;
+  }
+  if (largest == ConnectionTable::kFull) return;
+  closeNow(largest, CloseReason::kMemoryLimit);
+  requestAnotherTurn();
 }
 
 int64_t Reactor::untilNextTimerMs() {

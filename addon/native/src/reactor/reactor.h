@@ -12,6 +12,7 @@
 
 #include "base/thread_owner.h"
 #include "exchange/exchange.h"
+#include "net/cidr.h"
 #include "net/epoll.h"
 #include "net/listener_group.h"
 #include "reactor/connection_table.h"
@@ -87,11 +88,13 @@ class Reactor {
   bool setTimeoutMs(uint32_t slot, uint32_t generation, uint32_t milliseconds);
   bool setNoDelay(uint32_t slot, uint32_t generation, bool on);
   bool setKeepAlive(uint32_t slot, uint32_t generation, bool on, uint32_t delaySeconds);
-  // A frame for the pool, at its place in the order. kCall: its result is for the caller; `sequence` names it.
-  bool submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isCall, uint64_t* sequence);
+  // A frame for the pool, at its place in the order. kCall: its result is for the caller; `sequence` names it. kFull: a call
+  // that was refused because the queue is full.
+  enum class Submitted : uint8_t { kGone, kDone, kFull };
+  Submitted submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isCall, uint64_t* sequence);
   // A place in the order that is answered later, by settleDeferred.
   bool defer(uint32_t slot, uint32_t generation, uint64_t* sequence);
-  bool settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence, std::span<const uint8_t> bytes, uint8_t flags);
+  bool settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence, std::span<const uint8_t> bytes, uint16_t flags);
   // Custom framing: how much of what was received has been used, and how much is worth a new look (0: any).
   bool consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint32_t needed);
 
@@ -122,6 +125,9 @@ class Reactor {
   static constexpr size_t kSlabBytes = 256 << 10;
   static constexpr size_t kSlabLeast = 16 << 10;   // a smaller rest of a slab is not worth a receive
   static constexpr uint32_t kAcceptRetryMs = 100;  // after EMFILE and its like
+  static constexpr uint32_t kAcceptDelayMs = 20;   // when more are accepted than may be
+  static constexpr uint64_t kFarMs = 4096, kFarStepMs = 1024;  // deadlines further away are met to the second
+  static constexpr uint64_t kMemoryStep = 1 << 20;  // how much more is buffered before the process's sum is looked at
   static constexpr uint32_t kQuietMs = 10;         // a listener nobody has queued on for so long is empty
   static constexpr uint32_t kRetireQuietMs = 1000;  // a peer may have its handshake under way
   static constexpr uint32_t kStallCheckMs = 2;     // how often to look for frames claimed and not started
@@ -133,6 +139,7 @@ class Reactor {
     std::shared_ptr<ListenerGroup> group;
     uint16_t listener = 0;
     bool spread = false;
+    std::shared_ptr<const CidrSet> proxyFrom;  // a PROXY header comes first, from these addresses only
     bool armed = false;
     bool emptying = false;
     uint64_t retryAtMs = 0;
@@ -169,14 +176,22 @@ class Reactor {
     return config(connection).toPool && framings_[connection.framing].kind != FramingKind::kCustom;
   }
   void updateInterest(uint32_t slot);
-  void armTimeout(uint32_t slot);
+  uint64_t nextDeadline(const Connection& connection, CloseReason* reason) const;
+  void armDeadline(uint32_t slot);   // whatever comes first
+  void hastenDeadline(uint32_t slot);  // only if that is sooner than what is armed
+  void account(uint32_t slot);
+  void shedMemory();
   void touch(uint32_t slot);
   void requestTurn();  // outside of a turn: what was just done needs one
 
   // reactor_accept.cc
   uint16_t appendFraming(const FramingConfig& framing);
   void acceptSome(uint32_t index);
-  void adopt(Fd fd, const Peer& peer, uint16_t listener);
+  void adopt(Fd fd, const Peer& peer, uint16_t listener, bool proxied);
+  void refuse(CloseReason reason);
+  void announce(uint32_t slot);
+  void receiveProxyHeader(uint32_t slot);
+  bool enterAddress(uint32_t slot);
   void acceptFailed(uint32_t index, int error);
   void armAcceptor(uint32_t index);
   void disarmAcceptor(uint32_t index);
@@ -191,6 +206,8 @@ class Reactor {
   void receiveForHooks(uint32_t slot);
   size_t cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool* stopped);
   bool submitTask(uint32_t slot, Task* task);
+  bool refuseTask(uint32_t slot, Task* task);
+  void countSubmitted(uint32_t slot, const Task& task);
   void cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer);
   bool emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab);
   void finishEnded();
@@ -213,7 +230,7 @@ class Reactor {
   void onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
   void onUnordered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
   void onCallResult(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
-  void emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint8_t flags, uint16_t worker, uint32_t credit, uint32_t token);
+  void emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t flags, uint16_t worker, uint32_t credit, uint32_t token);
   void headSettled(uint32_t slot);
   void advanceOrder(uint32_t slot);
   void flushUnordered(uint32_t slot);
@@ -283,6 +300,7 @@ class Reactor {
   std::unordered_map<uint64_t, std::vector<uint8_t>> states_;        // what the next thread gets, by id
   std::vector<std::pair<ConnectionId, std::unique_ptr<Message>>> early_;  // for connections that are on their way here
   uint64_t heldTotal_ = 0;
+  uint64_t memoryCheckedAt_ = 0;  // bytes buffered when the process's sum was last looked at
   uint32_t away_ = 0;  // slots that only keep a name
   uint32_t siblingNext_ = 0;
   bool quiescing_ = false, retiring_ = false, abandoned_ = false;

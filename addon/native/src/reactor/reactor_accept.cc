@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "codec/proxy_header.h"
 #include "net/socket.h"
 #include "reactor/reactor.h"
 
@@ -65,6 +66,7 @@ void Reactor::listen(uint16_t listener, std::shared_ptr<ListenerGroup> group, in
   MR_CHECK(listener < listeners_.size(), "no such listener");
   Acceptor acceptor;
   acceptor.fd = group->take(member);
+  acceptor.proxyFrom = group->options().proxyFrom;
   acceptor.group = std::move(group);
   acceptor.listener = listener;
   acceptor.spread = spread;
@@ -94,8 +96,16 @@ void Reactor::disarmAcceptor(uint32_t index) {
 void Reactor::acceptSome(uint32_t index) {
   Acceptor& acceptor = acceptors_[index];
   for (int i = 0; i < kMaxAcceptsPerTurn && acceptor.fd.valid(); ++i) {
+    if (!exchange_->admission().takeAccept(nowMs_ * 1'000'000)) {
+      // The kernel keeps those who wait, and turns the rest away when its queue is full.
+      counters_.acceptsDelayed.add(1);
+      disarmAcceptor(index);
+      acceptor.retryAtMs = nowMs_ + kAcceptDelayMs;
+      return;
+    }
     Result<sock::Accepted> accepted = sock::accept(acceptor.fd.get());
     if (!accepted.ok()) {
+      exchange_->admission().giveBack();
       if (isPeersAffair(accepted.error)) continue;
       if (accepted.error != EAGAIN && accepted.error != EWOULDBLOCK) return acceptFailed(index, accepted.error);
       // A Unix listener that refuses stays readable: there is nothing more to be told of it.
@@ -104,14 +114,20 @@ void Reactor::acceptSome(uint32_t index) {
     }
     acceptor.lastAcceptMs = nowMs_;
     const Peer peer = peerOf(accepted.value.peer);
+    const bool proxied = acceptor.proxyFrom != nullptr;
+    // Who reaches a Unix path has the rights to.
+    if (proxied && peer.family != Peer::Family::kUnnamed && !acceptor.proxyFrom->contains(accepted.value.peer)) {
+      refuse(CloseReason::kProxyHeader);
+      continue;
+    }
     uint32_t target = acceptor.spread ? exchange_->nextActiveReactor(&spreadNext_) : index_;
     if (target == Exchange::kNoReactor) target = index_;
     if (target == index_) {
-      adopt(std::move(accepted.value.fd), peer, acceptor.listener);
+      adopt(std::move(accepted.value.fd), peer, acceptor.listener, proxied);
     } else {
       counters_.handedOver.add(1);
       exchange_->mailbox(exchange_->reactorMailbox(target))
-          .send(std::make_unique<Handover>(std::move(accepted.value.fd), peer, acceptor.listener));
+          .send(std::make_unique<Handover>(std::move(accepted.value.fd), peer, acceptor.listener, proxied));
     }
   }
 }
@@ -124,28 +140,89 @@ void Reactor::acceptFailed(uint32_t index, int error) {
   emit(Event::kAcceptError, 0, acceptors_[index].listener, static_cast<uint32_t>(error));
 }
 
-void Reactor::adopt(Fd fd, const Peer& peer, uint16_t listener) {
+// It never becomes a connection: its descriptor closes with the caller's.
+void Reactor::refuse(CloseReason reason) {
+  counters_.accepted.add(1);
+  counters_.closed[static_cast<size_t>(reason)].add(1);
+}
+
+void Reactor::adopt(Fd fd, const Peer& peer, uint16_t listener, bool proxied) {
+  if (exchange_->overMemory()) return refuse(CloseReason::kMemoryLimit);
+  if (!exchange_->admission().enter()) return refuse(CloseReason::kConnectionLimit);
   const uint32_t slot = table_.open();
-  if (slot == ConnectionTable::kFull) return;  // a million connections: the descriptor closes here
+  if (slot == ConnectionTable::kFull) {  // a million connections
+    exchange_->admission().leave();
+    return refuse(CloseReason::kConnectionLimit);
+  }
   Connection& connection = table_.at(slot);
   connection.fd = std::move(fd);
   connection.id = ConnectionId::of(index_, slot, connection.generation);
   connection.peer = peer;
   connection.listener = listener;
   connection.framing = listenerFramings_[listener];
-  connection.lastActivityMs = nowMs_;
+  connection.lastActivityMs = connection.receivingSinceMs = nowMs_;
   const ListenerConfig& cfg = listeners_[listener];
   if (cfg.noDelay && peer.family != Peer::Family::kUnnamed) (void)sock::setNoDelay(connection.fd.get(), true);
   if (cfg.keepAliveSeconds != 0) (void)sock::setKeepAlive(connection.fd.get(), true, cfg.keepAliveSeconds);
   counters_.accepted.add(1);
   counters_.open.add(1);
   exchange_->directory().publish(idOf(slot), exchange_->reactorMailbox(index_));
-  if (!abandoned_) connection.set(Connection::kAnnounced);
-  if (cfg.hooks != 0 && !abandoned_) emit(Event::kOpen, slot, listener);
+  if (proxied) {
+    connection.set(Connection::kAwaitsProxy);
+  } else {
+    if (!enterAddress(slot)) return;
+    announce(slot);
+  }
   if (quiescing_) connection.set(Connection::kPausedForHandover);
+  armDeadline(slot);
   updateInterest(slot);
   if (draining_ && connection.has(Connection::kOpen)) drainConnection(slot);
   if (retiring_ && connection.has(Connection::kOpen)) beginMove(slot, nextSibling());
+}
+
+bool Reactor::enterAddress(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (exchange_->admission().enterAddress(connection.peer)) {
+    connection.set(Connection::kCounted);
+    return true;
+  }
+  closeNow(slot, CloseReason::kAddressLimit);
+  return false;
+}
+
+// It is known who the peer is: the hooks may see it.
+void Reactor::announce(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (abandoned_) return;
+  connection.set(Connection::kAnnounced);
+  if (config(connection).hooks != 0) emit(Event::kOpen, slot, connection.listener);
+}
+
+void Reactor::receiveProxyHeader(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  const Result<size_t> received = receiveInto(slot, scratch_);
+  if (!received.ok()) return;
+  if (received.value == 0) return closeNow(slot, CloseReason::kProxyHeader);
+  if (!connection.in) connection.in = std::make_unique<InBuffer>();
+  connection.in->append(scratch_.data(), received.value);
+  const ProxyHeader header = readProxyHeader(connection.in->data(), connection.in->size());
+  if (header.kind == ProxyHeader::Kind::kPartial) return;
+  if (header.kind == ProxyHeader::Kind::kError) return closeNow(slot, CloseReason::kProxyHeader);
+  connection.in->consume(header.consumed);
+  if (connection.in->size() == 0) connection.in.reset();
+  connection.unset(Connection::kAwaitsProxy);
+  connection.receivingSinceMs = nowMs_;
+  if (header.origin == ProxyHeader::Origin::kProxied) {
+    connection.peer.family = static_cast<Peer::Family>(header.source.family);
+    connection.peer.port = header.source.port;
+    connection.peer.bytes = header.source.bytes;
+  } else if (header.origin == ProxyHeader::Origin::kUnix) {
+    connection.peer = Peer{};
+  }
+  if (!enterAddress(slot)) return;
+  announce(slot);
+  if (connection.in) addPending(slot);
+  armDeadline(slot);
 }
 
 void Reactor::serviceAcceptors() {

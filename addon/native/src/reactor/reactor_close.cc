@@ -39,6 +39,8 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   if (!connection.fd.valid()) return;
   exchange_->directory().retract(connection.id);
   forgetName(slot);
+  exchange_->admission().leave();
+  if (connection.has(Connection::kCounted)) exchange_->admission().leaveAddress(connection.peer);
   wheel_.stop(slot, [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; });
   // Before the peer can see it: who looks at the counters then must find it there.
   counters_.open.sub(1);
@@ -57,6 +59,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
          static_cast<uint32_t>(connection.bytesWritten), static_cast<uint32_t>(connection.bytesWritten >> 32));
   }
   connection.out.clear();
+  account(slot);
   heldTotal_ -= connection.held;
   connection.held = 0;
   closed_.push_back(slot);

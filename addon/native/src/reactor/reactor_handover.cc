@@ -267,6 +267,7 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
   moved->dataLost = abandoned_ && connection.has(Connection::kHasData);
   const ConnectionId id = connection.id;
   const uint32_t generation = connection.generation;
+  counters_.buffered.sub(connection.accounted);
   moved->connection = std::move(connection);
   connection = Connection{};
   connection.set(Connection::kOpen);
@@ -297,6 +298,8 @@ void Reactor::adoptMoved(Moved& moved) {
   const uint32_t slot = comesHome ? id.slot() : table_.open();
   if (slot == ConnectionTable::kFull) {  // its descriptor closes with the message
     exchange_->directory().retract(id);
+    exchange_->admission().leave();
+    if (moved.connection.has(Connection::kCounted)) exchange_->admission().leaveAddress(moved.connection.peer);
     return;
   }
   const uint32_t generation = table_.at(slot).generation;
@@ -316,7 +319,9 @@ void Reactor::adoptMoved(Moved& moved) {
                    Connection::kPausedByOrder | Connection::kHasData);
   connection.framing = moved.listenersFraming ? listenerFramings_[connection.listener] : addFraming(moved.framing);
   counters_.open.add(1);
-  armTimeout(slot);
+  connection.accounted = 0;
+  account(slot);
+  armDeadline(slot);
   if (config(connection).hooks != 0 && !connection.has(Connection::kAnnounced)) {
     connection.set(Connection::kAnnounced);
     emit(Event::kOpen, slot, connection.listener);

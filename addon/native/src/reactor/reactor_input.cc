@@ -12,6 +12,7 @@ namespace mr {
 void Reactor::onReadable(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (connection.span != 0 || connection.has(Connection::kHasPending)) return;  // the last bytes come first
+  if (connection.has(Connection::kAwaitsProxy)) return receiveProxyHeader(slot);
   if (connection.has(Connection::kEnding | Connection::kDraining)) {
     // Nothing new is served, but what the peer still sends must be read away: closing over it would reset our last bytes.
     const Result<size_t> discarded = receiveInto(slot, scratch_);
@@ -70,7 +71,9 @@ void Reactor::receiveForPool(uint32_t slot) {
   in.added(received.value);
   if (in.size() < in.needed) return;
   const size_t used = cutForPool(slot, in.data(), in.size(), &stopped);
+  if (!connection.in) return;
   in.consume(used);
+  if (used != 0) connection.receivingSinceMs = nowMs_;
   keepRest(slot, nullptr, 0);
 }
 
@@ -79,6 +82,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   Connection& connection = table_.at(slot);
   const FramingConfig framing = framings_[connection.framing];
   const uint32_t maxInFlight = config(connection).maxInFlight;
+  const size_t maxInFlightBytes = config(connection).maxInFlightBytes;
   size_t used = 0, groupStart = 0, groupBytes = 0, hint = connection.in ? connection.in->hint : 0;
   uint32_t cutFrames = 0;
   FrameError error = FrameError::kNone;
@@ -103,7 +107,8 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   };
 
   for (;;) {
-    if (cutFrames == kMaxFramesPerTurn || connection.inFlight + group.size() >= maxInFlight) {
+    if (cutFrames == kMaxFramesPerTurn || connection.inFlight + group.size() >= maxInFlight ||
+        (connection.inFlightBytes != 0 && connection.inFlightBytes + groupBytes >= maxInFlightBytes)) {
       *stopped = true;
       break;
     }
@@ -134,7 +139,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
     return size;
   }
   if (*stopped) {
-    if (connection.inFlight >= maxInFlight) {
+    if (connection.inFlight >= maxInFlight || connection.inFlightBytes >= maxInFlightBytes) {
       pauseFor(slot, Connection::kPausedByOrder);
     } else {
       addPending(slot);
@@ -146,10 +151,12 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   return used;
 }
 
-// False when the queue is full: the connection is paused and the task stays the caller's.
+// False when the queue is full: the connection is paused or closed, and the task stays the caller's.
 bool Reactor::submitTask(uint32_t slot, Task* task) {
-  const uint32_t frames = task->frames();
+  task->queuedAtNs = nowMs_ * 1'000'000;
   if (!overflow_.empty() || !exchange_->submit(task)) {
+    if (exchange_->options().onQueueFull != QueueFull::kPause && refuseTask(slot, task)) return true;
+    if (!table_.at(slot).fd.valid()) return false;
     counters_.pausesByQueue.add(1);
     pauseFor(slot, Connection::kPausedByQueue);
     stopped_.emplace_back(slot, table_.at(slot).generation);
@@ -158,12 +165,33 @@ bool Reactor::submitTask(uint32_t slot, Task* task) {
     return false;
   }
   Connection& connection = table_.at(slot);
-  connection.nextSequence += frames;
-  connection.inFlight += frames;
-  counters_.framesRead.add(frames);
-  counters_.framesSubmitted.add(frames);
+  connection.nextSequence += task->frames();
+  countSubmitted(slot, *task);
+  return true;
+}
+
+void Reactor::countSubmitted(uint32_t slot, const Task& task) {
+  Connection& connection = table_.at(slot);
+  connection.inFlight += task.frames();
+  connection.inFlightBytes += task.bytes();
+  counters_.framesRead.add(task.frames());
+  counters_.framesSubmitted.add(task.frames());
   // Frames claimed behind a slow one have to be noticed by somebody who is not busy.
   if (stallCheckAtMs_ == 0 && exchange_->workers() > 1) stallCheckAtMs_ = nowMs_ + kStallCheckMs;
+}
+
+// There is no room for it: the app says so in its own words, or the connection closes. False when it closed, or when even the
+// refused ones are too many.
+bool Reactor::refuseTask(uint32_t slot, Task* task) {
+  const uint32_t frames = task->frames();
+  if (exchange_->options().onQueueFull == QueueFull::kClose || !config(table_.at(slot)).answersOverload) {
+    counters_.framesShed.add(frames);
+    closeNow(slot, CloseReason::kOverloaded);
+    return false;
+  }
+  if (!exchange_->submitRefused(task)) return false;
+  table_.at(slot).nextSequence += frames;
+  countSubmitted(slot, *task);
   return true;
 }
 
@@ -287,6 +315,7 @@ void Reactor::finishSpans() {
     hintOfRest_ = span.hint;
     if (span.fromInBuffer) {
       connection->in->consume(span.consumed);
+      if (span.consumed != 0) connection->receivingSinceMs = nowMs_;
       keepRest(span.slot, nullptr, 0);
     } else {
       keepRest(span.slot, span.base + span.consumed, span.length - span.consumed);
@@ -310,6 +339,8 @@ void Reactor::keepRest(uint32_t slot, const uint8_t* data, size_t size) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
   if (size != 0) {
+    // What is left behind whole frames is the beginning of the next one.
+    if (!connection.in) connection.receivingSinceMs = nowMs_;
     if (!connection.in) connection.in = std::make_unique<InBuffer>();
     connection.in->append(data, size);
   }
@@ -319,6 +350,8 @@ void Reactor::keepRest(uint32_t slot, const uint8_t* data, size_t size) {
     connection.in->hint = hintOfRest_;
   }
   neededOfRest_ = hintOfRest_ = 0;
+  account(slot);
+  if (connection.in) hastenDeadline(slot);
 }
 
 void Reactor::addPending(uint32_t slot) {
@@ -349,7 +382,9 @@ void Reactor::cutPending() {
     bool stopped = false;
     const size_t used = cutForPool(slot, connection.in->data(), connection.in->size(), &stopped);
     if (!connection.fd.valid()) continue;
+    if (!connection.in) continue;
     connection.in->consume(used);
+    if (used != 0) connection.receivingSinceMs = nowMs_;
     keepRest(slot, nullptr, 0);
     maybeFinish(slot);
   }
@@ -400,6 +435,7 @@ void Reactor::resumeFrom(uint32_t slot, uint32_t reason) {
   if (!connection.has(reason)) return;
   connection.unset(reason);
   if (connection.in) {
+    connection.receivingSinceMs = nowMs_;  // the time that we took is not the peer's
     addPending(slot);
     requestTurn();
   }
@@ -459,9 +495,11 @@ bool Reactor::setFraming(uint32_t slot, uint32_t generation, uint16_t framing, u
 void Reactor::checkOrderLimit(uint32_t slot) {
   Connection& connection = table_.at(slot);
   const uint32_t limit = config(connection).maxInFlight;
-  if (connection.inFlight >= limit) {
+  const size_t bytes = config(connection).maxInFlightBytes;
+  if (connection.inFlight >= limit || (connection.inFlight > 1 && connection.inFlightBytes >= bytes)) {
     if (!connection.has(Connection::kPausedByOrder)) pauseFor(slot, Connection::kPausedByOrder);
-  } else if (connection.has(Connection::kPausedByOrder) && connection.inFlight <= limit / 2) {
+  } else if (connection.has(Connection::kPausedByOrder) && connection.inFlight <= limit / 2 &&
+             connection.inFlightBytes <= bytes / 2) {
     resumeFrom(slot, Connection::kPausedByOrder);
   }
 }

@@ -32,6 +32,10 @@ void Reactor::onReply(const Reply& reply, std::span<const uint8_t> bytes) {
     giveCredit(reply.worker, reply.creditToken, reply.credit, true);
     return;
   }
+  if (reply.frameBytes != 0) {
+    Connection& settled = table_.at(slot);
+    settled.inFlightBytes -= std::min<size_t>(settled.inFlightBytes, reply.frameBytes);
+  }
   if (reply.flags & Reply::kCall) {
     onCallResult(slot, reply, bytes);
   } else if (config(*connection).unordered) {
@@ -64,6 +68,7 @@ void Reactor::onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8
   if (distance != 0) {
     counters_.repliesHeld.add(1);
     windowOf(connection).hold(distance, reply, bytes);
+    account(slot);
     if (connection.waitingBytes() > config(connection).outHighBytes) pauseFor(slot, Connection::kPausedByOutput);
     return;
   }
@@ -167,7 +172,7 @@ void Reactor::flushUnordered(uint32_t slot) {
   if (connection.fd.valid()) connection.window.reset();
 }
 
-void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint8_t flags, uint16_t worker, uint32_t credit,
+void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t flags, uint16_t worker, uint32_t credit,
                        uint32_t token) {
   Connection& connection = table_.at(slot);
   if (connection.has(Connection::kEnding) && connection.endReason == CloseReason::kEnd && connection.has(Connection::kEndSaid)) {
@@ -186,7 +191,8 @@ void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint8_t fl
   }
   if (flags & Reply::kDestroy) {
     flushConnection(slot);  // what came before it in the order is worth a try
-    const CloseReason reason = flags & Reply::kTimedOut ? CloseReason::kTaskTimeout
+    const CloseReason reason = flags & Reply::kOverloaded ? CloseReason::kOverloaded
+                               : flags & Reply::kTimedOut ? CloseReason::kTaskTimeout
                                : flags & Reply::kLost   ? CloseReason::kTaskLost
                                : flags & Reply::kError  ? CloseReason::kParseError
                                                         : CloseReason::kDestroyed;
@@ -257,21 +263,29 @@ bool Reactor::end(uint32_t slot, uint32_t generation, Place place) {
   return true;
 }
 
-bool Reactor::submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isCall, uint64_t* sequence) {
+Reactor::Submitted Reactor::submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isCall,
+                                   uint64_t* sequence) {
   Connection* connection = find(slot, generation);
-  if (!connection) return false;
+  if (!connection) return Submitted::kGone;
   // Calls have numbers of their own: their results have no place in the order.
-  *sequence = isCall ? nextCall_++ : connection->nextSequence++;
+  *sequence = isCall ? nextCall_ : connection->nextSequence;
   const Task::Flags flags = isCall ? Task::kCall : Task::kNone;
   TaskRef task(Task::create({idOf(slot), *sequence, connection->listener, flags, connection->peer}, 1, frame.size()));
   task->append(frame);
-  ++connection->inFlight;
-  if (isCall) retain(*connection);
-  counters_.framesSubmitted.add(1);
+  task->queuedAtNs = nowMs_ * 1'000'000;
   task->retain();
   if (!overflow_.empty() || !exchange_->submit(task.get())) {
     task->release();
-    overflow_.push_back(std::move(task));
+    const bool waits = exchange_->options().onQueueFull == QueueFull::kPause;
+    if (!waits && isCall) return Submitted::kFull;
+    task->retain();
+    if (!waits && refuseTask(slot, task.get())) {
+      requestTurn();
+      return Submitted::kDone;
+    }
+    task->release();
+    if (!connection->fd.valid()) return Submitted::kGone;
+    overflow_.push_back(task);
     if (!connection->has(Connection::kPausedByQueue)) {
       counters_.pausesByQueue.add(1);
       pauseFor(slot, Connection::kPausedByQueue);
@@ -280,9 +294,18 @@ bool Reactor::submit(uint32_t slot, uint32_t generation, std::span<const uint8_t
     waitsForQueue_ = true;
     exchange_->stopUntilLow(exchange_->reactorMailbox(index_));
   }
+  if (isCall) {
+    ++nextCall_;
+    retain(*connection);
+  } else {
+    ++connection->nextSequence;
+  }
+  ++connection->inFlight;
+  connection->inFlightBytes += frame.size();
+  counters_.framesSubmitted.add(1);
   if (stallCheckAtMs_ == 0 && exchange_->workers() > 1) stallCheckAtMs_ = nowMs_ + kStallCheckMs;
   checkOrderLimit(slot);
-  return true;
+  return Submitted::kDone;
 }
 
 bool Reactor::defer(uint32_t slot, uint32_t generation, uint64_t* sequence) {
@@ -296,7 +319,7 @@ bool Reactor::defer(uint32_t slot, uint32_t generation, uint64_t* sequence) {
 }
 
 bool Reactor::settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence, std::span<const uint8_t> bytes,
-                             uint8_t flags) {
+                             uint16_t flags) {
   Connection* connection = find(slot, generation);
   if (!connection) return false;
   if (overMaximum(slot, bytes.size())) {
@@ -366,7 +389,14 @@ void Reactor::flushConnection(uint32_t slot) {
     connection.bytesWritten += sent.value;
     counters_.bytesWritten.add(sent.value);
     if (sent.value != 0) touch(slot);
+    if (connection.out.empty()) {
+      connection.sendingSinceMs = 0;
+    } else if (sent.value != 0 || connection.sendingSinceMs == 0) {
+      connection.sendingSinceMs = nowMs_;
+      hastenDeadline(slot);
+    }
   }
+  account(slot);
   afterFlush(slot);
 }
 

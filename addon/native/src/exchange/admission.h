@@ -1,0 +1,52 @@
+// Who may come in: connections of the process and of one remote address, and how many are accepted in a second. Exact over all
+// reactors. Only reactors touch it, so nobody waits here for a pool thread.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <unordered_map>
+
+#include "exchange/peer.h"
+
+namespace mr {
+
+struct AdmissionLimits {
+  uint32_t connections = UINT32_MAX;
+  uint32_t perAddress = UINT32_MAX;  // of one IPv4 address, or of one /64 of IPv6, which is what one customer gets
+  uint32_t acceptsPerSecond = 0;     // 0: no limit. A second's worth may come at once
+};
+
+class Admission {
+ public:
+  explicit Admission(const AdmissionLimits& limits) : limits_(limits) {}
+
+  // Any reactor.
+  bool enter();  // false: the process has as many as it may
+  void leave() { connections_.fetch_sub(1, std::memory_order_relaxed); }
+  bool enterAddress(const Peer& peer);
+  void leaveAddress(const Peer& peer);
+  uint32_t connections() const { return connections_.load(std::memory_order_relaxed); }
+
+  // One more accept at `nowNs`; giveBack() when there was nothing to accept.
+  bool takeAccept(uint64_t nowNs);
+  void giveBack();
+
+ private:
+  using Key = uint64_t;
+  static Key keyOf(const Peer& peer);
+
+  struct alignas(64) Shard {
+    std::mutex mutex;
+    std::unordered_map<Key, uint32_t> counts;
+  };
+  Shard& shardOf(Key key) { return shards_[(key * 0x9e3779b97f4a7c15ull) >> 58]; }
+
+  const AdmissionLimits limits_;
+  alignas(64) std::atomic<uint32_t> connections_{0};
+  alignas(64) std::atomic<uint64_t> acceptedUntilNs_{0};  // when the accepts so far are paid for, at the allowed rate
+  std::array<Shard, 64> shards_;
+};
+
+}  // namespace mr
