@@ -16,7 +16,7 @@ import {
 } from '@multireactor/addon'
 import type { Replaced } from '@multireactor/pool'
 import { type Thread, WorkerGroup, within } from '@multireactor/pool/parts'
-import { type OpenListener, openListener } from '@multireactor/reactor/parts'
+import { AcceptFailures, type OpenListener, openListener } from '@multireactor/reactor/parts'
 import { mostReactors, mostWorkers, queueFullPolicies, spareDescriptors, readServeOptions, type ServeOptions, type ServeSettings } from './options.js'
 import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
 import type { ListenerPlan } from './reactor_thread.js'
@@ -96,6 +96,7 @@ export class Server {
   readonly #plans: ListenerPlan[] = []
   readonly #opened: OpenListener[] = []
   readonly #mostReactors: number
+  readonly #acceptFailures = new AcceptFailures()
   #group: WorkerGroup | undefined
   #listeners: ServerListener[] = []
   #workersReplaced = 0
@@ -131,7 +132,12 @@ export class Server {
       acceptsPerSecond,
       maxMemoryBytes: memory,
     })
-    this.#threadServer = ThreadServer.attach(this.#runtime)
+    try {
+      this.#threadServer = ThreadServer.attach(this.#runtime)
+    } catch (error) {
+      native.removeRuntime(this.#runtime)
+      throw error
+    }
     this.#reactors = new ReactorGroup({
       runtime: this.#runtime,
       hasPool: size > 0,
@@ -495,7 +501,8 @@ export class Server {
   #onEvent(name: string, value: unknown): void {
     if (name === 'acceptError') {
       const { errno, listener } = value as { errno: number; listener: string }
-      this.#settings.logger.warn(`listener ${listener} cannot accept (errno ${errno}); trying again in 100 ms`)
+      const sentence = this.#acceptFailures.sentence(errno, listener)
+      if (sentence) this.#settings.logger.warn(sentence)
       return
     }
     const { error, hook, listener, thread } = value as { error: ErrorEnvelope; hook: string; listener: string; thread: string }

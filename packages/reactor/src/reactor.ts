@@ -9,12 +9,13 @@ import {
   reactorCounterNames,
   unlimited,
 } from '@multireactor/addon'
+import { AcceptFailures } from './accept_failures.js'
 import { addressOptionNames, type ListenAddress, type OpenListener, openListener } from './address.js'
 import { Engine } from './engine.js'
 import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, hookNames } from './handlers.js'
 
 export interface ReactorOptions {
-  /** Told of every hook that threw or rejected. Default: `console.error`. */
+  /** Told of every hook that threw or rejected, and once a second of a listener that cannot accept. Default: `console.error`. */
   onError?: (error: unknown, context: { hook: string; listener: string }) => void
 }
 
@@ -50,17 +51,17 @@ export class Reactor {
     const report =
       new OptionReader('new Reactor()', options, ['onError']).func<NonNullable<ReactorOptions['onError']>>('onError') ?? logError
     this.#runtime = native.createRuntime({ ...unlimited, reactors: 1, workers: 0, maxReactors: 1, maxWorkers: 0 })
+    const acceptFailures = new AcceptFailures()
     this.#engine = new Engine(
       this.#runtime,
       0,
       false,
       {
         handlerError: (error, hook, listener) => report(error, { hook, listener }),
-        acceptError: (errno, listener) =>
-          report(new MultireactorError('ERR_MR_SYSTEM', `accept failed with errno ${errno}; trying again in 100 ms`), {
-            hook: 'accept',
-            listener,
-          }),
+        acceptError: (errno, listener) => {
+          const sentence = acceptFailures.sentence(errno, listener)
+          if (sentence) report(new MultireactorError('ERR_MR_SYSTEM', sentence), { hook: 'accept', listener })
+        },
         drained: () => this.#drained?.(),
       },
       true,

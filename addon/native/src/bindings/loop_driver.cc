@@ -1,5 +1,7 @@
 #include "bindings/loop_driver.h"
 
+#include <algorithm>
+
 #include "base/fatal.h"
 
 namespace mr {
@@ -67,6 +69,8 @@ void LoopDriver::armTimer(int64_t milliseconds) {
     handles_->armedFor = -1;
     return;
   }
+  // Never at once: libuv runs timers until none is due, and one that is due again in its own callback is a loop without an end.
+  milliseconds = std::max<int64_t>(milliseconds, 1);
   // Asked for after every turn: an alarm that is early enough stays.
   const uint64_t due = uv_now(handles_->timer.loop) + static_cast<uint64_t>(milliseconds);
   if (handles_->armedFor >= 0 && uv_is_active(reinterpret_cast<uv_handle_t*>(&handles_->timer)) && handles_->armedAt <= due &&

@@ -66,7 +66,13 @@ Port::Port(const Napi::CallbackInfo& info)
   runtimeId_ = u32(info, 0);
   ownsRuntime_ = info[4].IsBoolean() && info[4].As<Napi::Boolean>().Value();
   const Napi::Env env = info.Env();
-  mailbox_ = exchange().openPort();
+  try {
+    mailbox_ = exchange().openPort();
+  } catch (const std::exception& error) {
+    runtime_.reset();
+    throwCoded(env, "ERR_MR_SYSTEM", std::string("this thread gets no mailbox: ") + error.what());
+    return;
+  }
   onSent_ = Napi::Persistent(info[1].As<Napi::Function>());
   onResult_ = Napi::Persistent(info[2].As<Napi::Function>());
   onRoom_ = Napi::Persistent(info[3].As<Napi::Function>());

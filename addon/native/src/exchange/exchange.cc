@@ -35,18 +35,23 @@ Exchange::Exchange(const ExchangeOptions& options)
   resizeWorkers(options_.workers);
 }
 
+// With portsMutex_ held.
 void Exchange::openMailbox(uint32_t index) {
-  if (!mailboxes_[index].load(std::memory_order_acquire)) mailboxes_[index].store(new Mailbox(), std::memory_order_release);
+  if (mailboxes_[index].load(std::memory_order_acquire)) return;
+  owned_.push_back(std::make_unique<Mailbox>());
+  mailboxes_[index].store(owned_.back().get(), std::memory_order_release);
 }
 
 void Exchange::resizeReactors(uint32_t count) {
   MR_CHECK(count <= options_.maxReactors, "more reactors than there is room for");
+  std::lock_guard lock(portsMutex_);
   for (uint32_t i = 0; i < count; ++i) openMailbox(reactorMailbox(i));
   for (uint32_t i = 0; i < options_.maxReactors; ++i) setActive(i, i < count);
 }
 
 void Exchange::resizeWorkers(uint32_t count) {
   MR_CHECK(count <= options_.maxWorkers, "more workers than there is room for");
+  std::lock_guard lock(portsMutex_);
   uint32_t slots = workerSlots();
   for (; slots < count; ++slots) {
     openMailbox(workerMailbox(slots));
@@ -64,10 +69,6 @@ uint32_t Exchange::nextActiveReactor(uint32_t* cursor, uint32_t except) const {
   return kNoReactor;
 }
 
-Exchange::~Exchange() {
-  for (auto& place : mailboxes_) delete place.load(std::memory_order_relaxed);
-}
-
 uint16_t Exchange::openPort() {
   std::lock_guard lock(portsMutex_);
   if (!freePorts_.empty()) {
@@ -76,7 +77,7 @@ uint16_t Exchange::openPort() {
     return index;
   }
   if (mailboxCount_ == kMaxMailboxes) throw std::length_error("no mailbox left");
-  mailboxes_[mailboxCount_].store(new Mailbox(), std::memory_order_release);
+  openMailbox(mailboxCount_);
   return static_cast<uint16_t>(mailboxCount_++);
 }
 

@@ -40,8 +40,7 @@ class Exchange {
   static constexpr uint32_t kMaxListeners = 256;
   static constexpr uint32_t kMaxWorkers = 256;
 
-  explicit Exchange(const ExchangeOptions& options);
-  ~Exchange();
+  explicit Exchange(const ExchangeOptions& options);  // throws std::system_error when no descriptor can be had
 
   const ExchangeOptions& options() const { return options_; }
   Directory& directory() { return directory_; }
@@ -51,7 +50,8 @@ class Exchange {
   uint16_t reactorMailbox(uint32_t reactor) const { return static_cast<uint16_t>(reactor); }
   uint16_t workerMailbox(uint32_t worker) const { return static_cast<uint16_t>(options_.maxReactors + worker); }
   bool isReactorMailbox(uint16_t index) const { return index < options_.maxReactors; }
-  uint16_t openPort();             // a mailbox for one more thread; throws std::length_error after kMaxMailboxes
+  // A mailbox for one more thread; throws std::length_error after kMaxMailboxes, std::system_error without a descriptor.
+  uint16_t openPort();
   void closePort(uint16_t index);  // its index may be given out again
   Mailbox& mailbox(uint16_t index);
 
@@ -148,6 +148,8 @@ class Exchange {
   std::atomic<uint32_t> stoppedCount_{0};
   std::unique_ptr<std::atomic<bool>[]> watchers_;
   std::array<std::atomic<uint64_t>, kMaxListeners> costs_{};
+  // What mailboxes_ points to, under its mutex. Last, so that messages end before what they name.
+  std::vector<std::unique_ptr<Mailbox>> owned_;
 };
 
 }  // namespace mr

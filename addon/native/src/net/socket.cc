@@ -3,6 +3,7 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -138,6 +139,12 @@ Result<int> setKeepAlive(int fd, bool on, uint32_t initialDelaySeconds) {
 }
 
 Result<int> setLingerReset(int fd) { return setOption(fd, SOL_SOCKET, SO_LINGER, linger{1, 0}); }
+
+bool isReadable(int fd) {
+  pollfd asked{fd, POLLIN, 0};
+  const Result<int> answer = checked([&] { return ::poll(&asked, 1, 0); });
+  return answer.ok() && answer.value != 0;
+}
 
 Result<int> pendingError(int fd) {
   int error = 0;

@@ -1,6 +1,8 @@
 #include "reactor/reactor.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <system_error>
 
 #include "base/clock.h"
 #include "base/fatal.h"
@@ -31,7 +33,8 @@ Reactor::Reactor(std::shared_ptr<Exchange> exchange, uint32_t index)
       wheel_(monotonicMs()),
       scratch_(kReadBytes),
       nowMs_(monotonicMs()) {
-  MR_CHECK(epoll_.add(mailbox_.fd(), EPOLLIN, kMailboxToken).ok(), "the mailbox cannot be watched");
+  const Result<int> watched = epoll_.add(mailbox_.fd(), EPOLLIN, kMailboxToken);
+  if (!watched.ok()) throw std::system_error(watched.error, std::generic_category(), "epoll_ctl");
 }
 
 Reactor::~Reactor() {
@@ -240,6 +243,8 @@ void Reactor::dispatchConnection(uint32_t slot, uint32_t generation, uint32_t ev
     if (connection->interest & EPOLLIN) return onReadable(slot);
     // Hung up while we do not read: epoll would say so again and again. Reading or writing finds out later.
     if ((events & EPOLLHUP) && connection->has(Connection::kInEpoll)) {
+      // Nothing can be sent any more, and nobody would try: the question for room goes with the place in the set.
+      if (!connection->out.empty()) return closeNow(slot, CloseReason::kReset, EPIPE);
       (void)epoll_.remove(connection->fd.get());
       connection->unset(Connection::kInEpoll);
     }
@@ -391,8 +396,9 @@ int64_t Reactor::untilNextTimerMs() {
   };
   consider(stallCheckAtMs_);
   for (const Acceptor& acceptor : acceptors_) {
+    if (!acceptor.fd.valid()) continue;  // it may have closed while it waited for its next try
     consider(acceptor.retryAtMs);
-    if (acceptor.emptying && acceptor.fd.valid()) consider(acceptor.lastAcceptMs + acceptor.quietMs);
+    if (acceptor.emptying && acceptor.retryAtMs == 0) consider(acceptor.lastAcceptMs + acceptor.quietMs);
   }
   return next;
 }

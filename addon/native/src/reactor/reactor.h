@@ -23,7 +23,7 @@ namespace mr {
 
 class Reactor {
  public:
-  Reactor(std::shared_ptr<Exchange> exchange, uint32_t index);
+  Reactor(std::shared_ptr<Exchange> exchange, uint32_t index);  // throws std::system_error when the kernel refuses
   ~Reactor();
 
   // --- the thread that drives it ---

@@ -230,9 +230,12 @@ void Reactor::serviceAcceptors() {
     Acceptor& acceptor = acceptors_[i];
     if (!acceptor.fd.valid()) continue;
     if (acceptor.retryAtMs != 0 && nowMs_ >= acceptor.retryAtMs) armAcceptor(i);
-    if (acceptor.emptying && nowMs_ >= acceptor.lastAcceptMs + acceptor.quietMs) {
-      // Nobody new can have come since the listener refuses; whoever was queued has been accepted.
-      acceptSome(i);
+    // One that waits for descriptors is not empty.
+    if (acceptor.emptying && acceptor.retryAtMs == 0 && nowMs_ >= acceptor.lastAcceptMs + acceptor.quietMs) {
+      // Nobody new can have come since the listener refuses; whoever was queued has been accepted. Asked before accept(), which
+      // says that descriptors are missing also where nobody is queued.
+      if (sock::isReadable(acceptor.fd.get())) acceptSome(i);
+      if (acceptor.retryAtMs != 0) continue;
       disarmAcceptor(i);
       acceptor.fd.reset();
       acceptor.group.reset();
