@@ -88,12 +88,16 @@ export type NativeDetails = [
 export interface NativeWorkerDriver {
   /** Cursor in the low half, limit in the high half; counted in with `Atomics`. */
   readonly batchState: Uint32Array
+  /** Replies that wait for `settle()`: rows of token, flags, offset, length. They outlive the thread. */
+  readonly outCount: Uint32Array
+  readonly outRows: Uint32Array
+  readonly outBytes: Uint8Array
   close(): void
   take(rows: Uint32Array, slab: Uint8Array, used: number, most: number): number
   frameBytes(token: number): Buffer | undefined
   peer(token: number): [address: string, port: number] | undefined
   isGone(id: bigint): boolean
-  settle(rows: Uint32Array, count: number, out: Uint8Array): void
+  settle(): void
   part(token: number, flags: number, data: string | Uint8Array, credit: number, stream: number): void
   finish(started: number): void
   hold(token: number): void

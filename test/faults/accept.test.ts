@@ -3,7 +3,7 @@ import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { Faults } from '../support/faults.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
-import { type Report, ServerProcess } from '../support/server_process.js'
+import { type Report, ServerProcess } from '../support/faulty_server.js'
 
 const options = { app: app('faults-pool'), listen: { port: 0, host: '127.0.0.1' }, reactors: 2, pool: 1 }
 

@@ -7,7 +7,7 @@ import { Client } from '../support/client.js'
 import { type FaultRule, Faults } from '../support/faults.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { lineStream } from '../support/line_stream.js'
-import { ServerProcess } from '../support/server_process.js'
+import { ServerProcess } from '../support/faulty_server.js'
 
 interface Case {
   rules: FaultRule[]

@@ -3,7 +3,7 @@ import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { Faults } from '../support/faults.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
-import { ServerProcess } from '../support/server_process.js'
+import { ServerProcess } from '../support/faulty_server.js'
 
 const host = '127.0.0.1'
 

@@ -7,7 +7,7 @@ import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { type Fault, type FaultRule, Faults } from '../support/faults.js'
 import { lineStream } from '../support/line_stream.js'
-import { ServerProcess } from '../support/server_process.js'
+import { ServerProcess } from '../support/faulty_server.js'
 
 const rounds = 12 // of 5 faults: a control page has room for 64
 const roundMs = 2_500

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { app } from '../support/app.js'
 import { type FaultRule, Faults } from '../support/faults.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
-import { ServerProcess } from '../support/server_process.js'
+import { ServerProcess } from '../support/faulty_server.js'
 
 const options = { app: app('faults-pool'), listen: { port: 0, host: '127.0.0.1' }, reactors: 2, pool: 1 }
 

@@ -50,6 +50,8 @@ export class WorkerGroup {
   readonly #members: Member[] = []
   #watch: NodeJS.Timeout | undefined
   #watchedAt = 0
+  #excuseMs = 0
+  #excusedUntil = 0
   #closing = false
 
   constructor(options: WorkerGroupOptions) {
@@ -215,15 +217,20 @@ export class WorkerGroup {
 
   #endStuck(every: number): void {
     const now = performance.now()
-    const slept = now - this.#watchedAt > 2 * every + leastGraceMs
+    const late = now - this.#watchedAt - every
     this.#watchedAt = now
-    // The whole process was stopped, and nobody has had his time since.
-    if (slept) return
+    const { runtime, taskTimeoutMs } = this.#options
+    if (late > leastGraceMs) {
+      // The whole process was stopped for a while. Frames that ran meanwhile have not had that time.
+      this.#excuseMs = late
+      this.#excusedUntil = now + taskTimeoutMs
+    }
+    const excuse = now < this.#excusedUntil ? this.#excuseMs : 0
     for (const [index, member] of this.#members.entries()) {
       if (!member.thread || member.timedOut) continue
       // An asynchronous frame that is late errs alone, in its own thread; a quarter more means that the thread does not turn.
-      const { runtime, taskTimeoutMs } = this.#options
-      if (native.runningMs(runtime, index) < taskTimeoutMs + Math.max(taskTimeoutMs / 4, leastGraceMs)) continue
+      const limit = taskTimeoutMs + Math.max(taskTimeoutMs / 4, leastGraceMs) + excuse
+      if (native.runningMs(runtime, index) < limit) continue
       member.timedOut = true
       void member.thread.terminate()
     }

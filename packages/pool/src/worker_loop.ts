@@ -27,11 +27,12 @@ const rowWords = 8
 const maxBatch = 128
 const slabBytes = 256 << 10
 const slabLeast = 16 << 10
-const outBytes = 256 << 10
 /** Bytes of a streamed reply on their way to the socket before its writer waits. */
 const streamWindow = 64 << 10
 /** After so long the thread's own timers and messages get their turn. */
 const turnMs = 5
+/** A timer that is later than this has waited for the thread, and so have the frames. */
+const leastLateMs = 100
 /** Replies of a batch leave about this often, so that at most a few quick frames wait for a slow one behind them. */
 const flushMs = 0.2
 
@@ -47,9 +48,11 @@ export class WorkerLoop {
   readonly #rows = new Uint32Array(maxBatch * rowWords)
   #slab = Buffer.allocUnsafeSlow(slabBytes)
   #slabUsed = 0
-  readonly #out = Buffer.allocUnsafeSlow(outBytes)
+  /** Native memory: what is settled and not handed over yet is not lost when this thread dies. */
+  readonly #out: Buffer
   #outUsed = 0
-  readonly #outRows = new Uint32Array(1024 * 4)
+  readonly #outRows: Uint32Array
+  readonly #outCounter: Uint32Array
   #outCount = 0
   #batchStarted = 0
   #batchOpen = false
@@ -64,6 +67,7 @@ export class WorkerLoop {
   #nextStream = 1 + Math.floor(Math.random() * 0x3fff_ffff)
   #onDrained: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
+  #timerDue = 0
 
   constructor(options: WorkerLoopOptions) {
     this.#options = options
@@ -75,6 +79,10 @@ export class WorkerLoop {
       (id) => this.#connectionGone(id),
     )
     this.#batchState = this.driver.batchState
+    const { outBytes, outRows, outCount } = this.driver
+    this.#out = Buffer.from(outBytes.buffer, outBytes.byteOffset, outBytes.byteLength)
+    this.#outRows = outRows
+    this.#outCounter = outCount
     setImmediate(() => this.#run())
   }
 
@@ -230,7 +238,12 @@ export class WorkerLoop {
     this.driver.hold(frame.token)
     frame.deadline = performance.now() + this.#options.taskTimeoutMs
     this.#pending.add(frame)
-    this.#timer ??= setTimeout(() => this.#expire(), this.#options.taskTimeoutMs)
+    if (!this.#timer) this.#arm(this.#options.taskTimeoutMs)
+  }
+
+  #arm(milliseconds: number): void {
+    this.#timerDue = performance.now() + milliseconds
+    this.#timer = setTimeout(() => this.#expire(), milliseconds)
   }
 
   async #stream(frame: RunningFrame, parts: AsyncIterable<Bytes>): Promise<undefined> {
@@ -322,12 +335,12 @@ export class WorkerLoop {
 
   #put(token: number, flags: number, bytes: Bytes): void {
     const most = typeof bytes === 'string' ? bytes.length * 3 : bytes.length
-    if (most > outBytes / 4) {
+    if (most > this.#out.length / 4) {
       this.#flush()
       this.driver.part(token, flags, bytes, 0, 0)
       return
     }
-    if (this.#outUsed + most > outBytes || this.#outCount === 1024) this.#flush()
+    if (this.#outUsed + most > this.#out.length || this.#outCount * 4 === this.#outRows.length) this.#flush()
     let length = bytes.length
     if (typeof bytes === 'string') length = this.#out.write(bytes, this.#outUsed)
     else this.#out.set(bytes, this.#outUsed)
@@ -337,12 +350,13 @@ export class WorkerLoop {
     rows[at + 1] = flags
     rows[at + 2] = this.#outUsed
     rows[at + 3] = length
+    this.#outCounter[0] = this.#outCount
     this.#outUsed += length
   }
 
   #flush(): void {
     if (this.#outCount === 0 || this.#closed) return
-    this.driver.settle(this.#outRows, this.#outCount, this.#out)
+    this.driver.settle()
     this.#outCount = 0
     this.#outUsed = 0
   }
@@ -392,6 +406,9 @@ export class WorkerLoop {
   #expire(): void {
     this.#timer = undefined
     const now = performance.now()
+    // The process was stopped, or another frame kept the thread: nobody has had that time.
+    const late = now - this.#timerDue
+    if (late > leastLateMs) for (const frame of this.#pending) frame.deadline += late
     let next = 0
     for (const frame of this.#pending) {
       if (frame.deadline > now) {
@@ -408,7 +425,7 @@ export class WorkerLoop {
       this.#pending.delete(frame)
       if (!frame.settled) this.#hold(frame)
     }
-    if (next > 0) this.#timer ??= setTimeout(() => this.#expire(), Math.ceil(next))
+    if (next > 0 && !this.#timer) this.#arm(Math.ceil(next))
   }
 }
 

@@ -78,12 +78,19 @@ WorkerDriver::WorkerDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Wo
         stop();
       });
   Ref();
-  // The batch word lives in the process, not in this environment: siblings read it after this thread is gone.
-  auto* keep = new std::shared_ptr<Runtime>(runtime_);
-  auto words = Napi::ArrayBuffer::New(
-      env, slot().batchState(), sizeof(uint32_t), [](Napi::Env, void*, std::shared_ptr<Runtime>* held) { delete held; }, keep);
+  // The batch word and the out box live in the process, not in this environment: others read them after this thread is gone.
+  const auto shared = [&](void* data, size_t size) {
+    auto* keep = new std::shared_ptr<Runtime>(runtime_);
+    return Napi::ArrayBuffer::New(
+        env, data, size, [](Napi::Env, void*, std::shared_ptr<Runtime>* held) { delete held; }, keep);
+  };
   static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
-  info.This().As<Napi::Object>().Set("batchState", Napi::Uint32Array::New(env, 1, words, 0));
+  OutBox& out = slot().outBox();
+  auto self = info.This().As<Napi::Object>();
+  self.Set("batchState", Napi::Uint32Array::New(env, 1, shared(slot().batchState(), sizeof(uint32_t)), 0));
+  self.Set("outCount", Napi::Uint32Array::New(env, 1, shared(&out.count, sizeof(uint32_t)), 0));
+  self.Set("outRows", Napi::Uint32Array::New(env, OutBox::kRows * 4, shared(out.rows.data(), sizeof(out.rows)), 0));
+  self.Set("outBytes", Napi::Uint8Array::New(env, OutBox::kBytes, shared(out.bytes.data(), OutBox::kBytes), 0));
 }
 
 void WorkerDriver::stop() {
@@ -269,19 +276,19 @@ void WorkerDriver::sendBatches() {
   batches_.clear();
 }
 
-// settle(rows: Uint32Array, count, out: Buffer). A row: token, flags, offset in out, length.
+// settle(): hands over what lies in the out box, and empties it.
 Napi::Value WorkerDriver::settle(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
-  const uint32_t* row = info[0].As<Napi::Uint32Array>().Data();
-  const uint32_t count = u32(info, 1);
-  const auto out = bytesOf(info[2]);
+  OutBox& box = slot().outBox();
   {
     const auto lock = slot().lockForSettling();
-    for (uint32_t i = 0; i < count; ++i, row += 4) {
-      const auto flags = static_cast<uint16_t>(row[1]);
+    for (uint32_t i = 0; i < box.count; ++i) {
+      const OutBox::Row& row = box.rows[i];
+      const auto flags = static_cast<uint16_t>(row.flags);
       FrameRef frame;
-      if (finishFrame(row[0], flags, &frame)) send(frame, flags, out.subspan(row[2], row[3]), 0, 0);
+      if (finishFrame(row.token, flags, &frame)) send(frame, flags, std::span(box.bytes).subspan(row.offset, row.length), 0, 0);
     }
+    box.count = 0;
   }
   sendBatches();
   return info.Env().Undefined();

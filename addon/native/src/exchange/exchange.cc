@@ -267,6 +267,18 @@ void Exchange::reply(const Reply& reply, std::span<const uint8_t> bytes) {
 }
 
 Exchange::Reaped Exchange::reapWorker(uint32_t worker, bool retry, bool timedOut) {
+  for (const WorkerSlot::Ready& ready : workers_[worker]->takeReady()) {
+    const Task& task = *ready.frame.task.get();
+    Reply settled;
+    settled.connection = task.header().connection;
+    settled.sequence = task.sequence(ready.frame.index);
+    settled.frameBytes = static_cast<uint32_t>(task.frame(ready.frame.index).size());
+    settled.length = static_cast<uint32_t>(ready.bytes.size());
+    settled.flags = ready.flags;
+    if (task.header().flags & Task::kCall) settled.flags |= Reply::kCall;
+    workers_[worker]->counters.framesSettled.add(1);
+    reply(settled, ready.bytes);
+  }
   std::vector<LostFrame> lost = workers_[worker]->reap();
   idle_[worker / 64].fetch_and(~(uint64_t{1} << (worker % 64)), std::memory_order_seq_cst);
   watchers_[worker].store(false, std::memory_order_relaxed);

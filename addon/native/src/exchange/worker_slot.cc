@@ -22,8 +22,14 @@ WorkerSlot::WorkerSlot() {
   entries_.reserve(kMaxBatch);
 }
 
+OutBox& WorkerSlot::outBox() {
+  if (!outBox_) outBox_ = std::make_unique<OutBox>();
+  return *outBox_;
+}
+
 uint32_t WorkerSlot::attach() {
   std::lock_guard lock(mutex_);
+  outBox().count = 0;
   state_.store(0, std::memory_order_seq_cst);
   running_.store(false, std::memory_order_relaxed);
   return epoch_.load(std::memory_order_relaxed);
@@ -121,6 +127,21 @@ void WorkerSlot::steal(std::vector<FrameRef>* out, uint64_t nowNs, uint64_t afte
   } while (!state_.compare_exchange_weak(state, pack(cursorOf(state), limit), std::memory_order_seq_cst));
   for (uint32_t i = limit; i < limit + taken; ++i) out->push_back(removeEntry(batch_[i]));
   batch_.resize(limit);
+}
+
+std::vector<WorkerSlot::Ready> WorkerSlot::takeReady() {
+  std::lock_guard lock(mutex_);
+  std::vector<Ready> ready;
+  if (!outBox_) return ready;
+  const OutBox& box = *outBox_;
+  for (uint32_t i = 0; i < std::min(box.count, OutBox::kRows); ++i) {
+    const OutBox::Row& row = box.rows[i];
+    if (row.token >= entries_.size() || !entries_[row.token].used) continue;
+    if (row.offset > OutBox::kBytes || row.length > OutBox::kBytes - row.offset) continue;
+    ready.push_back({removeEntry(row.token), static_cast<uint16_t>(row.flags), {box.bytes.data() + row.offset, row.length}});
+  }
+  outBox_->count = 0;
+  return ready;
 }
 
 std::vector<LostFrame> WorkerSlot::reap() {

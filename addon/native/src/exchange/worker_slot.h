@@ -5,9 +5,12 @@
 // An idle sibling may take back what is claimed and not started. Only pool threads and the supervisor ever take the lock.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "exchange/counters.h"
@@ -19,6 +22,19 @@ struct LostFrame {
   FrameRef frame;
   bool started = false;
   bool streamed = false;
+};
+
+// Replies that the worker's thread has written and not handed over yet. Native memory that JS writes into, so that they are not
+// lost with the thread: whoever reaps it settles them.
+struct OutBox {
+  static constexpr uint32_t kRows = 1024;
+  static constexpr uint32_t kBytes = 256 << 10;
+  struct Row {
+    uint32_t token, flags, offset, length;
+  };
+  uint32_t count = 0;
+  std::array<Row, kRows> rows;
+  std::array<uint8_t, kBytes> bytes;
 };
 
 class WorkerSlot {
@@ -51,6 +67,7 @@ class WorkerSlot {
   uint32_t unstarted() const;
   // The word that JS counts in: cursor in the low half, limit in the high half.
   std::atomic<uint32_t>* batchState() { return &state_; }
+  OutBox& outBox();
   void setRunning(bool running) { running_.store(running, std::memory_order_relaxed); }
 
   // --- an idle sibling ---
@@ -58,6 +75,13 @@ class WorkerSlot {
   void steal(std::vector<FrameRef>* out, uint64_t nowNs, uint64_t afterNs);
 
   // --- the supervisor, when the thread has ended or is to be ended ---
+  // What lies in the out box, with its frames; they leave the slot.
+  struct Ready {
+    FrameRef frame;
+    uint16_t flags;
+    std::span<const uint8_t> bytes;  // of the out box, valid until the next thread attaches
+  };
+  std::vector<Ready> takeReady();
   // Ends the epoch and empties the slot.
   std::vector<LostFrame> reap();
   // How long the oldest frame has been running, in ns; 0 when none is.
@@ -77,6 +101,7 @@ class WorkerSlot {
   uint64_t stuckForNs(uint64_t nowNs);  // how long the batch has not moved
 
   mutable std::mutex mutex_;
+  std::unique_ptr<OutBox> outBox_;
   std::vector<Entry> entries_;  // by token
   std::vector<uint32_t> freeTokens_;
   std::vector<uint32_t> batch_;  // tokens in the order in which they are started

@@ -168,7 +168,7 @@ void Reactor::settleTurn() {
 
 bool Reactor::deliver() {
   // Hooks may cause further events (destroy in a hook makes a close); a bound keeps one turn finite.
-  for (int round = 0; round < 4 && !rows_.empty(); ++round) {
+  for (int round = 0; round < kHookRounds && !rows_.empty(); ++round) {
     if (!sink_) {
       rows_.clear();
       break;
@@ -181,7 +181,8 @@ bool Reactor::deliver() {
     }
     delivering_.clear();
     finishSpans();
-    cutPending();
+    // What is cut now must be delivered before its span ends: in the last round it waits for the next turn.
+    if (round + 1 != kHookRounds) cutPending();
   }
   finishSpans();
   return true;

@@ -121,6 +121,7 @@ class Reactor {
   static constexpr size_t kReadBytes = 64 << 10;       // one receive of one connection
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
+  static constexpr int kHookRounds = 4;  // hooks may cause events, whose hooks may cause events
   static constexpr size_t kMaxTaskBytes = 256 << 10;  // frames travel together up to this size
   static constexpr size_t kSlabBytes = 256 << 10;
   static constexpr size_t kSlabLeast = 16 << 10;   // a smaller rest of a slab is not worth a receive

@@ -21,6 +21,7 @@ void Reactor::maybeFinish(uint32_t slot) {
     return;
   }
   if (!connection.has(Connection::kEnding | Connection::kDraining)) return;
+  if (connection.span != 0) return;  // its bytes are with the hooks; finishSpans() asks again
   const bool saidEnd = connection.has(Connection::kEndSaid);
   if (!saidEnd && !nothingInFlight(connection)) return;
   if (!connection.out.empty()) return;

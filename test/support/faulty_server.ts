@@ -32,7 +32,7 @@ export type Question = 'report' | 'close'
 export type Answer = { listeners: ServerListener[] } | { report: Report } | { closed: Closed } | { refused: Refused }
 
 /** What `serve()` takes, as far as it can be written as JSON. */
-export type ProcessOptions = Pick<ServeOptions, 'app' | 'listen' | 'reactors' | 'pool'>
+export type ProcessOptions = Pick<ServeOptions, 'app' | 'listen' | 'reactors' | 'pool' | 'limits'>
 
 /** A server in a process of its own, whose addon meets faults. See test/fixtures/faults-server.ts. */
 export class ServerProcess {

@@ -1,0 +1,43 @@
+import net from 'node:net'
+import { parentPort, workerData } from 'node:worker_threads'
+import type { ProbePlan } from './prober.js'
+
+// Asks and waits for the answer, again and again, on a thread of its own: the storm's own work does not count as latency.
+
+const { port, connections, request, replyBytes } = workerData as ProbePlan
+const paceMs = 2
+let times: number[] = []
+let answered = 0
+const sockets = Array.from({ length: connections }, () => {
+  const socket = net.connect(port, '127.0.0.1')
+  socket.setNoDelay(true)
+  let received = 0
+  let asked = 0
+  const ask = () => {
+    asked = performance.now()
+    socket.write(request)
+  }
+  socket.on('connect', ask)
+  socket.on('data', (chunk) => {
+    received += chunk.length
+    if (received < replyBytes) return
+    received = 0
+    times.push(performance.now() - asked)
+    if (++answered === connections) parentPort!.postMessage('ready')
+    setTimeout(ask, paceMs)
+  })
+  socket.on('error', () => {})
+  socket.on('close', () => parentPort!.postMessage('closed'))
+  return { socket, waitingMs: () => performance.now() - asked }
+})
+
+parentPort!.on('message', (what: 'read' | 'stop') => {
+  if (what === 'stop') {
+    for (const { socket } of sockets) socket.removeAllListeners('close').destroy()
+    parentPort!.close()
+    return
+  }
+  // Who still waits counts with the time it has waited.
+  parentPort!.postMessage([...times, ...sockets.map(({ waitingMs }) => waitingMs()).filter((ms) => ms > 50)])
+  times = []
+})

@@ -1,0 +1,146 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import type { CloseResult, ServeOptions, ServerStats } from '@multireactor/core'
+import { expect } from 'chai'
+import { app } from './app.js'
+import type { census } from './leaks.js'
+
+/** What a server process says of itself. */
+export interface Vitals {
+  rss: number
+  fds: number
+  threads: number
+  cpuMs: number
+  /** What the apps have counted; see fixtures/storm-counts.ts. */
+  counts: number[]
+  /** The first of the `error` events. */
+  errors: string[]
+  errorCount: number
+  replaced: { reason: string; lost: number; requeued: number; error: string | undefined }[]
+  stats: ServerStats
+}
+
+export interface ServerPlan extends Omit<ServeOptions, 'app' | 'listen'> {
+  /** A fixture. */
+  app: string
+  /** Names of listeners, all on port 0. */
+  listeners?: string[]
+  execArgv?: string[]
+}
+
+/** `serve()` in a process of its own, where memory, descriptors and CPU time are the server's alone. */
+export class ServerProcess {
+  readonly ports: readonly number[]
+  readonly #child: ChildProcess
+  readonly #waiting: Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>
+  #next = 0
+
+  private constructor(child: ChildProcess, ports: number[]) {
+    this.#child = child
+    this.ports = ports
+    this.#waiting = new Map()
+    child.on('message', ({ id, value }: { id: number; value: unknown }) => {
+      this.#waiting.get(id)?.resolve(value)
+      this.#waiting.delete(id)
+    })
+    child.on('exit', (code, signal) => {
+      for (const { reject } of this.#waiting.values()) reject(new Error(`the server process ended: ${signal ?? code}`))
+    })
+  }
+
+  static async start({ app: name, listeners, execArgv = [], ...rest }: ServerPlan): Promise<ServerProcess> {
+    // All of 127/8, so that a storm does not run out of its own ports.
+    const listen = (listeners ?? ['main']).map((name) => ({ name, port: 0, host: '0.0.0.0' }))
+    const options = JSON.stringify({ ...rest, app: app(name), listen })
+    const child = fork(new URL('./server-program.js', import.meta.url), [options], {
+      execArgv: ['--expose-gc', '--enable-source-maps', ...execArgv],
+      serialization: 'advanced',
+    })
+    const started = await Promise.race([once(child, 'message'), once(child, 'exit')])
+    const { ports } = (typeof started[0] === 'object' ? started[0] : {}) as { ports?: number[] }
+    if (!ports) throw new Error('the server process ended before it listened')
+    return new ServerProcess(child, ports)
+  }
+
+  get port(): number {
+    return this.ports[0]!
+  }
+
+  get pid(): number {
+    return this.#child.pid!
+  }
+
+  vitals(): Promise<Vitals> {
+    return this.#ask('vitals') as Promise<Vitals>
+  }
+
+  async release(cell: number): Promise<void> {
+    await this.#ask('release', cell)
+  }
+
+  /** Asks until `done` says so; fails after `withinMs` with what it saw last. */
+  async until(what: string, done: (vitals: Vitals) => boolean, withinMs = 10_000): Promise<Vitals> {
+    const limit = performance.now() + withinMs
+    for (;;) {
+      const vitals = await this.vitals()
+      if (done(vitals)) return vitals
+      if (performance.now() > limit) throw new Error(`not within ${withinMs} ms: ${what}; ${JSON.stringify(vitals)}`)
+    }
+  }
+
+  /** Asks until nothing is read or written any more. Each question is a turn of our own loop too, so our sockets go on. */
+  async untilStalled(): Promise<Vitals> {
+    for (let same = 0, seen = ''; ; ) {
+      const vitals = await this.vitals()
+      const [bytes, was] = [JSON.stringify(vitals.stats.reactors.map((r) => [r.bytesRead, r.bytesWritten])), seen]
+      same = bytes === was ? same + 1 : 0
+      seen = bytes
+      if (same === 100) return vitals
+    }
+  }
+
+  /** Orderly; the process must hold then what it held before it served. */
+  async close(): Promise<CloseResult> {
+    type Counted = ReturnType<typeof census>
+    const closed = (await this.#ask('close')) as { result: CloseResult; before: Counted; after: Counted }
+    const { threads: before, ...descriptorsBefore } = closed.before
+    const { threads: after, ...descriptors } = closed.after
+    await this.kill()
+    expect(descriptors).to.deep.equal(descriptorsBefore)
+    expect(after).to.be.at.most(before + 1)
+    return closed.result
+  }
+
+  /** Whatever state it is in. */
+  async kill(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const exited = once(this.#child, 'exit')
+    this.#child.kill('SIGKILL')
+    await exited
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name)
+  }
+
+  #ask(name: string, value = 0): Promise<unknown> {
+    const id = this.#next++
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject })
+      this.#child.send({ id, name, value }, (error) => {
+        if (error) reject(error)
+      })
+    })
+  }
+}
+
+/** Runs `work` with a server process, closes it, and leaves none behind when `work` fails. */
+export async function withServer(plan: ServerPlan, work: (server: ServerProcess) => Promise<void>): Promise<void> {
+  const server = await ServerProcess.start(plan)
+  try {
+    await work(server)
+    await server.close()
+  } finally {
+    await server.kill()
+  }
+}
