@@ -17,8 +17,7 @@ export const errorCodes = {
   ERR_MR_PARSE_RESULT: '`parse` returned something that is no reply: neither bytes, nor a list of bytes, nor an async iterable.',
   ERR_MR_PLATFORM: 'multireactor runs on Linux only.',
   ERR_MR_QUEUE_FULL: 'The task queue is full and the pool was told to reject.',
-  ERR_MR_STATE:
-    'The data of a connection cannot go to another thread: it cannot be cloned, and the app has no `suspend` hook.',
+  ERR_MR_STATE: 'The data of a connection cannot go to another thread: it cannot be cloned, and the app has no `suspend` hook.',
   ERR_MR_SYSTEM: 'The kernel refused something; the message names it.',
   ERR_MR_TASK_FAILED: 'The worker function threw or rejected; its error is the cause.',
   ERR_MR_TASK_LOST: 'The worker died while it worked on this task.',

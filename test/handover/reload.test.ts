@@ -50,7 +50,11 @@ describe('server.reload()', () => {
     going = false
     const counts = await Promise.all(talk)
     for (const [i, client] of clients.entries()) {
-      const replies = client.received.toString().trimEnd().split('\n').map((line) => line.split(' ').map(Number))
+      const replies = client.received
+        .toString()
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.split(' ').map(Number))
       expect(replies.map(([, sent]) => sent)).to.deep.equal(Array.from({ length: counts[i]! }, (_, n) => n))
       client.write('last\n')
       expect((await client.lines(counts[i]! + 1)).at(-1)).to.equal('5 last')

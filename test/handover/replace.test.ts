@@ -29,7 +29,14 @@ describe('the thread of a reactor', () => {
   ] as const) {
     it(`dies by ${how}: the connections that waited go on with the next one, and the one being handled closes`, async function () {
       this.timeout(30_000)
-      server = await serve({ app: app('room'), listen: 0, reactors: 1, pool: 0, resourceLimits: { maxOldGenerationSizeMb: 32 }, hookTimeoutMs: how === 'loop' ? 400 : 30_000 })
+      server = await serve({
+        app: app('room'),
+        listen: 0,
+        reactors: 1,
+        pool: 0,
+        resourceLimits: { maxOldGenerationSizeMb: 32 },
+        hookTimeoutMs: how === 'loop' ? 400 : 30_000,
+      })
       const { port } = server.listeners[0]!
       const bystander = await Client.connect(port)
       bystander.write('one\n')

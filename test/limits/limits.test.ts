@@ -145,7 +145,7 @@ describe('a limit', () => {
     const pool = { size: 1, concurrency: 1, maxQueued: 8 }
     const many = (count: number) => `200\n${Array.from({ length: count }, (_, i) => `0 ${i}\n`).join('')}`
 
-    it("pauses reading by default, and nothing is refused", async () => {
+    it('pauses reading by default, and nothing is refused', async () => {
       const port = await start('slow', { pool })
       const client = await Client.connect(port)
       client.write(many(200))

@@ -6,7 +6,16 @@ import { connectionOptionNames, handoverHookNames, hookNames, isFraming } from '
 import { type Framing, raw, type ConnectionOptions } from '@multireactor/reactor'
 import type { App } from './app.js'
 
-const appKeys = [...hookNames, ...handoverHookNames, ...connectionOptionNames, 'parse', 'error', 'overloaded', 'start', 'stop'] as const
+const appKeys = [
+  ...hookNames,
+  ...handoverHookNames,
+  ...connectionOptionNames,
+  'parse',
+  'error',
+  'overloaded',
+  'start',
+  'stop',
+] as const
 
 /** On the main thread, which never imports the app: where its module is. Throws `ERR_MR_APP_NOT_FOUND`, `ERR_MR_APP_IS_MAIN`. */
 export function appUrl(where: string, app: unknown): string {

@@ -98,7 +98,17 @@ const where = 'serve()'
 
 /** Checks everything that can be checked without starting anything. */
 export function readServeOptions(options: ServeOptions): ServeSettings {
-  const read = new OptionReader(where, options, ['app', 'listen', 'reactors', 'pool', 'limits', 'hookTimeoutMs', 'resourceLimits', 'logger', 'signal'])
+  const read = new OptionReader(where, options, [
+    'app',
+    'listen',
+    'reactors',
+    'pool',
+    'limits',
+    'hookTimeoutMs',
+    'resourceLimits',
+    'logger',
+    'signal',
+  ])
   const app = appUrl(where, options.app)
   const listen = read.raw('listen')
   const list = Array.isArray(listen) ? listen : [listen]
@@ -158,7 +168,12 @@ function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolea
 }
 
 function readLimits(value: unknown): Required<ProcessLimits> {
-  const read = new OptionReader(`${where} limits`, value ?? {}, ['connections', 'connectionsPerAddress', 'acceptsPerSecond', 'memory'])
+  const read = new OptionReader(`${where} limits`, value ?? {}, [
+    'connections',
+    'connectionsPerAddress',
+    'acceptsPerSecond',
+    'memory',
+  ])
   const connections = read.integer('connections', Math.max(64, native.fileLimit() - spareDescriptors), 1, 2 ** 31)
   return {
     connections,

@@ -17,7 +17,15 @@ import {
 import type { Replaced } from '@multireactor/pool'
 import { type Thread, WorkerGroup, within } from '@multireactor/pool/parts'
 import { AcceptFailures, type OpenListener, openListener } from '@multireactor/reactor/parts'
-import { mostReactors, mostWorkers, queueFullPolicies, spareDescriptors, readServeOptions, type ServeOptions, type ServeSettings } from './options.js'
+import {
+  mostReactors,
+  mostWorkers,
+  queueFullPolicies,
+  spareDescriptors,
+  readServeOptions,
+  type ServeOptions,
+  type ServeSettings,
+} from './options.js'
 import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
 import type { ListenerPlan } from './reactor_thread.js'
 import { type SendOutcome, ThreadServer } from './thread_server.js'
@@ -205,9 +213,7 @@ export class Server {
   #framesShed(): number {
     const { reactors, workers } = native.readCounters(this.#runtime)
     const sum = (rows: number[][], column: number) => rows.reduce((total, row) => total + row[column]!, 0)
-    return (
-      sum(reactors, reactorCounterNames.indexOf('framesShed')) + sum(workers, workerCounterNames.indexOf('framesShed'))
-    )
+    return sum(reactors, reactorCounterNames.indexOf('framesShed')) + sum(workers, workerCounterNames.indexOf('framesShed'))
   }
 
   #checkPool(call: string, needsPool: boolean): void {
@@ -251,9 +257,7 @@ export class Server {
     for (const [listener, { group, members, isPath }] of this.#opened.entries()) {
       // A Unix path has one listening socket: the first reactor accepts there and hands the connections round.
       const indexes = Array.from({ length: members }, (_, index) => index)
-      await Promise.all(
-        indexes.map((index) => this.#reactors.listen(index, { listener, group, member: index, spread: isPath })),
-      )
+      await Promise.all(indexes.map((index) => this.#reactors.listen(index, { listener, group, member: index, spread: isPath })))
     }
     this.#describeListeners()
   }

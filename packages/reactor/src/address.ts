@@ -70,7 +70,10 @@ export async function openListener(
     native.openListener(runtime, {
       ...common,
       ...(proxyFrom ? { proxyFrom } : {}),
-      host: literal, port: Math.max(port, 0), ...(path === undefined ? {} : { path }) })
+      host: literal,
+      port: Math.max(port, 0),
+      ...(path === undefined ? {} : { path }),
+    })
   let literal = host === undefined ? '::' : await resolve(where, host)
   let opened = open(literal)
   // A machine without IPv6 has no '::'; who named no host gets what there is.

@@ -373,7 +373,8 @@ export function checkBytes(call: string, data: unknown): asserts data is string 
 
 /** The failure that a worker sent for a call. */
 export function callFailure(bytes: Buffer, flags: { lost: boolean; timedOut: boolean; overloaded?: boolean }): Error {
-  if (flags.overloaded) return new MultireactorError('ERR_MR_OVERLOADED', 'the frame waited longer than maxWaitMs in the task queue')
+  if (flags.overloaded)
+    return new MultireactorError('ERR_MR_OVERLOADED', 'the frame waited longer than maxWaitMs in the task queue')
   if (flags.timedOut) return new MultireactorError('ERR_MR_TASK_TIMEOUT', 'the frame ran longer than taskTimeoutMs')
   if (flags.lost || bytes.length === 0)
     return new MultireactorError('ERR_MR_TASK_LOST', 'the pool worker died while it worked on this frame')

@@ -409,7 +409,13 @@ export class Engine {
     const flags = rows[at + 7]!
     const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
     if (flags & replyFlag.error) {
-      call.reject(callFailure(bytes, { lost: (flags & replyFlag.lost) !== 0, timedOut: (flags & replyFlag.timedOut) !== 0, overloaded: (flags & replyFlag.overloaded) !== 0 }))
+      call.reject(
+        callFailure(bytes, {
+          lost: (flags & replyFlag.lost) !== 0,
+          timedOut: (flags & replyFlag.timedOut) !== 0,
+          overloaded: (flags & replyFlag.overloaded) !== 0,
+        }),
+      )
     } else if (!(flags & replyFlag.last)) {
       call.parts.push(bytes)
       return

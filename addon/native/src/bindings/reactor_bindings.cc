@@ -298,8 +298,8 @@ Napi::Value ReactorDriver::moveTo(const Napi::CallbackInfo& info) {
 Napi::Value ReactorDriver::moveNow(const Napi::CallbackInfo& info) {
   MR_READY(info);
   const bool hasState = !info[2].IsUndefined();
-  return boolean(info, reactor_->moveNow(u32(info, 0), u32(info, 1),
-                                         hasState ? bytesOf(info[2]) : std::span<const uint8_t>(), hasState));
+  return boolean(
+      info, reactor_->moveNow(u32(info, 0), u32(info, 1), hasState ? bytesOf(info[2]) : std::span<const uint8_t>(), hasState));
 }
 
 Napi::Value ReactorDriver::retire(const Napi::CallbackInfo& info) {
@@ -396,15 +396,15 @@ Napi::Value ReactorDriver::setKeepAlive(const Napi::CallbackInfo& info) {
   return boolean(info, reactor_->setKeepAlive(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value(), u32(info, 3)));
 }
 
-// submit(slot, generation, frame, isCall) -> the sequence or call number, -1 when the connection is gone, -2 when a call found the
-// queue full
+// submit(slot, generation, frame, isCall) -> the sequence or call number, -1 when the connection is gone, -2 when a call found
+// the queue full
 Napi::Value ReactorDriver::submit(const Napi::CallbackInfo& info) {
   MR_READY(info);
   uint64_t sequence = 0;
   const Reactor::Submitted done =
       reactor_->submit(u32(info, 0), u32(info, 1), bytesOf(info[2]), info[3].As<Napi::Boolean>().Value(), &sequence);
   armTimer();
-  const double number = done == Reactor::Submitted::kDone ? static_cast<double>(sequence)
+  const double number = done == Reactor::Submitted::kDone   ? static_cast<double>(sequence)
                         : done == Reactor::Submitted::kFull ? -2
                                                             : -1;
   return Napi::Number::New(info.Env(), number);

@@ -186,8 +186,8 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
     row[6] = static_cast<uint32_t>(task.sequence(claim.frame.index));
     const bool refused = (task.header().flags & Task::kRefused) != 0 || (oldest != 0 && task.queuedAtNs < oldest);
     if (refused) slot().counters.framesShed.add(1);
-    row[7] = (task.header().flags & Task::kCall) | (refused ? Task::kRefused : 0u) |
-             static_cast<uint32_t>(claim.frame.attempt) << 8;
+    row[7] =
+        (task.header().flags & Task::kCall) | (refused ? Task::kRefused : 0u) | static_cast<uint32_t>(claim.frame.attempt) << 8;
     row += 8;
     if (!fits) continue;
     if (!bytes.empty()) std::memcpy(const_cast<uint8_t*>(slab.data()) + used, bytes.data(), bytes.size());

@@ -23,13 +23,13 @@ class Counter {
 // In the order in which they cross to JS: see `reactorCounterNames` in addon/src.
 struct ReactorCounters {
   Counter open, accepted, handedOver, acceptErrors, bytesRead, bytesWritten, framesRead, framesSubmitted, repliesWritten,
-      repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved, framesShed,
-      acceptsDelayed, buffered;
+      repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved, framesShed, acceptsDelayed, buffered;
   std::array<Counter, kCloseReasons> closed;
 };
 
 struct WorkerCounters {
-  Counter framesStarted, framesSettled, framesFailed, framesStolen, framesCancelled, framesLost, framesRetried, busyNs, framesShed;
+  Counter framesStarted, framesSettled, framesFailed, framesStolen, framesCancelled, framesLost, framesRetried, busyNs,
+      framesShed;
 };
 
 }  // namespace mr

@@ -30,7 +30,7 @@ struct ExchangeOptions {
   QueueFull onQueueFull = QueueFull::kPause;
   uint64_t maxWaitNs = 0;  // a task that has waited longer is refused; 0: none is
   AdmissionLimits admission = {};
-  uint64_t maxMemoryBytes = UINT64_MAX;  // of all buffers and tasks of the process
+  uint64_t maxMemoryBytes = UINT64_MAX;       // of all buffers and tasks of the process
   size_t maxMailboxBytes = size_t{64} << 20;  // what any-thread sends may leave lying in one reactor's mailbox
 };
 

@@ -29,13 +29,13 @@ struct Message {
 // One part of a reply. A frame settles with exactly one part that has kLast.
 struct Reply {
   enum Flags : uint16_t {
-    kLast = 1,       // the frame is settled
-    kEnd = 2,        // then close the connection in an orderly way
-    kDestroy = 4,    // then close it now
-    kError = 8,      // the frame failed; bytes are what the app's error hook answered, or the message for a call
-    kCall = 16,      // for the handler that called, not for the connection
-    kLost = 32,      // its worker died
-    kTimedOut = 64,  // it ran longer than it may
+    kLast = 1,          // the frame is settled
+    kEnd = 2,           // then close the connection in an orderly way
+    kDestroy = 4,       // then close it now
+    kError = 8,         // the frame failed; bytes are what the app's error hook answered, or the message for a call
+    kCall = 16,         // for the handler that called, not for the connection
+    kLost = 32,         // its worker died
+    kTimedOut = 64,     // it ran longer than it may
     kOverloaded = 256,  // it was refused: it would have waited too long
   };
   ConnectionId connection;

@@ -37,7 +37,7 @@ Result<Address> peerAddress(int fd);
 Result<int> setNoDelay(int fd, bool on);
 Result<int> setKeepAlive(int fd, bool on, uint32_t initialDelaySeconds);
 Result<int> setLingerReset(int fd);  // close() will send RST
-bool isReadable(int fd);  // asked without waiting
+bool isReadable(int fd);             // asked without waiting
 Result<int> pendingError(int fd);    // SO_ERROR as value
 // The orderly way to empty a listener: what is queued, and what is in its handshake, can still be accepted. On TCP a new
 // connection waits in vain (its SYN is dropped) until the listener closes; on a Unix path it gets ECONNREFUSED, and the

@@ -28,7 +28,7 @@ struct Connection {
     kHeadStarted = 1u << 7,  // a part of the reply at the head has left
     kDraining = 1u << 8,     // the server is closing: what is in flight is answered, nothing new is read
     kInEpoll = 1u << 9,
-    kAnnounced = 1u << 10,       // its open row has gone to a thread
+    kAnnounced = 1u << 10,      // its open row has gone to a thread
     kEndSaid = 1u << 11,        // end() is at the head of the order: nothing may follow it
     kStopAtCurrent = 1u << 12,  // a hook paused or reframed in the middle of a batch
     kHasData = 1u << 13,        // conn.data is not undefined: it would be lost with the thread
@@ -55,7 +55,7 @@ struct Connection {
   uint16_t framing = 0;                       // index of the reactor's framings
   CloseReason endReason = CloseReason::kEnd;  // what an orderly close will say
   uint32_t inFlight = 0;                      // frames submitted and not settled
-  uint32_t held = 0;  // promises, deferred replies and calls that live in the driving thread
+  uint32_t held = 0;                          // promises, deferred replies and calls that live in the driving thread
   uint16_t moveTarget = 0;
   uint64_t headSequence = 0;
   uint64_t nextSequence = 0;

@@ -15,14 +15,14 @@ enum class Event : uint32_t {
   kEnd = 4,
   kDrain = 5,
   kTimeout = 6,
-  kClose = 7,        // a: reason | errno << 8, b, c: bytes read, d, e: bytes written
-  kCallResult = 8,   // a: call, b: slab, c: offset, d: length, e: Reply flags
-  kDrained = 9,      // slot: 0. The reactor has closed its last listener and connection
+  kClose = 7,         // a: reason | errno << 8, b, c: bytes read, d, e: bytes written
+  kCallResult = 8,    // a: call, b: slab, c: offset, d: length, e: Reply flags
+  kDrained = 9,       // slot: 0. The reactor has closed its last listener and connection
   kAcceptError = 10,  // slot: 0. a: listener, b: errno
-  kResume = 11,       // came from another thread. a: slab, b: offset, c: length of its id and state, d: listener | ResumeFlag << 16
-  kHandover = 12,     // is about to move to a sibling: moveNow() with its state is expected
-  kMoved = 13,        // has moved to a sibling
-  kQuiet = 14         // slot: 0. After quiesce(): nothing is held by this thread any more
+  kResume = 11,    // came from another thread. a: slab, b: offset, c: length of its id and state, d: listener | ResumeFlag << 16
+  kHandover = 12,  // is about to move to a sibling: moveNow() with its state is expected
+  kMoved = 13,     // has moved to a sibling
+  kQuiet = 14      // slot: 0. After quiesce(): nothing is held by this thread any more
 };
 
 enum ResumeFlag : uint32_t { kResumePlain = 0, kResumeHasState = 1, kResumeDataLost = 2, kResumeEnded = 4 };

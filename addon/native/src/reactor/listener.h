@@ -26,17 +26,17 @@ struct ListenerConfig {
   bool unordered = false;  // order: 'none'
   bool allowHalfOpen = false;
   bool noDelay = true;
-  uint32_t keepAliveSeconds = 0;          // 0: off
-  size_t outHighBytes = 64 << 10;         // write() says false and reading stops above this
-  size_t outLowBytes = 16 << 10;          // and goes on, with `drain`, below this
-  size_t outMaxBytes = size_t{16} << 20;  // slow-consumer
-  uint32_t maxInFlight = 1024;            // frames of one connection that are in the pool or wait in order
+  uint32_t keepAliveSeconds = 0;               // 0: off
+  size_t outHighBytes = 64 << 10;              // write() says false and reading stops above this
+  size_t outLowBytes = 16 << 10;               // and goes on, with `drain`, below this
+  size_t outMaxBytes = size_t{16} << 20;       // slow-consumer
+  uint32_t maxInFlight = 1024;                 // frames of one connection that are in the pool or wait in order
   size_t maxInFlightBytes = size_t{16} << 20;  // of frames of one connection that are in the pool; one passes whatever its size
   // Time limits in ms; 0: none.
-  uint32_t idleMs = 0;       // nothing received or sent, and nothing in flight
-  uint32_t firstByteMs = 0;  // from accept to the first byte, or to the whole PROXY header
-  uint32_t frameMs = 0;      // from the first byte of a frame to its last
-  uint32_t writeMs = 0;      // the peer takes nothing of what waits for it
+  uint32_t idleMs = 0;           // nothing received or sent, and nothing in flight
+  uint32_t firstByteMs = 0;      // from accept to the first byte, or to the whole PROXY header
+  uint32_t frameMs = 0;          // from the first byte of a frame to its last
+  uint32_t writeMs = 0;          // the peer takes nothing of what waits for it
   bool answersOverload = false;  // the app has words for a refused frame
 };
 

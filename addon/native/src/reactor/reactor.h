@@ -121,19 +121,19 @@ class Reactor {
   static constexpr size_t kReadBytes = 64 << 10;       // one receive of one connection
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
-  static constexpr int kHookRounds = 4;  // hooks may cause events, whose hooks may cause events
+  static constexpr int kHookRounds = 4;               // hooks may cause events, whose hooks may cause events
   static constexpr size_t kMaxTaskBytes = 256 << 10;  // frames travel together up to this size
   static constexpr size_t kSlabBytes = 256 << 10;
-  static constexpr size_t kSlabLeast = 16 << 10;   // a smaller rest of a slab is not worth a receive
-  static constexpr uint32_t kAcceptRetryMs = 100;  // after EMFILE and its like
-  static constexpr uint32_t kAcceptDelayMs = 20;   // when more are accepted than may be
+  static constexpr size_t kSlabLeast = 16 << 10;               // a smaller rest of a slab is not worth a receive
+  static constexpr uint32_t kAcceptRetryMs = 100;              // after EMFILE and its like
+  static constexpr uint32_t kAcceptDelayMs = 20;               // when more are accepted than may be
   static constexpr uint64_t kFarMs = 4096, kFarStepMs = 1024;  // deadlines further away are met to the second
-  static constexpr uint64_t kMemoryStep = 1 << 20;  // how much more is buffered before the process's sum is looked at
-  static constexpr uint32_t kQuietMs = 10;         // a listener nobody has queued on for so long is empty
-  static constexpr uint32_t kRetireQuietMs = 1000;  // a peer may have its handshake under way
-  static constexpr uint32_t kStallCheckMs = 2;     // how often to look for frames claimed and not started
-  static constexpr uint32_t kLingerMs = 2000;      // how long a peer may take to answer our FIN
-  static constexpr uint8_t kInlinePart = 128;      // beside Reply::Flags: a hook's write that waits in the order
+  static constexpr uint64_t kMemoryStep = 1 << 20;             // how much more is buffered before the process's sum is looked at
+  static constexpr uint32_t kQuietMs = 10;                     // a listener nobody has queued on for so long is empty
+  static constexpr uint32_t kRetireQuietMs = 1000;             // a peer may have its handshake under way
+  static constexpr uint32_t kStallCheckMs = 2;                 // how often to look for frames claimed and not started
+  static constexpr uint32_t kLingerMs = 2000;                  // how long a peer may take to answer our FIN
+  static constexpr uint8_t kInlinePart = 128;                  // beside Reply::Flags: a hook's write that waits in the order
 
   struct Acceptor {
     Fd fd;
@@ -178,7 +178,7 @@ class Reactor {
   }
   void updateInterest(uint32_t slot);
   uint64_t nextDeadline(const Connection& connection, CloseReason* reason) const;
-  void armDeadline(uint32_t slot);   // whatever comes first
+  void armDeadline(uint32_t slot);     // whatever comes first
   void hastenDeadline(uint32_t slot);  // only if that is sooner than what is armed
   void account(uint32_t slot);
   void shedMemory();
@@ -297,12 +297,12 @@ class Reactor {
   uint64_t stallCheckAtMs_ = 0;
   uint32_t spreadNext_ = 0;
   bool waitsForQueue_ = false;
-  std::unordered_map<uint64_t, uint32_t> immigrants_;                // slots of connections born elsewhere, by id
-  std::unordered_map<uint64_t, std::vector<uint8_t>> states_;        // what the next thread gets, by id
+  std::unordered_map<uint64_t, uint32_t> immigrants_;                     // slots of connections born elsewhere, by id
+  std::unordered_map<uint64_t, std::vector<uint8_t>> states_;             // what the next thread gets, by id
   std::vector<std::pair<ConnectionId, std::unique_ptr<Message>>> early_;  // for connections that are on their way here
   uint64_t heldTotal_ = 0;
   uint64_t memoryCheckedAt_ = 0;  // bytes buffered when the process's sum was last looked at
-  uint32_t away_ = 0;  // slots that only keep a name
+  uint32_t away_ = 0;             // slots that only keep a name
   uint32_t siblingNext_ = 0;
   bool quiescing_ = false, retiring_ = false, abandoned_ = false;
   bool draining_ = false, drained_ = false;

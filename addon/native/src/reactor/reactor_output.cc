@@ -193,9 +193,9 @@ void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t f
     flushConnection(slot);  // what came before it in the order is worth a try
     const CloseReason reason = flags & Reply::kOverloaded ? CloseReason::kOverloaded
                                : flags & Reply::kTimedOut ? CloseReason::kTaskTimeout
-                               : flags & Reply::kLost   ? CloseReason::kTaskLost
-                               : flags & Reply::kError  ? CloseReason::kParseError
-                                                        : CloseReason::kDestroyed;
+                               : flags & Reply::kLost     ? CloseReason::kTaskLost
+                               : flags & Reply::kError    ? CloseReason::kParseError
+                                                          : CloseReason::kDestroyed;
     if (connection.fd.valid()) closeNow(slot, reason);
     return;
   }
