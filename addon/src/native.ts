@@ -186,6 +186,8 @@ export interface Native {
   ): { error: string } | { error?: undefined; group: number; address: string; port: number; members: number }
   /** The soft limit of open files of this process. */
   fileLimit(): number
+  /** Memory for received bytes, of whole pages that go back to the kernel; with anything in it. */
+  newSlab(size: number): ArrayBuffer
   isAddressRange(text: string): boolean
   readCounters(runtime: number): NativeCounters
   runningMs(runtime: number, worker: number): number
@@ -199,6 +201,7 @@ export interface Native {
   resizeWorkers(runtime: number, count: number): void
   growListener(runtime: number, group: number, more: number): number | string
   keepListeners(runtime: number, group: number, count: number): void
+  forwardMail(runtime: number, reactor: number): void
   wakeReactor(runtime: number, reactor: number): void
   setReactorActive(runtime: number, reactor: number, on: boolean): void
   forgetReactorThread(runtime: number, reactor: number): void

@@ -137,13 +137,14 @@ export class ReactorGroup {
     const first = this.#members.length - count
     const leaving = this.#members.slice(first)
     await Promise.all(
-      leaving.map(async (member) => {
+      leaving.map(async (member, i) => {
         clearTimeout(member.backoff)
         await member.thread?.request('retire').catch(() => {})
         member.leaving = true
         await within(member.thread?.request('stop') ?? Promise.resolve(), 1_000)
         await member.thread?.terminate()
         member.thread = undefined
+        native.forwardMail(this.#options.runtime, first + i)
       }),
     )
     this.#members.splice(first)
@@ -257,6 +258,7 @@ export class ReactorGroup {
       }
       await thread.terminate()
       member.thread = undefined
+      if (!this.#closing) native.forwardMail(runtime, index)
     })()
     onGivenUp(index, error)
   }

@@ -46,7 +46,7 @@ export class WorkerLoop {
   readonly #options: WorkerLoopOptions
   readonly #batchState: Uint32Array
   readonly #rows = new Uint32Array(maxBatch * rowWords)
-  #slab = Buffer.allocUnsafeSlow(slabBytes)
+  #slab = new Uint8Array(native.newSlab(slabBytes))
   #slabUsed = 0
   /** Native memory: what is settled and not handed over yet is not lost when this thread dies. */
   readonly #out: Buffer
@@ -147,7 +147,7 @@ export class WorkerLoop {
   #take(room: number): boolean {
     if (this.#slab.length - this.#slabUsed < slabLeast) {
       // The frames of the old slab may still be referenced, so it is never written again.
-      this.#slab = Buffer.allocUnsafeSlow(slabBytes)
+      this.#slab = new Uint8Array(native.newSlab(slabBytes))
       this.#slabUsed = 0
     }
     const packed = this.driver.take(this.#rows, this.#slab, this.#slabUsed, room)

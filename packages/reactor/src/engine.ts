@@ -202,10 +202,10 @@ export class Engine {
   // ---------------------------------------------------------------- events
 
   #newSlab(size: number, id: number): Uint8Array {
-    // Not from Buffer's pool, and not zeroed: every byte that is handed out has been received.
-    const slab = Buffer.allocUnsafeSlow(size)
-    this.#slabs.set(id, slab.buffer)
-    return slab
+    // Not zeroed: every byte that is handed out has been received.
+    const slab = native.newSlab(size)
+    this.#slabs.set(id, slab)
+    return new Uint8Array(slab)
   }
 
   #onEvents(count: number, oldest: number, current: number, more: number): void {

@@ -1,5 +1,7 @@
 // A thread that is neither reactor nor worker, as a sender and a caller: bytes for a connection, bytes for the pool, and the
 // answers to both.
+#include <unordered_map>
+
 #include "base/fatal.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
@@ -21,6 +23,7 @@ class Port final : public Napi::ObjectWrap<Port> {
   bool ready(const Napi::CallbackInfo& info);
   bool onMessage(Message& message);
   void retract(uint32_t slot);
+  void arrived(uint32_t request);
 
   Napi::Value close(const Napi::CallbackInfo& info);
   Napi::Value setReferenced(const Napi::CallbackInfo& info);
@@ -42,6 +45,13 @@ class Port final : public Napi::ObjectWrap<Port> {
   napi_async_context context_ = nullptr;
   std::vector<Call> calls_;
   std::vector<uint32_t> freeCalls_;
+  // Where the sends to a connection go while some of them are under way, by its id; and the connection of each, by request.
+  struct Road {
+    uint16_t mailbox;
+    uint32_t underWay;
+  };
+  std::unordered_map<uint64_t, Road> roads_;
+  std::unordered_map<uint32_t, uint64_t> sends_;
   uint32_t nextGeneration_;
   // Not from 0: a result that comes for the last owner of this mailbox must not look like one of ours.
   uint32_t nextRequest_;
@@ -147,6 +157,7 @@ void Port::onReady() {
 bool Port::onMessage(Message& message) {
   if (message.kind == Message::Kind::kSendResult) {
     const auto& result = static_cast<const SendResult&>(message);
+    arrived(result.request);
     return callJs(Env(), onSent_, context_,
                   {Napi::Number::New(Env(), result.request), Napi::Number::New(Env(), static_cast<int>(result.outcome))});
   }
@@ -173,6 +184,14 @@ bool Port::onMessage(Message& message) {
   return true;
 }
 
+void Port::arrived(uint32_t request) {
+  const auto sent = sends_.find(request);
+  if (sent == sends_.end()) return;
+  const auto road = roads_.find(sent->second);
+  if (road != roads_.end() && --road->second.underWay == 0) roads_.erase(road);
+  sends_.erase(sent);
+}
+
 Napi::Value Port::close(const Napi::CallbackInfo& info) {
   if (driver_) {
     stop();
@@ -190,8 +209,12 @@ Napi::Value Port::setReferenced(const Napi::CallbackInfo& info) {
 Napi::Value Port::send(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
   const ConnectionId id = toConnectionId(info[0]);
-  const auto owner = exchange().directory().owner(id);
+  auto owner = exchange().directory().owner(id);
   if (!owner || !exchange().isReactorMailbox(*owner)) return Napi::Number::New(info.Env(), -1);
+  // It may have moved since the last send. While one is under way to the old owner, the next ones take the same road: they would
+  // overtake it on the short one.
+  const auto road = roads_.find(id.value);
+  if (road != roads_.end() && exchange().isActive(road->second.mailbox)) owner = road->second.mailbox;
   const auto bytes = bytesOf(info[1]);
   Mailbox& box = exchange().mailbox(*owner);
   if (box.bytes() + bytes.size() > exchange().options().maxMailboxBytes) return Napi::Number::New(info.Env(), -2);
@@ -201,6 +224,8 @@ Napi::Value Port::send(const Napi::CallbackInfo& info) {
   message->replyTo = mailbox_;
   message->request = ++nextRequest_ & 0x7fffffff;
   const uint32_t request = message->request;
+  ++roads_.try_emplace(id.value, Road{*owner, 0}).first->second.underWay;
+  sends_[request] = id.value;
   box.send(std::move(message));
   return Napi::Number::New(info.Env(), request);
 }

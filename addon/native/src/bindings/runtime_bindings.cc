@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/slab_pool.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 
@@ -206,6 +207,13 @@ Napi::Value wakeReactor(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// forwardMail(runtime, reactor): of a retired one whose thread has ended.
+Napi::Value forwardMail(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (runtime) runtime->reactors[u32(info, 1)]->forwardMail();
+  return info.Env().Undefined();
+}
+
 // setReactorActive(runtime, reactor, on): whether siblings hand connections to it.
 Napi::Value setReactorActive(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
@@ -226,6 +234,19 @@ Napi::Value fileLimit(const Napi::CallbackInfo& info) {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = 1024;
   constexpr rlim_t kMost = 1u << 30;  // as good as none
   return Napi::Number::New(info.Env(), static_cast<double>(std::min(limit.rlim_cur, kMost)));
+}
+
+// newSlab(size) -> ArrayBuffer of whole pages, with what was there before in it.
+Napi::Value newSlab(const Napi::CallbackInfo& info) {
+  const size_t size = static_cast<size_t>(info[0].As<Napi::Number>().DoubleValue());
+  void* memory = SlabPool::take(size);
+  if (!memory) {
+    throwCoded(info.Env(), "ERR_MR_SYSTEM", "the kernel gives no memory for received bytes");
+    return info.Env().Undefined();
+  }
+  return Napi::ArrayBuffer::New(
+      info.Env(), memory, size, [](Napi::Env, void* data, void* bytes) { SlabPool::giveBack(data, reinterpret_cast<size_t>(bytes)); },
+      reinterpret_cast<void*>(size));
 }
 
 // isAddressRange(text): an address, or one with a prefix length.
@@ -253,8 +274,10 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("growListener", Napi::Function::New(env, growListener));
   exports.Set("keepListeners", Napi::Function::New(env, keepListeners));
   exports.Set("wakeReactor", Napi::Function::New(env, wakeReactor));
+  exports.Set("forwardMail", Napi::Function::New(env, forwardMail));
   exports.Set("setReactorActive", Napi::Function::New(env, setReactorActive));
   exports.Set("forgetReactorThread", Napi::Function::New(env, forgetReactorThread));
+  exports.Set("newSlab", Napi::Function::New(env, newSlab));
   exports.Set("fileLimit", Napi::Function::New(env, fileLimit));
   exports.Set("isAddressRange", Napi::Function::New(env, isAddressRange));
   exports.Set("closeReasonNames", Napi::Function::New(env, closeReasonNames));

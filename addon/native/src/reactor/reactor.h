@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/slab_pool.h"
 #include "base/thread_owner.h"
 #include "exchange/exchange.h"
 #include "net/cidr.h"
@@ -67,6 +68,8 @@ class Reactor {
   // Everything goes to the siblings. Event::kDrained in the end. `abandoned`: no thread of the app drives it, so listening
   // sockets go along, and no hook is asked for anything.
   void retire(bool abandoned);
+  // The supervisor, when a retired reactor has no thread any more: what still reached its mailbox goes on to the owners.
+  void forwardMail();
 
   // --- closing ---
   // Refuses new connections, serves what the kernel has queued, answers what is in flight, closes. Event::kDrained in the end.
@@ -123,7 +126,7 @@ class Reactor {
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
   static constexpr int kHookRounds = 4;               // hooks may cause events, whose hooks may cause events
   static constexpr size_t kMaxTaskBytes = 256 << 10;  // frames travel together up to this size
-  static constexpr size_t kSlabBytes = 256 << 10;
+  static constexpr size_t kSlabBytes = SlabPool::kSlabBytes;
   static constexpr size_t kSlabLeast = 16 << 10;               // a smaller rest of a slab is not worth a receive
   static constexpr uint32_t kAcceptRetryMs = 100;              // after EMFILE and its like
   static constexpr uint32_t kAcceptDelayMs = 20;               // when more are accepted than may be
@@ -237,6 +240,8 @@ class Reactor {
   void flushUnordered(uint32_t slot);
   void onSend(std::unique_ptr<Message> message);
   void append(uint32_t slot, std::span<const uint8_t> bytes);
+  void markPausedByOutput(uint32_t slot);
+  void pauseByOutput(uint32_t slot);
   void markDirty(uint32_t slot);
   void flushConnection(uint32_t slot);
   void afterFlush(uint32_t slot);

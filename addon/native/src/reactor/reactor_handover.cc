@@ -389,6 +389,29 @@ void Reactor::retire(bool abandoned) {
   requestTurn();
 }
 
+void Reactor::forwardMail() {
+  if (!owner_.attach()) return;  // it has a thread again
+  while (std::unique_ptr<Message> message = unfinished_ ? std::move(unfinished_) : mailbox_.take()) {
+    if (message->kind == Message::Kind::kSend) {
+      onSend(std::move(message));
+    } else if (message->kind == Message::Kind::kReleased) {
+      onReleased(static_cast<Released&>(*message).connection);
+    } else if (message->kind == Message::Kind::kReplies) {
+      Reply reply;
+      std::span<const uint8_t> bytes;
+      while (static_cast<ReplyBatch&>(*message).take(&reply, &bytes)) exchange_->reply(reply, bytes);
+    } else if (message->kind == Message::Kind::kMoved) {
+      const uint32_t sibling = nextSibling();
+      if (sibling == Exchange::kNoReactor) continue;
+      const auto& moved = static_cast<Moved&>(*message);
+      const uint16_t mailbox = exchange_->reactorMailbox(sibling);
+      if (moved.what == Moved::What::kConnection) exchange_->directory().publish(moved.connection.id, mailbox);
+      exchange_->mailbox(mailbox).send(std::move(message));
+    }
+  }
+  owner_.detach();
+}
+
 // A path has one listening socket, which must go on somewhere; those of a port are emptied and closed, unless all stay.
 void Reactor::moveAcceptors(bool all) {
   for (uint32_t i = 0; i < acceptors_.size(); ++i) {

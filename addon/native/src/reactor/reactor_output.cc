@@ -69,7 +69,7 @@ void Reactor::onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8
     counters_.repliesHeld.add(1);
     windowOf(connection).hold(distance, reply, bytes);
     account(slot);
-    if (connection.waitingBytes() > config(connection).outHighBytes) pauseFor(slot, Connection::kPausedByOutput);
+    if (connection.waitingBytes() > config(connection).outHighBytes) pauseByOutput(slot);
     return;
   }
   emitPart(slot, bytes, reply.flags, reply.worker, reply.credit, reply.creditToken);
@@ -126,7 +126,7 @@ void Reactor::onUnordered(uint32_t slot, const Reply& reply, std::span<const uin
   if (window && window->streaming != OrderWindow::kNobody && window->streaming != reply.sequence) {
     counters_.repliesHeld.add(1);
     window->holdUnordered(reply, bytes);
-    if (connection.waitingBytes() > config(connection).outHighBytes) pauseFor(slot, Connection::kPausedByOutput);
+    if (connection.waitingBytes() > config(connection).outHighBytes) pauseByOutput(slot);
     return;
   }
   if (last) --connection.inFlight;
@@ -243,7 +243,7 @@ Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::spa
   }
   if (connection->waitingBytes() < config(*connection).outHighBytes) return WriteResult::kBelowHigh;
   connection->set(Connection::kWantsDrain);
-  pauseFor(slot, Connection::kPausedByOutput);
+  pauseByOutput(slot);
   return WriteResult::kFull;
 }
 
@@ -367,10 +367,20 @@ void Reactor::append(uint32_t slot, std::span<const uint8_t> bytes) {
   Connection& connection = table_.at(slot);
   connection.out.append(bytes.data(), bytes.size());
   markDirty(slot);
-  if (connection.waitingBytes() > config(connection).outHighBytes && !connection.has(Connection::kPausedByOutput)) {
-    counters_.pausesByPeer.add(1);
-    connection.set(Connection::kPausedByOutput);  // the interest follows when the flush has shown what is left
-  }
+  // The interest follows when the flush has shown what is left.
+  if (connection.waitingBytes() > config(connection).outHighBytes) markPausedByOutput(slot);
+}
+
+void Reactor::markPausedByOutput(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (connection.has(Connection::kPausedByOutput)) return;
+  counters_.pausesByPeer.add(1);
+  connection.set(Connection::kPausedByOutput);
+}
+
+void Reactor::pauseByOutput(uint32_t slot) {
+  markPausedByOutput(slot);
+  updateInterest(slot);
 }
 
 void Reactor::markDirty(uint32_t slot) {
