@@ -43,7 +43,7 @@ describe('readers that are slow or never read', () => {
           const rss = await residentBytes(server)
           const { stats } = await server.vitals()
           const others = await prober.after(500)
-          console.log(`    rss +${((rss - resident) / mebibyte).toFixed(2)} MiB, p99 of others ${others.p99.toFixed(1)} ms`)
+          console.log(`    buffered ${stats.reactors[0]!.buffered / mebibyte} queue ${stats.queue.bytes / mebibyte} rss +${((rss - resident) / mebibyte).toFixed(2)} MiB, p99 of others ${others.p99.toFixed(1)} ms`)
           expect(rss - resident, 'resident memory').to.be.at.most(bound)
           expect(others.p99, 'p99 of others').to.be.below(100)
           expect(stats.reactors[0]!.pausesByPeer, 'pauses').to.be.at.least(count)

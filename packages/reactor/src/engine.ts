@@ -488,7 +488,7 @@ function nativeListener(
     outLowBytes: marks.integer('low', Math.min(16 << 10, high), 0, high),
     outMaxBytes: marks.integer('max', Math.max(16 << 20, high), high, 2 ** 40),
     maxInFlight: read.integer('maxInFlight', 1024, 1, 1 << 20),
-    maxInFlightBytes: read.integer('maxInFlightBytes', 16 << 20, 1, 2 ** 40),
+    maxInFlightBytes: read.integer('maxInFlightBytes', 256 << 10, 1, 2 ** 40),
     idleMs: read.integer('idleTimeoutMs', 600_000, 0, mostMs),
     firstByteMs: read.integer('firstByteTimeoutMs', 60_000, 0, mostMs),
     frameMs: read.integer('frameTimeoutMs', 60_000, 0, mostMs),

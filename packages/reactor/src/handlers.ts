@@ -65,7 +65,10 @@ export interface ConnectionOptions {
   }
   /** Frames of one connection that may be in the pool or wait in order; reading stops there. Default 1024. */
   maxInFlight?: number
-  /** Bytes of frames of one connection that may be in the pool; reading stops there, and one frame passes. Default 16 MiB. */
+  /**
+   * Bytes of frames of one connection that may be in the pool; reading stops there. Four frames pass, whatever their size.
+   * Default 256 KiB.
+   */
   maxInFlightBytes?: number
   /** Closes as `idle-timeout` what has received and sent nothing for so long, and has nothing in flight. Default 600,000; 0: never. */
   idleTimeoutMs?: number

@@ -124,6 +124,7 @@ class Reactor {
   static constexpr size_t kReadBytes = 64 << 10;       // one receive of one connection
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
+  static constexpr uint32_t kAlwaysInFlight = 4;  // frames of one connection, whatever their size
   static constexpr int kHookRounds = 4;               // hooks may cause events, whose hooks may cause events
   static constexpr size_t kMaxTaskBytes = 256 << 10;  // frames travel together up to this size
   static constexpr size_t kSlabBytes = SlabPool::kSlabBytes;
@@ -227,6 +228,7 @@ class Reactor {
   void resumeFrom(uint32_t slot, uint32_t reason);
   void resumeStopped();
   void checkOrderLimit(uint32_t slot);
+  bool reachesLimit(const Connection& connection, uint32_t frames, size_t bytes) const;
 
   // reactor_output.cc
   void onReplies(ReplyBatch& batch, uint32_t* budget);

@@ -81,8 +81,6 @@ void Reactor::receiveForPool(uint32_t slot) {
 size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool* stopped) {
   Connection& connection = table_.at(slot);
   const FramingConfig framing = framings_[connection.framing];
-  const uint32_t maxInFlight = config(connection).maxInFlight;
-  const size_t maxInFlightBytes = config(connection).maxInFlightBytes;
   size_t used = 0, groupStart = 0, groupBytes = 0, hint = connection.in ? connection.in->hint : 0;
   uint32_t cutFrames = 0;
   FrameError error = FrameError::kNone;
@@ -107,8 +105,8 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   };
 
   for (;;) {
-    if (cutFrames == kMaxFramesPerTurn || connection.inFlight + group.size() >= maxInFlight ||
-        (connection.inFlightBytes != 0 && connection.inFlightBytes + groupBytes >= maxInFlightBytes)) {
+    if (cutFrames == kMaxFramesPerTurn ||
+        reachesLimit(connection, connection.inFlight + static_cast<uint32_t>(group.size()), connection.inFlightBytes + groupBytes)) {
       *stopped = true;
       break;
     }
@@ -139,7 +137,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
     return size;
   }
   if (*stopped) {
-    if (connection.inFlight >= maxInFlight || connection.inFlightBytes >= maxInFlightBytes) {
+    if (reachesLimit(connection, connection.inFlight, connection.inFlightBytes)) {
       pauseFor(slot, Connection::kPausedByOrder);
     } else {
       addPending(slot);
@@ -492,14 +490,18 @@ bool Reactor::setFraming(uint32_t slot, uint32_t generation, uint16_t framing, u
   return true;
 }
 
+// A few frames pass whatever their size, so that large ones are parsed in parallel too.
+bool Reactor::reachesLimit(const Connection& connection, uint32_t frames, size_t bytes) const {
+  const ListenerConfig& cfg = config(connection);
+  return frames >= cfg.maxInFlight || (frames >= kAlwaysInFlight && bytes >= cfg.maxInFlightBytes);
+}
+
 void Reactor::checkOrderLimit(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  const uint32_t limit = config(connection).maxInFlight;
-  const size_t bytes = config(connection).maxInFlightBytes;
-  if (connection.inFlight >= limit || (connection.inFlight > 1 && connection.inFlightBytes >= bytes)) {
+  if (reachesLimit(connection, connection.inFlight, connection.inFlightBytes)) {
     if (!connection.has(Connection::kPausedByOrder)) pauseFor(slot, Connection::kPausedByOrder);
-  } else if (connection.has(Connection::kPausedByOrder) && connection.inFlight <= limit / 2 &&
-             connection.inFlightBytes <= bytes / 2) {
+  } else if (connection.has(Connection::kPausedByOrder) &&
+             !reachesLimit(connection, connection.inFlight * 2, connection.inFlightBytes * 2)) {
     resumeFrom(slot, Connection::kPausedByOrder);
   }
 }
