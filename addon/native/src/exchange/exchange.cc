@@ -94,9 +94,9 @@ Mailbox& Exchange::mailbox(uint16_t index) {
 
 // ---------------------------------------------------------------- feeding
 
-bool Exchange::submit(Task* task) {
+bool Exchange::submit(Task* task, bool wake) {
   if (!queue_.push(task)) return false;
-  wakeOneWorker();
+  if (wake) wakeOneWorker();
   return true;
 }
 

@@ -70,7 +70,9 @@ class Exchange {
 
   // --- feeding the pool. Any thread ---
   // False when the queue is full: the feeder stops, and is woken through its mailbox when there is room.
-  bool submit(Task* task);
+  // `wake`: false when the feeder has more to come and calls wakeForWork() soon.
+  bool submit(Task* task, bool wake = true);
+  void wakeForWork() { wakeOneWorker(); }
   // A task that the queue had no room for: a worker says so to its connection. False when there are too many of these, too.
   bool submitRefused(Task* task);
   void stopUntilLow(uint16_t mailbox);

@@ -119,7 +119,9 @@ bool Reactor::turn(int timeoutMs) {
   expireTimers();
   serviceAcceptors();
   cutPending();
+  wakeForTurn();
   if (!deliver()) return false;
+  wakeForTurn();
   finishEnded();
   flush();
   settleTurn();

@@ -125,6 +125,8 @@ class Reactor {
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
   static constexpr uint32_t kAlwaysInFlight = 4;  // frames of one connection, whatever their size
+  static constexpr uint64_t kCheapNs = 20'000;
+  static constexpr uint32_t kMostUnwoken = 16;
   static constexpr int kHookRounds = 4;               // hooks may cause events, whose hooks may cause events
   static constexpr size_t kMaxTaskBytes = 256 << 10;  // frames travel together up to this size
   static constexpr size_t kSlabBytes = SlabPool::kSlabBytes;
@@ -211,6 +213,8 @@ class Reactor {
   void receiveForHooks(uint32_t slot);
   size_t cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool* stopped);
   bool submitTask(uint32_t slot, Task* task);
+  bool wakesAtOnce(uint16_t listener);
+  void wakeForTurn();
   bool refuseTask(uint32_t slot, Task* task);
   void countSubmitted(uint32_t slot, const Task& task);
   void cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer);
@@ -304,6 +308,7 @@ class Reactor {
   uint64_t stallCheckAtMs_ = 0;
   uint32_t spreadNext_ = 0;
   bool waitsForQueue_ = false;
+  uint32_t unwoken_ = 0;  // tasks queued in this turn that nobody has been woken for
   std::unordered_map<uint64_t, uint32_t> immigrants_;                     // slots of connections born elsewhere, by id
   std::unordered_map<uint64_t, std::vector<uint8_t>> states_;             // what the next thread gets, by id
   std::vector<std::pair<ConnectionId, std::unique_ptr<Message>>> early_;  // for connections that are on their way here

@@ -152,7 +152,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
 // False when the queue is full: the connection is paused or closed, and the task stays the caller's.
 bool Reactor::submitTask(uint32_t slot, Task* task) {
   task->queuedAtNs = nowMs_ * 1'000'000;
-  if (!overflow_.empty() || !exchange_->submit(task)) {
+  if (!overflow_.empty() || !exchange_->submit(task, wakesAtOnce(task->header().listener))) {
     if (exchange_->options().onQueueFull != QueueFull::kPause && refuseTask(slot, task)) return true;
     if (!table_.at(slot).fd.valid()) return false;
     counters_.pausesByQueue.add(1);
@@ -166,6 +166,21 @@ bool Reactor::submitTask(uint32_t slot, Task* task) {
   connection.nextSequence += task->frames();
   countSubmitted(slot, *task);
   return true;
+}
+
+// A wake-up costs about as much as a cheap frame, and where the threads share a core it takes the core from us: the frames of
+// a turn share one. Dear ones do not wait for each other.
+bool Reactor::wakesAtOnce(uint16_t listener) {
+  const uint64_t cost = exchange_->costNs(listener);
+  if (inTurn_ && cost != 0 && cost < kCheapNs && ++unwoken_ < kMostUnwoken) return false;
+  unwoken_ = 0;
+  return true;
+}
+
+void Reactor::wakeForTurn() {
+  if (unwoken_ == 0) return;
+  unwoken_ = 0;
+  exchange_->wakeForWork();
 }
 
 void Reactor::countSubmitted(uint32_t slot, const Task& task) {
