@@ -54,6 +54,7 @@ export interface NativeReactorDriver {
   retire(abandoned: boolean): void
   addFraming(framing: NativeFraming): number
   listen(listener: number, group: number, member: number, spread: boolean): void
+  leaveListeners(graceMs: number): void
   drain(lingerMs: number): void
   destroyAll(reason: number): number
   flush(): void
@@ -153,6 +154,40 @@ export interface NativeListenerSpec {
   shared: boolean
   /** A PROXY header comes first, from these addresses only. */
   proxyFrom?: readonly string[]
+  /** Of a Unix path; without it, as the umask says. */
+  mode?: number
+}
+
+/** A group of listening sockets, or the errno's name. `culprit`: the descriptor that does not fit. */
+export type NativeOpenListener =
+  | { error: string; culprit?: number }
+  | { error?: undefined; group: number; address: string; port: number; members: number; fixed: boolean }
+
+/** A descriptor that came from another process; see `native/src/net/fd_passing.h`. Whoever receives it owns it. */
+export interface NativePassedSocket {
+  role: number
+  key: string
+  path: string
+  fd: number
+  address: string
+  port: number
+}
+
+/** `PassedSocket::Role` */
+export const passedRole = { listening: 1, guard: 2 } as const
+
+/** `ControlMessage::Kind` */
+export const controlKind = { hello: 1, sockets: 2, all: 3, ready: 4, released: 5 } as const
+
+/** One end of the control socket. Owns its descriptor. */
+export interface NativeControlSocket {
+  accept(): number
+  peerUser(): number
+  send(kind: number): string | undefined
+  sendListener(runtime: number, group: number, key: string): string | undefined
+  receive(): undefined | string | { kind: number; sockets: NativePassedSocket[] }
+  close(): void
+  setReferenced(referenced: boolean): void
 }
 
 export interface Native {
@@ -180,10 +215,26 @@ export interface Native {
   ) => NativePort
   createRuntime(options: NativeRuntimeOptions): number
   removeRuntime(runtime: number): void
-  openListener(
+  openListener(runtime: number, spec: NativeListenerSpec): NativeOpenListener
+  /** On failure the sockets stay the caller's; the guard does not. */
+  adoptListener(
     runtime: number,
-    spec: NativeListenerSpec,
-  ): { error: string } | { error?: undefined; group: number; address: string; port: number; members: number }
+    fds: readonly number[],
+    spec: {
+      guard: number
+      path: string
+      borrowed: boolean
+      members: number
+      backlog: number
+      ipv6Only: boolean
+      shared: boolean
+      proxyFrom?: readonly string[]
+    },
+  ): NativeOpenListener
+  ownPath(runtime: number, group: number, on: boolean): void
+  ControlSocket: new (fd: number, onReadable: () => void) => NativeControlSocket
+  connectControl(path: string): number | string
+  takeListener(runtime: number, group: number): number
   /** The soft limit of open files of this process. */
   fileLimit(): number
   /** Memory for received bytes, of whole pages that go back to the kernel; with anything in it. */

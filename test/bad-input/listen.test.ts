@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
+import { chmodSync, closeSync, mkdtempSync, openSync, rmSync } from 'node:fs'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ServeAddress, serve } from '@multireactor/core'
@@ -76,6 +77,41 @@ describe('a wrong address', () => {
     const error = await failureOf(() => on({ port: 0, host: 'no-such-host.invalid' }))
     expect(error.code).to.equal('ERR_MR_OPTION_RANGE')
     expect(error.cause).to.be.instanceOf(Error)
+  })
+
+  it('whose descriptor cannot be listened on is refused with the reason', async () => {
+    const one = createServer().listen(0, '127.0.0.1')
+    const other = createServer().listen(0, '127.0.0.1')
+    const file = openSync('/dev/null', 'r')
+    await Promise.all([once(one, 'listening'), once(other, 'listening')])
+    const client = connect((one.address() as AddressInfo).port, '127.0.0.1')
+    await once(client, 'connect')
+    const datagrams = createSocket('udp4').bind(0, '127.0.0.1')
+    await once(datagrams, 'listening')
+    const fdOf = (holder: unknown) => (holder as { _handle: { fd: number } })._handle.fd
+    const udpFd = (datagrams as unknown as { [key: symbol]: { handle: { fd: number } } })[
+      Object.getOwnPropertySymbols(datagrams).find((symbol) => String(symbol) === 'Symbol(state symbol)')!
+    ]!.handle.fd
+    const wrong: [number | number[], RegExp][] = [
+      [9_999, /descriptor 9999: it is not open: who started this process must pass it on/],
+      [file, /it is no socket/],
+      [udpFd, /it is a socket, but no stream/],
+      [fdOf(client), /it is a stream socket that does not listen/],
+      [[fdOf(one), fdOf(other)], new RegExp(`descriptor ${fdOf(other)}: it listens on another address than the first one`)],
+    ]
+    for (const [fd, message] of wrong) {
+      const error = await failureOf(() => on({ fd }))
+      expect(error.code).to.equal('ERR_MR_LISTEN_FD')
+      expect(error.message).to.match(message)
+    }
+    expect((await failureOf(() => on({ fd: [file, file] }))).code).to.equal('ERR_MR_OPTION_RANGE')
+    // They are still their owner's.
+    closeSync(file)
+    client.destroy()
+    datagrams.close()
+    one.close()
+    other.close()
+    await Promise.all([once(one, 'close'), once(other, 'close')])
   })
 
   describe('of a Unix socket', () => {

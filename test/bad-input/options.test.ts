@@ -16,7 +16,7 @@ describe('wrong options', () => {
       [{ Pool: 1 }, "unknown option 'Pool', did you mean 'pool'?"],
       [{ listen: { prot: 1 } }, "unknown option 'prot', did you mean 'port'?"],
       [{ pool: { taskTimeoutMS: 1 } }, "unknown option 'taskTimeoutMS', did you mean 'taskTimeoutMs'?"],
-      [{ xyzzyxyzzy: 1 }, '(known: app, listen, reactors, pool, limits, hookTimeoutMs, resourceLimits, logger, signal)'],
+      [{ xyzzyxyzzy: 1 }, '(known: app, listen, reactors, pool, limits, hookTimeoutMs, resourceLimits, logger, signal, control)'],
     ]
     for (const [options, text] of wrong) {
       const error = await serving(options)
@@ -39,6 +39,13 @@ describe('wrong options', () => {
       [{ listen: { path: '' } }, "'path' must be a string that is not empty"],
       [{ listen: { port: 0, shared: 1 } }, "'shared' must be true or false, and is 1"],
       [{ signal: {} }, "'signal' must be an AbortSignal"],
+      [{ listen: { fd: '3' } }, "'fd' must be the number of an open descriptor"],
+      [{ listen: { fd: [] } }, "'fd' must be the number of an open descriptor"],
+      [{ listen: { fd: -1 } }, "'fd' must be the number of an open descriptor, or a list of such numbers, and is -1"],
+      [{ listen: { port: 0, fd: 3 } }, 'or else fd or systemd, and got several of them'],
+      [{ listen: { systemd: false } }, "'systemd' must be true, or the name of a socket"],
+      [{ control: 1 }, 'the options must be an object, and are 1'],
+      [{ control: {} }, 'needs the path of a Unix socket'],
     ]
     for (const [options, text] of wrong) {
       const error = await serving(options)

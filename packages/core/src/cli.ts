@@ -11,6 +11,8 @@ Serves an app module (.js or .ts) with several reactors and a pool.
   --port N, -p N      TCP port; may be given several times. Default: $PORT, else 7000
   --host ADDRESS      Address to listen on. Default: $HOST, else all addresses
   --path FILE         Unix socket; may be given several times
+  --systemd           Sockets from systemd (socket activation)
+  --control FILE      Unix socket for hot restarts: a new process with the same FILE takes over
   --reactors N        Reactor threads. Default: one for each core
   --pool N            Pool workers. Default: one for each core if the app has parse
   --task-timeout MS   Time limit of one parse. Default: 30000
@@ -24,6 +26,8 @@ const options = {
   port: { type: 'string', short: 'p', multiple: true },
   host: { type: 'string' },
   path: { type: 'string', multiple: true },
+  systemd: { type: 'boolean' },
+  control: { type: 'string' },
   reactors: { type: 'string' },
   pool: { type: 'string' },
   'task-timeout': { type: 'string' },
@@ -71,12 +75,14 @@ async function run(argv: readonly string[]): Promise<number> {
   if (rest.length > 0) throw new UsageError(`serve takes one app module, and got '${rest[0]}' too`)
   const host = values.host ?? process.env['HOST']
   const addresses: ServeAddress[] = (values.path ?? []).map((path) => ({ path }))
+  if (values.systemd) addresses.push({ systemd: true })
   const ports = values.port ?? (addresses.length === 0 ? [process.env['PORT'] ?? '7000'] : [])
   for (const port of ports) addresses.push({ port: number('--port', port), ...(host ? { host } : {}) })
   const closeTimeoutMs = number('--close-timeout', values['close-timeout'] ?? '5000')
   const server = await serve({
     app,
     listen: addresses,
+    ...(values.control === undefined ? {} : { control: { path: values.control, timeoutMs: closeTimeoutMs } }),
     ...(values.reactors === undefined ? {} : { reactors: number('--reactors', values.reactors) }),
     pool: {
       ...(values.pool === undefined ? {} : { size: number('--pool', values.pool) }),
@@ -96,6 +102,13 @@ async function run(argv: readonly string[]): Promise<number> {
 function untilSignal(server: Server, timeoutMs: number): Promise<number> {
   return new Promise((resolve, reject) => {
     let closing = false
+    server.once('handedOver', ({ answered, destroyed }) => {
+      console.log(`handed over: ${answered} answered, ${destroyed} destroyed`)
+      process.off('SIGINT', onSignal)
+      process.off('SIGTERM', onSignal)
+      process.off('SIGHUP', onReload)
+      resolve(0)
+    })
     const onSignal = (): void => {
       if (closing) process.exit(1)
       closing = true

@@ -20,6 +20,7 @@ export {
 } from '@multireactor/reactor'
 export type { Bytes, Replaced, Reply, TaskContext } from '@multireactor/pool'
 export { type App, defineApp, type StartContext } from './app.js'
+export type { ControlSettings } from './control.js'
 export type { ReactorReplaced } from './reactor_group.js'
 export type { Logger, PoolSettings, ServeAddress, ServeOptions } from './options.js'
 export { type CloseResult, Server, type ServerEvents, type ServerListener, type ServerStats, serve } from './server.js'

@@ -3,6 +3,7 @@ import type { ResourceLimits } from 'node:worker_threads'
 import { MultireactorError, native, OptionReader, shown } from '@multireactor/addon'
 import type { ListenAddress } from '@multireactor/reactor'
 import { addressOptionNames } from '@multireactor/reactor/parts'
+import { type ControlSettings, readControl } from './control.js'
 import { appUrl } from './load_app.js'
 
 /** An address, and for a list of them a name and an app of its own. */
@@ -71,6 +72,11 @@ export interface ServeOptions {
   logger?: Logger
   /** Aborting it destroys the server. */
   signal?: AbortSignal
+  /**
+   * A Unix socket for hot restarts. A new process that is started with the same path gets the listening sockets of the old one,
+   * which stops accepting when the new one accepts, finishes its connections, and closes. See docs/hot-restart.md.
+   */
+  control?: string | ControlSettings
 }
 
 export interface ServeSettings {
@@ -84,6 +90,7 @@ export interface ServeSettings {
   resourceLimits: ResourceLimits | undefined
   logger: Logger
   signal: AbortSignal | undefined
+  control: Required<ControlSettings> | undefined
 }
 
 export const mostReactors = 1024
@@ -108,6 +115,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     'resourceLimits',
     'logger',
     'signal',
+    'control',
   ])
   const app = appUrl(where, options.app)
   const listen = read.raw('listen')
@@ -131,6 +139,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     hookTimeoutMs: read.integer('hookTimeoutMs', 30_000, 100, 0x7fff_ffff),
     logger: readLogger(read.raw('logger')),
     signal: read.signal(),
+    control: readControl(where, read.raw('control')),
   }
 }
 

@@ -36,7 +36,7 @@ export interface ListenRequest {
   listener: number
   group: number
   member: number
-  /** Fresh connections go round all reactors: a Unix path has one listening socket. */
+  /** Fresh connections go round all reactors: there are not as many listening sockets as reactors. */
   spread: boolean
 }
 
@@ -86,6 +86,7 @@ void runThread(async (side: ThreadSide) => {
         attached.driver.resumeConnections(lost)
       },
       listen: ({ listener, group, member, spread }: ListenRequest) => engine().driver.listen(listener, group, member, spread),
+      leaveListeners: (graceMs: number) => engine().driver.leaveListeners(graceMs),
       drain: (lingerMs: number) => untilDrained(() => engine().driver.drain(lingerMs)),
       retire: () => untilDrained(() => engine().driver.retire(false)),
       // At once: a turn in between would hand frames to hooks that are not there.

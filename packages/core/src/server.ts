@@ -16,7 +16,8 @@ import {
 } from '@multireactor/addon'
 import type { Replaced } from '@multireactor/pool'
 import { type Thread, WorkerGroup, within } from '@multireactor/pool/parts'
-import { AcceptFailures, type OpenListener, openListener } from '@multireactor/reactor/parts'
+import { AcceptFailures, type OpenListener, openControl, openListener } from '@multireactor/reactor/parts'
+import { ControlServer, Predecessor } from './control.js'
 import {
   mostReactors,
   mostWorkers,
@@ -68,6 +69,8 @@ export interface ServerEvents {
   reactorReplaced: [replaced: ReactorReplaced]
   /** Frames were refused on purpose, within the last second. */
   shed: [what: { frames: number }]
+  /** A successor has the listening sockets (see `control`), and this server has finished its connections and closed. */
+  handedOver: [result: CloseResult]
   /** A hook or `parse` failed (it cost at most its connection), or a thread did. Logged when nobody listens. */
   error: [error: Error, context: { hook: string; listener: string; thread: string }]
 }
@@ -89,6 +92,9 @@ const shedEveryMs = 1_000
 
 /** How long a thread may take to answer before it counts as stuck, beside the time that was asked for. */
 const stuckMs = 1_000
+
+/** How long a peer may take to finish after us, or, after a hot restart, to send the request it has connected for. */
+const mostLingerMs = 2_000
 
 // biome-ignore lint/suspicious/noExplicitAny: what Node's emitter takes; the methods below are typed
 type Listener = (...args: any[]) => void
@@ -114,6 +120,8 @@ export class Server {
   #shedWatch: NodeJS.Timeout | undefined
   #shedTold = 0
   #failure: Error | undefined
+  #predecessor: Predecessor | undefined
+  #control: ControlServer | undefined
   #onClosed!: (error: Error | undefined) => void
   readonly #closed = new Promise<Error | undefined>((resolve) => {
     this.#onClosed = resolve
@@ -185,11 +193,17 @@ export class Server {
     }
     // Opened first: a port in use fails the start before any thread has been made, and names are known. Whoever connects while
     // the threads start waits in the kernel's queue.
+    const { control } = this.#settings
+    this.#predecessor = control && (await Predecessor.find(control.path))
+    const inherited = this.#predecessor?.sockets
     for (const { address, app } of addresses) {
-      const open = await openListener(this.#runtime, 'serve() listen', address, reactors)
+      const open = await openListener(this.#runtime, 'serve() listen', address, reactors, inherited)
       this.#opened.push(open)
       this.#plans.push({ name: open.name, app })
     }
+    // A third process must not find a free path, so that it is opened before it is served.
+    const controlListener = control && openControl(this.#runtime, 'serve() control', control.path, inherited)
+    inherited?.closeRest()
     // A pool that was asked for starts beside the reactors; otherwise the app is asked first whether it needs one.
     const early = poolIsGiven && pool.size > 0 ? this.#startPool(this.#plans) : undefined
     early?.catch(() => {})
@@ -201,6 +215,29 @@ export class Server {
     if (pool.onQueueFull !== 'pause' || pool.maxWaitMs > 0) {
       this.#shedWatch = setInterval(() => this.#tellShed(), shedEveryMs).unref()
     }
+    await this.#takeOver()
+    if (controlListener !== undefined) this.#serveControl(controlListener, control!.timeoutMs)
+  }
+
+  /** Tells the predecessor to go. */
+  async #takeOver(): Promise<void> {
+    await this.#predecessor?.ready()
+    this.#predecessor = undefined
+  }
+
+  #serveControl(group: number, timeoutMs: number): void {
+    native.ownPath(this.#runtime, group, true)
+    for (const open of this.#opened) native.ownPath(this.#runtime, open.group, true)
+    this.#control = new ControlServer({
+      runtime: this.#runtime,
+      group,
+      listeners: () => this.#opened,
+      exclusively: (during) => this.#change(during),
+      onReleased: () => {
+        this.#handOver(timeoutMs).catch((error: Error) => this.#report(error, { hook: '', listener: '', thread: 'main' }))
+      },
+      onFailed: (what) => this.#settings.logger.warn(what),
+    })
   }
 
   #tellShed(): void {
@@ -254,20 +291,31 @@ export class Server {
   }
 
   async #listen(): Promise<void> {
-    for (const [listener, { group, members, isPath }] of this.#opened.entries()) {
+    const reactors = this.#reactors.size
+    for (const [listener, open] of this.#opened.entries()) {
+      // A predecessor may have had fewer reactors. Not earlier: whoever queues there would be reset if this process failed to start.
+      if (!open.fixed && open.members < reactors) open.members += this.#grow(open, reactors - open.members)
+      const { group, members, fixed } = open
       // A Unix path has one listening socket: the first reactor accepts there and hands the connections round.
-      const indexes = Array.from({ length: members }, (_, index) => index)
-      await Promise.all(indexes.map((index) => this.#reactors.listen(index, { listener, group, member: index, spread: isPath })))
+      const spread = fixed && (members === 1 || members !== reactors)
+      const each = Array.from({ length: members }, (_, member) => member)
+      await Promise.all(each.map((member) => this.#reactors.listen(member % reactors, { listener, group, member, spread })))
     }
     this.#describeListeners()
   }
 
+  #grow({ group, address }: OpenListener, more: number): number {
+    const first = native.growListener(this.#runtime, group, more)
+    if (typeof first === 'number') return more
+    throw new MultireactorError(first, `serve(): no further listening socket on ${address}: ${first}`)
+  }
+
   #describeListeners(): void {
-    this.#listeners = this.#opened.map(({ name, address, port, isPath }) => ({
+    this.#listeners = this.#opened.map(({ name, address, port, members, fixed }) => ({
       name,
       address,
       port,
-      reactors: isPath ? 1 : this.#reactors.size,
+      reactors: fixed ? Math.min(members, this.#reactors.size) : this.#reactors.size,
     }))
   }
 
@@ -377,8 +425,8 @@ export class Server {
       native.resizeReactors(this.#runtime, before)
       throw error
     }
-    for (const [listener, { group, isPath, address }] of this.#opened.entries()) {
-      if (isPath) continue
+    for (const [listener, { group, fixed, address }] of this.#opened.entries()) {
+      if (fixed) continue
       const first = native.growListener(this.#runtime, group, count - before)
       if (typeof first === 'string') {
         throw new MultireactorError(first, `server.resize(): no further listening socket on ${address}: ${first}`)
@@ -420,16 +468,30 @@ export class Server {
     const timeoutMs = new OptionReader('server.close()', options, ['timeoutMs']).integer('timeoutMs', 5_000, 0, 0x7fff_ffff)
     if (this.#state !== 'open') throw closedError('the server')
     this.#state = 'closing'
+    return this.#close(timeoutMs)
+  }
+
+  async #handOver(timeoutMs: number): Promise<void> {
+    if (this.#state !== 'open') return
+    this.#state = 'closing'
+    this.#emitter.emit('handedOver', await this.#close(timeoutMs))
+  }
+
+  async #close(timeoutMs: number): Promise<CloseResult> {
     const before = this.#repliesWritten()
     const shedBefore = this.#framesShed()
     let destroyed = 0
     this.#reactors.beginClose()
+    const lingerMs = Math.min(timeoutMs, mostLingerMs)
+    // What is queued on sockets that a successor has, too, is the successor's. All of them leave before any of them drains: what
+    // they have accepted for each other is there then.
+    if (this.#control?.close()) await within(this.#reactors.requestAll('leaveListeners', lingerMs), stuckMs)
     const timer = setTimeout(async () => {
       for (const result of await this.#reactors.requestAll('destroyAll')) {
         if (result.status === 'fulfilled') destroyed += result.value as number
       }
     }, timeoutMs)
-    const drained = this.#reactors.requestAll('drain', Math.min(timeoutMs, 2_000))
+    const drained = this.#reactors.requestAll('drain', lingerMs)
     // A reactor that is stuck in a hook answers nothing: it is ended, and its connections with it. So are those without a thread.
     const inTime = await within(drained, timeoutMs + stuckMs)
     const unanswered = inTime && (await drained).some(({ status }) => status === 'rejected')
@@ -470,6 +532,8 @@ export class Server {
   async #end(): Promise<void> {
     this.#state = 'closing'
     clearInterval(this.#shedWatch)
+    this.#control?.close()
+    this.#predecessor?.close()
     await this.#reactors.terminate()
     await this.#group?.terminate()
     this.#state = 'closed'

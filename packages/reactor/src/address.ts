@@ -1,8 +1,11 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
-import { MultireactorError, native, OptionReader, shown } from '@multireactor/addon'
+import { MultireactorError, type NativeOpenListener, native, OptionReader, shown } from '@multireactor/addon'
+import type { InheritedSockets } from './inherited.js'
+import { readFds } from './listen_fd.js'
+import { socketsOfSystemd } from './systemd.js'
 
-/** Where to listen: a port, or an address with its options, or a Unix path. */
+/** Where to listen: a port, or an address with its options, or a Unix path, or sockets that listen already. */
 export interface ListenAddress {
   /** How the app's hooks and the statistics call it. Default: its port or path. */
   name?: string
@@ -12,6 +15,14 @@ export interface ListenAddress {
   host?: string
   /** A Unix socket instead of a port. Replaced when nobody accepts on it any more, unlinked on close. */
   path?: string
+  /**
+   * Listening stream sockets that somebody else opened, by descriptor: all of one address. They belong to the server from then
+   * on. Its first reactors accept there, and hand the connections round when there are fewer sockets than reactors. A Unix path
+   * is not unlinked.
+   */
+  fd?: number | readonly number[]
+  /** Sockets from systemd (socket activation): all of them, or those with the `FileDescriptorName` given. */
+  systemd?: true | string
   /** Connections the kernel queues for each listening socket. Default 1024, capped by net.core.somaxconn. */
   backlog?: number
   /** Only IPv6 on `'::'`. Default false. */
@@ -26,7 +37,18 @@ export interface ListenAddress {
   proxyProtocol?: { from: readonly string[] }
 }
 
-export const addressOptionNames = ['name', 'port', 'host', 'path', 'backlog', 'ipv6Only', 'shared', 'proxyProtocol'] as const
+export const addressOptionNames = [
+  'name',
+  'port',
+  'host',
+  'path',
+  'backlog',
+  'ipv6Only',
+  'shared',
+  'proxyProtocol',
+  'fd',
+  'systemd',
+] as const
 
 /** A listener that listens. */
 export interface OpenListener {
@@ -36,9 +58,12 @@ export interface OpenListener {
   address: string
   /** 0 for a Unix path. */
   port: number
-  /** Listening sockets: one for each reactor, one in all for a Unix path. */
+  /** Listening sockets: one for each reactor, one in all for a Unix path, and as many as somebody else has opened. */
   members: number
-  isPath: boolean
+  /** There are never more of them: a Unix path has one, and what somebody else opened is as it is. */
+  fixed: boolean
+  /** What was asked for: how a successor of this process recognises the sockets. */
+  key: string
 }
 
 /** Opens the listening sockets of one address, for `members` reactors. Throws coded errors: our own, or Node's for the kernel's. */
@@ -47,34 +72,68 @@ export async function openListener(
   where: string,
   spec: ListenAddress | number,
   members: number,
+  inherited?: InheritedSockets,
 ): Promise<OpenListener> {
   const address = typeof spec === 'number' ? { port: spec } : spec
   const read = new OptionReader(where, address, addressOptionNames)
   const path = read.string('path')
   const port = read.integer('port', -1, 0, 65_535)
-  if ((path === undefined) === (port === -1)) {
+  const fds = readFds(where, read.raw('fd'))
+  const systemd = readSystemd(where, read.raw('systemd'))
+  const kinds = [path !== undefined, port !== -1, fds !== undefined, systemd !== undefined].filter(Boolean).length
+  if (kinds !== 1) {
     throw new MultireactorError(
       'ERR_MR_OPTION_TYPE',
-      `${where}: needs a port (0 to 65535) or a path, and got ${shown(path ?? spec)}`,
+      `${where}: needs a port (0 to 65535) or a path, or else fd or systemd, and got ${kinds === 0 ? shown(path ?? spec) : 'several of them'}`,
     )
   }
   const common = {
     backlog: read.integer('backlog', 1024, 1, 65_535),
     ipv6Only: read.boolean('ipv6Only', false),
     shared: read.boolean('shared', false),
-    members,
+    ...readProxyProtocol(where, read.raw('proxyProtocol')),
   }
-  const proxyFrom = readProxyProtocol(where, read.raw('proxyProtocol'))
   const host = read.string('host')
-  const open = (literal: string) =>
+  const named = read.string('name')
+  const described = (opened: NativeOpenListener & { error?: undefined }, key: string, fallback?: string): OpenListener => {
+    const { group, address: literal, port: real, fixed } = opened
+    const name = named ?? fallback ?? (real === 0 ? literal : String(real))
+    return { group, name, address: literal, port: real, members: opened.members, fixed, key }
+  }
+  const adopt = (sockets: readonly number[], guard: number, unlinked: string, borrowed: boolean) =>
+    native.adoptListener(runtime, sockets, { ...common, members, guard, path: unlinked, borrowed })
+
+  if (fds !== undefined) {
+    return described(checkedFds(where, adopt(fds, -1, '', true), fds), `fd:${fds.join()}`)
+  }
+  if (systemd !== undefined) {
+    const key = `systemd:${systemd === true ? '' : systemd}`
+    const fallback = systemd === true ? undefined : systemd
+    // After a hot restart the new process has no sockets of systemd's own: the old one hands them on.
+    const passed = inherited?.take(key)
+    const given = passed?.fds ?? socketsOfSystemd(where, systemd)
+    return described(checkedFds(where, adopt(given, passed?.guard ?? -1, '', true), given), key, fallback)
+  }
+
+  let literal = host === undefined ? '::' : await resolve(where, host)
+  const key = path === undefined ? `port:${host === undefined ? '*' : literal}:${port}` : `path:${path}`
+  const same = path ?? (host === undefined ? ['::', '0.0.0.0'] : [literal])
+  const passed = inherited?.take(key, same, Math.max(port, 0))
+  if (passed) {
+    const { fds: sockets, guard, path: unlinked } = passed
+    // Where they are too few, more of them follow when the reactors accept: a socket that listens gets connections at once.
+    // A path that the predecessor did not own was opened by somebody else, who may still hold it.
+    const borrowed = path !== undefined && unlinked === '' && !path.startsWith('\0')
+    return described(checkedFds(where, adopt(sockets, guard, unlinked, borrowed), sockets), key, path)
+  }
+  const open = (at: string) =>
     native.openListener(runtime, {
       ...common,
-      ...(proxyFrom ? { proxyFrom } : {}),
-      host: literal,
+      members,
+      host: at,
       port: Math.max(port, 0),
       ...(path === undefined ? {} : { path }),
     })
-  let literal = host === undefined ? '::' : await resolve(where, host)
   let opened = open(literal)
   // A machine without IPv6 has no '::'; who named no host gets what there is.
   if (host === undefined && path === undefined && (opened.error === 'EAFNOSUPPORT' || opened.error === 'EADDRNOTAVAIL')) {
@@ -82,19 +141,34 @@ export async function openListener(
     opened = open(literal)
   }
   if (opened.error !== undefined) throw listenError(opened.error, path ?? literal, path === undefined ? port : undefined)
-  const name = read.string('name') ?? (path === undefined ? String(opened.port) : path)
-  return {
-    group: opened.group,
-    name,
-    address: opened.address,
-    port: opened.port,
-    members: opened.members,
-    isPath: path !== undefined,
-  }
+  return described(opened, key, path)
 }
 
-function readProxyProtocol(where: string, value: unknown): readonly string[] | undefined {
-  if (value === undefined) return undefined
+/** The Unix socket where a server waits for its successor: only for this user. Inherited, or opened. The number of its group. */
+export function openControl(runtime: number, where: string, path: string, inherited?: InheritedSockets): number {
+  const common = { members: 1, backlog: 16, ipv6Only: false, shared: false }
+  const passed = inherited?.take('control')
+  const opened = passed
+    ? checkedFds(
+        where,
+        native.adoptListener(runtime, passed.fds, { ...common, guard: passed.guard, path: passed.path, borrowed: false }),
+        passed.fds,
+      )
+    : native.openListener(runtime, { ...common, host: '', port: 0, path, mode: 0o600 })
+  if (opened.error !== undefined) throw listenError(opened.error, path, undefined)
+  return opened.group
+}
+
+function readSystemd(where: string, value: unknown): true | string | undefined {
+  if (value === undefined || value === true || (typeof value === 'string' && value !== '')) return value
+  throw new MultireactorError(
+    'ERR_MR_OPTION_TYPE',
+    `${where}: 'systemd' must be true, or the name of a socket (FileDescriptorName), and is ${shown(value)}`,
+  )
+}
+
+function readProxyProtocol(where: string, value: unknown): { proxyFrom?: readonly string[] } {
+  if (value === undefined) return {}
   const from = new OptionReader(`${where} proxyProtocol`, value, ['from']).raw('from')
   if (!Array.isArray(from) || from.length === 0 || !from.every((range) => typeof range === 'string')) {
     throw new MultireactorError(
@@ -109,7 +183,7 @@ function readProxyProtocol(where: string, value: unknown): readonly string[] | u
       `${where} proxyProtocol: 'from' has ${shown(wrong)}, which is no address and no range such as 10.0.0.0/8 or fd00::/8`,
     )
   }
-  return from as string[]
+  return { proxyFrom: from as string[] }
 }
 
 async function resolve(where: string, host: string): Promise<string> {
@@ -130,6 +204,24 @@ const advice: Record<string, string> = {
   ENAMETOOLONG: 'a Unix path has at most 107 bytes',
   ENOENT: 'the folder of that path does not exist',
   EMFILE: 'the process has no file descriptors left: raise `ulimit -n`',
+}
+
+const misfits: Record<string, string> = {
+  EBADF: 'it is not open: who started this process must pass it on (in Node: `stdio`)',
+  ENOTSOCK: 'it is no socket: pass the descriptor of a listening socket',
+  EPROTOTYPE: 'it is a socket, but no stream: datagrams are not served here',
+  EAFNOSUPPORT: 'it is neither a TCP nor a Unix socket',
+  EINVAL: 'it is a stream socket that does not listen: call listen() on it before it is passed on',
+  EADDRNOTAVAIL: 'it listens on another address than the first one: give it an entry of its own in `listen`',
+}
+
+type Opened = NativeOpenListener & { error?: undefined }
+
+function checkedFds(where: string, opened: NativeOpenListener, fds: readonly number[]): Opened {
+  if (opened.error === undefined) return opened
+  const which = opened.culprit ?? fds[0]
+  const reason = misfits[opened.error] ?? `the kernel refused it (${opened.error})`
+  throw new MultireactorError('ERR_MR_LISTEN_FD', `${where}: cannot listen with descriptor ${which}: ${reason}`)
 }
 
 /** Carries what a `net` server's error carries: code, syscall, address, port. */

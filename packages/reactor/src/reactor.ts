@@ -97,7 +97,7 @@ export class Reactor {
     // The hooks keep their `this`.
     const bound = Object.fromEntries(Object.entries(hooks).map(([name, hook]) => [name, (hook as () => unknown).bind(handlers)]))
     const number = this.#engine.addListener(opened.name, bound as ConnectionHandlers<unknown>, connectionOptions, false)
-    this.#engine.driver.listen(number, opened.group, 0, false)
+    for (let member = 0; member < opened.members; member++) this.#engine.driver.listen(number, opened.group, member, false)
     signal?.addEventListener('abort', () => void this[Symbol.asyncDispose](), { once: true })
     return { name: opened.name, address: opened.address, port: opened.port }
   }

@@ -19,5 +19,6 @@ void exportRuntime(Napi::Env env, Napi::Object exports);
 void exportReactor(Napi::Env env, Napi::Object exports);
 void exportWorker(Napi::Env env, Napi::Object exports);
 void exportPort(Napi::Env env, Napi::Object exports);
+void exportControl(Napi::Env env, Napi::Object exports);
 
 }  // namespace mr

@@ -40,6 +40,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exportReactor(env, exports);
   exportWorker(env, exports);
   exportPort(env, exports);
+  exportControl(env, exports);
   return exports;
 }
 

@@ -35,6 +35,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value addListener(const Napi::CallbackInfo& info);
   Napi::Value addFraming(const Napi::CallbackInfo& info);
   Napi::Value listen(const Napi::CallbackInfo& info);
+  Napi::Value leaveListeners(const Napi::CallbackInfo& info);
   Napi::Value drain(const Napi::CallbackInfo& info);
   Napi::Value destroyAll(const Napi::CallbackInfo& info);
   Napi::Value flush(const Napi::CallbackInfo& info);
@@ -328,6 +329,13 @@ Napi::Value ReactorDriver::listen(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// leaveListeners(graceMs)
+Napi::Value ReactorDriver::leaveListeners(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  reactor_->leaveListeners(u32(info, 0));
+  return info.Env().Undefined();
+}
+
 Napi::Value ReactorDriver::drain(const Napi::CallbackInfo& info) {
   MR_READY(info);
   reactor_->drain(u32(info, 0));
@@ -474,6 +482,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
                       InstanceMethod<&ReactorDriver::retire>("retire"),
                       InstanceMethod<&ReactorDriver::addFraming>("addFraming"),
                       InstanceMethod<&ReactorDriver::listen>("listen"),
+                      InstanceMethod<&ReactorDriver::leaveListeners>("leaveListeners"),
                       InstanceMethod<&ReactorDriver::drain>("drain"),
                       InstanceMethod<&ReactorDriver::destroyAll>("destroyAll"),
                       InstanceMethod<&ReactorDriver::flush>("flush"),

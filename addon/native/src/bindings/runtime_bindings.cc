@@ -56,6 +56,28 @@ Napi::Value removeRuntime(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value describeGroup(Napi::Env env, Runtime& runtime, const std::shared_ptr<ListenerGroup>& group) {
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("group", Napi::Number::New(env, runtime.addGroup(group)));
+  result.Set("address", group->address().host());
+  result.Set("port", Napi::Number::New(env, group->address().port()));
+  result.Set("members", Napi::Number::New(env, group->members()));
+  result.Set("fixed", Napi::Boolean::New(env, group->isFixed()));
+  return result;
+}
+
+// `proxyFrom` of a listener: the errno of a range that is none.
+int readProxyFrom(const Napi::Object& spec, ListenerOptions* options) {
+  const Napi::Value from = spec.Get("proxyFrom");
+  if (!from.IsArray()) return 0;
+  const auto list = from.As<Napi::Array>();
+  std::vector<std::string> ranges;
+  for (uint32_t i = 0; i < list.Length(); ++i) ranges.push_back(list.Get(i).As<Napi::String>().Utf8Value());
+  const auto set = CidrSet::parse(ranges);
+  if (set.ok()) options->proxyFrom = std::make_shared<const CidrSet>(set.value);
+  return set.error;
+}
+
 // openListener(runtime, { host, port, path, members, backlog, ipv6Only, shared }) -> { group, address, port, members }
 // On failure: { error: 'EADDRINUSE' }, for the caller to put into words.
 Napi::Value openListener(const Napi::CallbackInfo& info) {
@@ -79,23 +101,44 @@ Napi::Value openListener(const Napi::CallbackInfo& info) {
   options.backlog = spec.Get("backlog").As<Napi::Number>().Int32Value();
   options.ipv6Only = spec.Get("ipv6Only").As<Napi::Boolean>().Value();
   options.shared = spec.Get("shared").As<Napi::Boolean>().Value();
-  const Napi::Value from = spec.Get("proxyFrom");
-  if (from.IsArray()) {
-    const auto list = from.As<Napi::Array>();
-    std::vector<std::string> ranges;
-    for (uint32_t i = 0; i < list.Length(); ++i) ranges.push_back(list.Get(i).As<Napi::String>().Utf8Value());
-    const auto set = CidrSet::parse(ranges);
-    if (!set.ok()) return failed(set.error);
-    options.proxyFrom = std::make_shared<const CidrSet>(set.value);
-  }
+  if (const int error = readProxyFrom(spec, &options)) return failed(error);
+  if (spec.Get("mode").IsNumber()) options.mode = spec.Get("mode").As<Napi::Number>().Uint32Value();
   const auto group = ListenerGroup::open(address.value, options);
-  if (!group.ok()) return failed(group.error);
+  return group.ok() ? describeGroup(env, *runtime, group.value) : failed(group.error);
+}
+
+// adoptListener(runtime, fds, { guard, path, borrowed, members, backlog, ipv6Only, shared }) -> as openListener. On failure
+// nothing is owned, and `culprit` is the one that does not fit.
+Napi::Value adoptListener(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto runtime = runtimeOf(info);
+  if (!runtime) return env.Undefined();
+  const auto list = info[1].As<Napi::Array>();
+  const auto spec = info[2].As<Napi::Object>();
+  std::vector<int> sockets;
+  for (uint32_t i = 0; i < list.Length(); ++i) sockets.push_back(list.Get(i).As<Napi::Number>().Int32Value());
+  ListenerOptions options;
+  options.members = spec.Get("members").As<Napi::Number>().Int32Value();
+  options.backlog = spec.Get("backlog").As<Napi::Number>().Int32Value();
+  options.ipv6Only = spec.Get("ipv6Only").As<Napi::Boolean>().Value();
+  options.shared = spec.Get("shared").As<Napi::Boolean>().Value();
+  (void)readProxyFrom(spec, &options);  // each range was looked at before
+  size_t culprit = 0;
+  const auto group = ListenerGroup::adopt(sockets, options, Fd(spec.Get("guard").As<Napi::Number>().Int32Value()),
+                                          spec.Get("path").As<Napi::String>().Utf8Value(),
+                                          spec.Get("borrowed").As<Napi::Boolean>().Value(), &culprit);
+  if (group.ok()) return describeGroup(env, *runtime, group.value);
   Napi::Object result = Napi::Object::New(env);
-  result.Set("group", Napi::Number::New(env, runtime->addGroup(group.value)));
-  result.Set("address", group.value->address().host());
-  result.Set("port", Napi::Number::New(env, group.value->address().port()));
-  result.Set("members", Napi::Number::New(env, group.value->members()));
+  result.Set("error", uv_err_name(-group.error));
+  result.Set("culprit", Napi::Number::New(env, culprit < sockets.size() ? sockets[culprit] : -1));
   return result;
+}
+
+// ownPath(runtime, group, on): whether the Unix path of the group goes with it.
+Napi::Value ownPath(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (auto group = runtime ? runtime->group(u32(info, 1)) : nullptr) group->setUnlinks(info[2].As<Napi::Boolean>().Value());
+  return info.Env().Undefined();
 }
 
 template <size_t N>
@@ -266,6 +309,8 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("createRuntime", Napi::Function::New(env, createRuntime));
   exports.Set("removeRuntime", Napi::Function::New(env, removeRuntime));
   exports.Set("openListener", Napi::Function::New(env, openListener));
+  exports.Set("adoptListener", Napi::Function::New(env, adoptListener));
+  exports.Set("ownPath", Napi::Function::New(env, ownPath));
   exports.Set("readCounters", Napi::Function::New(env, readCounters));
   exports.Set("runningMs", Napi::Function::New(env, runningMs));
   exports.Set("reapWorker", Napi::Function::New(env, reapWorker));

@@ -116,18 +116,25 @@ int ListenerGroup::openUnix(const ListenerOptions& options) {
     if (!starting.ok()) return starting.error;
     if (const int error = clearStalePath(address_)) return error;
   }
+  fixed_ = true;
   if (const int error = bindMember({})) return error;
   if (isFile) {
     if (const int error = pinFile()) return error;
+    // Nobody can connect before it listens.
+    if (options.mode != 0 && ::chmod(unlinkPath_.c_str(), options.mode) != 0) return errno;
   }
   return listen(options.backlog);
 }
 
-int ListenerGroup::pinFile() {
-  unlinkPath_ = absolutePath(address_.host());
+int ListenerGroup::pin(const std::string& path) {
+  unlinkPath_ = path;
   file_.reset(::open(unlinkPath_.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (file_.valid()) return 0;
-  const int error = errno;
+  return file_.valid() ? 0 : errno;
+}
+
+int ListenerGroup::pinFile() {
+  const int error = pin(absolutePath(address_.host()));
+  if (error == 0) return 0;
   unlinkIfThere(unlinkPath_);  // we bound it just now, and nobody would do it later
   return error;
 }
@@ -140,8 +147,76 @@ int ListenerGroup::listen(int backlog) {
   return 0;
 }
 
+namespace {
+
+bool isSameAddress(const Address& a, const Address& b) {
+  return a.family() == b.family() && a.port() == b.port() && a.host() == b.host();
+}
+
+}  // namespace
+
+Opened ListenerGroup::adopt(const std::vector<int>& sockets, const ListenerOptions& options, Fd guard, const std::string& path,
+                            bool borrowed, size_t* culprit) {
+  if (sockets.empty()) return Opened::failure(EINVAL);
+  std::shared_ptr<ListenerGroup> group(new ListenerGroup());
+  for (size_t i = 0; i < sockets.size(); ++i) {
+    *culprit = i;
+    const Result<int> listening = sock::checkListening(sockets[i]);
+    if (!listening.ok()) return Opened::failure(listening.error);
+    const Result<Address> local = sock::localAddress(sockets[i]);
+    if (!local.ok()) return Opened::failure(local.error);
+    if (i == 0) group->address_ = local.value;
+    if (!isSameAddress(local.value, group->address_)) return Opened::failure(EADDRNOTAVAIL);
+    borrowed = borrowed || (!local.value.isUnix() && !sock::sharesPort(sockets[i]).value);
+  }
+  for (const int socket : sockets) {
+    const Result<int> ours = sock::makeOurs(socket);
+    if (!ours.ok()) return Opened::failure(ours.error);
+  }
+  group->options_ = options;
+  group->borrowed_ = borrowed;
+  group->fixed_ = borrowed || group->address_.isUnix() || sockets.size() > static_cast<size_t>(options.members);
+  group->unlinks_ = false;
+  group->guard_ = StartGuard::adopt(std::move(guard));
+  // Gone, or another file by now: then it is nobody's to unlink.
+  if (!path.empty()) (void)group->pin(path);
+  // The last owner may have steered to some of them, and their numbers start anew here.
+  if (!group->fixed_) (void)sock::stopSteering(sockets[0]);
+  for (const int socket : sockets) group->sockets_.emplace_back(socket);
+  group->listening_ = group->members();
+  return Opened::success(std::move(group));
+}
+
+void ListenerGroup::giveBack(Fd fd) {
+  std::lock_guard lock(mutex_);
+  for (int& taken : taken_) {
+    if (taken == fd.get()) taken = -1;
+  }
+  fd.reset();  // inside of the lock: share() duplicates numbers
+}
+
+Result<ListenerShare> ListenerGroup::share() {
+  using Shared = Result<ListenerShare>;
+  std::lock_guard lock(mutex_);
+  ListenerShare share;
+  for (size_t i = 0; i < sockets_.size(); ++i) {
+    const int fd = sockets_[i].valid() ? sockets_[i].get() : i < taken_.size() ? taken_[i] : -1;
+    if (fd < 0) continue;
+    Result<Fd> copy = sock::duplicate(fd);
+    if (!copy.ok()) return Shared::failure(copy.error);
+    share.sockets.push_back(std::move(copy.value));
+  }
+  if (guard_.descriptor().valid()) {
+    Result<Fd> copy = sock::duplicate(guard_.descriptor().get());
+    if (!copy.ok()) return Shared::failure(copy.error);
+    share.guard = std::move(copy.value);
+  }
+  if (file_.valid() && unlinks_) share.path = unlinkPath_;
+  return Shared::success(std::move(share));
+}
+
 ListenerGroup::~ListenerGroup() {
-  if (!file_.valid()) return;
+  if (!file_.valid() || !unlinks_) return;
   const Result<struct statx> bound = statusAt(file_.get(), "", AT_EMPTY_PATH);
   const Result<struct statx> there = statusOfPath(unlinkPath_);
   // Another server may have put its own socket there since.
@@ -173,6 +248,9 @@ void ListenerGroup::steerAway(int fd) {
 
 Fd ListenerGroup::take(int member) {
   MR_CHECK(member >= 0 && member < members() && sockets_[member].valid(), "a listening socket is taken twice");
+  std::lock_guard lock(mutex_);
+  if (taken_.size() < sockets_.size()) taken_.resize(sockets_.size(), -1);
+  taken_[member] = sockets_[member].get();
   return std::move(sockets_[member]);
 }
 

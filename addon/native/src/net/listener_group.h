@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,15 @@ struct ListenerOptions {
   int backlog = 511;
   bool ipv6Only = false;
   std::shared_ptr<const CidrSet> proxyFrom = nullptr;  // a PROXY header comes first, from these addresses only
+  uint32_t mode = 0;    // of a Unix path; 0: as the umask says
   bool shared = false;  // skip the start guard: another server may listen on the same port on purpose
+};
+
+// What another process needs to go on with the listening sockets of a group.
+struct ListenerShare {
+  std::vector<Fd> sockets;
+  Fd guard;          // not valid where there is none
+  std::string path;  // the Unix path that the last owner unlinks; empty when it is somebody else's
 };
 
 class ListenerGroup {
@@ -30,6 +39,12 @@ class ListenerGroup {
   // dead server (nobody accepts on it) is replaced; a living one, or a file that is no socket, is EADDRINUSE. Less than one
   // member is EINVAL.
   static Result<std::shared_ptr<ListenerGroup>> open(const Address& address, const ListenerOptions& options);
+  // Goes on with sockets that listen already, and owns them from then on; on failure nothing is owned. They have one address
+  // (else EADDRNOTAVAIL); the other errors are those of sock::checkListening. `culprit`: which of them. `path`: see
+  // ListenerShare; it is unlinked only after setUnlinks(true). `borrowed`: see isBorrowed(). More sockets than
+  // options.members stay as they are.
+  static Result<std::shared_ptr<ListenerGroup>> adopt(const std::vector<int>& sockets, const ListenerOptions& options, Fd guard,
+                                                      const std::string& path, bool borrowed, size_t* culprit);
   ~ListenerGroup();  // unlinks the Unix path if it is still the file this group bound
 
   const Address& address() const { return address_; }  // with the real port when 0 was asked for
@@ -43,6 +58,17 @@ class ListenerGroup {
   const ListenerOptions& options() const { return options_; }
   int members() const { return static_cast<int>(sockets_.size()); }
   Fd take(int member);  // once each; the taker owns it from then on
+  // The end of a taken member: it closes. The number must not be given out again while share() looks at it. Any thread.
+  void giveBack(Fd fd);
+  // Further descriptors of all sockets that are open, taken ones included. Any thread.
+  Result<ListenerShare> share();
+  // Whether the Unix path goes with this group. Any thread.
+  void setUnlinks(bool on) { unlinks_ = on; }
+  // Its sockets do not close with the reactor that accepts from them, and there are never more: the only one of a Unix path,
+  // and those that somebody else opened.
+  bool isFixed() const { return fixed_; }
+  // Somebody else opened them, and may hold them for whoever comes next: nothing is done to them that outlives our descriptors.
+  bool isBorrowed() const { return borrowed_; }
 
  private:
   ListenerGroup() = default;
@@ -56,6 +82,8 @@ class ListenerGroup {
   int pinFile();
   int listen(int backlog);
 
+  int pin(const std::string& path);
+
   Address address_;
   ListenerOptions options_;
   std::atomic<int> kept_{0};
@@ -63,6 +91,11 @@ class ListenerGroup {
   std::atomic<bool> steered_{false};
   StartGuard guard_;
   std::vector<Fd> sockets_;
+  std::mutex mutex_;
+  std::vector<int> taken_;  // by member, -1 while it is here and after it has closed
+  bool fixed_ = false;
+  bool borrowed_ = false;
+  std::atomic<bool> unlinks_{true};
   std::string unlinkPath_;
   Fd file_;  // the bound Unix path, held open (O_PATH) so that no later file can have its inode number
 };

@@ -1,5 +1,6 @@
 #include "net/socket.h"
 
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -7,6 +8,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstring>
 #include <iterator>
 
 namespace mr::sock {
@@ -53,6 +55,13 @@ Result<int> attachSynFilter(int fd) {
   };
   const sock_fprog program{static_cast<unsigned short>(std::size(code)), code};
   return setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, program);
+}
+
+Result<int> intOption(int fd, int name) {
+  int value = 0;
+  socklen_t length = sizeof(value);
+  const auto result = checked([&] { return ::getsockopt(fd, SOL_SOCKET, name, &value, &length); });
+  return result.ok() ? Result<int>::success(value) : result;
 }
 
 }  // namespace
@@ -169,6 +178,84 @@ Result<int> refuseNewConnections(int fd) {
   // A Unix socket knows no packets, but its receiving side can be closed alone: connect() fails, the queue stays.
   if (local.value.isUnix()) return checked([&] { return ::shutdown(fd, SHUT_RD); });
   return attachSynFilter(fd);
+}
+
+Result<int> stopSteering(int fd) { return setOption(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0); }
+
+Result<int> checkListening(int fd) {
+  const Result<int> type = intOption(fd, SO_TYPE);
+  if (!type.ok()) return type;
+  if (type.value != SOCK_STREAM) return Result<int>::failure(EPROTOTYPE);
+  const Result<int> family = intOption(fd, SO_DOMAIN);
+  if (!family.ok()) return family;
+  if (family.value != AF_INET && family.value != AF_INET6 && family.value != AF_UNIX) return Result<int>::failure(EAFNOSUPPORT);
+  const Result<int> listening = intOption(fd, SO_ACCEPTCONN);
+  if (!listening.ok()) return listening;
+  return listening.value != 0 ? Result<int>::success(0) : Result<int>::failure(EINVAL);
+}
+
+Result<bool> sharesPort(int fd) {
+  const Result<int> on = intOption(fd, SO_REUSEPORT);
+  return on.ok() ? Result<bool>::success(on.value != 0) : Result<bool>::failure(on.error);
+}
+
+Result<int> makeOurs(int fd) {
+  const Result<int> flags = checked([&] { return ::fcntl(fd, F_GETFL); });
+  if (!flags.ok()) return flags;
+  const Result<int> set = checked([&] { return ::fcntl(fd, F_SETFL, flags.value | O_NONBLOCK); });
+  return set.ok() ? checked([&] { return ::fcntl(fd, F_SETFD, FD_CLOEXEC); }) : set;
+}
+
+Result<Fd> duplicate(int fd) {
+  return owned(checked([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }));
+}
+
+Result<uint32_t> peerUser(int fd) {
+  ucred credentials{};
+  socklen_t length = sizeof(credentials);
+  const auto result = checked([&] { return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length); });
+  return result.ok() ? Result<uint32_t>::success(credentials.uid) : Result<uint32_t>::failure(result.error);
+}
+
+Result<size_t> sendWithDescriptors(int fd, std::span<const uint8_t> bytes, std::span<const int> descriptors) {
+  if (descriptors.size() > kMaxPassed) return Result<size_t>::failure(EINVAL);
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxPassed * sizeof(int))] = {};
+  iovec part{const_cast<uint8_t*>(bytes.data()), bytes.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (!descriptors.empty()) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+    std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size_bytes());
+  }
+  return transferred(checked([&] { return ::sendmsg(fd, &message, MSG_NOSIGNAL); }));
+}
+
+Result<size_t> receiveWithDescriptors(int fd, std::span<uint8_t> room, std::vector<Fd>* descriptors) {
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxPassed * sizeof(int))];
+  iovec part{room.data(), room.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  const auto received = transferred(checked([&] { return ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC); }));
+  if (!received.ok()) return received;
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int descriptor;
+      std::memcpy(&descriptor, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+      descriptors->emplace_back(descriptor);
+    }
+  }
+  return message.msg_flags & MSG_CTRUNC ? Result<size_t>::failure(EMFILE) : received;
 }
 
 Result<bool> addressIsFree(const Address& address, const ListenOptions& options) {

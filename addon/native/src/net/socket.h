@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -45,6 +47,17 @@ Result<int> pendingError(int fd);    // SO_ERROR as value
 // Of the listening sockets that share the port of this one, only the first `count` get new connections, in random turn.
 Result<int> steerToFirst(int fd, uint32_t count);
 Result<int> refuseNewConnections(int fd);
+Result<int> stopSteering(int fd);    // undoes steerToFirst, for all sockets of the port
+Result<int> checkListening(int fd);  // EBADF, ENOTSOCK, EPROTOTYPE (no stream), EAFNOSUPPORT, EINVAL (does not listen)
+Result<bool> sharesPort(int fd);     // SO_REUSEPORT is on
+Result<int> makeOurs(int fd);        // non-blocking and close-on-exec, as if it had been made here
+Result<Fd> duplicate(int fd);        // close-on-exec; the same socket, which stays open with the last of its descriptors
+Result<uint32_t> peerUser(int fd);   // of a Unix connection: the user id its other side had when it connected
+// Descriptors travel with the first byte. At most kMaxPassed of them.
+constexpr size_t kMaxPassed = 253;  // SCM_MAX_FD of the kernel
+Result<size_t> sendWithDescriptors(int fd, std::span<const uint8_t> bytes, std::span<const int> descriptors);
+// Appends what came along. EMFILE when this process has no room for it: the kernel has dropped some then.
+Result<size_t> receiveWithDescriptors(int fd, std::span<uint8_t> room, std::vector<Fd>* descriptors);
 // false: some program listens there, without SO_REUSEPORT or with it. Error EACCES, EADDRNOTAVAIL, ... from bind.
 Result<bool> addressIsFree(const Address& address, const ListenOptions& options);
 

@@ -18,6 +18,9 @@ class StartGuard {
   // For the moments in which a server starts on a Unix path: the file itself cannot say "bound, about to listen".
   static Result<StartGuard> takePath(const Address& address);
   StartGuard() = default;
+  // The same guard, as another process held it.
+  static StartGuard adopt(Fd fd) { return StartGuard(std::move(fd)); }
+  const Fd& descriptor() const { return fd_; }
 
  private:
   static Result<StartGuard> named(const std::string& name);

@@ -155,6 +155,7 @@ void Reactor::settleTurn() {
   closed_.clear();
   shedMemory();
   if (!moving_.empty()) moveQuiet();
+  if (!fresh_.empty()) drainFresh();
   if (quiescing_ && heldTotal_ == 0) {
     quiescing_ = false;
     emit(Event::kQuiet, 0);
@@ -398,6 +399,7 @@ int64_t Reactor::untilNextTimerMs() {
     if (next < 0 || left < next) next = left;
   };
   consider(stallCheckAtMs_);
+  if (!fresh_.empty()) consider(requestsUntilMs_);
   for (const Acceptor& acceptor : acceptors_) {
     if (!acceptor.fd.valid()) continue;  // it may have closed while it waited for its next try
     consider(acceptor.retryAtMs);

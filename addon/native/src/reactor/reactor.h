@@ -72,6 +72,9 @@ class Reactor {
   void forwardMail();
 
   // --- closing ---
+  // The sockets belong to another process now: their descriptors close here, and what is queued on them is left to it. Comes
+  // before drain(), which then lets those who were accepted and have not said all of their request do so for `graceMs`.
+  void leaveListeners(uint32_t graceMs);
   // Refuses new connections, serves what the kernel has queued, answers what is in flight, closes. Event::kDrained in the end.
   void drain(uint32_t lingerMs);
   uint32_t destroyAll(CloseReason reason);
@@ -204,7 +207,10 @@ class Reactor {
   void disarmAcceptor(uint32_t index);
   void serviceAcceptors();
   void finishDrainIfEmpty();
+  void leaveListener(uint32_t index);
   void drainConnection(uint32_t slot);
+  bool awaitsRequest(const Connection& connection) const;
+  void drainFresh();
 
   // reactor_input.cc
   void onReadable(uint32_t slot);
@@ -320,6 +326,8 @@ class Reactor {
   bool draining_ = false, drained_ = false;
   bool inTurn_ = false;
   uint32_t lingerMs_ = 0;
+  uint64_t requestsUntilMs_ = 0;                      // so long, who was accepted here may still send its request
+  std::vector<std::pair<uint32_t, uint32_t>> fresh_;  // connections of which one is awaited: slot, generation
   ReactorCounters counters_;
 };
 

@@ -237,8 +237,44 @@ void Reactor::serviceAcceptors() {
       if (sock::isReadable(acceptor.fd.get())) acceptSome(i);
       if (acceptor.retryAtMs != 0) continue;
       disarmAcceptor(i);
-      acceptor.fd.reset();
+      acceptor.group->giveBack(std::move(acceptor.fd));
       acceptor.group.reset();
+    }
+  }
+}
+
+void Reactor::leaveListeners(uint32_t graceMs) {
+  owner_.assertCurrent(__func__);
+  nowMs_ = monotonicMs();
+  requestsUntilMs_ = nowMs_ + graceMs;
+  for (uint32_t i = 0; i < acceptors_.size(); ++i) leaveListener(i);
+}
+
+void Reactor::leaveListener(uint32_t index) {
+  Acceptor& acceptor = acceptors_[index];
+  // Said explicitly: the socket lives on in another process, and our epoll set would go on watching it.
+  disarmAcceptor(index);
+  if (acceptor.fd.valid()) acceptor.group->giveBack(std::move(acceptor.fd));
+  acceptor = Acceptor{};
+}
+
+// It has been accepted and has not yet said all of what it came for.
+bool Reactor::awaitsRequest(const Connection& connection) const {
+  constexpr uint32_t kOver = Connection::kPausedMask | Connection::kReadEnded | Connection::kEnding;
+  if (nowMs_ >= requestsUntilMs_ || connection.has(kOver)) return false;
+  return connection.bytesRead == 0 || connection.span != 0 || (connection.in && connection.in->size() != 0);
+}
+
+void Reactor::drainFresh() {
+  std::vector<std::pair<uint32_t, uint32_t>> fresh;
+  fresh.swap(fresh_);
+  for (const auto& [slot, generation] : fresh) {
+    const Connection* connection = table_.find(slot, generation);
+    if (!connection || !connection->fd.valid()) continue;
+    if (awaitsRequest(*connection)) {
+      fresh_.emplace_back(slot, generation);
+    } else {
+      drainConnection(slot);
     }
   }
 }
@@ -248,8 +284,13 @@ void Reactor::drain(uint32_t lingerMs) {
   nowMs_ = monotonicMs();
   draining_ = true;
   lingerMs_ = lingerMs;
-  for (Acceptor& acceptor : acceptors_) {
+  for (uint32_t i = 0; i < acceptors_.size(); ++i) {
+    Acceptor& acceptor = acceptors_[i];
     if (!acceptor.fd.valid()) continue;
+    if (acceptor.group->isBorrowed()) {
+      leaveListener(i);
+      continue;
+    }
     (void)sock::refuseNewConnections(acceptor.fd.get());
     acceptor.emptying = true;
     acceptor.lastAcceptMs = nowMs_;
@@ -269,6 +310,7 @@ void Reactor::drainConnection(uint32_t slot) {
   if (!connection.has(Connection::kPausedMask | Connection::kReadEnded)) onReadable(slot);
   Connection* still = table_.find(slot, generation);
   if (!still || !still->fd.valid()) return;
+  if (awaitsRequest(*still)) return fresh_.emplace_back(slot, generation), void();
   still->set(Connection::kDraining);
   maybeFinish(slot);
 }

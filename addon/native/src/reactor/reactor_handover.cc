@@ -412,13 +412,14 @@ void Reactor::forwardMail() {
   owner_.detach();
 }
 
-// A path has one listening socket, which must go on somewhere; those of a port are emptied and closed, unless all stay.
+// A path has one listening socket, which must go on somewhere, as those that others hold too; those of a port are emptied and
+// closed, unless all stay.
 void Reactor::moveAcceptors(bool all) {
   for (uint32_t i = 0; i < acceptors_.size(); ++i) {
     Acceptor& acceptor = acceptors_[i];
     if (!acceptor.fd.valid()) continue;
     const uint32_t sibling = nextSibling();
-    if (sibling != Exchange::kNoReactor && (all || acceptor.group->address().isUnix())) {
+    if (sibling != Exchange::kNoReactor && (all || acceptor.group->isFixed())) {
       disarmAcceptor(i);
       auto moved = std::make_unique<Moved>();
       moved->what = Moved::What::kAcceptor;
