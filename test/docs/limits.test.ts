@@ -76,8 +76,8 @@ describe('the table of limits', () => {
     expect(limits.map(([name]) => name).sort()).to.deep.equal([...settable.keys()].sort())
     // Those of the machine are said in words.
     const words: Record<string, [string, number]> = {
-      connections: ['`ulimit -n` less 256', native.fileLimit() - 256],
-      connectionsPerAddress: ['as `connections`', native.fileLimit() - 256],
+      connections: ['`ulimit -n` less 128, and 16 for each reactor and 8 for each worker', native.fileLimit() - 128 - 16],
+      connectionsPerAddress: ['as `connections`', native.fileLimit() - 128 - 16],
       memory: ["half of the machine's memory", Math.floor(totalmem() / 2)],
     }
     for (const [name, fallback] of limits) {

@@ -105,7 +105,7 @@ describe('a limit', () => {
       }
       const one = await Promise.all(Array.from({ length: 6 }, () => from('127.0.0.1')))
       const two = await Promise.all(Array.from({ length: 4 }, () => from('127.0.0.2')))
-      await until(() => closed('address-limit') === 2)
+      await until(() => closed('address-limit') === 2 && server.stats().connections.accepted === 10)
       expect(server.stats().connections.open).to.equal(8)
       for (const client of two) client.write('hi')
       await Promise.all(two.map((client) => client.bytes(2)))

@@ -36,7 +36,7 @@ export interface PoolSettings {
 
 /** Exact over all reactors. Connections beyond them are closed at once, with the reason in the counters. */
 export interface ProcessLimits {
-  /** Open connections. Default: the process's limit of file descriptors (`ulimit -n`) less 256. */
+  /** Open connections. Default: the process's limit of file descriptors (`ulimit -n`) less what the threads need. */
   connections?: number
   /** Open connections of one remote address (IPv4), or /64 (IPv6). Default: as many as `connections`. */
   connectionsPerAddress?: number
@@ -95,8 +95,10 @@ export interface ServeSettings {
 
 export const mostReactors = 1024
 export const mostWorkers = 256
-/** For epoll sets, wakers, listening sockets, the files of the app. */
-export const spareDescriptors = 256
+/** Descriptors for everything but connections: epoll sets, wakers, listening sockets and pipes of the threads, the files of the app. */
+export function spareDescriptors(reactors: number, workers: number): number {
+  return 128 + 16 * reactors + 8 * workers
+}
 
 /** In the order in which they cross. */
 export const queueFullPolicies = ['pause', 'reject', 'close'] as const
@@ -129,13 +131,14 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
   if (list.length > 256)
     throw new MultireactorError('ERR_MR_OPTION_RANGE', `${where}: at most 256 listeners, and there are ${list.length}`)
   const { pool, given } = readPool(read.raw('pool'))
+  const reactors = read.integer('reactors', Math.min(availableParallelism(), mostReactors), 1, mostReactors)
   return {
     addresses: list.map((one) => readAddress(one, app)),
-    reactors: read.integer('reactors', Math.min(availableParallelism(), mostReactors), 1, mostReactors),
+    reactors,
     pool,
     poolIsGiven: given,
     resourceLimits: readResourceLimits(read.raw('resourceLimits')),
-    limits: readLimits(read.raw('limits')),
+    limits: readLimits(read.raw('limits'), spareDescriptors(reactors, pool.size)),
     hookTimeoutMs: read.integer('hookTimeoutMs', 30_000, 100, 0x7fff_ffff),
     logger: readLogger(read.raw('logger')),
     signal: read.signal(),
@@ -176,14 +179,14 @@ function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolea
   return { pool, given: read.raw('size') !== undefined }
 }
 
-function readLimits(value: unknown): Required<ProcessLimits> {
+function readLimits(value: unknown, spare: number): Required<ProcessLimits> {
   const read = new OptionReader(`${where} limits`, value ?? {}, [
     'connections',
     'connectionsPerAddress',
     'acceptsPerSecond',
     'memory',
   ])
-  const connections = read.integer('connections', Math.max(64, native.fileLimit() - spareDescriptors), 1, 2 ** 31)
+  const connections = read.integer('connections', Math.max(64, native.fileLimit() - spare), 1, 2 ** 31)
   return {
     connections,
     connectionsPerAddress: read.integer('connectionsPerAddress', connections, 1, 2 ** 31),

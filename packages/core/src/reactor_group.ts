@@ -29,6 +29,8 @@ interface Member {
   thread: Thread | undefined
   leaving: boolean
   stuck: boolean
+  /** It died too often: its siblings have what it had. */
+  givenUp: boolean
   backoff: NodeJS.Timeout | undefined
   /** When its threads died, as far as it counts. */
   deaths: number[]
@@ -117,8 +119,8 @@ export class ReactorGroup {
   async swap(fresh: readonly Thread[], timeoutMs: number): Promise<void> {
     for (const [index, thread] of fresh.entries()) {
       const member = this.#members[index]
-      if (member && !this.#closing) await this.#suspend(member, timeoutMs)
-      if (!member || this.#closing) {
+      if (member && !member.givenUp && !this.#closing) await this.#suspend(member, timeoutMs)
+      if (!member || member.givenUp || this.#closing) {
         await thread.terminate()
         continue
       }
@@ -133,17 +135,14 @@ export class ReactorGroup {
   }
 
   /** The last `count` reactors hand everything to their siblings; then their threads end. */
-  async shrink(count: number): Promise<void> {
+  async shrink(count: number, timeoutMs: number): Promise<void> {
     const first = this.#members.length - count
     const leaving = this.#members.slice(first)
     await Promise.all(
       leaving.map(async (member, i) => {
         clearTimeout(member.backoff)
-        await member.thread?.request('retire').catch(() => {})
         member.leaving = true
-        await within(member.thread?.request('stop') ?? Promise.resolve(), 1_000)
-        await member.thread?.terminate()
-        member.thread = undefined
+        if (!(await this.#retire(member, timeoutMs)) && !member.givenUp) await this.#takeCare(first + i, member)
         native.forwardMail(this.#options.runtime, first + i)
       }),
     )
@@ -179,6 +178,7 @@ export class ReactorGroup {
       thread,
       leaving: false,
       stuck: false,
+      givenUp: false,
       backoff: undefined,
       deaths: [],
       turns: -1,
@@ -244,23 +244,50 @@ export class ReactorGroup {
   #giveUp(index: number, member: Member, error: Error | undefined): void {
     const { runtime, onGivenUp } = this.#options
     member.leaving = true
+    member.givenUp = true
     native.setReactorActive(runtime, index, false)
     const siblings = this.#members.some((other) => other !== member && !other.leaving)
     if (!siblings) return onGivenUp(index, error)
+    void this.#takeCare(index, member).then(() => {
+      if (!this.#closing) native.forwardMail(runtime, index)
+    })
+    onGivenUp(index, error)
+  }
+
+  /** Whether its thread has handed everything over in time; then, or after the connections that could not go have closed. */
+  async #retire(member: Member, timeoutMs: number): Promise<boolean> {
+    const { thread } = member
+    if (!thread) return false
+    let drained = false
+    const retired = thread.request('retire').then(
+      () => {
+        drained = true
+      },
+      () => {},
+    )
+    if (!(await within(retired, timeoutMs))) {
+      await within(thread.request('destroyAll'), 1_000)
+      await within(retired, 1_000)
+    }
+    await within(thread.request('stop'), 1_000)
+    await thread.terminate()
+    member.thread = undefined
+    return drained
+  }
+
+  /** A thread without any app hands over what a dead one has left. */
+  async #takeCare(index: number, member: Member): Promise<void> {
+    native.forgetReactorThread(this.#options.runtime, index)
     const thread = this.#spawn(index, true)
     member.thread = thread
-    void (async () => {
-      try {
-        await thread.ready
-        await thread.request('takeCare')
-      } catch {
-        // The server is closing, and ends the thread.
-      }
-      await thread.terminate()
-      member.thread = undefined
-      if (!this.#closing) native.forwardMail(runtime, index)
-    })()
-    onGivenUp(index, error)
+    try {
+      await thread.ready
+      await thread.request('takeCare')
+    } catch {
+      // The server is closing, and ends the thread.
+    }
+    await thread.terminate()
+    member.thread = undefined
   }
 
   #endStuck(): void {

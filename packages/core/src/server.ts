@@ -186,7 +186,7 @@ export class Server {
 
   async #start(): Promise<void> {
     const { addresses, reactors, pool, poolIsGiven, limits, logger } = this.#settings
-    if (limits.connections + spareDescriptors > native.fileLimit()) {
+    if (limits.connections + spareDescriptors(reactors, pool.size) > native.fileLimit()) {
       logger.warn(
         `the process may have ${native.fileLimit()} files open, too few for ${limits.connections} connections: raise \`ulimit -n\`, or lower limits.connections`,
       )
@@ -395,16 +395,18 @@ export class Server {
 
   /**
    * More or fewer threads, under load. A reactor that goes lets its listening socket finish, and hands its connections to the
-   * others; a worker that goes finishes what it has claimed. Resolves when it is done.
+   * others; a worker that goes finishes what it has claimed. Resolves when it is done. What could not go within `timeoutMs`
+   * (default 30,000), because a hook of it is still pending, closes as `server-closing`.
    */
-  async resize(sizes: { reactors?: number; pool?: number }): Promise<void> {
-    const read = new OptionReader('server.resize()', sizes, ['reactors', 'pool'])
+  async resize(sizes: { reactors?: number; pool?: number; timeoutMs?: number }): Promise<void> {
+    const read = new OptionReader('server.resize()', sizes, ['reactors', 'pool', 'timeoutMs'])
+    const timeoutMs = read.integer('timeoutMs', 30_000, 0, 0x7fff_ffff)
     const reactors = read.integer('reactors', 0, 1, Math.min(mostReactors, this.#mostReactors))
     const pool = read.integer('pool', 0, 1, mostWorkers)
     return this.#change(async () => {
       if (pool !== 0) await this.#resizePool(pool)
       if (reactors > this.#reactors.size) await this.#addReactors(reactors)
-      else if (reactors !== 0 && reactors < this.#reactors.size) await this.#removeReactors(reactors)
+      else if (reactors !== 0 && reactors < this.#reactors.size) await this.#removeReactors(reactors, timeoutMs)
     })
   }
 
@@ -438,10 +440,10 @@ export class Server {
     this.#describeListeners()
   }
 
-  async #removeReactors(count: number): Promise<void> {
+  async #removeReactors(count: number, timeoutMs: number): Promise<void> {
     for (const { group } of this.#opened) native.keepListeners(this.#runtime, group, count)
     native.resizeReactors(this.#runtime, count)
-    await this.#reactors.shrink(this.#reactors.size - count)
+    await this.#reactors.shrink(this.#reactors.size - count, timeoutMs)
     this.#describeListeners()
   }
 

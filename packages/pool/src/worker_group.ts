@@ -35,6 +35,9 @@ const stopMs = 1_000
 const leastGraceMs = 250
 const firstBackoffMs = 50
 const mostBackoffMs = 5_000
+/** So many deaths within the time are replaced at once; further ones wait longer each. */
+const quickReplacements = 5
+const deathsWithinMs = 60_000
 
 interface Member {
   thread: Thread | undefined
@@ -42,6 +45,8 @@ interface Member {
   leaving: boolean
   timedOut: boolean
   backoff: NodeJS.Timeout | undefined
+  /** When its threads died, as far as it counts. */
+  deaths: number[]
 }
 
 /** The threads of a pool: starts them, ends those that do not turn any more, replaces those that died, and swaps their code. */
@@ -148,7 +153,7 @@ export class WorkerGroup {
     for (let index = first; index < size; index++) threads.push(this.#spawn(index))
     const descriptions = await started(threads)
     for (const [i, thread] of threads.entries()) {
-      const member: Member = { thread, leaving: false, timedOut: false, backoff: undefined }
+      const member: Member = { thread, leaving: false, timedOut: false, backoff: undefined, deaths: [] }
       this.#members[first + i] = member
       await this.#attach(thread)
       this.#supervise(first + i, member, thread, 0)
@@ -189,13 +194,15 @@ export class WorkerGroup {
       member.timedOut = false
       const reaped = native.reapWorker(this.#options.runtime, index, this.#options.retry, reason === 'timeout')
       member.thread = undefined
-      this.#replace(index, member, failures)
+      const now = performance.now()
+      member.deaths = [...member.deaths.filter((at) => now - at < deathsWithinMs), now]
+      this.#replace(index, member, Math.max(failures, member.deaths.length - quickReplacements))
       this.#options.onReplaced({ index, reason, error, ...reaped })
     })
   }
 
   #replace(index: number, member: Member, failures: number): void {
-    const delay = failures === 0 ? 0 : Math.min(firstBackoffMs * 2 ** (failures - 1), mostBackoffMs)
+    const delay = failures <= 0 ? 0 : Math.min(firstBackoffMs * 2 ** (failures - 1), mostBackoffMs)
     member.backoff = setTimeout(async () => {
       if (this.#closing || member.leaving) return
       const thread = this.#spawn(index)
@@ -210,7 +217,7 @@ export class WorkerGroup {
         if (this.#closing || member.leaving) return
         member.thread = undefined
         this.#options.onStartFailed(index, error as Error)
-        this.#replace(index, member, failures + 1)
+        this.#replace(index, member, Math.max(failures, 0) + 1)
       }
     }, delay)
   }

@@ -269,7 +269,7 @@ export class WorkerLoop {
     if (frame.settled) return
     const bytes = joined(value)
     this.#finish(frame)
-    this.#put(frame.token, flags | last | (frame.ends ? end : 0), bytes)
+    this.#put(frame.token, flags | last | (frame.ends ? end : 0) | (frame.failing ? failed : 0), bytes)
     this.#afterSettle()
   }
 
@@ -287,7 +287,7 @@ export class WorkerLoop {
     try {
       const answer = hook(error, frame.bytes, frame.context)
       if (isPromise(answer) || isAsyncIterable(answer)) this.#onResult(frame, answer)
-      else this.settle(frame, answer, failed)
+      else this.settle(frame, answer)
     } catch (second) {
       this.fail(frame, second)
     }

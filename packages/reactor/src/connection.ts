@@ -130,7 +130,7 @@ export class Connection<Data = unknown> {
     this.#engine.touched()
   }
 
-  /** Calls the `timeout` hook after so many milliseconds without any byte in or out; 0 switches it off. Accurate to 16 ms. */
+  /** Calls the `timeout` hook after so many milliseconds without any byte in or out; 0 switches it off. Accurate to 16 ms up to 4 s, to a second beyond. */
   setTimeout(milliseconds: number): this {
     if (!Number.isInteger(milliseconds) || milliseconds < 0 || milliseconds > 0x7fff_ffff) {
       throw new MultireactorError(
@@ -204,6 +204,12 @@ export class Connection<Data = unknown> {
    */
   moveTo(reactor: number): void {
     this.#checkOpen('moveTo()')
+    if (this.internal.framing !== this.#listener.framing && this.internal.framing.cut) {
+      throw new MultireactorError(
+        'ERR_MR_STATE',
+        'moveTo(): the custom framing of setFraming() is a function of this thread and cannot go along',
+      )
+    }
     const rawEnd = this.#rawEnd()
     const moves =
       Number.isInteger(reactor) && reactor >= 0 && this.#engine.driver.moveTo(this.#slot, this.#generation, reactor, rawEnd)

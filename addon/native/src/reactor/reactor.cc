@@ -369,22 +369,23 @@ void Reactor::account(uint32_t slot) {
 void Reactor::shedMemory() {
   const uint64_t own = counters_.buffered.get();
   exchange_->publishBuffered(index_, own);
-  if (own <= memoryCheckedAt_) {
-    memoryCheckedAt_ = own;
+  if (!sheddingMemory_ && own < memoryCheckedAt_ + kMemoryStep) {
+    memoryCheckedAt_ = std::min(memoryCheckedAt_, own);
     return;
   }
-  if (own - memoryCheckedAt_ < kMemoryStep) return;
-  if (!exchange_->overMemory()) {
-    memoryCheckedAt_ = own;
-    return;
-  }
+  memoryCheckedAt_ = own;
+  sheddingMemory_ = exchange_->overMemory();
+  if (!sheddingMemory_) return;
   uint32_t largest = ConnectionTable::kFull;
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid() || connection.accounted == 0) continue;
     if (largest == ConnectionTable::kFull || connection.accounted > table_.at(largest).accounted) largest = slot;
   }
-  if (largest == ConnectionTable::kFull) return;
+  if (largest == ConnectionTable::kFull) {
+    sheddingMemory_ = false;  // what is too much is not here
+    return;
+  }
   closeNow(largest, CloseReason::kMemoryLimit);
   requestAnotherTurn();
 }

@@ -319,6 +319,7 @@ class Reactor {
   std::unordered_map<uint64_t, std::vector<uint8_t>> states_;             // what the next thread gets, by id
   std::vector<std::pair<ConnectionId, std::unique_ptr<Message>>> early_;  // for connections that are on their way here
   uint64_t heldTotal_ = 0;
+  bool sheddingMemory_ = false;
   uint64_t memoryCheckedAt_ = 0;  // bytes buffered when the process's sum was last looked at
   uint32_t away_ = 0;             // slots that only keep a name
   uint32_t siblingNext_ = 0;

@@ -297,6 +297,7 @@ void Reactor::adoptMoved(Moved& moved) {
   const bool comesHome = id.home() == index_;
   const uint32_t slot = comesHome ? id.slot() : table_.open();
   if (slot == ConnectionTable::kFull) {  // its descriptor closes with the message
+    counters_.closed[static_cast<size_t>(CloseReason::kConnectionLimit)].add(1);
     exchange_->directory().retract(id);
     exchange_->admission().leave();
     if (moved.connection.has(Connection::kCounted)) exchange_->admission().leaveAddress(moved.connection.peer);
@@ -319,6 +320,8 @@ void Reactor::adoptMoved(Moved& moved) {
                    Connection::kPausedByOrder | Connection::kHasData);
   connection.framing = moved.listenersFraming ? listenerFramings_[connection.listener] : addFraming(moved.framing);
   counters_.open.add(1);
+  // A custom framer that setFraming() named is a function of the thread that it comes from.
+  if (!moved.listenersFraming && moved.framing.kind == FramingKind::kCustom) return closeNow(slot, CloseReason::kThreadLost);
   connection.accounted = 0;
   account(slot);
   armDeadline(slot);

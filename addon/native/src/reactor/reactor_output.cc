@@ -126,6 +126,7 @@ void Reactor::onUnordered(uint32_t slot, const Reply& reply, std::span<const uin
   if (window && window->streaming != OrderWindow::kNobody && window->streaming != reply.sequence) {
     counters_.repliesHeld.add(1);
     window->holdUnordered(reply, bytes);
+    account(slot);
     if (connection.waitingBytes() > config(connection).outHighBytes) pauseByOutput(slot);
     return;
   }
@@ -241,6 +242,7 @@ Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::spa
   } else {
     append(slot, bytes);
   }
+  account(slot);
   if (connection->waitingBytes() < config(*connection).outHighBytes) return WriteResult::kBelowHigh;
   connection->set(Connection::kWantsDrain);
   pauseByOutput(slot);
