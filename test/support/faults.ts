@@ -6,7 +6,10 @@ import { fileURLToPath } from 'node:url'
 
 const native = fileURLToPath(new URL('../../../addon/native', import.meta.url))
 
-/** What addon/native/test/faults/faults.cc intercepts when the addon calls it. `read` and `write` are the wakers'. */
+/**
+ * What addon/native/test/faults/faults.cc intercepts when the addon calls it. `read` and `write` are the wakers'; `steer` is the
+ * setsockopt that sends new connections past a listening socket. `wall_clock` is everybody's: `atMost` seconds are taken off it.
+ */
 export type FaultyCall =
   | 'accept4'
   | 'epoll_add'
@@ -18,7 +21,10 @@ export type FaultyCall =
   | 'recv'
   | 'send'
   | 'sendmsg'
+  | 'setsockopt'
   | 'socket'
+  | 'steer'
+  | 'wall_clock'
   | 'write'
 
 export interface FaultRule {

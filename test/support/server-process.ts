@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { CloseResult, ServeOptions, ServerStats } from '@multireactor/core'
 import { expect } from 'chai'
 import { app } from './app.js'
+import type { Faults } from './faults.js'
 import type { census } from './leaks.js'
 
 /** What a server process says of itself. */
@@ -17,6 +18,9 @@ export interface Vitals {
   errors: string[]
   errorCount: number
   replaced: { reason: string; lost: number; requeued: number; error: string | undefined }[]
+  reactorsReplaced: { index: number; reason: string; error: string | undefined }[]
+  /** What its own wall clock shows. */
+  wallMs: number
   stats: ServerStats
 }
 
@@ -26,6 +30,8 @@ export interface ServerPlan extends Omit<ServeOptions, 'app' | 'listen'> {
   /** Names of listeners, all on port 0. */
   listeners?: string[]
   execArgv?: string[]
+  /** Its addon meets them. */
+  faults?: Faults
 }
 
 /** `serve()` in a process of its own, where memory, descriptors and CPU time are the server's alone. */
@@ -39,8 +45,9 @@ export class ServerProcess {
     this.#child = child
     this.ports = ports
     this.#waiting = new Map()
-    child.on('message', ({ id, value }: { id: number; value: unknown }) => {
-      this.#waiting.get(id)?.resolve(value)
+    child.on('message', ({ id, value, error }: { id: number; value: unknown; error?: string }) => {
+      if (error === undefined) this.#waiting.get(id)?.resolve(value)
+      else this.#waiting.get(id)?.reject(new Error(error))
       this.#waiting.delete(id)
     })
     child.on('exit', (code, signal) => {
@@ -48,13 +55,14 @@ export class ServerProcess {
     })
   }
 
-  static async start({ app: name, listeners, execArgv = [], ...rest }: ServerPlan): Promise<ServerProcess> {
+  static async start({ app: name, listeners, execArgv = [], faults, ...rest }: ServerPlan): Promise<ServerProcess> {
     // All of 127/8, so that a storm does not run out of its own ports.
     const listen = (listeners ?? ['main']).map((name) => ({ name, port: 0, host: '0.0.0.0' }))
     const options = JSON.stringify({ ...rest, app: app(name), listen })
     const child = fork(new URL('./server-program.js', import.meta.url), [options], {
       execArgv: ['--expose-gc', '--enable-source-maps', ...execArgv],
       serialization: 'advanced',
+      env: { ...process.env, ...faults?.env },
     })
     const started = await Promise.race([once(child, 'message'), once(child, 'exit')])
     const { ports } = (typeof started[0] === 'object' ? started[0] : {}) as { ports?: number[] }
@@ -76,6 +84,19 @@ export class ServerProcess {
 
   async release(cell: number): Promise<void> {
     await this.#ask('release', cell)
+  }
+
+  async reload(): Promise<void> {
+    await this.#ask('reload')
+  }
+
+  async resize(sizes: { reactors?: number; pool?: number }): Promise<void> {
+    await this.#ask('resize', sizes)
+  }
+
+  /** Ends a thread whose app has `start` of fixtures/mortal.ts, `'reactor 1 exit'` for instance; resolves when its successor is due. */
+  async killReactor(index: number, how: string): Promise<void> {
+    await this.#ask('killReactor', { index, how })
   }
 
   /** Asks until `done` says so; fails after `withinMs` with what it saw last. */
@@ -123,7 +144,7 @@ export class ServerProcess {
     this.#child.kill(name)
   }
 
-  #ask(name: string, value = 0): Promise<unknown> {
+  #ask(name: string, value: unknown = 0): Promise<unknown> {
     const id = this.#next++
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })

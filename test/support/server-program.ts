@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { setEnvironmentData } from 'node:worker_threads'
 import { type ServeOptions, serve } from '@multireactor/core'
+import { kill } from './kill.js'
 import { census } from './leaks.js'
 import type { Vitals } from './server-process.js'
 
@@ -22,8 +23,23 @@ server.on('error', (error) => {
 server.on('workerReplaced', ({ reason, lost, requeued, error }) =>
   replaced.push({ reason, lost, requeued, error: error === undefined ? undefined : String(error) }),
 )
+const reactorsReplaced: Vitals['reactorsReplaced'] = []
+server.on('reactorReplaced', ({ index, reason, error }) =>
+  reactorsReplaced.push({ index, reason, error: error === undefined ? undefined : String(error) }),
+)
 
-const answers: Record<string, (value: number) => unknown> = {
+function death(index: number): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (dead: { index: number }) => {
+      if (dead.index !== index) return
+      server.off('reactorReplaced', look)
+      resolve()
+    }
+    server.on('reactorReplaced', look)
+  })
+}
+
+const answers: Record<string, (value: never) => unknown> = {
   vitals: (): Vitals => {
     globalThis.gc?.()
     const { user, system } = process.cpuUsage()
@@ -36,22 +52,31 @@ const answers: Record<string, (value: number) => unknown> = {
       errors,
       errorCount,
       replaced,
+      reactorsReplaced,
+      wallMs: Date.now(),
       stats: server.stats(),
     }
   },
   /** Sets a cell of the counts, and wakes whoever waits for it. */
-  release: (cell) => {
+  release: (cell: number) => {
     Atomics.store(counts, cell, 1)
     return Atomics.notify(counts, cell)
   },
+  reload: () => server.reload(),
+  resize: (sizes: { reactors?: number; pool?: number }) => server.resize(sizes),
+  killReactor: ({ index, how }: { index: number; how: string }) => kill(`reactor ${index} ${how}`.trim(), death(index)),
   close: async () => {
     const result = await server.close()
     return { result, before, after: census() }
   },
 }
 
-process.on('message', async ({ id, name, value }: { id: number; name: string; value: number }) => {
-  process.send!({ id, value: await answers[name]!(value) })
+process.on('message', async ({ id, name, value }: { id: number; name: string; value: never }) => {
+  try {
+    process.send!({ id, value: await answers[name]!(value) })
+  } catch (error) {
+    process.send!({ id, error: (error as Error).stack })
+  }
 })
 process.on('disconnect', () => process.exit())
 process.send!({ ports: server.listeners.map(({ port }) => port) })

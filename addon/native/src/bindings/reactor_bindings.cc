@@ -73,7 +73,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Reference<Napi::Uint32Array> rows_;
   uint32_t* rowWords_ = nullptr;
   size_t rowCapacity_ = 0;
-  const uint32_t* progress_ = nullptr;
+  uint32_t* progress_ = nullptr;
   napi_async_context context_ = nullptr;
   uint32_t runtimeId_ = 0;
   bool ownsRuntime_ = false;
@@ -164,6 +164,7 @@ EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
   for (size_t from = 0; from < rows.size(); from += rowCapacity_) {
     const size_t count = std::min(rows.size() - from, rowCapacity_);
     std::memcpy(rowWords_, rows.data() + from, count * sizeof(EventRow));
+    *progress_ = 0;  // JS may not get so far as to write it
     Napi::HandleScope scope(Env());
     if (!callJs(Env(), onEvents_, context_,
                 {Napi::Number::New(Env(), static_cast<double>(count)), Napi::Number::New(Env(), oldest),

@@ -23,6 +23,7 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
  private:
   void onReady();
   void stop();
+  void unpark();
   bool ready(const Napi::CallbackInfo& info);
   void readMailbox();
   bool finishFrame(uint32_t token, uint16_t flags, FrameRef* frame);
@@ -96,10 +97,17 @@ WorkerDriver::WorkerDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Wo
 void WorkerDriver::stop() {
   if (!driver_) return;
   driver_.reset();
-  if (parked_) exchange().unparkWorker(index_);
+  unpark();
+  exchange().passWork(index_);
   runtime_.reset();
   if (!dying_ && context_) napi_async_destroy(Env(), context_);
   context_ = nullptr;
+}
+
+// Whoever works or stops must not look like one that sleeps: a wake-up would be wasted on it.
+void WorkerDriver::unpark() {
+  if (parked_) exchange().unparkWorker(index_);
+  parked_ = false;
 }
 
 bool WorkerDriver::ready(const Napi::CallbackInfo& info) {
@@ -111,8 +119,7 @@ bool WorkerDriver::ready(const Napi::CallbackInfo& info) {
 void WorkerDriver::onReady() {
   if (dying_ || !driver_) return;
   if (parked_) {
-    parked_ = false;
-    exchange().unparkWorker(index_);
+    unpark();
   } else {
     exchange().mailbox(exchange().workerMailbox(index_)).unpark();
   }
@@ -160,6 +167,7 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
   auto rows = info[0].As<Napi::Uint32Array>();
   const auto slab = bytesOf(info[1]);
   size_t used = u32(info, 2);
+  unpark();  // a timer or a promise may have come before the wake-up
   taken_.clear();
   claimed_.clear();
   exchange().takeFrames(index_, u32(info, 3), &taken_);
@@ -358,6 +366,8 @@ Napi::Value WorkerDriver::park(const Napi::CallbackInfo& info) {
     if (!parked_) slot().setRunning(true);
     return Napi::Boolean::New(info.Env(), parked_);
   }
+  unpark();
+  exchange().passWork(index_);
   Mailbox& box = exchange().mailbox(exchange().workerMailbox(index_));
   box.park();
   if (!box.empty()) box.wake();

@@ -238,6 +238,13 @@ bool Exchange::parkWorker(uint32_t worker) {
   return false;
 }
 
+// It was on its way to the work and takes none: another one is to be woken in its place.
+void Exchange::passWork(uint32_t worker) {
+  int32_t self = static_cast<int32_t>(worker);
+  waking_.compare_exchange_strong(self, -1, std::memory_order_seq_cst);
+  if (queue_.depth() != 0 || refused_.depth() != 0 || requeuedCount_.load(std::memory_order_seq_cst) != 0) wakeOneWorker();
+}
+
 void Exchange::unparkWorker(uint32_t worker) {
   idle_[worker / 64].fetch_and(~(uint64_t{1} << (worker % 64)), std::memory_order_seq_cst);
   mailbox(workerMailbox(worker)).unpark();
@@ -283,8 +290,7 @@ Exchange::Reaped Exchange::reapWorker(uint32_t worker, bool retry, bool timedOut
   idle_[worker / 64].fetch_and(~(uint64_t{1} << (worker % 64)), std::memory_order_seq_cst);
   watchers_[worker].store(false, std::memory_order_relaxed);
   // If it died between being woken and looking, the work it was woken for needs another one.
-  int32_t self = static_cast<int32_t>(worker);
-  waking_.compare_exchange_strong(self, -1, std::memory_order_seq_cst);
+  passWork(worker);
   Mailbox& box = mailbox(workerMailbox(worker));
   while (box.take()) {
   }
@@ -313,7 +319,7 @@ Exchange::Reaped Exchange::reapWorker(uint32_t worker, bool retry, bool timedOut
       reply(settled, {});
     }
   }
-  if (queue_.depth() != 0) wakeOneWorker();
+  passWork(worker);
   return reaped;
 }
 

@@ -88,6 +88,8 @@ class Exchange {
   // True when the worker may sleep: it is marked idle and there is nothing to do.
   bool parkWorker(uint32_t worker);
   void unparkWorker(uint32_t worker);
+  // For a worker that takes nothing now: a wake-up that it has got goes on to another one.
+  void passWork(uint32_t worker);
   void learnCost(uint16_t listener, uint64_t nsPerFrame);
   uint64_t costNs(uint16_t listener) const { return costs_[listener].load(std::memory_order_relaxed); }
   Admission& admission() { return admission_; }

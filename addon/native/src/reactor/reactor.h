@@ -222,7 +222,11 @@ class Reactor {
   bool wakesAtOnce(uint16_t listener);
   void wakeForTurn();
   bool refuseTask(uint32_t slot, Task* task);
-  void countSubmitted(uint32_t slot, const Task& task);
+  struct Load {
+    uint32_t frames;
+    size_t bytes;
+  };
+  void countSubmitted(uint32_t slot, const Load& load);
   void cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer);
   bool emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab);
   void finishEnded();

@@ -235,7 +235,8 @@ void Reactor::serviceAcceptors() {
       // Nobody new can have come since the listener refuses; whoever was queued has been accepted. Asked before accept(), which
       // says that descriptors are missing also where nobody is queued.
       if (sock::isReadable(acceptor.fd.get())) acceptSome(i);
-      if (acceptor.retryAtMs != 0) continue;
+      // Somebody was there after all, and one turn takes only so many: what is queued at close() is reset.
+      if (acceptor.retryAtMs != 0 || acceptor.lastAcceptMs == nowMs_) continue;
       disarmAcceptor(i);
       acceptor.group->giveBack(std::move(acceptor.fd));
       acceptor.group.reset();

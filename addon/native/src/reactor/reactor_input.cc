@@ -152,6 +152,8 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
 // False when the queue is full: the connection is paused or closed, and the task stays the caller's.
 bool Reactor::submitTask(uint32_t slot, Task* task) {
   task->queuedAtNs = nowMs_ * 1'000'000;
+  // Read before it is queued: a worker may have freed it by the time that submit() returns.
+  const Load load{task->frames(), task->bytes()};
   if (!overflow_.empty() || !exchange_->submit(task, wakesAtOnce(task->header().listener))) {
     if (exchange_->options().onQueueFull != QueueFull::kPause && refuseTask(slot, task)) return true;
     if (!table_.at(slot).fd.valid()) return false;
@@ -163,8 +165,8 @@ bool Reactor::submitTask(uint32_t slot, Task* task) {
     return false;
   }
   Connection& connection = table_.at(slot);
-  connection.nextSequence += task->frames();
-  countSubmitted(slot, *task);
+  connection.nextSequence += load.frames;
+  countSubmitted(slot, load);
   return true;
 }
 
@@ -183,12 +185,12 @@ void Reactor::wakeForTurn() {
   exchange_->wakeForWork();
 }
 
-void Reactor::countSubmitted(uint32_t slot, const Task& task) {
+void Reactor::countSubmitted(uint32_t slot, const Load& load) {
   Connection& connection = table_.at(slot);
-  connection.inFlight += task.frames();
-  connection.inFlightBytes += task.bytes();
-  counters_.framesRead.add(task.frames());
-  counters_.framesSubmitted.add(task.frames());
+  connection.inFlight += load.frames;
+  connection.inFlightBytes += load.bytes;
+  counters_.framesRead.add(load.frames);
+  counters_.framesSubmitted.add(load.frames);
   // Frames claimed behind a slow one have to be noticed by somebody who is not busy.
   if (stallCheckAtMs_ == 0 && exchange_->workers() > 1) stallCheckAtMs_ = nowMs_ + kStallCheckMs;
 }
@@ -196,15 +198,15 @@ void Reactor::countSubmitted(uint32_t slot, const Task& task) {
 // There is no room for it: the app says so in its own words, or the connection closes. False when it closed, or when even the
 // refused ones are too many.
 bool Reactor::refuseTask(uint32_t slot, Task* task) {
-  const uint32_t frames = task->frames();
+  const Load load{task->frames(), task->bytes()};
   if (exchange_->options().onQueueFull == QueueFull::kClose || !config(table_.at(slot)).answersOverload) {
-    counters_.framesShed.add(frames);
+    counters_.framesShed.add(load.frames);
     closeNow(slot, CloseReason::kOverloaded);
     return false;
   }
   if (!exchange_->submitRefused(task)) return false;
-  table_.at(slot).nextSequence += frames;
-  countSubmitted(slot, *task);
+  table_.at(slot).nextSequence += load.frames;
+  countSubmitted(slot, load);
   return true;
 }
 

@@ -1,5 +1,6 @@
 // A library for LD_PRELOAD that makes system calls fail or do less than they could, as the rules of a control page say. Only
-// calls that come from the addon: libuv and the rest of Node see the kernel as it is. For tests, never shipped.
+// calls that come from the addon: libuv and the rest of Node see the kernel as it is, but for the wall clock, which is one for
+// the whole process. For tests, never shipped.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
@@ -7,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -15,6 +17,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #include "rules.h"
 
@@ -150,6 +153,16 @@ Call* next(const char* name) {
   return reinterpret_cast<Call*>(found);
 }
 
+// Seconds by which the wall clock is wrong, for everybody in this process.
+time_t wallClockSetBackBy() {
+  for (Rule* rule = rules(); rule != rules() + kRules; ++rule) {
+    if (!applies(*rule, "wall_clock") || !takeOne(rule->left)) continue;
+    rule->happened.fetch_add(1);
+    return static_cast<time_t>(rule->atMost);
+  }
+  return 0;
+}
+
 constexpr int kMostParts = 1024;  // what the kernel takes in one sendmsg
 
 // The parts, cut after `bytes`.
@@ -186,6 +199,27 @@ int socket(int family, int type, int protocol) {
   MR_NEXT(socket);
   MR_FAULT("socket");
   return fault.fails() ? -1 : real(family, type, protocol);
+}
+
+int setsockopt(int fd, int level, int option, const void* value, socklen_t size) {
+  MR_NEXT(setsockopt);
+  const bool steers = level == SOL_SOCKET && option == SO_ATTACH_REUSEPORT_CBPF;
+  MR_FAULT(steers ? "steer" : "setsockopt");
+  return fault.fails() ? -1 : real(fd, level, option, value, size);
+}
+
+int clock_gettime(clockid_t clock, timespec* now) {
+  MR_NEXT(clock_gettime);
+  const int result = real(clock, now);
+  if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) now->tv_sec -= mr::faults::wallClockSetBackBy();
+  return result;
+}
+
+int gettimeofday(timeval* now, void* zone) {
+  MR_NEXT(gettimeofday);
+  const int result = real(now, zone);
+  now->tv_sec -= mr::faults::wallClockSetBackBy();
+  return result;
 }
 
 int eventfd(unsigned int count, int flags) {

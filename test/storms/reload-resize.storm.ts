@@ -1,0 +1,96 @@
+// New code and other numbers of threads, again and again, under the eyes of clients that check every byte.
+import { expect } from 'chai'
+import { Crowd } from '../support/crowd.js'
+import { Faults } from '../support/faults.js'
+import { census, expectNothingLeft } from '../support/leaks.js'
+import { Random, stormSeed } from '../support/random.js'
+import { type ServerProcess, withServer } from '../support/server-process.js'
+
+const scale = Number(process.env['STORM_SCALE'] ?? 1)
+const changes = 100 * scale
+const mebibyte = 1 << 20
+const start = { reactors: 2, pool: 2 }
+const most = { reactors: 4, pool: 3 }
+
+/** Answered by the reactor or by the pool, in one order. */
+function ask(token: string, random: Random) {
+  return random.below(3) === 0 ? { line: `inline ${token}`, reply: `inline ${token}\n` } : { line: `echo ${token}`, reply: `${token}\n` }
+}
+
+function crowd(server: ServerProcess, random: Random): Crowd {
+  return new Crowd(server.port, { visitors: 12, residents: 12, ask, random })
+}
+
+describe('reloads and resizes under load', () => {
+  const before = census()
+  afterEach(() => expectNothingLeft(before))
+
+  it(`${changes} of them: no client notices, and nothing is left of the threads that went`, async () => {
+    const random = new Random(stormSeed())
+    await withServer({ app: 'storm-both', ...start }, async (server) => {
+      // What is made once and stays, the mailboxes of more threads for instance, is there from here on.
+      await server.resize(most)
+      await server.reload()
+      await server.resize(start)
+      const first = await server.vitals()
+      const clients = crowd(server, random)
+      const resident: number[] = []
+      const began = performance.now()
+      for (let i = 0; i < changes; i++) {
+        if (i % 3 === 0) await server.reload()
+        else await server.resize({ reactors: 1 + random.below(most.reactors), pool: 1 + random.below(most.pool) })
+        await clients.answers(50)
+        if (i % Math.ceil(changes / 5) === 0) resident.push((await server.vitals()).rss)
+      }
+      await server.resize(start)
+      await clients.stop()
+      expect(clients.failures).to.deep.equal([])
+      const last = await server.until(
+        `all is back: ${first.fds} descriptors, ${first.threads} threads`,
+        ({ stats, fds, threads }) => stats.connections.open === 0 && fds <= first.fds && threads <= first.threads + 1,
+      )
+      resident.push(last.rss)
+      const { visits, answered } = clients
+      const took = ((performance.now() - began) / 1_000).toFixed(0)
+      console.log(`    ${took} s, ${visits} visits, ${answered} answers; MiB ${resident.map((rss) => Math.round(rss / mebibyte)).join(', ')}`)
+      const { closed, accepted } = last.stats.connections
+      const [opened, ended, wrong] = last.counts
+      expect([opened, ended, wrong]).to.deep.equal([accepted, accepted, 0])
+      expect(closed.end, 'closed by their peers').to.equal(accepted)
+      expect([last.errorCount, last.replaced, last.reactorsReplaced]).to.deep.equal([0, [], []])
+      expect(last.stats.reactors.reduce((sum, { moved }) => sum + moved, 0), 'moved').to.be.above(changes)
+      expect(resident.at(-1)! - resident[2]!, 'growth after the first two fifths').to.be.at.most(16 * mebibyte)
+    })
+  })
+
+  it('cannot shrink under load where the kernel does not steer: the check above can fail', async () => {
+    const random = new Random(stormSeed())
+    Faults.build()
+    const faults = new Faults()
+    try {
+      await withServer({ app: 'storm-both', reactors: 2, pool: 1, faults }, async (server) => {
+        const clients = crowd(server, random)
+        const visitsBefore = clients.visits
+        await server.resize({ reactors: 1 })
+        const visits = clients.visits - visitsBefore
+        await server.resize({ reactors: 2 })
+        const refused = faults.inject({ call: 'steer', error: 'EPERM' })
+        // The kernel goes on to give half of the new connections to the listening socket that is to close: it is never quiet.
+        let shrunk = false
+        const shrink = server.resize({ reactors: 1 }).then(() => {
+          shrunk = true
+        })
+        while (clients.visits < visitsBefore + 4 * visits) await clients.answers(1)
+        expect(refused.happened).to.equal(1)
+        expect(shrunk).to.equal(false)
+        // Nobody is reset all the same: it closes when nobody comes any more.
+        await clients.stop()
+        await shrink
+        expect(clients.failures).to.deep.equal([])
+        console.log(`    ${visits} visits while it shrank, ${clients.visits} in all`)
+      })
+    } finally {
+      faults.close()
+    }
+  })
+})
