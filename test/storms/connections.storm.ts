@@ -6,6 +6,7 @@ import { expect } from 'chai'
 import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { type ServerProcess, withServer } from '../support/server-process.js'
+import { slack } from '../support/slack.js'
 
 /** 5 makes it 100,000 connections. */
 const scale = Number(process.env['STORM_SCALE'] ?? 1)
@@ -61,7 +62,7 @@ describe('many connections', () => {
       const second = await server.vitals()
       const load = (second.cpuMs - first.cpuMs) / (performance.now() - began)
       console.log(`    idle load ${(load * 100).toFixed(2)} %`)
-      expect(load).to.be.below(0.03)
+      expect(load).to.be.below(0.03 * slack)
       for (let at = 0; at < idle; at += 500) {
         await Promise.all(
           sockets.slice(at, at + 500).map(async (socket, i) => {

@@ -6,6 +6,7 @@ import { census, expectNothingLeft } from '../support/leaks.js'
 import { quantile } from '../support/prober.js'
 import { Random, stormSeed } from '../support/random.js'
 import { type ServerProcess, withServer } from '../support/server-process.js'
+import { slack } from '../support/slack.js'
 
 const ways = ['exit', 'throw', 'reject', 'loop', 'heap'] as const
 const reactors = 2
@@ -56,7 +57,11 @@ describe('the threads of reactors die in the middle of load', () => {
           await crowd.answers(200)
           const victim = await on(server, i % reactors)
           victim.write(`${way}\n`)
-          const { reactorsReplaced } = await server.until(`death ${i + 1}`, ({ reactorsReplaced }) => reactorsReplaced.length > i, 20_000)
+          const { reactorsReplaced } = await server.until(
+            `death ${i + 1}`,
+            ({ reactorsReplaced }) => reactorsReplaced.length > i,
+            20_000,
+          )
           expect(reactorsReplaced[i]!.index).to.equal(i % reactors)
           if (survives) {
             victim.write('who\n')
@@ -101,7 +106,7 @@ describe('the threads of reactors die in the middle of load', () => {
       times.sort((a, b) => a - b)
       const p99 = quantile(times, 0.99)
       console.log(`    ${times.length} answers, p99 ${p99.toFixed(1)} ms, worst ${times.at(-1)!.toFixed(1)} ms`)
-      expect(p99).to.be.below(50)
+      expect(p99).to.be.below(50 * slack)
       for (const client of others) client.destroy()
     })
   })

@@ -6,6 +6,7 @@ import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { Prober, quantile } from '../support/prober.js'
 import { withServer } from '../support/server-process.js'
+import { slack } from '../support/slack.js'
 
 const mebibyte = 1 << 20
 
@@ -79,8 +80,8 @@ describe('a pool with too much to do', () => {
       const inline = await prober.after(500)
       const connect = quantile(times, 0.99)
       console.log(`    connect and answer p99 ${connect.toFixed(1)} ms, inline p99 ${inline.p99.toFixed(1)} ms`)
-      expect(connect).to.be.below(250)
-      expect(inline.p99).to.be.below(250)
+      expect(connect).to.be.below(250 * slack)
+      expect(inline.p99).to.be.below(250 * slack)
       expect(
         waiting.every(({ received }) => received.length === 0),
         'the workers are still busy',

@@ -3,6 +3,7 @@ import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { Prober } from '../support/prober.js'
 import { withServer } from '../support/server-process.js'
+import { slack } from '../support/slack.js'
 
 const frames = 100_000
 
@@ -32,7 +33,7 @@ describe('100,000 pipelined frames on one connection', () => {
         const storm = await prober.read()
         console.log(`    p99 of others: quiet ${quiet.p99.toFixed(1)} ms, storm ${storm.p99.toFixed(1)} ms of ${storm.count}`)
         expect(storm.count).to.be.above(20)
-        expect(storm.p99).to.be.below(Math.max(100, 20 * quiet.p99))
+        expect(storm.p99).to.be.below(slack * Math.max(100, 20 * quiet.p99))
         expect(prober.closed).to.equal(0)
         await prober.stop()
         client.destroy()

@@ -14,7 +14,9 @@ const most = { reactors: 4, pool: 3 }
 
 /** Answered by the reactor or by the pool, in one order. */
 function ask(token: string, random: Random) {
-  return random.below(3) === 0 ? { line: `inline ${token}`, reply: `inline ${token}\n` } : { line: `echo ${token}`, reply: `${token}\n` }
+  return random.below(3) === 0
+    ? { line: `inline ${token}`, reply: `inline ${token}\n` }
+    : { line: `echo ${token}`, reply: `${token}\n` }
 }
 
 function crowd(server: ServerProcess, random: Random): Crowd {
@@ -52,13 +54,18 @@ describe('reloads and resizes under load', () => {
       resident.push(last.rss)
       const { visits, answered } = clients
       const took = ((performance.now() - began) / 1_000).toFixed(0)
-      console.log(`    ${took} s, ${visits} visits, ${answered} answers; MiB ${resident.map((rss) => Math.round(rss / mebibyte)).join(', ')}`)
+      console.log(
+        `    ${took} s, ${visits} visits, ${answered} answers; MiB ${resident.map((rss) => Math.round(rss / mebibyte)).join(', ')}`,
+      )
       const { closed, accepted } = last.stats.connections
       const [opened, ended, wrong] = last.counts
       expect([opened, ended, wrong]).to.deep.equal([accepted, accepted, 0])
       expect(closed.end, 'closed by their peers').to.equal(accepted)
       expect([last.errorCount, last.replaced, last.reactorsReplaced]).to.deep.equal([0, [], []])
-      expect(last.stats.reactors.reduce((sum, { moved }) => sum + moved, 0), 'moved').to.be.above(changes)
+      expect(
+        last.stats.reactors.reduce((sum, { moved }) => sum + moved, 0),
+        'moved',
+      ).to.be.above(changes)
       expect(resident.at(-1)! - resident[2]!, 'growth after the first two fifths').to.be.at.most(16 * mebibyte)
     })
   })

@@ -288,7 +288,8 @@ Napi::Value newSlab(const Napi::CallbackInfo& info) {
     return info.Env().Undefined();
   }
   return Napi::ArrayBuffer::New(
-      info.Env(), memory, size, [](Napi::Env, void* data, void* bytes) { SlabPool::giveBack(data, reinterpret_cast<size_t>(bytes)); },
+      info.Env(), memory, size,
+      [](Napi::Env, void* data, void* bytes) { SlabPool::giveBack(data, reinterpret_cast<size_t>(bytes)); },
       reinterpret_cast<void*>(size));
 }
 

@@ -192,7 +192,8 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
     row[4] = static_cast<uint32_t>(task.header().connection.value);
     row[5] = static_cast<uint32_t>(task.header().connection.value >> 32);
     row[6] = static_cast<uint32_t>(task.sequence(claim.frame.index));
-    const bool refused = (task.header().flags & Task::kRefused) != 0 || (oldest != 0 && claim.frame.attempt == 0 && task.queuedAtNs < oldest);
+    const bool refused =
+        (task.header().flags & Task::kRefused) != 0 || (oldest != 0 && claim.frame.attempt == 0 && task.queuedAtNs < oldest);
     if (refused) slot().counters.framesShed.add(1);
     row[7] =
         (task.header().flags & Task::kCall) | (refused ? Task::kRefused : 0u) | static_cast<uint32_t>(claim.frame.attempt) << 8;

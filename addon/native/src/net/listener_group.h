@@ -22,7 +22,7 @@ struct ListenerOptions {
   int backlog = 511;
   bool ipv6Only = false;
   std::shared_ptr<const CidrSet> proxyFrom = nullptr;  // a PROXY header comes first, from these addresses only
-  uint32_t mode = 0;    // of a Unix path; 0: as the umask says
+  uint32_t mode = 0;                                   // of a Unix path; 0: as the umask says
   bool shared = false;  // skip the start guard: another server may listen on the same port on purpose
 };
 

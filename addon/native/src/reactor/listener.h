@@ -26,12 +26,12 @@ struct ListenerConfig {
   bool unordered = false;  // order: 'none'
   bool allowHalfOpen = false;
   bool noDelay = true;
-  uint32_t keepAliveSeconds = 0;               // 0: off
-  size_t outHighBytes = 64 << 10;              // write() says false and reading stops above this
-  size_t outLowBytes = 16 << 10;               // and goes on, with `drain`, below this
-  size_t outMaxBytes = size_t{16} << 20;       // slow-consumer
-  uint32_t maxInFlight = 1024;                 // frames of one connection that are in the pool or wait in order
-  size_t maxInFlightBytes = 256 << 10;  // of frames of one connection that are in the pool; a few pass whatever their size
+  uint32_t keepAliveSeconds = 0;          // 0: off
+  size_t outHighBytes = 64 << 10;         // write() says false and reading stops above this
+  size_t outLowBytes = 16 << 10;          // and goes on, with `drain`, below this
+  size_t outMaxBytes = size_t{16} << 20;  // slow-consumer
+  uint32_t maxInFlight = 1024;            // frames of one connection that are in the pool or wait in order
+  size_t maxInFlightBytes = 256 << 10;    // of frames of one connection that are in the pool; a few pass whatever their size
   // Time limits in ms; 0: none.
   uint32_t idleMs = 0;           // nothing received or sent, and nothing in flight
   uint32_t firstByteMs = 0;      // from accept to the first byte, or to the whole PROXY header

@@ -318,9 +318,9 @@ class Reactor {
   uint64_t stallCheckAtMs_ = 0;
   uint32_t spreadNext_ = 0;
   bool waitsForQueue_ = false;
-  uint32_t unwoken_ = 0;  // tasks queued in this turn that nobody has been woken for
-  std::unordered_map<uint64_t, uint32_t> immigrants_;                     // slots of connections born elsewhere, by id
-  std::unordered_map<uint64_t, std::vector<uint8_t>> states_;             // what the next thread gets, by id
+  uint32_t unwoken_ = 0;                                       // tasks queued in this turn that nobody has been woken for
+  std::unordered_map<uint64_t, uint32_t> immigrants_;          // slots of connections born elsewhere, by id
+  std::unordered_map<uint64_t, std::vector<uint8_t>> states_;  // what the next thread gets, by id
   std::vector<std::pair<ConnectionId, std::unique_ptr<Message>>> early_;  // for connections that are on their way here
   uint64_t heldTotal_ = 0;
   bool sheddingMemory_ = false;

@@ -105,8 +105,8 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   };
 
   for (;;) {
-    if (cutFrames == kMaxFramesPerTurn ||
-        reachesLimit(connection, connection.inFlight + static_cast<uint32_t>(group.size()), connection.inFlightBytes + groupBytes)) {
+    if (cutFrames == kMaxFramesPerTurn || reachesLimit(connection, connection.inFlight + static_cast<uint32_t>(group.size()),
+                                                       connection.inFlightBytes + groupBytes)) {
       *stopped = true;
       break;
     }
