@@ -52,6 +52,7 @@ bool Reactor::attach(EventSink* sink) {
   if (drained_) retiring_ = drained_ = abandoned_ = false;  // it had retired, and is wanted again
   slab_ = {};
   slabUsed_ = 0;
+  askAgain();
   // Nobody signals a mailbox whose owner has never slept: the first turn reads what came before.
   requestAnotherTurn();
   return true;
@@ -301,7 +302,8 @@ uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason
     consider(connection.receivingSinceMs, cfg.frameMs, CloseReason::kFrameTimeout);
   }
   if (connection.sendingSinceMs != 0) consider(connection.sendingSinceMs, cfg.writeMs, CloseReason::kWriteTimeout);
-  if (connection.inFlight == 0) consider(connection.lastActivityMs, cfg.idleMs, CloseReason::kIdleTimeout);
+  // While a frame is in flight it is asked again and again: nobody arms a timer when the answer leaves.
+  consider(connection.inFlight == 0 ? connection.lastActivityMs : nowMs_, cfg.idleMs, CloseReason::kIdleTimeout);
   return first;
 }
 

@@ -275,9 +275,11 @@ class Reactor {
   void forgetName(uint32_t slot);
   bool movesNow(const Connection& connection) const;
   void beginMove(uint32_t slot, uint32_t reactor);
+  void askAgain();
   void moveQuiet();
   void moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState);
   void adoptMoved(Moved& moved);
+  void dropMoved(const Moved& moved, CloseReason reason);
   void adoptAcceptor(Acceptor acceptor);
   void moveAcceptors(bool all);
   void forward(ConnectionId id, std::unique_ptr<Message> message);

@@ -21,19 +21,22 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
     Connection* connection = table_.find(row.slot, row.generation);
     return connection && connection->span != 0 ? &spans_[connection->span - 1] : nullptr;
   };
-  // Nothing was consumed but what a hook has seen; what a custom framer used is known only when its call has returned.
+  const auto hasStopped = [this](const EventRow& row) {
+    const Connection* connection = table_.find(row.slot, row.generation);
+    return connection && connection->has(Connection::kStopAtCurrent);
+  };
+  // Nothing was consumed but what a hook has seen; where it stopped in the middle of the batch, it said so itself. What a
+  // custom framer used is known only when its call has returned.
   for (const EventRow& row : delivering_) {
     Span* span = spanOf(row);
-    if (span && row.event == Event::kFrame) span->consumed = 0;
+    if (span && row.event == Event::kFrame && !hasStopped(row)) span->consumed = 0;
   }
   std::vector<EventRow> unseen;
   for (size_t i = 0; i < delivering_.size(); ++i) {
     const EventRow& row = delivering_[i];
     Span* span = spanOf(row);
     if (i < delivered.begun) {
-      const Connection* connection = table_.find(row.slot, row.generation);
-      const bool stopped = connection && connection->has(Connection::kStopAtCurrent);
-      if (span && row.event == Event::kFrame && !stopped) span->consumed = std::min<size_t>(row.d, span->length);
+      if (span && row.event == Event::kFrame && !hasStopped(row)) span->consumed = std::min<size_t>(row.d, span->length);
       continue;
     }
     if (span && row.event == Event::kReceived) span->consumed = 0;
@@ -59,7 +62,6 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
     Connection* connection = table_.find(row.slot, row.generation);
     if (row.event == Event::kOpen && connection) connection->unset(Connection::kAnnounced);
     if (row.event == Event::kEnd || row.event == Event::kDrain || row.event == Event::kTimeout) rows_.push_back(row);
-    if (row.event == Event::kHandover && connection) moving_.push_back(row.slot);
     if (row.event == Event::kDrained) drained_ = false;
   }
   sink_ = nullptr;  // its memory is gone with the thread
@@ -179,7 +181,7 @@ void Reactor::resumeConnections(bool lost) {
       connection.unset(Connection::kHasData);
     }
     if (connection.in) addPending(slot);
-    resumeFrom(slot, Connection::kPausedForHandover);
+    if (!connection.has(Connection::kMoving)) resumeFrom(slot, Connection::kPausedForHandover);
   }
   states_.clear();
   rows_.insert(rows_.end(), unseen.begin(), unseen.end());
@@ -211,6 +213,16 @@ void Reactor::beginMove(uint32_t slot, uint32_t reactor) {
 // A reply that is on its way here would arrive behind the connection, and one that streams must not change its road.
 bool Reactor::movesNow(const Connection& connection) const {
   return connection.inFlight == 0 && connection.held == 0 && connection.span == 0 && !connection.has(Connection::kHeadStarted);
+}
+
+// Whoever was asked for the state of a connection that moves is gone: the next thread is asked again.
+void Reactor::askAgain() {
+  std::erase_if(rows_, [](const EventRow& row) { return row.event == Event::kHandover; });
+  moving_.clear();
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    const Connection& connection = table_.at(slot);
+    if (connection.has(Connection::kOpen) && connection.has(Connection::kMoving)) moving_.push_back(slot);
+  }
 }
 
 void Reactor::moveQuiet() {
@@ -296,13 +308,7 @@ void Reactor::adoptMoved(Moved& moved) {
   const ConnectionId id = moved.connection.id;
   const bool comesHome = id.home() == index_;
   const uint32_t slot = comesHome ? id.slot() : table_.open();
-  if (slot == ConnectionTable::kFull) {  // its descriptor closes with the message
-    counters_.closed[static_cast<size_t>(CloseReason::kConnectionLimit)].add(1);
-    exchange_->directory().retract(id);
-    exchange_->admission().leave();
-    if (moved.connection.has(Connection::kCounted)) exchange_->admission().leaveAddress(moved.connection.peer);
-    return;
-  }
+  if (slot == ConnectionTable::kFull) return dropMoved(moved, CloseReason::kConnectionLimit);
   const uint32_t generation = table_.at(slot).generation;
   if (comesHome) {
     --away_;
@@ -320,9 +326,9 @@ void Reactor::adoptMoved(Moved& moved) {
                    Connection::kPausedByOrder | Connection::kHasData);
   connection.framing = moved.listenersFraming ? listenerFramings_[connection.listener] : addFraming(moved.framing);
   counters_.open.add(1);
+  connection.accounted = 0;
   // A custom framer that setFraming() named is a function of the thread that it comes from.
   if (!moved.listenersFraming && moved.framing.kind == FramingKind::kCustom) return closeNow(slot, CloseReason::kThreadLost);
-  connection.accounted = 0;
   account(slot);
   armDeadline(slot);
   if (config(connection).hooks != 0 && !connection.has(Connection::kAnnounced)) {
@@ -338,6 +344,16 @@ void Reactor::adoptMoved(Moved& moved) {
   if (!connection.fd.valid()) return;
   if (draining_) drainConnection(slot);
   if (retiring_ && connection.has(Connection::kOpen)) beginMove(slot, nextSibling());
+}
+
+// Nobody takes it in: its descriptor closes with the message.
+void Reactor::dropMoved(const Moved& moved, CloseReason reason) {
+  const ConnectionId id = moved.connection.id;
+  exchange_->directory().retract(id);
+  exchange_->admission().leave();
+  if (moved.connection.has(Connection::kCounted)) exchange_->admission().leaveAddress(moved.connection.peer);
+  counters_.closed[static_cast<size_t>(reason)].add(1);
+  exchange_->mailbox(exchange_->reactorMailbox(id.home())).send(std::make_unique<Released>(id));
 }
 
 // Not here (any more, or yet): to whoever owns it now.
@@ -405,11 +421,17 @@ void Reactor::forwardMail() {
       while (static_cast<ReplyBatch&>(*message).take(&reply, &bytes)) exchange_->reply(reply, bytes);
     } else if (message->kind == Message::Kind::kMoved) {
       const uint32_t sibling = nextSibling();
-      if (sibling == Exchange::kNoReactor) continue;
       const auto& moved = static_cast<Moved&>(*message);
+      if (sibling == Exchange::kNoReactor) {
+        if (moved.what == Moved::What::kConnection) dropMoved(moved, CloseReason::kServerClosing);
+        continue;
+      }
       const uint16_t mailbox = exchange_->reactorMailbox(sibling);
       if (moved.what == Moved::What::kConnection) exchange_->directory().publish(moved.connection.id, mailbox);
       exchange_->mailbox(mailbox).send(std::move(message));
+    } else if (message->kind == Message::Kind::kHandover) {
+      const uint32_t sibling = nextSibling();
+      if (sibling != Exchange::kNoReactor) exchange_->mailbox(exchange_->reactorMailbox(sibling)).send(std::move(message));
     }
   }
   owner_.detach();

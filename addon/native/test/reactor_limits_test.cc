@@ -1,0 +1,275 @@
+// Time limits of a connection, and what happens to frames that the queue has no room for.
+#include "reactors.h"
+
+using namespace mr;
+using namespace mr::test;
+
+namespace {
+
+constexpr uint32_t kLimitMs = 40;
+
+// How long it takes until somebody has been closed so.
+uint64_t timeUntilClosed(Reactors& server, CloseReason reason) {
+  const uint64_t start = monotonicMs();
+  server.until([&] { return server.closed(reason) != 0; });
+  return monotonicMs() - start;
+}
+
+void spend(Reactors& server, uint64_t milliseconds) {
+  const uint64_t end = monotonicMs() + milliseconds;
+  server.until([&] { return monotonicMs() >= end; });
+}
+
+bool isClosed(const Fd& fd) {
+  char byte;
+  const Result<size_t> got = sock::receive(fd.get(), &byte, 1);
+  return got.ok() ? got.value == 0 : got.error != EAGAIN;
+}
+
+}  // namespace
+
+TEST("first byte: closes who says nothing, not early, and nobody who spoke") {
+  ListenerConfig config = lines(true);
+  config.firstByteMs = kLimitMs;
+  Reactors server(config);
+  const Fd silent = server.connect(), speaker = server.connect();
+  const uint64_t start = monotonicMs();
+  say(speaker, "x");
+  server.until([&] { return server.closed(CloseReason::kFirstByteTimeout) != 0; });
+  CHECK(monotonicMs() - start + 1 >= kLimitMs - 1);  // the connection is a little older than `start`
+  spend(server, 2 * kLimitMs);
+  CHECK(isClosed(silent));
+  CHECK(!isClosed(speaker));
+  CHECK_EQ(server.admitted(), 1u);
+}
+
+TEST("frame: a frame must be whole in time, however its bytes drip; between frames there is time") {
+  for (const bool toPool : {true, false}) {
+    ListenerConfig config = lines(toPool);
+    config.frameMs = kLimitMs;
+    Reactors server(config);
+    const Fd dripping = server.connect(), patient = server.connect();
+    say(patient, "x\n");
+    spend(server, 2 * kLimitMs);
+    CHECK_EQ(server.closed(CloseReason::kFrameTimeout), 0u);
+    say(dripping, "whole\nha");
+    const uint64_t start = monotonicMs();
+    server.until([&] {
+      (void)::send(dripping.get(), "d", 1, MSG_NOSIGNAL);
+      return server.closed(CloseReason::kFrameTimeout) != 0;
+    });
+    CHECK(monotonicMs() - start >= kLimitMs);
+    CHECK(isClosed(dripping));
+    CHECK(!isClosed(patient));
+  }
+}
+
+TEST("frame: the time that we took is not the peer's") {
+  ListenerConfig config = lines(false);
+  config.frameMs = kLimitMs;
+  Reactors server(config);
+  EventRow last{};
+  server.js().hook = [&](const EventRow& row, std::string_view frame) {
+    if (frame != "x") return;
+    last = row;
+    CHECK(server.reactor().pause(row.slot, row.generation, row.d));
+    server.js().stop(row);
+  };
+  const Fd a = server.connect();
+  say(a, "x\nhalf");
+  server.until([&] { return server.js().saw("0 frame x"); });
+  spend(server, 3 * kLimitMs);
+  CHECK_EQ(server.closed(CloseReason::kFrameTimeout), 0u);
+  CHECK(server.reactor().resume(last.slot, last.generation));
+  CHECK(timeUntilClosed(server, CloseReason::kFrameTimeout) >= kLimitMs);
+}
+
+TEST("write: closes a peer that takes nothing, and none that takes a little") {
+  constexpr uint32_t kWriteMs = 200;
+  ListenerConfig config = lines(false);
+  config.writeMs = kWriteMs;
+  Reactors server(config);
+  const std::string much(10 << 20, 'm');
+  server.js().hook = [&](const EventRow& row, std::string_view frame) {
+    if (frame == "x") server.reactor().write(row.slot, row.generation, spanOf(much), Reactor::Place::kInOrder);
+  };
+  const Fd slow = server.connect();
+  say(slow, "x\n");
+  server.until([&] { return server.js().saw("0 frame x"); });
+  std::vector<char> some(100 << 10);
+  const uint64_t start = monotonicMs();
+  uint64_t readAt = 0;
+  server.until([&] {
+    const uint64_t now = monotonicMs();
+    if (now >= readAt + 10) {
+      (void)sock::receive(slow.get(), some.data(), some.size());
+      readAt = now;
+    }
+    return now - start >= 2 * kWriteMs;
+  });
+  CHECK_EQ(server.closed(CloseReason::kWriteTimeout), 0u);
+  CHECK(server.reactor().counters().buffered.get() != 0);
+  const uint64_t waited = timeUntilClosed(server, CloseReason::kWriteTimeout);
+  CHECK(waited + 20 >= kWriteMs);  // it took a part for the last time a moment ago
+}
+
+TEST("idle: closes who neither sends nor waits for an answer") {
+  ListenerConfig config = lines(true);
+  config.idleMs = kLimitMs;
+  Reactors server(config);
+  const Fd waiting = server.connect(), idle = server.connect();
+  say(waiting, "x\n");
+  const FrameRef frame = server.task();
+  server.until([&] { return server.closed(CloseReason::kIdleTimeout) == 1; });
+  spend(server, 2 * kLimitMs);
+  CHECK(isClosed(idle));
+  CHECK_EQ(server.closed(CloseReason::kIdleTimeout), 1u);
+  server.echo(frame);
+  CHECK_EQ(server.read(waiting, 2), "x\n");
+  const uint64_t start = monotonicMs();
+  server.until([&] { return server.closed(CloseReason::kIdleTimeout) == 2; });
+  CHECK(monotonicMs() - start + 5 >= kLimitMs);
+  CHECK_EQ(server.admitted(), 0u);
+}
+
+TEST("time limits go along to a sibling and over to the next thread") {
+  ListenerConfig config = lines(false);
+  config.idleMs = kLimitMs;
+  Reactors server(config);
+  const Fd a = server.connect();
+  server.leave();
+  server.takeOver(true);
+  timeUntilClosed(server, CloseReason::kIdleTimeout);
+
+  Reactors two(config, 2);
+  EventRow row{};
+  two.js().hook = [&](const EventRow& event, std::string_view) {
+    row = event;
+    if (event.event == Event::kHandover) CHECK(two.reactor().moveNow(event.slot, event.generation, {}, false));
+  };
+  const Fd b = two.connect();
+  CHECK(two.reactor().moveTo(row.slot, row.generation, 1, Reactor::kOutsideMessage));
+  two.until([&] { return two.closed(CloseReason::kIdleTimeout, 1) == 1; });
+  CHECK_EQ(two.admitted(), 0u);
+}
+
+TEST("queue full, close: who finds no room is closed, nobody else") {
+  Reactors server(lines(true), 1, {.queue = {.maxTasks = 2}, .onQueueFull = QueueFull::kClose});
+  const Fd first = server.connect(), second = server.connect();
+  say(first, "a\n");
+  server.until([&] { return server.exchange->queue().depth() == 1; });
+  say(second, "b\nc\nd\n");
+  server.until([&] { return server.closed(CloseReason::kOverloaded) == 1; });
+  CHECK(server.reactor().counters().framesShed.get() >= 1);
+  CHECK_EQ(server.reactor().counters().pausesByQueue.get(), 0u);
+  CHECK_EQ(server.read(second, 1), "");
+  server.echo(server.task());
+  CHECK_EQ(server.read(first, 2), "a\n");
+  server.echo(server.task());  // "b", whose connection is gone
+  CHECK_EQ(server.exchange->repliesUnrouted.load(), 1u);
+  say(first, "e\n");
+  server.echo(server.task());
+  CHECK_EQ(server.read(first, 2), "e\n");
+  CHECK_EQ(server.admitted(), 1u);
+}
+
+TEST("queue full, reject: the app answers the refused frames, at their place in the order") {
+  ListenerConfig config = lines(true);
+  config.answersOverload = true;
+  Reactors server(config, 1, {.queue = {.maxTasks = 2}, .onQueueFull = QueueFull::kReject});
+  const Fd a = server.connect();
+  say(a, "a\nb\nc\nd\n");
+  server.until([&] { return server.reactor().counters().framesRead.get() == 4; });
+  CHECK_EQ(server.exchange->queue().depth(), 2u);
+  std::vector<FrameRef> frames;
+  server.exchange->takeFrames(0, 64, &frames);  // the refused come first: they cost nothing
+  CHECK_EQ(frames.size(), 2u);
+  for (const FrameRef& frame : frames) {
+    CHECK(frame.task->header().flags & Task::kRefused);
+    server.reply(frame, "busy " + Reactors::bodyOf(frame) + "\n");
+  }
+  for (int i = 0; i < 2; ++i) {
+    const FrameRef frame = server.task();
+    CHECK(!(frame.task->header().flags & Task::kRefused));
+    server.echo(frame);
+  }
+  CHECK_EQ(server.read(a, 18), "a\nb\nbusy c\nbusy d\n");
+  CHECK_EQ(server.closed(CloseReason::kOverloaded), 0u);
+}
+
+TEST("queue full, reject: without words for it the connection closes") {
+  Reactors server(lines(true), 1, {.queue = {.maxTasks = 2}, .onQueueFull = QueueFull::kReject});
+  const Fd a = server.connect();
+  say(a, "a\nb\nc\n");
+  CHECK_EQ(server.read(a, 1), "");
+  CHECK_EQ(server.closed(CloseReason::kOverloaded), 1u);
+  CHECK_EQ(server.reactor().counters().framesShed.get(), 1u);
+}
+
+TEST("queue full: a hook's frame is refused like the others, and its call says so") {
+  ListenerConfig config = lines(false);
+  config.answersOverload = true;
+  Reactors server(config, 1, {.queue = {.maxTasks = 1}, .onQueueFull = QueueFull::kReject});
+  std::vector<Reactor::Submitted> results;
+  server.js().hook = [&](const EventRow& row, std::string_view frame) {
+    uint64_t sequence;
+    if (row.event != Event::kFrame) return;
+    results.push_back(server.reactor().submit(row.slot, row.generation, spanOf(frame), frame == "call", &sequence));
+  };
+  const Fd a = server.connect();
+  say(a, "a\nb\ncall\nc\n");
+  server.until([&] { return results.size() == 4; });
+  CHECK(results[0] == Reactor::Submitted::kDone);
+  CHECK(results[1] == Reactor::Submitted::kDone);
+  CHECK(results[2] == Reactor::Submitted::kFull);
+  CHECK(results[3] == Reactor::Submitted::kDone);
+  for (int i = 0; i < 3; ++i) {
+    const FrameRef frame = server.task();
+    server.reply(frame, (frame.task->header().flags & Task::kRefused ? "no " : "") + Reactors::bodyOf(frame) + "\n");
+  }
+  CHECK_EQ(server.read(a, 12), "a\nno b\nno c\n");
+}
+
+TEST("queue full, pause: a hook's frames wait in their order, and its connection is read no further") {
+  Reactors server(lines(false), 1, {.queue = {.maxTasks = 1}});
+  server.js().hook = [&](const EventRow& row, std::string_view frame) {
+    uint64_t sequence;
+    if (row.event != Event::kFrame) return;
+    CHECK(server.reactor().submit(row.slot, row.generation, spanOf(frame), false, &sequence) == Reactor::Submitted::kDone);
+  };
+  const Fd a = server.connect();
+  say(a, "a\nb\nc\n");
+  server.until([&] { return server.reactor().counters().pausesByQueue.get() == 1; });
+  say(a, "d\n");
+  server.turns(3);
+  CHECK_EQ(server.js().frames(0), "a|b|c|");
+  for (int i = 0; i < 4; ++i) server.echo(server.task());
+  CHECK_EQ(server.read(a, 8), "a\nb\nc\nd\n");
+}
+
+TEST("frames of one connection in the pool are bounded by number and by bytes, and a few always pass") {
+  ListenerConfig byNumber = lines(true), byBytes = lines(true);
+  byNumber.maxInFlight = 6;
+  byBytes.maxInFlightBytes = 10;
+  for (const ListenerConfig& config : {byNumber, byBytes}) {
+    const uint32_t bound = config.maxInFlight == 6 ? 6 : 4;
+    Reactors server(config);
+    const Fd a = server.connect();
+    std::string text;
+    for (int i = 100; i < 140; ++i) text += "frame " + std::to_string(i) + "\n";
+    say(a, text);
+    std::vector<FrameRef> frames;
+    for (int i = 0; i < 40; ++i) {
+      if (frames.empty()) {
+        server.until([&] { return server.exchange->queue().depth() != 0; });
+        server.turns(3);
+        CHECK(server.exchange->queue().depth() <= bound);
+        if (i == 0) CHECK_EQ(server.exchange->queue().depth(), bound);
+        while (server.exchange->queue().depth() != 0) frames.push_back(server.task());
+      }
+      server.echo(frames.front());
+      frames.erase(frames.begin());
+    }
+    CHECK_EQ(server.read(a, text.size()), text);
+  }
+}
