@@ -191,6 +191,28 @@ TEST("connections that a promise or a deferred reply holds close when the thread
   server.until([&] { return server.js().saw("2 frame y") && server.js().saw("3 frame z"); });
 }
 
+TEST("a connection whose call was answered before its thread could hear of it closes") {
+  Reactors server(lines(false));
+  const Fd a = server.connect(), b = server.connect();
+  server.js().hook = [&](const EventRow& row, std::string_view frame) {
+    uint64_t sequence;
+    if (frame == "call") server.reactor().submit(row.slot, row.generation, spanOf(frame), true, &sequence);
+  };
+  say(a, "call\n");
+  say(b, "call\n");
+  const FrameRef first = server.task(), second = server.task();
+  server.reply(first, "result", Reply::kLast | Reply::kCall);
+  server.until([&] { return server.js().saw("0 result"); });
+  server.js().diesBefore = "1 result";
+  server.reply(second, "result", Reply::kLast | Reply::kCall);
+  server.replaceDead();
+  CHECK_EQ(server.read(b, 1), "");
+  CHECK_EQ(server.closed(CloseReason::kThreadLost), 1u);
+  say(a, "x\n");
+  server.until([&] { return server.js().saw("0 frame x"); });
+  CHECK_EQ(server.admitted(), 1u);
+}
+
 TEST("data is lost with the thread: no resume hook, no connection") {
   for (const bool hasHook : {false, true}) {
     ListenerConfig config = lines(false);

@@ -89,6 +89,7 @@ Connection* Reactor::locate(ConnectionId id, uint32_t* slot) {
 
 Connection* Reactor::find(uint32_t slot, uint32_t generation) {
   owner_.assertCurrent(__func__);
+  if (!inTurn_) nowMs_ = monotonicMs();  // the last turn may be long ago
   Connection* connection = table_.find(slot, generation);
   return connection && connection->fd.valid() ? connection : nullptr;
 }
@@ -138,6 +139,7 @@ bool Reactor::turn(int timeoutMs) {
 
 void Reactor::flush() {
   owner_.assertCurrent(__func__);
+  if (!inTurn_) nowMs_ = monotonicMs();
   // Flushing can close connections and so make rows, but never makes another connection dirty for long.
   for (size_t i = 0; i < dirty_.size(); ++i) {
     Connection& connection = table_.at(dirty_[i]);

@@ -52,6 +52,10 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
     const EventRow& last = delivering_[delivered.begun - 1];
     if (last.event != Event::kClose && find(last.slot, last.generation)) closeNow(last.slot, CloseReason::kThreadLost);
   }
+  // Nobody is left who knows what to do with the result of a call.
+  for (const EventRow& row : unseen) {
+    if (row.event == Event::kCallResult && find(row.slot, row.generation)) closeNow(row.slot, CloseReason::kThreadLost);
+  }
   rows_.clear();
   delivering_.clear();
   for (const Span& span : spans_) {
