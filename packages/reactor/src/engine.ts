@@ -339,7 +339,11 @@ export class Engine {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #onReceived(conn: Connection<any> | undefined, slot: number, rows: Uint32Array, at: number): void {
     if (!conn?.isOpen) return
-    conn.internal.stopped = false
+    if (conn.internal.stopped) {
+      // Paused or reframed by a hook of this batch that came before: the native side cuts these bytes again.
+      if (this.#batch === conn.internal.stoppedIn) return
+      conn.internal.stopped = false
+    }
     const generation = rows[at + 2]!
     const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
     const listener = listeners.get(conn)!

@@ -428,7 +428,7 @@ Napi::Value ReactorDriver::defer(const Napi::CallbackInfo& info) {
 
 // settleDeferred(slot, generation, sequence, data, flags)
 Napi::Value ReactorDriver::settleDeferred(const Napi::CallbackInfo& info) {
-  MR_READY(info);
+  if (!reactor_ || closeAfterTurn_) return boolean(info, false);  // an answer may come after close(): its connection is gone
   return boolean(info, reactor_->settleDeferred(u32(info, 0), u32(info, 1), sequenceOf(info[2]), bytesOf(info[3]),
                                                 static_cast<uint8_t>(u32(info, 4))));
 }
