@@ -66,7 +66,9 @@ describe('reloads and resizes under load', () => {
         last.stats.reactors.reduce((sum, { moved }) => sum + moved, 0),
         'moved',
       ).to.be.above(changes)
-      expect(resident.at(-1)! - resident[2]!, 'growth after the first two fifths').to.be.at.most(16 * mebibyte)
+      // The heaps of as many threads as there are just then come and go with it; a single thread left behind by each change would
+      // cost ten times as much.
+      expect(resident.at(-1)! - resident[2]!, 'growth after the first two fifths').to.be.at.most(64 * mebibyte)
     })
   })
 
