@@ -11,7 +11,7 @@ namespace mr {
 class SlabPool {
  public:
   static constexpr size_t kSlabBytes = 256 << 10;  // the size that is kept; others go back at once
-  static constexpr size_t kMostKept = 8;
+  static constexpr size_t kMostKept = 32;
 
   // Any thread. Null when the kernel gives no more. Not zeroed when it was used before.
   static void* take(size_t size);
