@@ -150,9 +150,7 @@ export class ReactorGroup {
   }
 
   async terminate(): Promise<void> {
-    this.#closing = true
-    clearInterval(this.#watch)
-    for (const { backoff } of this.#members) clearTimeout(backoff)
+    this.beginClose()
     await Promise.all(this.#members.map(({ thread }) => thread?.terminate()))
   }
 

@@ -1,6 +1,6 @@
 import { workerData } from 'node:worker_threads'
 import { toEnvelope } from '@multireactor/addon'
-import { type FrameWork, runThread, type ThreadSide, WorkerLoop } from '@multireactor/pool/parts'
+import { type FrameWork, runThread, type ThreadSide, workerRequests } from '@multireactor/pool/parts'
 import { loadApps } from './load_app.js'
 import type { ListenerPlan } from './reactor_thread.js'
 import { ThreadServer } from './thread_server.js'
@@ -26,25 +26,22 @@ void runThread(async (side: ThreadSide) => {
       error: loaded.error && ((error, frame, ctx) => loaded.error!(error, frame, ctx)),
     }
   })
-  let loop: WorkerLoop | undefined
+  const requests = workerRequests({
+    runtime,
+    index,
+    work: (listener) => work[listener]!,
+    listenerName: (listener) => plans[listener]!.name,
+    concurrency,
+    taskTimeoutMs,
+    onFailure: (error, listener) =>
+      side.event('error', { error: toEnvelope(error), hook: 'parse', listener, thread: `worker ${index}` }),
+  })
   return {
     description: undefined,
     requests: {
-      attach: () => {
-        loop = new WorkerLoop({
-          runtime,
-          index,
-          work: (listener) => work[listener]!,
-          listenerName: (listener) => plans[listener]!.name,
-          concurrency,
-          taskTimeoutMs,
-          onFailure: (error, listener) =>
-            side.event('error', { error: toEnvelope(error), hook: 'parse', listener, thread: `worker ${index}` }),
-        })
-      },
-      drain: () => loop?.drain(),
+      ...requests,
       stop: async () => {
-        loop?.close()
+        requests.stop()
         for (const app of apps.values()) await app.stop?.()
         server.close()
       },

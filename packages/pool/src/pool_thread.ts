@@ -2,7 +2,7 @@ import { workerData } from 'node:worker_threads'
 import { MultireactorError, shown } from '@multireactor/addon'
 import type { Reply, TaskContext } from './task_context.js'
 import { runThread } from './thread.js'
-import { WorkerLoop } from './worker_loop.js'
+import { workerRequests } from './worker_requests.js'
 
 export interface PoolThreadData {
   runtime: number
@@ -23,25 +23,16 @@ void runThread(async () => {
   }
   const parse = module.default as (bytes: Buffer, ctx: TaskContext) => Reply | Promise<Reply>
   const work = { parse }
-  let loop: WorkerLoop | undefined
-  return {
-    description: undefined,
-    requests: {
-      attach: () => {
-        loop = new WorkerLoop({
-          runtime,
-          index,
-          work: () => work,
-          listenerName: () => '',
-          concurrency,
-          taskTimeoutMs,
-          onFailure: () => {}, // it goes to the caller
-        })
-      },
-      drain: () => loop?.drain(),
-      stop: () => loop?.close(),
-    },
-  }
+  const requests = workerRequests({
+    runtime,
+    index,
+    work: () => work,
+    listenerName: () => '',
+    concurrency,
+    taskTimeoutMs,
+    onFailure: () => {}, // it goes to the caller
+  })
+  return { description: undefined, requests: { ...requests } }
 })
 
 async function load(worker: string): Promise<{ default?: unknown }> {

@@ -194,7 +194,7 @@ export class WorkerLoop {
     if ((rows[at + 7]! & refusedBit) !== 0) return this.#refuse(frame, work)
     try {
       const result = work.parse(bytes, frame.context)
-      if (typeof result === 'string' && !frame.isSpecial) this.#settleString(token, result)
+      if (typeof result === 'string' && !frame.isSpecial) this.#put(token, last, result)
       else this.#onResult(frame, result)
     } catch (error) {
       this.fail(frame, error)
@@ -327,10 +327,6 @@ export class WorkerLoop {
       this.#flush()
       this.#run()
     })
-  }
-
-  #settleString(token: number, text: string): void {
-    this.#put(token, last, text)
   }
 
   #put(token: number, flags: number, bytes: Bytes): void {

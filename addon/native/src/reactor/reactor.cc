@@ -312,13 +312,12 @@ uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason
 void Reactor::armDeadline(uint32_t slot) {
   const Connection& connection = table_.at(slot);
   if (!connection.fd.valid() || connection.has(Connection::kFinSent)) return;
-  const auto link = [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; };
   CloseReason reason;
   const uint64_t deadline = nextDeadline(connection, &reason);
-  if (deadline == UINT64_MAX) return wheel_.stop(slot, link);
+  if (deadline == UINT64_MAX) return stopTimer(slot);
   // Far ones meet, so that an idle server wakes once a second and not for each of them.
   const bool far = deadline > nowMs_ + kFarMs;
-  wheel_.start(slot, far ? (deadline | (kFarStepMs - 1)) + 1 : deadline, link);
+  startTimer(slot, far ? (deadline | (kFarStepMs - 1)) + 1 : deadline);
 }
 
 void Reactor::hastenDeadline(uint32_t slot) {
@@ -330,9 +329,8 @@ void Reactor::hastenDeadline(uint32_t slot) {
 }
 
 void Reactor::expireTimers() {
-  const auto link = [this](uint32_t slot) -> TimerWheel::Link& { return table_.at(slot).timer; };
   expired_.clear();
-  wheel_.expire(nowMs_, &expired_, link);
+  wheel_.expire(nowMs_, &expired_, [this](uint32_t slot) -> TimerWheel::Link& { return timerOf(slot); });
   for (uint32_t slot : expired_) {
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;

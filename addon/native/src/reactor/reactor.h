@@ -116,7 +116,6 @@ class Reactor {
   const ReactorCounters& counters() const { return counters_; }  // Any thread.
   uint32_t index() const { return index_; }
   Exchange& exchange() { return *exchange_; }
-  uint32_t queuedRows() const { return static_cast<uint32_t>(rows_.size()); }
 
   static constexpr uint32_t kOutsideMessage = UINT32_MAX;
 
@@ -187,6 +186,13 @@ class Reactor {
   }
   void updateInterest(uint32_t slot);
   uint64_t nextDeadline(const Connection& connection, CloseReason* reason) const;
+  TimerWheel::Link& timerOf(uint32_t slot) { return table_.at(slot).timer; }
+  void startTimer(uint32_t slot, uint64_t deadlineMs) {
+    wheel_.start(slot, deadlineMs, [this](uint32_t other) -> TimerWheel::Link& { return timerOf(other); });
+  }
+  void stopTimer(uint32_t slot) {
+    wheel_.stop(slot, [this](uint32_t other) -> TimerWheel::Link& { return timerOf(other); });
+  }
   void armDeadline(uint32_t slot);     // whatever comes first
   void hastenDeadline(uint32_t slot);  // only if that is sooner than what is armed
   void account(uint32_t slot);
@@ -217,7 +223,8 @@ class Reactor {
   Result<size_t> receiveInto(uint32_t slot, std::span<uint8_t> room);
   void receiveForPool(uint32_t slot);
   void receiveForHooks(uint32_t slot);
-  size_t cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool* stopped);
+  size_t cutForPool(uint32_t slot, const uint8_t* data, size_t size);
+  void cutKeptForPool(uint32_t slot);
   bool submitTask(uint32_t slot, Task* task);
   bool wakesAtOnce(uint16_t listener);
   void wakeForTurn();

@@ -30,8 +30,7 @@ void Reactor::maybeFinish(uint32_t slot) {
   if (connection.has(Connection::kReadEnded)) return closeNow(slot, connection.endReason);
   connection.unset(Connection::kPausedMask);
   connection.in.reset();
-  const auto link = [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; };
-  wheel_.start(slot, nowMs_ + (draining_ ? lingerMs_ : kLingerMs), link);
+  startTimer(slot, nowMs_ + (draining_ ? lingerMs_ : kLingerMs));
   updateInterest(slot);
 }
 
@@ -42,7 +41,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   forgetName(slot);
   exchange_->admission().leave();
   if (connection.has(Connection::kCounted)) exchange_->admission().leaveAddress(connection.peer);
-  wheel_.stop(slot, [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; });
+  stopTimer(slot);
   // Before the peer can see it: who looks at the counters then must find it there.
   counters_.open.sub(1);
   counters_.closed[static_cast<size_t>(reason)].add(1);

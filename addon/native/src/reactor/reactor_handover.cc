@@ -271,7 +271,7 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
     connection.creditsDue.reset();
   }
   if (connection.has(Connection::kInEpoll)) (void)epoll_.remove(connection.fd.get());
-  wheel_.stop(slot, [this](uint32_t s) -> TimerWheel::Link& { return table_.at(s).timer; });
+  stopTimer(slot);
   emit(Event::kMoved, slot);
   counters_.open.sub(1);
   counters_.moved.add(1);

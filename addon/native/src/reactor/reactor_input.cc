@@ -54,12 +54,11 @@ size_t roomFor(const InBuffer& in) {
 
 void Reactor::receiveForPool(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  bool stopped = false;
   if (!connection.in) {
     const Result<size_t> received = receiveInto(slot, scratch_);
     if (!received.ok()) return;
     if (received.value == 0) return onReadEnd(slot);
-    const size_t used = cutForPool(slot, scratch_.data(), received.value, &stopped);
+    const size_t used = cutForPool(slot, scratch_.data(), received.value);
     keepRest(slot, scratch_.data() + used, received.value - used);
     return;
   }
@@ -70,19 +69,26 @@ void Reactor::receiveForPool(uint32_t slot) {
   if (received.value == 0) return onReadEnd(slot);
   in.added(received.value);
   if (in.size() < in.needed) return;
-  const size_t used = cutForPool(slot, in.data(), in.size(), &stopped);
-  if (!connection.in) return;
-  in.consume(used);
+  cutKeptForPool(slot);
+}
+
+// What lies in the connection's in buffer.
+void Reactor::cutKeptForPool(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  const size_t used = cutForPool(slot, connection.in->data(), connection.in->size());
+  if (!connection.in) return;  // nothing behind a bad frame is kept
+  connection.in->consume(used);
   if (used != 0) connection.receivingSinceMs = nowMs_;
   keepRest(slot, nullptr, 0);
 }
 
-// Returns how many bytes were used. `stopped`: whole frames may be left, because something is full.
-size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool* stopped) {
+// Returns how many bytes were used.
+size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size) {
   Connection& connection = table_.at(slot);
   const FramingConfig framing = framings_[connection.framing];
   size_t used = 0, groupStart = 0, groupBytes = 0, hint = connection.in ? connection.in->hint : 0;
   uint32_t cutFrames = 0;
+  bool stopped = false;  // whole frames may be left, because something is full
   FrameError error = FrameError::kNone;
   FrameCut cut;
   std::vector<std::span<const uint8_t>>& group = group_;
@@ -107,7 +113,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   for (;;) {
     if (cutFrames == kMaxFramesPerTurn || reachesLimit(connection, connection.inFlight + static_cast<uint32_t>(group.size()),
                                                        connection.inFlightBytes + groupBytes)) {
-      *stopped = true;
+      stopped = true;
       break;
     }
     cut = nextFrame(framing, data + used, size - used, hint);
@@ -122,21 +128,15 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
     used += cut.consumed;
     ++cutFrames;
     if (group.size() >= exchange_->framesForTask(connection.listener) || groupBytes >= kMaxTaskBytes) {
-      if (!submitGroup()) {
-        *stopped = true;
-        return used;
-      }
+      if (!submitGroup()) return used;
     }
   }
-  if (!submitGroup()) {
-    *stopped = true;
-    return used;
-  }
+  if (!submitGroup()) return used;
   if (error != FrameError::kNone) {
     onFrameError(slot, error);
     return size;
   }
-  if (*stopped) {
+  if (stopped) {
     if (reachesLimit(connection, connection.inFlight, connection.inFlightBytes)) {
       pauseFor(slot, Connection::kPausedByOrder);
     } else {
@@ -394,13 +394,7 @@ void Reactor::cutPending() {
       cutForHooks(slot, connection.in->data(), connection.in->size(), true);
       continue;
     }
-    bool stopped = false;
-    const size_t used = cutForPool(slot, connection.in->data(), connection.in->size(), &stopped);
-    if (!connection.fd.valid()) continue;
-    if (!connection.in) continue;
-    connection.in->consume(used);
-    if (used != 0) connection.receivingSinceMs = nowMs_;
-    keepRest(slot, nullptr, 0);
+    cutKeptForPool(slot);
     maybeFinish(slot);
   }
 }

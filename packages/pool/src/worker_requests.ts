@@ -1,0 +1,13 @@
+import { WorkerLoop, type WorkerLoopOptions } from './worker_loop.js'
+
+/** What a worker's thread does when its group asks: it goes to work only when it has loaded and is wanted. */
+export function workerRequests(options: WorkerLoopOptions): { attach(): void; drain(): Promise<void> | undefined; stop(): void } {
+  let loop: WorkerLoop | undefined
+  return {
+    attach: () => {
+      loop = new WorkerLoop(options)
+    },
+    drain: () => loop?.drain(),
+    stop: () => loop?.close(),
+  }
+}
