@@ -6,6 +6,7 @@ import { expect } from 'chai'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { type Fault, type FaultRule, Faults } from '../support/faults.js'
+import { Random, stormSeed } from '../support/random.js'
 import { lineStream } from '../support/line_stream.js'
 import { ServerProcess } from '../support/faulty_server.js'
 
@@ -36,7 +37,8 @@ const harmful: FaultRule[] = [
   { call: 'epoll_mod', error: 'ENOMEM', every: 300 },
 ]
 
-const below = (limit: number) => Math.floor(Math.random() * limit)
+const random = new Random(stormSeed())
+const below = (limit: number) => random.below(limit)
 const oneOf = <T>(list: readonly T[]): T => list[below(list.length)]!
 
 describe('faults that change all the time', function () {
