@@ -1,7 +1,7 @@
 // The long checks: sanitizers and fuzzing of the C++ code, the suite on every supported Node, the packages as published, storms.
 import { join } from 'node:path'
 import { installNodes } from './install-nodes.mjs'
-import { filesBelow, output, root, run, whenMain } from './lib.mjs'
+import { filesBelow, output, root, run, runQuietly, whenMain } from './lib.mjs'
 import { prebuild } from './prebuild.mjs'
 import { prepare } from './prepare.mjs'
 import { runSteps } from './steps.mjs'
@@ -13,7 +13,7 @@ const make = (target) => [`C++ ${target}`, () => run('make', ['--no-print-direct
 function matrix([, ...others]) {
   return others.map((node) => [
     `suite on Node ${output(node, ['--version'])}`,
-    () => run(node, [mocha, '--reporter', 'dot', '--ignore', 'test/dist/packaging/**', 'test/dist/**/*.test.js']),
+    () => runQuietly(node, [mocha, '--reporter', 'dot', '--ignore', 'test/dist/packaging/**', 'test/dist/**/*.test.js']),
   ])
 }
 
@@ -23,7 +23,7 @@ const storms = () => {
   )
   // Bounds of time are for a machine of one's own: by hand, without the variable.
   const env = { STORM_SLACK: '4' }
-  return files.map((file) => [`storm ${file}`, () => run('mocha', ['--timeout', '600000', file], { env })])
+  return files.map((file) => [`storm ${file}`, () => runQuietly('mocha', ['--timeout', '600000', file], { env })])
 }
 
 await whenMain(import.meta.url, () => {

@@ -1,6 +1,9 @@
 // Runs the steps of a check one after the other, all of them even when one fails, and sums up.
 import { StepFailed } from './lib.mjs'
 
+/** Of what a failed step has printed, as much as shows why. */
+const linesShownAgain = 80
+
 export function runSteps(steps) {
   const failed = []
   for (const [name, step] of steps) {
@@ -12,9 +15,13 @@ export function runSteps(steps) {
     } catch (err) {
       if (!(err instanceof StepFailed)) throw err
       console.error(err.message)
-      failed.push(name)
+      failed.push([name, err.output])
     }
   }
-  if (failed.length > 0) throw new StepFailed(`\nFailed: ${failed.join(', ')}`)
+  // Once more at the end: pages of other steps may lie between.
+  for (const [name, output] of failed) {
+    if (output) console.error(`\n── ${name}, which failed, ended with\n${output.split('\n').slice(-linesShownAgain).join('\n')}`)
+  }
+  if (failed.length > 0) throw new StepFailed(`\nFailed: ${failed.map(([name]) => name).join(', ')}`)
   console.log(`\n${steps.length} checks passed.`)
 }
