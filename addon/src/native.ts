@@ -39,6 +39,10 @@ export interface NativeListener {
 
 /** A reactor, as the thread that drives it sees it. Connections are named by slot and generation. */
 export interface NativeReactorDriver {
+  /** Writes that wait for the end of the batch, or for the next call: rows of slot, generation, length. They outlive the thread. */
+  readonly boxCount: Uint32Array
+  readonly boxRows: Uint32Array
+  readonly boxBytes: Uint8Array
   close(): void
   setReferenced(referenced: boolean): void
   addListener(listener: NativeListener): number

@@ -82,6 +82,7 @@ export class Connection<Data = unknown> {
     this.#checkWritable()
     checkBytes('write()', data)
     const engine = this.#engine
+    if (engine.current === this && engine.box(this.#slot, this.#generation, data)) return true
     const result = engine.driver.write(this.#slot, this.#generation, data, engine.current === this)
     engine.touched()
     return result === 2

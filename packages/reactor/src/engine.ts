@@ -11,10 +11,12 @@ import {
   resumeFlag,
   shown,
 } from '@multireactor/addon'
+import { bufferOf } from './buffer_of.js'
 import { Connection, callFailure } from './connection.js'
 import { type Framing, isFraming, raw } from './framing.js'
 import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, type HandoverHandlers } from './handlers.js'
 import { decodeState, encodeState } from './state.js'
+import { WriteBox } from './write_box.js'
 
 /** A listener as its reactor's thread knows it. */
 export interface EngineListener {
@@ -23,6 +25,8 @@ export interface EngineListener {
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
   readonly handlers: ConnectionHandlers<any> & HandoverHandlers<any>
   readonly toPool: boolean
+  /** `write` says false when so much waits. */
+  readonly highBytes: number
 }
 
 export interface EngineEvents {
@@ -55,6 +59,10 @@ export class Engine {
   readonly #listeners: EngineListener[] = []
   readonly #framings = new Map<Framing, number>()
   readonly #calls = new Map<number, { parts: Buffer[]; resolve(bytes: Buffer): void; reject(error: Error): void }>()
+  readonly #box: WriteBox
+  /** How much the connection whose frames are being handed out may still write before `write` says false. */
+  #room = 0
+  #roomOf: unknown
   #dispatching = false
   #batch = 0
   #flushAsked = false
@@ -73,6 +81,7 @@ export class Engine {
       (size, id) => this.#newSlab(size, id),
       ownsRuntime,
     )
+    this.#box = new WriteBox(this.driver)
   }
 
   /**
@@ -94,7 +103,7 @@ export class Engine {
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
     if (framing.cut) hooks |= hookBit.message
     const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload)
-    const number = this.#listeners.push({ name, framing, handlers, toPool }) - 1
+    const number = this.#listeners.push({ name, framing, handlers, toPool, highBytes: native.outHighBytes }) - 1
     if (number >= this.driver.listenerCount()) this.driver.addListener(native)
     else this.driver.updateListener(number, native)
     return number
@@ -189,6 +198,17 @@ export class Engine {
     return new Promise((resolve, reject) => this.#calls.set(number, { parts: [], resolve, reject }))
   }
 
+  /** Takes a write of the running `message` hook. False: there is no room, or it is above the high water mark; call the driver. */
+  box(slot: number, generation: number, data: string | Uint8Array): boolean {
+    const length = this.#box.add(slot, generation, data, this.#room)
+    if (length < 0) {
+      this.#room = 0 // how much waits is not known here any more
+      return false
+    }
+    this.#room -= length
+    return true
+  }
+
   /** Something was written: inside a turn it leaves with the turn, otherwise at the end of this microtask round. */
   touched(): void {
     if (this.#dispatching || this.#flushAsked) return
@@ -211,6 +231,7 @@ export class Engine {
   #onEvents(count: number, oldest: number, current: number, more: number): void {
     const rows = this.#rows
     this.#dispatching = true
+    this.#roomOf = undefined
     for (let i = 0; i < count; i++) {
       rows[progressAt] = 2 * i + 1
       this.#onEvent(rows, i * eventRow.words)
@@ -317,7 +338,11 @@ export class Engine {
       if (this.#batch === conn.internal.stoppedIn) return
       conn.internal.stopped = false
     }
-    const frame = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    const frame = bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    if (this.#roomOf !== conn) {
+      this.#roomOf = conn
+      this.#room = listeners.get(conn)!.highBytes - rows[at + 7]!
+    }
     this.#message(conn, frame, rows[at + 6]!)
   }
 
@@ -344,6 +369,8 @@ export class Engine {
       if (this.#batch === conn.internal.stoppedIn) return
       conn.internal.stopped = false
     }
+    this.#roomOf = undefined
+    this.#room = 0
     const generation = rows[at + 2]!
     const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
     const listener = listeners.get(conn)!

@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,13 @@ Napi::BigInt toBigInt(Napi::Env env, ConnectionId id);
 ConnectionId toConnectionId(const Napi::Value& value);  // 0 when it is no bigint
 
 std::string hostOf(const Peer& peer);  // "" for Unix peers
+
+// Native memory for JS to write into, which lives as long as either side holds it: it may outlast the thread.
+template <typename Owner>
+Napi::ArrayBuffer sharedMemory(Napi::Env env, const std::shared_ptr<Owner>& owner, void* data, size_t size) {
+  return Napi::ArrayBuffer::New(
+      env, data, size, [](Napi::Env, void*, std::shared_ptr<Owner>* held) { delete held; }, new std::shared_ptr<Owner>(owner));
+}
 
 FramingConfig toFraming(const Napi::Object& object);
 

@@ -121,6 +121,14 @@ ReactorDriver::ReactorDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
         if (ownsRuntime_) removeOwnRuntime(runtimeId_);
       });
   Ref();  // while it drives, the loop holds it
+  const Napi::Env env = info.Env();
+  const auto& box = reactor_->writeBox();
+  auto self = info.This().As<Napi::Object>();
+  self.Set("boxCount", Napi::Uint32Array::New(env, 1, sharedMemory(env, box, &box->count, sizeof(box->count)), 0));
+  self.Set("boxRows", Napi::Uint32Array::New(env, WriteBox::kRows * sizeof(WriteBox::Row) / sizeof(uint32_t),
+                                             sharedMemory(env, box, box->rows.data(), sizeof(box->rows)), 0));
+  self.Set("boxBytes",
+           Napi::Uint8Array::New(env, WriteBox::kBytes, sharedMemory(env, box, box->bytes.data(), WriteBox::kBytes), 0));
   armTimer();
 }
 
@@ -196,7 +204,7 @@ Slab ReactorDriver::newSlab(size_t atLeast) {
 
 // Every method checks the driver first: after close() it has no reactor.
 bool ReactorDriver::ready(const Napi::CallbackInfo& info) {
-  if (reactor_ && !closeAfterTurn_) return true;
+  if (reactor_ && !closeAfterTurn_) return reactor_->emptyWriteBox(), true;
   throwCoded(info.Env(), "ERR_MR_CLOSED", "this reactor has been closed");
   return false;
 }
@@ -351,6 +359,7 @@ Napi::Value ReactorDriver::destroyAll(const Napi::CallbackInfo& info) {
 
 Napi::Value ReactorDriver::flush(const Napi::CallbackInfo& info) {
   if (!reactor_ || closeAfterTurn_) return info.Env().Undefined();  // a microtask may come after close()
+  reactor_->emptyWriteBox();
   reactor_->flush();
   armTimer();
   return info.Env().Undefined();
@@ -429,6 +438,7 @@ Napi::Value ReactorDriver::defer(const Napi::CallbackInfo& info) {
 // settleDeferred(slot, generation, sequence, data, flags)
 Napi::Value ReactorDriver::settleDeferred(const Napi::CallbackInfo& info) {
   if (!reactor_ || closeAfterTurn_) return boolean(info, false);  // an answer may come after close(): its connection is gone
+  reactor_->emptyWriteBox();
   return boolean(info, reactor_->settleDeferred(u32(info, 0), u32(info, 1), sequenceOf(info[2]), bytesOf(info[3]),
                                                 static_cast<uint8_t>(u32(info, 4))));
 }

@@ -80,11 +80,7 @@ WorkerDriver::WorkerDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Wo
       });
   Ref();
   // The batch word and the out box live in the process, not in this environment: others read them after this thread is gone.
-  const auto shared = [&](void* data, size_t size) {
-    auto* keep = new std::shared_ptr<Runtime>(runtime_);
-    return Napi::ArrayBuffer::New(
-        env, data, size, [](Napi::Env, void*, std::shared_ptr<Runtime>* held) { delete held; }, keep);
-  };
+  const auto shared = [&](void* data, size_t size) { return sharedMemory(env, runtime_, data, size); };
   static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
   OutBox& out = slot().outBox();
   auto self = info.This().As<Napi::Object>();

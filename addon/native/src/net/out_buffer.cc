@@ -14,6 +14,7 @@ namespace mr {
 namespace {
 
 constexpr size_t kFirstBytes = 512;          // of the first block: most slow connections wait with one small reply
+constexpr size_t kMiddleBytes = 2 << 10;     // of a first block for more than that
 constexpr size_t kBlockBytes = 16 << 10;     // of the following ones, so that small replies share a block
 constexpr size_t kMaxBlockBytes = 64 << 10;  // a large reply is cut, so that its memory goes back while it drains
 constexpr int kMaxParts = 64;                // blocks in one send: more bytes than a socket usually takes
@@ -26,11 +27,62 @@ struct Block {
   size_t room() const { return capacity - size; }
 };
 
-Block* newBlock(size_t capacity) {
-  void* memory = std::malloc(sizeof(Block) + capacity);
-  if (!memory) throw std::bad_alloc();
-  return new (memory) Block{nullptr, 0, capacity};
-}
+// Most replies lie here for the rest of a turn only: a few blocks of the usual sizes are kept for the next turn of this thread.
+class BlockCache {
+ public:
+  ~BlockCache() {
+    for (Shelf& shelf : shelves_) {
+      while (shelf.first) std::free(std::exchange(shelf.first, shelf.first->next));
+      shelf.room = 0;  // what outlives this thread's cache goes to the allocator
+    }
+  }
+
+  Block* take(size_t capacity) {
+    for (Shelf& shelf : shelves_) {
+      if (capacity > shelf.capacity) continue;
+      if (!shelf.first) return make(shelf.capacity);
+      Block* block = std::exchange(shelf.first, shelf.first->next);
+      ++shelf.room;
+      block->next = nullptr;
+      block->size = 0;
+      return block;
+    }
+    return make(capacity);
+  }
+
+  void give(Block* block) {
+    for (Shelf& shelf : shelves_) {
+      if (block->capacity != shelf.capacity || shelf.room == 0) continue;
+      --shelf.room;
+      block->next = std::exchange(shelf.first, block);
+      return;
+    }
+    std::free(block);
+  }
+
+ private:
+  struct Shelf {
+    size_t capacity;
+    uint32_t room;
+    Block* first = nullptr;
+  };
+
+  static Block* make(size_t capacity) {
+    void* memory = std::malloc(sizeof(Block) + capacity);
+    if (!memory) throw std::bad_alloc();
+    return new (memory) Block{nullptr, 0, capacity};
+  }
+
+// A block that is used after it was given back must be seen.
+#if defined(__SANITIZE_ADDRESS__)
+  static constexpr uint32_t kSmall = 0, kMiddle = 0, kLarge = 0;
+#else
+  static constexpr uint32_t kSmall = 256, kMiddle = 64, kLarge = 8;
+#endif
+  Shelf shelves_[3] = {{kFirstBytes, kSmall}, {kMiddleBytes, kMiddle}, {kBlockBytes, kLarge}};
+};
+
+thread_local BlockCache blocks;
 
 }  // namespace
 
@@ -53,7 +105,7 @@ struct OutBuffer::State {
   }
 
   void addBlock(size_t length) {
-    Block* block = newBlock(std::clamp(length, last ? kBlockBytes : kFirstBytes, kMaxBlockBytes));
+    Block* block = blocks.take(std::clamp(length, last ? kBlockBytes : kFirstBytes, kMaxBlockBytes));
     (last ? last->next : first) = block;
     last = block;
   }
@@ -64,7 +116,7 @@ struct OutBuffer::State {
     while (first && offset >= first->size) {
       offset -= first->size;
       Block* done = std::exchange(first, first->next);
-      std::free(done);
+      blocks.give(done);
     }
     if (!first) last = nullptr;
   }

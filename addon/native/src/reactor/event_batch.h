@@ -10,7 +10,7 @@ namespace mr {
 
 enum class Event : uint32_t {
   kOpen = 1,      // a: listener
-  kFrame = 2,     // a: slab, b: offset, c: length, d: end of the frame in what was received
+  kFrame = 2,     // a: slab, b: offset, c: length, d: its end in what was received, e: waits to be sent
   kReceived = 3,  // custom framing. a: slab, b: offset, c: length of everything unread
   kEnd = 4,
   kDrain = 5,

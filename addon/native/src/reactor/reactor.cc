@@ -181,6 +181,7 @@ bool Reactor::deliver() {
     }
     delivering_.swap(rows_);
     const EventSink::Delivered delivered = sink_->deliver(delivering_);
+    emptyWriteBox();
     if (!delivered.alive) {
       abandonTurn(delivered);
       return false;

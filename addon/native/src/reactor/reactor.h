@@ -19,6 +19,7 @@
 #include "reactor/connection_table.h"
 #include "reactor/event_batch.h"
 #include "reactor/listener.h"
+#include "reactor/write_box.h"
 
 namespace mr {
 
@@ -84,6 +85,12 @@ class Reactor {
   enum class Place : uint8_t { kInOrder, kBetween };  // inside a message hook, or at any other time
   enum class WriteResult : uint8_t { kGone, kFull, kBelowHigh };
   WriteResult write(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes, Place place);
+  // Where `message` hooks may leave writes instead of calling write(). Whoever asks the reactor for anything else on their behalf
+  // calls emptyWriteBox() first, or what was written before would come after it.
+  const std::shared_ptr<WriteBox>& writeBox() { return writeBox_; }
+  void emptyWriteBox() {
+    if (writeBox_->count != 0) takeWriteBox();
+  }
   bool end(uint32_t slot, uint32_t generation, Place place);
   bool destroy(uint32_t slot, uint32_t generation, CloseReason reason);
   // rawEnd: where the current frame ends in what was received this turn, UINT32_MAX outside of a message hook. What comes
@@ -270,6 +277,7 @@ class Reactor {
   void afterFlush(uint32_t slot);
   void giveCredit(uint16_t worker, uint32_t token, uint32_t amount, bool gone);
   bool overMaximum(uint32_t slot, size_t more);
+  void takeWriteBox();
   OrderWindow& windowOf(Connection& connection);
 
   // reactor_handover.cc
@@ -308,7 +316,7 @@ class Reactor {
   ConnectionTable table_;
   TimerWheel wheel_;
   std::vector<ListenerConfig> listeners_;
-  std::vector<FramingConfig> framings_;
+  std::deque<FramingConfig> framings_;  // none of them moves while it cuts
   std::vector<uint16_t> listenerFramings_;
   std::vector<Acceptor> acceptors_;
   std::vector<EventRow> rows_, delivering_;
@@ -321,6 +329,7 @@ class Reactor {
   std::deque<std::pair<uint32_t, uint32_t>> stopped_;  // connections that wait for room in the queue: slot, generation
   std::deque<TaskRef> overflow_;                       // tasks of hooks that found the queue full
   std::vector<uint8_t> scratch_;                       // what pool-bound bytes are received into
+  const std::shared_ptr<WriteBox> writeBox_ = std::make_shared<WriteBox>();  // JS may hold it for longer
   Slab slab_;
   size_t slabUsed_ = 0;
   uint64_t nowMs_;

@@ -85,7 +85,7 @@ void Reactor::cutKeptForPool(uint32_t slot) {
 // Returns how many bytes were used.
 size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size) {
   Connection& connection = table_.at(slot);
-  const FramingConfig framing = framings_[connection.framing];
+  const FramingConfig& framing = framings_[connection.framing];
   size_t used = 0, groupStart = 0, groupBytes = 0, hint = connection.in ? connection.in->hint : 0;
   uint32_t cutFrames = 0;
   bool stopped = false;  // whole frames may be left, because something is full
@@ -243,7 +243,7 @@ void Reactor::receiveForHooks(uint32_t slot) {
 
 void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer) {
   Connection& connection = table_.at(slot);
-  const FramingConfig framing = framings_[connection.framing];
+  const FramingConfig& framing = framings_[connection.framing];
   Span span{slot, connection.generation, data, size, 0, fromInBuffer, 0, 0};
   spans_.push_back(span);
   connection.span = static_cast<uint32_t>(spans_.size());
@@ -296,7 +296,9 @@ bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> byt
     if (!bytes.empty()) std::memcpy(slab_.data + offset, bytes.data(), bytes.size());
     slabUsed_ = std::min((slabUsed_ + bytes.size() + 7) & ~size_t{7}, slab_.size);
   }
-  emit(event, slot, slab, static_cast<uint32_t>(offset), static_cast<uint32_t>(bytes.size()), static_cast<uint32_t>(rawEnd));
+  const auto waiting = static_cast<uint32_t>(std::min<size_t>(table_.at(slot).waitingBytes(), UINT32_MAX));
+  emit(event, slot, slab, static_cast<uint32_t>(offset), static_cast<uint32_t>(bytes.size()), static_cast<uint32_t>(rawEnd),
+       waiting);
   return true;
 }
 

@@ -249,6 +249,17 @@ Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::spa
   return WriteResult::kFull;
 }
 
+void Reactor::takeWriteBox() {
+  const uint32_t count = std::min(std::exchange(writeBox_->count, 0), WriteBox::kRows);
+  std::span<const uint8_t> rest(writeBox_->bytes);
+  for (uint32_t i = 0; i < count; ++i) {
+    const WriteBox::Row& row = writeBox_->rows[i];
+    const size_t length = std::min<size_t>(row.length, rest.size());
+    (void)write(row.slot, row.generation, rest.first(length), Place::kInOrder);
+    rest = rest.subspan(length);
+  }
+}
+
 bool Reactor::end(uint32_t slot, uint32_t generation, Place place) {
   Connection* connection = find(slot, generation);
   if (!connection) return false;

@@ -1,0 +1,48 @@
+import type { NativeReactorDriver } from '@multireactor/addon'
+
+const rowWords = 3
+/** A larger write costs more to copy than to hand over. */
+const mostBytes = 16 << 10
+
+/**
+ * Writes of the `message` hook that is running. They lie in native memory and take effect when the batch has been handed out, or
+ * before the next call into the driver, so that a small write costs no call of its own.
+ */
+export class WriteBox {
+  readonly #count: Uint32Array
+  readonly #rows: Uint32Array
+  readonly #bytes: Buffer
+  readonly #mostRows: number
+  #used = 0
+
+  constructor(driver: NativeReactorDriver) {
+    const { buffer, byteOffset, byteLength } = driver.boxBytes
+    this.#count = driver.boxCount
+    this.#rows = driver.boxRows
+    this.#bytes = Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength)
+    this.#mostRows = driver.boxRows.length / rowWords
+  }
+
+  /** How many bytes it took, or -1 when there is no room: then the driver is to be called. `room`: a larger write is not taken. */
+  add(slot: number, generation: number, data: string | Uint8Array, room: number): number {
+    const most = typeof data === 'string' ? data.length * 3 : data.length
+    if (most > mostBytes || most >= room) return -1
+    const count = this.#count[0]!
+    // The driver has emptied it.
+    if (count === 0) this.#used = 0
+    const used = this.#used
+    if (count === this.#mostRows || used + most > this.#bytes.length) return -1
+    let length = data.length
+    if (typeof data === 'string') length = this.#bytes.write(data, used)
+    else this.#bytes.set(data, used)
+    const rows = this.#rows
+    const at = count * rowWords
+    rows[at] = slot
+    rows[at + 1] = generation
+    rows[at + 2] = length
+    // Last: a thread that dies before this line has not written.
+    this.#count[0] = count + 1
+    this.#used = used + length
+    return length
+  }
+}
