@@ -94,7 +94,18 @@ Mailbox& Exchange::mailbox(uint16_t index) {
 
 // ---------------------------------------------------------------- feeding
 
+void Exchange::price(Task* task) const {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < task->frames(); ++i) {
+    const uint64_t cost = costs_.costNs(CostTable::keyOf(task->header().listener, task->frame(i).size()));
+    if (cost == 0) return;
+    sum += cost;
+  }
+  task->costNs = sum;
+}
+
 bool Exchange::submit(Task* task, bool wake) {
+  if (task->costNs == 0) price(task);
   if (!queue_.push(task)) return false;
   if (wake) wakeOneWorker();
   return true;
@@ -159,12 +170,6 @@ void Exchange::wakeIfStalled() {
   if (queue_.depth() != 0 || refused_.depth() != 0 || hasUnstarted()) wakeOneWorker();
 }
 
-uint32_t Exchange::framesForTask(uint16_t listener) const {
-  const uint64_t cost = costNs(listener);
-  if (cost == 0) return 1;  // unknown: it travels alone
-  return static_cast<uint32_t>(std::clamp<uint64_t>(kTaskBudgetNs / cost, 1, kMaxFramesPerTask));
-}
-
 // ---------------------------------------------------------------- the pool's side
 
 bool Exchange::takeRequeued(std::vector<FrameRef>* out) {
@@ -196,11 +201,10 @@ void Exchange::takeFromQueue(uint32_t most, std::vector<FrameRef>* out) {
   while (out->size() < share) {
     TaskRef task = queue_.take();
     if (!task) break;
-    const uint64_t cost = costNs(task->header().listener);
-    const uint32_t frames = task->frames();
-    for (uint32_t i = 0; i < frames; ++i) out->push_back(FrameRef{task, i, 0});
-    if (cost == 0 || cost * frames >= budget) break;
-    budget -= cost * frames;
+    const uint64_t cost = task->costNs;
+    for (uint32_t i = 0; i < task->frames(); ++i) out->push_back(FrameRef{task, i, 0});
+    if (cost == 0 || cost >= budget) break;
+    budget -= cost;
   }
 }
 
@@ -248,15 +252,6 @@ void Exchange::passWork(uint32_t worker) {
 void Exchange::unparkWorker(uint32_t worker) {
   idle_[worker / 64].fetch_and(~(uint64_t{1} << (worker % 64)), std::memory_order_seq_cst);
   mailbox(workerMailbox(worker)).unpark();
-}
-
-void Exchange::learnCost(uint16_t listener, uint64_t nsPerFrame) {
-  // A lost update between two workers costs accuracy, not correctness. Falls slowly and rises at once: one dear frame is
-  // reason enough to let the next ones travel alone.
-  const uint64_t known = costs_[listener].load(std::memory_order_relaxed);
-  const uint64_t sample = std::max<uint64_t>(nsPerFrame, 1);
-  const uint64_t next = known == 0 || sample > known * 8 ? sample : known - known / 8 + sample / 8;
-  costs_[listener].store(std::max<uint64_t>(next, 1), std::memory_order_relaxed);
 }
 
 // ---------------------------------------------------------------- settling
