@@ -14,6 +14,7 @@
 #include "exchange/admission.h"
 #include "exchange/cost_table.h"
 #include "exchange/directory.h"
+#include "exchange/lanes.h"
 #include "exchange/mailbox.h"
 #include "exchange/task_queue.h"
 #include "exchange/worker_slot.h"
@@ -80,6 +81,7 @@ class Exchange {
   // Wakes an idle worker when a busy one has claimed more than it has started: a feeder looks now and then.
   void wakeIfStalled();
   bool hasUnstarted() const;
+  bool hasWork() const;  // somebody who looks now would find something
   // Whether one more frame may travel in a task: cheap ones do, together up to a budget; those of unknown cost go alone.
   static bool joins(size_t frames, uint64_t costNs, uint64_t oneMoreNs) {
     return costNs != 0 && oneMoreNs != 0 && frames < kMaxFramesPerTask && costNs + oneMoreNs <= kTaskBudgetNs;
@@ -129,7 +131,7 @@ class Exchange {
   void price(Task* task) const;
   void wakeOneWorker();
   void wakeStopped();
-  void takeFromQueue(uint32_t most, std::vector<FrameRef>* out);
+  void takeFromQueue(uint32_t worker, uint32_t most, std::vector<FrameRef>* out);
   bool takeRefused(uint32_t most, std::vector<FrameRef>* out);
   bool takeRequeued(std::vector<FrameRef>* out);
   void stealFromSiblings(uint32_t thief, std::vector<FrameRef>* out);
@@ -137,6 +139,7 @@ class Exchange {
   const ExchangeOptions options_;
   Directory directory_;
   TaskQueue queue_;
+  Lanes lanes_;
   TaskQueue refused_;  // taken first: saying no is quick
   Admission admission_;
   std::unique_ptr<std::atomic<uint64_t>[]> buffered_;
