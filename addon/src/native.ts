@@ -21,6 +21,8 @@ export interface NativeListener {
   framing: NativeFraming
   hooks: number
   toPool: boolean
+  /** 0 pool, 1 inline, 2 auto. */
+  run: number
   unordered: boolean
   allowHalfOpen: boolean
   noDelay: boolean
@@ -74,9 +76,36 @@ export interface NativeReactorDriver {
   submit(slot: number, generation: number, frame: string | Uint8Array, isCall: boolean): number
   defer(slot: number, generation: number): number
   settleDeferred(slot: number, generation: number, sequence: number, data: string | Uint8Array, flags: number): boolean
+  inlineBox(): NativeInlineBox
+  settleInline(): void
+  replyInline(
+    slot: number,
+    generation: number,
+    sequence: number,
+    flags: number,
+    data: string | Uint8Array,
+    frameBytes: number,
+    credit: number,
+    stream: number,
+  ): void
+  /** Sequence in the high half, cost key in the low one, for a frame that runs here at once; -1: somebody else sees to it. */
+  place(slot: number, generation: number, frame: Uint8Array): number
+  connectionId(slot: number, generation: number): bigint | undefined
+  watchGone(on: boolean): void
+  isGone(id: bigint): boolean
+  judgeStall(key: number, wasOne: boolean): void
   consumed(slot: number, generation: number, bytes: number, needed: number): boolean
   details(slot: number, generation: number): NativeDetails | undefined
   localAddress(slot: number, generation: number): [address: string, port: number] | undefined
+}
+
+/** What lies between a reactor and the frames that run on it; see `native/src/reactor/inline_box.h`. Outlives the thread. */
+export interface NativeInlineBox {
+  /** A frame is running (odd), whether this batch is to be measured, rows, samples. */
+  readonly words: Uint32Array
+  readonly rows: Uint32Array
+  readonly samples: Uint32Array
+  readonly bytes: Uint8Array
 }
 
 export type NativeDetails = [
@@ -94,7 +123,9 @@ export interface NativeWorkerDriver {
   /** Cursor in the low half, limit in the high half; counted in with `Atomics`. */
   readonly batchState: Uint32Array
   /** Replies that wait for `settle()`: rows of token, flags, offset, length. They outlive the thread. */
-  readonly outCount: Uint32Array
+  readonly outWords: Uint32Array
+  /** What frames have cost: key, runs, ns, flags. */
+  readonly samples: Uint32Array
   readonly outRows: Uint32Array
   readonly outBytes: Uint8Array
   close(): void
@@ -246,6 +277,8 @@ export interface Native {
   isAddressRange(text: string): boolean
   readCounters(runtime: number): NativeCounters
   runningMs(runtime: number, worker: number): number
+  inlineRunningMs(runtime: number, reactor: number): number
+  endForTime(runtime: number, reactor: number): void
   reapWorker(
     runtime: number,
     worker: number,
@@ -292,6 +325,10 @@ export const eventRow = {
   handover: 12,
   moved: 13,
   quiet: 14,
+  parse: 15,
+  credit: 16,
+  gone: 17,
+  stall: 18,
 } as const
 
 /** Flags of a resume row, above the listener's number. */
@@ -299,6 +336,10 @@ export const resumeFlag = { hasState: 1, dataLost: 2, ended: 4 } as const
 
 /** Which hooks an app has; see `native/src/reactor/listener.h`. */
 export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32, resume: 64 } as const
+
+/** Where frames run that pass no hook; see `Run` in `native/src/reactor/listener.h`. */
+export const runModes = ['pool', 'inline', 'auto'] as const
+export type RunMode = (typeof runModes)[number]
 
 /** Flags of a reply; see `native/src/exchange/message.h`. */
 export const replyFlag = { last: 1, end: 2, destroy: 4, error: 8, call: 16, lost: 32, timedOut: 64, overloaded: 256 } as const
@@ -355,6 +396,8 @@ export const reactorCounterNames = [
   'framesShed',
   'acceptsDelayed',
   'buffered',
+  'framesInline',
+  'inlineStalls',
 ] as const
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
 

@@ -292,7 +292,7 @@ TEST("worker slot: reaping tells what was started from what was not") {
 TEST("exchange: parks, wakes and steals without losing a frame or running one twice") {
   constexpr uint32_t kTasks = 6'000, kFrames = 4, kFeeders = 2;
   Exchange exchange({.reactors = kFeeders, .workers = 4, .queue = {.maxTasks = 256}});
-  exchange.learnCost(0, 1000);  // cheap, so that workers claim many at once and there is something to steal
+  exchange.costs().learnInPool(CostTable::keyOf(0, 8), 1, 1000, 0);  // cheap, so that workers claim many at once and there is something to steal
   CountingPool pool(exchange, kTasks * kFrames * kFeeders);
   pool.slowEvery = 500;
   std::vector<std::thread> feeders;
@@ -332,7 +332,7 @@ TEST("exchange: of a dead worker, unstarted frames go back and started ones sett
   Exchange exchange({.reactors = 1, .workers = 2, .queue = {}});
   const auto connection = ConnectionId::of(0, 1, 1);
   exchange.directory().publish(connection, exchange.reactorMailbox(0));
-  exchange.learnCost(0, 1000);
+  exchange.costs().learnInPool(CostTable::keyOf(0, 8), 1, 1000, 0);
   CHECK(exchange.submit(taskOf(0, 3, 8, connection)));
   std::vector<FrameRef> frames;
   std::vector<WorkerSlot::Claimed> claimed;

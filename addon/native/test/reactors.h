@@ -44,7 +44,8 @@ class Js final : public EventSink {
     stopped_.clear();
     for (size_t i = 0; i < rows.size(); ++i) {
       const EventRow& row = rows[i];
-      const bool hasBytes = row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kResume;
+      const bool hasBytes = row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kResume ||
+                            row.event == Event::kParse;
       std::string_view bytes;
       if (hasBytes) bytes = {reinterpret_cast<const char*>(slabs_[row.a].data() + row.b), row.c};
       const std::string line = std::to_string(row.slot) + " " + describe(row, bytes);
@@ -103,6 +104,14 @@ class Js final : public EventSink {
         return "moved";
       case Event::kQuiet:
         return "quiet";
+      case Event::kParse:
+        return "parse " + std::string(bytes);
+      case Event::kCredit:
+        return "credit " + std::to_string(row.b) + (row.c != 0 ? " gone" : "");
+      case Event::kGone:
+        return "gone";
+      case Event::kStall:
+        return "stall";
     }
     return "?";
   }

@@ -132,7 +132,8 @@ TEST("takeReady gives nothing where nobody ever worked, and the next thread star
 TEST("reapWorker sends what was written, loses what was started and gives back the rest") {
   Exchange exchange({.reactors = 1, .workers = 1, .queue = {}});
   exchange.directory().publish(kConnection, exchange.reactorMailbox(0));
-  exchange.learnCost(0, 1000);
+  exchange.costs().learnInPool(CostTable::keyOf(0, 5), 1, 1000, 0);
+  exchange.costs().learnInPool(CostTable::keyOf(0, 7), 1, 1000, 0);
   CHECK(exchange.submit(taskOf(3, 5)));
   CHECK(exchange.submit(taskOf(1, 7, Task::kCall)));
   std::vector<FrameRef> frames;

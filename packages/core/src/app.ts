@@ -1,5 +1,6 @@
 import type { ConnectionHandlers, ConnectionOptions, Framing, HandoverHandlers } from '@multireactor/reactor'
 import type { Reply, TaskContext } from '@multireactor/pool'
+import type { RunMode } from '@multireactor/addon'
 import type { ThreadServer } from './thread_server.js'
 
 /** Where a thread stands: given to `start`. */
@@ -21,7 +22,13 @@ export interface App<Data = undefined>
     Omit<ConnectionOptions, 'framing'> {
   /** One framing for all listeners, or one for each by the listener's name. Default `raw()`. */
   framing?: Framing | Record<string, Framing>
-  /** One frame, in a pool worker. Its memory stays valid as long as it is referenced. */
+  /**
+   * Where `parse` runs. `'pool'` (default): in pool workers, and no JavaScript on a reactor. `'inline'`: on the reactor, as a
+   * `message` hook does. `'auto'`: frames that have cost less than the way to the pool and back run on the reactor, all others in
+   * the pool. The same contract holds everywhere. Not beside a `message` hook, which decides itself. See docs/placement.md.
+   */
+  run?: RunMode
+  /** One frame, in a pool worker (see `run`). Its memory stays valid as long as it is referenced. */
   parse?(frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
   /** What to answer when `parse` failed. Without it the connection closes as `parse-error`. */
   error?(error: unknown, frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>

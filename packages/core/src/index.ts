@@ -18,6 +18,7 @@ export {
   MultireactorError,
   raw,
 } from '@multireactor/reactor'
+export type { RunMode } from '@multireactor/addon'
 export type { Bytes, Replaced, Reply, TaskContext } from '@multireactor/pool'
 export { type App, defineApp, type StartContext } from './app.js'
 export type { ControlSettings } from './control.js'

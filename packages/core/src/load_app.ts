@@ -1,7 +1,7 @@
 import { existsSync, realpathSync } from 'node:fs'
 import { extname } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
+import { MultireactorError, OptionReader, runModes, shown } from '@multireactor/addon'
 import { connectionOptionNames, handoverHookNames, hookNames, isFraming } from '@multireactor/reactor/parts'
 import { type Framing, raw, type ConnectionOptions } from '@multireactor/reactor'
 import type { App } from './app.js'
@@ -10,6 +10,7 @@ const appKeys = [
   ...hookNames,
   ...handoverHookNames,
   ...connectionOptionNames,
+  'run',
   'parse',
   'error',
   'overloaded',
@@ -96,6 +97,14 @@ function checkedApp(url: string, app: unknown): App<any> {
     throw new MultireactorError(
       'ERR_MR_APP_SHAPE',
       `${where} has neither a parse nor a message hook: nothing would answer its frames`,
+    )
+  }
+  if (read.oneOf('run', 'pool', runModes) !== 'pool' && (read.raw('message') || !read.raw('parse'))) {
+    throw new MultireactorError(
+      'ERR_MR_APP_SHAPE',
+      `${where} has run: ${shown(read.raw('run'))}, which says where parse runs, ${
+        read.raw('message') ? 'beside a message hook, which decides that itself: drop one of them' : 'and no parse hook'
+      }`,
     )
   }
   const framing = read.raw('framing')

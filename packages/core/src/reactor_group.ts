@@ -5,8 +5,11 @@ import type { AppDescription, AttachRequest, ListenerPlan, ListenRequest, Reacto
 
 export interface ReactorReplaced {
   index: number
-  /** `'exit'`: its thread ended by itself; `'stuck'`: it was ended because it did not turn any more. */
-  reason: 'exit' | 'stuck'
+  /**
+   * `'exit'`: its thread ended by itself; `'stuck'`: it was ended because it did not turn any more; `'timeout'`: because a frame of
+   * `run: 'inline'` or `'auto'` ran too long.
+   */
+  reason: 'exit' | 'stuck' | 'timeout'
   error: Error | undefined
 }
 
@@ -16,6 +19,8 @@ export interface ReactorGroupOptions {
   plans: ListenerPlan[]
   /** A thread that does not turn for so long is ended and replaced. */
   hookTimeoutMs: number
+  /** A thread that runs one frame for so long is ended and replaced. */
+  taskTimeoutMs: number
   resourceLimits: ResourceLimits | undefined
   onEvent: (name: string, value: unknown) => void
   onReplaced: (replaced: ReactorReplaced) => void
@@ -29,6 +34,8 @@ interface Member {
   thread: Thread | undefined
   leaving: boolean
   stuck: boolean
+  /** It was ended for a frame that ran too long. */
+  timedOut: boolean
   /** It died too often: its siblings have what it had. */
   givenUp: boolean
   backoff: NodeJS.Timeout | undefined
@@ -46,6 +53,8 @@ const mostDeaths = 8
 const deathsWithinMs = 60_000
 /** So many looks at a thread that does not turn, a share of the time limit apart. */
 const looks = 4
+/** An asynchronous frame that is late errs alone, in its own thread; so much later the thread does not turn. */
+const leastGraceMs = 250
 const turnsColumn = reactorCounterNames.indexOf('turns')
 
 /** The threads that drive the reactors: starts and replaces them; the reactors themselves, and what is connected, stay. */
@@ -53,6 +62,8 @@ export class ReactorGroup {
   readonly #options: ReactorGroupOptions
   readonly #members: Member[] = []
   #watch: NodeJS.Timeout | undefined
+  #frameWatch: NodeJS.Timeout | undefined
+  #framesWatchedAt = 0
   #closing = false
 
   constructor(options: ReactorGroupOptions) {
@@ -86,6 +97,7 @@ export class ReactorGroup {
     for (const [i, member] of members.entries()) this.#supervise(first + i, member, threads[i]!, 0)
     const every = Math.max(50, this.#options.hookTimeoutMs / looks)
     this.#watch ??= setInterval(() => this.#endStuck(), every).unref()
+    this.#watchFrames(descriptions as AppDescription[])
     return descriptions as AppDescription[]
   }
 
@@ -107,7 +119,9 @@ export class ReactorGroup {
   /** Threads with the code as it is now, loaded and not yet driving. Rejects, and ends all, when one fails. */
   async prepare(): Promise<{ threads: Thread[]; descriptions: AppDescription[] }> {
     const threads = this.#members.map((_, index) => this.#spawn(index))
-    return { threads, descriptions: (await started(threads)) as AppDescription[] }
+    const descriptions = (await started(threads)) as AppDescription[]
+    this.#watchFrames(descriptions)
+    return { threads, descriptions }
   }
 
   /** Rejects when the data of some connection could not go to another thread. */
@@ -158,12 +172,13 @@ export class ReactorGroup {
   beginClose(): void {
     this.#closing = true
     clearInterval(this.#watch)
+    clearInterval(this.#frameWatch)
     for (const { backoff } of this.#members) clearTimeout(backoff)
   }
 
   #spawn(index: number, caretaker = false): Thread {
-    const { runtime, hasPool, plans, resourceLimits, onEvent } = this.#options
-    const data: ReactorThreadData = { runtime, index, hasPool, plans, caretaker }
+    const { runtime, hasPool, plans, taskTimeoutMs, resourceLimits, onEvent } = this.#options
+    const data: ReactorThreadData = { runtime, index, hasPool, plans, taskTimeoutMs, caretaker }
     return new Thread(
       new URL('./reactor_thread.js', import.meta.url),
       { workerData: data, name: `mr-reactor-${index}`, ...(resourceLimits ? { resourceLimits } : {}) },
@@ -176,6 +191,7 @@ export class ReactorGroup {
       thread,
       leaving: false,
       stuck: false,
+      timedOut: false,
       givenUp: false,
       backoff: undefined,
       deaths: [],
@@ -200,8 +216,9 @@ export class ReactorGroup {
   #supervise(index: number, member: Member, thread: Thread, failures: number): void {
     void thread.exited.then(({ error }) => {
       if (this.#closing || member.leaving) return
-      const reason = member.stuck ? 'stuck' : 'exit'
+      const reason = member.timedOut ? 'timeout' : member.stuck ? 'stuck' : 'exit'
       member.stuck = false
+      member.timedOut = false
       member.thread = undefined
       native.forgetReactorThread(this.#options.runtime, index)
       const now = performance.now()
@@ -288,10 +305,34 @@ export class ReactorGroup {
     member.thread = undefined
   }
 
+  /** Only where frames run on reactors. As often as the pool is looked at. */
+  #watchFrames(descriptions: readonly AppDescription[]): void {
+    if (this.#frameWatch || !descriptions.some(({ runsFrames }) => runsFrames)) return
+    const every = Math.max(10, Math.min(1_000, this.#options.taskTimeoutMs / 2))
+    this.#framesWatchedAt = performance.now()
+    this.#frameWatch = setInterval(() => this.#endLate(every), every).unref()
+  }
+
+  #endLate(every: number): void {
+    const { runtime, taskTimeoutMs } = this.#options
+    const now = performance.now()
+    // The whole process was stopped for a while: the frames have not had that time.
+    const late = Math.max(0, now - this.#framesWatchedAt - every)
+    this.#framesWatchedAt = now
+    const limit = taskTimeoutMs + Math.max(taskTimeoutMs / 4, leastGraceMs) + late
+    for (const [index, member] of this.#members.entries()) {
+      const running = native.inlineRunningMs(runtime, index)
+      if (running < limit || !member.thread || member.leaving || member.stuck || member.timedOut) continue
+      member.timedOut = true
+      native.endForTime(runtime, index)
+      void member.thread.terminate()
+    }
+  }
+
   #endStuck(): void {
     const counters = native.readCounters(this.#options.runtime)
     for (const [index, member] of this.#members.entries()) {
-      if (!member.thread || member.leaving || member.stuck) continue
+      if (!member.thread || member.leaving || member.stuck || member.timedOut) continue
       const turns = counters.reactors[index]![turnsColumn]!
       // Counted in looks, each of which asks for a turn: a process that was stopped for a while has stuck nobody.
       member.unchanged = turns === member.turns ? member.unchanged + 1 : 0

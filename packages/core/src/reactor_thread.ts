@@ -1,9 +1,10 @@
 import { workerData } from 'node:worker_threads'
 import { closeReasons, toEnvelope } from '@multireactor/addon'
-import { runThread, type ThreadSide } from '@multireactor/pool/parts'
+import { InlineLoop, runThread, type ThreadSide } from '@multireactor/pool/parts'
 import { Engine } from '@multireactor/reactor/parts'
 import type { ConnectionHandlers } from '@multireactor/reactor'
 import { connectionOptions, loadApps } from './load_app.js'
+import { frameWork } from './frame_work.js'
 import { ThreadServer } from './thread_server.js'
 
 export interface ListenerPlan {
@@ -16,14 +17,18 @@ export interface ReactorThreadData {
   index: number
   hasPool: boolean
   plans: ListenerPlan[]
+  taskTimeoutMs: number
   /** Loads no app: the reactor only hands everything to its siblings. */
   caretaker: boolean
 }
 
 /** What a reactor's thread says of the apps it has loaded; the main thread never sees them. */
 export interface AppDescription {
-  hasParse: boolean
+  /** Some frames go to a pool. */
+  usesPool: boolean
   needsPool: boolean
+  /** Some frames may run on the reactor. */
+  runsFrames: boolean
 }
 
 /** How a thread takes over its reactor. */
@@ -41,7 +46,7 @@ export interface ListenRequest {
 }
 
 void runThread(async (side: ThreadSide) => {
-  const { runtime, index, hasPool, caretaker, ...data } = workerData as ReactorThreadData
+  const { runtime, index, hasPool, caretaker, taskTimeoutMs, ...data } = workerData as ReactorThreadData
   const plans = caretaker ? [] : data.plans
   const apps = await loadApps(plans)
   const all = [...apps.values()]
@@ -72,16 +77,32 @@ void runThread(async (side: ThreadSide) => {
     server.close()
   }
   const description: AppDescription = {
-    hasParse: all.some((app) => app.parse !== undefined),
-    needsPool: all.some((app) => app.parse !== undefined && app.message === undefined),
+    usesPool: all.some((app) => app.parse !== undefined && app.run !== 'inline'),
+    needsPool: all.some((app) => app.parse !== undefined && app.message === undefined && app.run !== 'inline'),
+    runsFrames: all.some((app) => app.run !== undefined && app.run !== 'pool'),
+  }
+  const runFrames = (engine: Engine): void => {
+    if (!description.runsFrames) return
+    const work = plans.map(({ app }) => frameWork(apps.get(app)!))
+    engine.runFramesWith(
+      (driver) =>
+        new InlineLoop(driver, {
+          work: (listener) => work[listener]!,
+          listenerName: (listener) => plans[listener]!.name,
+          taskTimeoutMs,
+          onFailure: (error, listener) =>
+            side.event('error', { error: toEnvelope(error), hook: 'parse', listener, thread: `reactor ${index}` }),
+        }),
+    )
   }
   return {
     description,
     requests: {
       attach: ({ lost }: AttachRequest) => {
         attached = attach()
+        runFrames(attached)
         for (const { name, handlers, options, loaded } of listeners) {
-          attached.addListener(name, handlers, options, loaded.parse !== undefined, loaded.overloaded !== undefined)
+          attached.addListener(name, handlers, options, loaded.parse !== undefined, loaded.overloaded !== undefined, loaded.run)
         }
         attached.driver.resumeConnections(lost)
       },
@@ -106,7 +127,7 @@ void runThread(async (side: ThreadSide) => {
       },
       stop: async () => {
         await stopApps()
-        attached?.driver.close()
+        attached?.close()
       },
     },
   }

@@ -159,6 +159,7 @@ export class Server {
       hasPool: size > 0,
       plans: this.#plans,
       hookTimeoutMs: settings.hookTimeoutMs,
+      taskTimeoutMs: settings.pool.taskTimeoutMs,
       resourceLimits: settings.resourceLimits,
       onEvent: (name, value) => this.#onEvent(name, value),
       onReplaced: (replaced) => this.#onReactorReplaced(replaced),
@@ -207,10 +208,10 @@ export class Server {
     // A pool that was asked for starts beside the reactors; otherwise the app is asked first whether it needs one.
     const early = poolIsGiven && pool.size > 0 ? this.#startPool(this.#plans) : undefined
     early?.catch(() => {})
-    const { hasParse, needsPool } = (await this.#reactors.grow(reactors))[0]!
+    const { usesPool, needsPool } = (await this.#reactors.grow(reactors))[0]!
     this.#checkPool('serve()', needsPool)
     if (early) await early
-    else if (hasParse && pool.size > 0) await this.#startPool(this.#plans)
+    else if (usesPool && pool.size > 0) await this.#startPool(this.#plans)
     await this.#listen()
     if (pool.onQueueFull !== 'pause' || pool.maxWaitMs > 0) {
       this.#shedWatch = setInterval(() => this.#tellShed(), shedEveryMs).unref()
@@ -380,9 +381,9 @@ export class Server {
     const { threads, descriptions } = await this.#reactors.prepare()
     let workers: Thread[] | undefined
     try {
-      const { hasParse, needsPool } = descriptions[0]!
+      const { usesPool, needsPool } = descriptions[0]!
       this.#checkPool('server.reload()', needsPool)
-      if (!this.#group && hasParse && this.#settings.pool.size > 0) await this.#startPool(this.#plans)
+      if (!this.#group && usesPool && this.#settings.pool.size > 0) await this.#startPool(this.#plans)
       else workers = await this.#group?.prepare()
       await this.#reactors.checkSuspend()
     } catch (error) {

@@ -1,6 +1,7 @@
 import { workerData } from 'node:worker_threads'
 import { toEnvelope } from '@multireactor/addon'
-import { type FrameWork, runThread, type ThreadSide, workerRequests } from '@multireactor/pool/parts'
+import { runThread, type ThreadSide, workerRequests } from '@multireactor/pool/parts'
+import { frameWork } from './frame_work.js'
 import { loadApps } from './load_app.js'
 import type { ListenerPlan } from './reactor_thread.js'
 import { ThreadServer } from './thread_server.js'
@@ -18,14 +19,7 @@ void runThread(async (side: ThreadSide) => {
   const apps = await loadApps(plans)
   const server = ThreadServer.attach(runtime)
   for (const app of apps.values()) await app.start?.({ role: 'worker', index, server })
-  const work = plans.map(({ app }): FrameWork => {
-    const loaded = apps.get(app)!
-    return {
-      parse: (frame, ctx) => loaded.parse!(frame, ctx),
-      overloaded: loaded.overloaded && ((frame, ctx) => loaded.overloaded!(frame, ctx)),
-      error: loaded.error && ((error, frame, ctx) => loaded.error!(error, frame, ctx)),
-    }
-  })
+  const work = plans.map(({ app }) => frameWork(apps.get(app)!))
   const requests = workerRequests({
     runtime,
     index,

@@ -1,5 +1,5 @@
 import { MultireactorError, shown } from '@multireactor/addon'
-import type { RunningFrame } from './worker_loop.js'
+import type { RunningFrame } from './running_frame.js'
 
 export type Bytes = string | Uint8Array
 /** What a worker function may return, now or as a promise. `undefined`: no reply, the order goes on. */

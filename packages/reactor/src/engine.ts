@@ -8,6 +8,8 @@ import {
   type NativeReactorDriver,
   OptionReader,
   replyFlag,
+  type RunMode,
+  runModes,
   resumeFlag,
   shown,
 } from '@multireactor/addon'
@@ -27,6 +29,18 @@ export interface EngineListener {
   readonly toPool: boolean
   /** `write` says false when so much waits. */
   readonly highBytes: number
+  readonly run: RunMode
+}
+
+/** Frames that run on this thread instead of in the pool. Who runs them is not this package's business. */
+export interface InlineFrames {
+  run(rows: Uint32Array, at: number, slab: ArrayBuffer): void
+  place(slot: number, generation: number, frame: Buffer): void
+  endBatch(): void
+  credit(stream: number, amount: number, gone: boolean): void
+  gone(low: number, high: number): void
+  stall(key: number, ns: number): void
+  close(): void
 }
 
 export interface EngineEvents {
@@ -67,6 +81,7 @@ export class Engine {
   #batch = 0
   #flushAsked = false
   #onQuiet: (() => void) | undefined
+  #frames: InlineFrames | undefined
 
   /** Attaches to reactor `index` of a runtime. Throws `ERR_MR_WRONG_THREAD` when another living thread drives it. */
   constructor(runtime: number, index: number, hasPool: boolean, events: EngineEvents, ownsRuntime = false) {
@@ -94,6 +109,7 @@ export class Engine {
     options: ConnectionOptions,
     toPool: boolean,
     answersOverload = false,
+    run: RunMode = 'pool',
   ): number {
     const framing = options.framing ?? raw()
     let hooks = 0
@@ -102,11 +118,22 @@ export class Engine {
     }
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
     if (framing.cut) hooks |= hookBit.message
-    const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload)
-    const number = this.#listeners.push({ name, framing, handlers, toPool, highBytes: native.outHighBytes }) - 1
+    const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload, run)
+    const number = this.#listeners.push({ name, framing, handlers, toPool, run, highBytes: native.outHighBytes }) - 1
     if (number >= this.driver.listenerCount()) this.driver.addListener(native)
     else this.driver.updateListener(number, native)
     return number
+  }
+
+  /** Who runs the frames of listeners that are not `run: 'pool'`. Before the first turn. */
+  runFramesWith(make: (driver: NativeReactorDriver) => InlineFrames): void {
+    this.#frames = make(this.driver)
+  }
+
+  /** The thread lets go of the reactor. */
+  close(): void {
+    this.#frames?.close()
+    this.driver.close()
   }
 
   /** The first connection whose data cannot go to another thread, or nothing. Runs no hook. */
@@ -144,7 +171,7 @@ export class Engine {
       const state = await this.#stateOf(conn)
       if (state !== undefined && conn.isOpen) conn.keepState(state)
     }
-    this.driver.close()
+    this.close()
   }
 
   /** What `resume` gets in the next thread. Closes the connection when it cannot be had. */
@@ -237,6 +264,7 @@ export class Engine {
       this.#onEvent(rows, i * eventRow.words)
       rows[progressAt] = 2 * i + 2
     }
+    this.#frames?.endBatch()
     this.#dispatching = false
     if (more !== 0) return
     this.#batch++
@@ -249,6 +277,8 @@ export class Engine {
   #onEvent(rows: Uint32Array, at: number): void {
     const slot = rows[at + 1]!
     switch (rows[at]) {
+      case eventRow.parse:
+        return this.#frames!.run(rows, at, this.#slabs.get(rows[at + 3]!)!)
       case eventRow.frame:
         return this.#onFrame(this.#connections[slot], rows, at)
       case eventRow.open:
@@ -273,6 +303,12 @@ export class Engine {
         return this.#onMoved(slot)
       case eventRow.quiet:
         return this.#onQuiet?.()
+      case eventRow.credit:
+        return this.#frames?.credit(rows[at + 3]!, rows[at + 4]!, rows[at + 5] !== 0)
+      case eventRow.gone:
+        return this.#frames?.gone(rows[at + 3]!, rows[at + 4]!)
+      case eventRow.stall:
+        return this.#frames?.stall(rows[at + 3]!, rows[at + 4]!)
       case eventRow.drained:
         return this.#events.drained()
       case eventRow.acceptError:
@@ -396,6 +432,7 @@ export class Engine {
       if (result.frame.length > limits.maxBytes) return conn.destroy('frame-too-large')
       const frame = Buffer.from(result.frame.buffer, result.frame.byteOffset, result.frame.byteLength)
       if (listener.handlers.message) this.#message(conn, frame, used)
+      else if (listener.run !== 'pool') this.#frames!.place(slot, generation, frame)
       else this.driver.submit(slot, generation, frame, false)
     }
     this.driver.consumed(slot, generation, used, needed)
@@ -503,6 +540,7 @@ function nativeListener(
   hooks: number,
   toPool: boolean,
   answersOverload: boolean,
+  run: RunMode,
 ): NativeListener {
   const read = new OptionReader('listener options', options, connectionOptionNames)
   const marks = new OptionReader('outBuffer', read.raw('outBuffer'), ['high', 'low', 'max'])
@@ -511,6 +549,7 @@ function nativeListener(
     framing: framing.native,
     hooks,
     toPool: toPool && !framing.cut,
+    run: runModes.indexOf(run),
     unordered: read.oneOf('order', 'connection', ['connection', 'none']) === 'none',
     allowHalfOpen: read.boolean('allowHalfOpen', false),
     noDelay: read.boolean('noDelay', true),

@@ -51,6 +51,14 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value submit(const Napi::CallbackInfo& info);
   Napi::Value defer(const Napi::CallbackInfo& info);
   Napi::Value settleDeferred(const Napi::CallbackInfo& info);
+  Napi::Value inlineBox(const Napi::CallbackInfo& info);
+  Napi::Value settleInline(const Napi::CallbackInfo& info);
+  Napi::Value replyInline(const Napi::CallbackInfo& info);
+  Napi::Value place(const Napi::CallbackInfo& info);
+  Napi::Value connectionId(const Napi::CallbackInfo& info);
+  Napi::Value watchGone(const Napi::CallbackInfo& info);
+  Napi::Value isGone(const Napi::CallbackInfo& info);
+  Napi::Value judgeStall(const Napi::CallbackInfo& info);
   Napi::Value consumed(const Napi::CallbackInfo& info);
   Napi::Value details(const Napi::CallbackInfo& info);
   Napi::Value localAddress(const Napi::CallbackInfo& info);
@@ -165,7 +173,7 @@ EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
   uint32_t oldest = UINT32_MAX;
   for (const EventRow& row : rows) {
     if (row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kCallResult ||
-        row.event == Event::kResume) {
+        row.event == Event::kResume || row.event == Event::kParse) {
       oldest = std::min(oldest, row.a);
     }
   }
@@ -236,6 +244,7 @@ static ListenerConfig toListenerConfig(const Napi::Value& value) {
   config.framing = toFraming(spec.Get("framing").As<Napi::Object>());
   config.hooks = static_cast<uint32_t>(number("hooks"));
   config.toPool = flag("toPool");
+  config.run = static_cast<Run>(number("run"));
   config.unordered = flag("unordered");
   config.allowHalfOpen = flag("allowHalfOpen");
   config.noDelay = flag("noDelay");
@@ -443,6 +452,74 @@ Napi::Value ReactorDriver::settleDeferred(const Napi::CallbackInfo& info) {
                                                 static_cast<uint8_t>(u32(info, 4))));
 }
 
+// inlineBox() -> { words, rows, samples, bytes }: see reactor/inline_box.h. It outlives this environment.
+Napi::Value ReactorDriver::inlineBox(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const Napi::Env env = info.Env();
+  InlineBox& box = reactor_->inlineBox();
+  const auto shared = [&](void* data, size_t size) {
+    auto* keep = new std::shared_ptr<Reactor>(reactor_);
+    return Napi::ArrayBuffer::New(
+        env, data, size, [](Napi::Env, void*, std::shared_ptr<Reactor>* held) { delete held; }, keep);
+  };
+  static_assert(offsetof(InlineBox, samples) == 3 * sizeof(uint32_t));
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("words", Napi::Uint32Array::New(env, 4, shared(&box.running, 4 * sizeof(uint32_t)), 0));
+  result.Set("rows", Napi::Uint32Array::New(env, sizeof(box.rows) / sizeof(uint32_t), shared(box.rows.data(), sizeof(box.rows)), 0));
+  result.Set("samples", Napi::Uint32Array::New(env, sizeof(box.sampleRows) / sizeof(uint32_t),
+                                               shared(box.sampleRows.data(), sizeof(box.sampleRows)), 0));
+  result.Set("bytes", Napi::Uint8Array::New(env, InlineBox::kBytes, shared(box.bytes.data(), InlineBox::kBytes), 0));
+  return result;
+}
+
+Napi::Value ReactorDriver::settleInline(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return info.Env().Undefined();  // a promise may settle after close()
+  reactor_->settleInline();
+  return info.Env().Undefined();
+}
+
+// replyInline(slot, generation, sequence, flags, data, frameBytes, credit, stream)
+Napi::Value ReactorDriver::replyInline(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return info.Env().Undefined();
+  reactor_->replyInline({u32(info, 0), u32(info, 1), u32(info, 2), static_cast<uint16_t>(u32(info, 3)), u32(info, 5),
+                         u32(info, 6), u32(info, 7)},
+                        bytesOf(info[4]));
+  return info.Env().Undefined();
+}
+
+// place(slot, generation, frame) -> sequence * 2^32 + key for a frame that is to be run here at once, or -1
+Napi::Value ReactorDriver::place(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  uint32_t sequence = 0, key = 0;
+  const bool done = reactor_->place(u32(info, 0), u32(info, 1), bytesOf(info[2]), &sequence, &key);
+  armTimer();
+  const double number = static_cast<double>(sequence) * 4294967296.0 + static_cast<double>(key);
+  return Napi::Number::New(info.Env(), done ? -1 : number);
+}
+
+// connectionId(slot, generation) -> bigint, or undefined
+Napi::Value ReactorDriver::connectionId(const Napi::CallbackInfo& info) {
+  ConnectionId id;
+  if (!reactor_ || closeAfterTurn_ || !reactor_->idOf(u32(info, 0), u32(info, 1), &id)) return info.Env().Undefined();
+  return toBigInt(info.Env(), id);
+}
+
+Napi::Value ReactorDriver::watchGone(const Napi::CallbackInfo& info) {
+  if (reactor_ && !closeAfterTurn_) reactor_->watchGone(info[0].As<Napi::Boolean>().Value());
+  return info.Env().Undefined();
+}
+
+Napi::Value ReactorDriver::isGone(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return boolean(info, true);
+  return boolean(info, reactor_->exchange().isGone(toConnectionId(info[0])));
+}
+
+// judgeStall(key, wasOne)
+Napi::Value ReactorDriver::judgeStall(const Napi::CallbackInfo& info) {
+  if (reactor_ && !closeAfterTurn_) reactor_->judgeStall(u32(info, 0), info[1].As<Napi::Boolean>().Value());
+  return info.Env().Undefined();
+}
+
 Napi::Value ReactorDriver::consumed(const Napi::CallbackInfo& info) {
   MR_READY(info);
   return boolean(info, reactor_->consumed(u32(info, 0), u32(info, 1), u32(info, 2), u32(info, 3)));
@@ -509,6 +586,14 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
                       InstanceMethod<&ReactorDriver::submit>("submit"),
                       InstanceMethod<&ReactorDriver::defer>("defer"),
                       InstanceMethod<&ReactorDriver::settleDeferred>("settleDeferred"),
+                      InstanceMethod<&ReactorDriver::inlineBox>("inlineBox"),
+                      InstanceMethod<&ReactorDriver::settleInline>("settleInline"),
+                      InstanceMethod<&ReactorDriver::replyInline>("replyInline"),
+                      InstanceMethod<&ReactorDriver::place>("place"),
+                      InstanceMethod<&ReactorDriver::connectionId>("connectionId"),
+                      InstanceMethod<&ReactorDriver::watchGone>("watchGone"),
+                      InstanceMethod<&ReactorDriver::isGone>("isGone"),
+                      InstanceMethod<&ReactorDriver::judgeStall>("judgeStall"),
                       InstanceMethod<&ReactorDriver::consumed>("consumed"),
                       InstanceMethod<&ReactorDriver::details>("details"),
                       InstanceMethod<&ReactorDriver::localAddress>("localAddress")});

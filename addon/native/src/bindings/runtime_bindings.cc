@@ -151,7 +151,7 @@ Napi::Value numbers(Napi::Env env, const Counter* const (&counters)[N]) {
 Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
   return numbers(env, {&c.open, &c.accepted, &c.handedOver, &c.acceptErrors, &c.bytesRead, &c.bytesWritten, &c.framesRead,
                        &c.framesSubmitted, &c.repliesWritten, &c.repliesLate, &c.repliesHeld, &c.sends, &c.pausesByQueue,
-                       &c.pausesByPeer, &c.turns, &c.moved, &c.framesShed, &c.acceptsDelayed, &c.buffered});
+                       &c.pausesByPeer, &c.turns, &c.moved, &c.framesShed, &c.acceptsDelayed, &c.buffered, &c.framesInline, &c.inlineStalls});
 }
 
 Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) {
@@ -193,6 +193,22 @@ Napi::Value runningMs(const Napi::CallbackInfo& info) {
   if (!runtime) return info.Env().Undefined();
   const uint64_t ns = runtime->exchange->worker(u32(info, 1)).oldestRunningNs(monotonicNs());
   return Napi::Number::New(info.Env(), static_cast<double>(ns) / 1e6);
+}
+
+// inlineRunningMs(runtime, reactor): how long the frame that runs on it has been running, as far as these looks can tell. One
+// thread looks.
+Napi::Value inlineRunningMs(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (!runtime) return info.Env().Undefined();
+  const uint64_t ns = runtime->reactors[u32(info, 1)]->inlineRunningNs(monotonicNs());
+  return Napi::Number::New(info.Env(), static_cast<double>(ns) / 1e6);
+}
+
+// endForTime(runtime, reactor): its thread is about to be ended for the frame that it runs.
+Napi::Value endForTime(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (runtime) runtime->reactors[u32(info, 1)]->endForTime();
+  return info.Env().Undefined();
 }
 
 // reapWorker(runtime, worker, retry, timedOut) -> { requeued, retried, lost }. After the thread has ended.
@@ -314,6 +330,8 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("ownPath", Napi::Function::New(env, ownPath));
   exports.Set("readCounters", Napi::Function::New(env, readCounters));
   exports.Set("runningMs", Napi::Function::New(env, runningMs));
+  exports.Set("inlineRunningMs", Napi::Function::New(env, inlineRunningMs));
+  exports.Set("endForTime", Napi::Function::New(env, endForTime));
   exports.Set("reapWorker", Napi::Function::New(env, reapWorker));
   exports.Set("resizeReactors", Napi::Function::New(env, resizeReactors));
   exports.Set("resizeWorkers", Napi::Function::New(env, resizeWorkers));

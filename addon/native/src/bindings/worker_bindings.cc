@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "base/run_clock.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/loop_driver.h"
@@ -12,6 +13,7 @@ namespace mr {
 
 namespace {
 
+constexpr uint64_t kMeasuredTogetherNs = 5'000;
 constexpr size_t kSmallReply = 64 << 10;  // larger ones travel alone instead of making a batch's memory grow by doubling
 
 class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
@@ -30,6 +32,8 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
   void send(const FrameRef& frame, uint16_t flags, std::span<const uint8_t> bytes, uint32_t credit, uint32_t stream);
   ReplyBatch& batchFor(uint16_t mailbox);
   void sendBatches();
+  void planMeasuring();
+  void learn(uint32_t started, uint64_t nowNs);
 
   Napi::Value close(const Napi::CallbackInfo& info);
   Napi::Value take(const Napi::CallbackInfo& info);
@@ -53,6 +57,8 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
   std::vector<WorkerSlot::Claimed> claimed_;
   std::vector<std::pair<uint16_t, std::unique_ptr<ReplyBatch>>> batches_;
   uint64_t takenAtNs_ = 0;
+  RunClock clock_;
+  CostTable::Key batchKey_ = 0;
   bool dying_ = false;
   bool parked_ = false;
 
@@ -85,7 +91,10 @@ WorkerDriver::WorkerDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Wo
   OutBox& out = slot().outBox();
   auto self = info.This().As<Napi::Object>();
   self.Set("batchState", Napi::Uint32Array::New(env, 1, shared(slot().batchState(), sizeof(uint32_t)), 0));
-  self.Set("outCount", Napi::Uint32Array::New(env, 1, shared(&out.count, sizeof(uint32_t)), 0));
+  static_assert(offsetof(OutBox, samples) == sizeof(uint32_t));
+  self.Set("outWords", Napi::Uint32Array::New(env, 3, shared(&out.count, 3 * sizeof(uint32_t)), 0));
+  self.Set("samples", Napi::Uint32Array::New(env, sizeof(out.sampleRows) / sizeof(uint32_t),
+                                             shared(out.sampleRows.data(), sizeof(out.sampleRows)), 0));
   self.Set("outRows", Napi::Uint32Array::New(env, OutBox::kRows * 4, shared(out.rows.data(), sizeof(out.rows)), 0));
   self.Set("outBytes", Napi::Uint8Array::New(env, OutBox::kBytes, shared(out.bytes.data(), OutBox::kBytes), 0));
 }
@@ -156,7 +165,7 @@ Napi::Value WorkerDriver::close(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// take(rows: Uint32Array, slab: Buffer, used, most) -> frames * 2^32 + bytes of the slab now used. A row: token, listener,
+// take(rows: Uint32Array, slab: Buffer, used, most) -> frames * 2^32 + bytes of the slab now used. A row: token, CostTable::Key,
 // offset in the slab (2^32 - 1: ask frameBytes), length, id low, id high, sequence low, flags.
 Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
@@ -173,16 +182,18 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
   slot().counters.framesCancelled.add(static_cast<uint64_t>(taken_.end() - gone));
   taken_.erase(gone, taken_.end());
   takenAtNs_ = monotonicNs();
+  clock_.begin(takenAtNs_);
   slot().claim(epoch_, taken_, &claimed_, takenAtNs_);
   const uint64_t maxWait = exchange().options().maxWaitNs;
   const uint64_t oldest = maxWait != 0 && takenAtNs_ > maxWait ? takenAtNs_ - maxWait : 0;
+  planMeasuring();
   uint32_t* row = rows.Data();
   for (const WorkerSlot::Claimed& claim : claimed_) {
     const Task& task = *claim.frame.task.get();
     const auto bytes = task.frame(claim.frame.index);
     const bool fits = used + bytes.size() <= slab.size();
     row[0] = claim.token;
-    row[1] = task.header().listener;
+    row[1] = CostTable::keyOf(task.header().listener, bytes.size());
     row[2] = fits ? static_cast<uint32_t>(used) : UINT32_MAX;
     row[3] = static_cast<uint32_t>(bytes.size());
     row[4] = static_cast<uint32_t>(task.header().connection.value);
@@ -320,20 +331,51 @@ Napi::Value WorkerDriver::part(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// finish(started): so many frames of the batch ran to their first return. What they cost decides how the next ones travel.
+// A look at the clock costs as much as a small frame: a batch of cheap ones of one class is measured as a whole.
+void WorkerDriver::planMeasuring() {
+  uint32_t& measured = slot().outBox().measured;
+  measured = 1;
+  if (claimed_.empty()) return;
+  const auto keyOf = [](const FrameRef& frame) {
+    return CostTable::keyOf(frame.task->header().listener, frame.task->frame(frame.index).size());
+  };
+  batchKey_ = keyOf(claimed_[0].frame);
+  const uint64_t cost = exchange().costs().costNs(batchKey_);
+  if (cost == 0 || cost > kMeasuredTogetherNs) return;
+  for (const WorkerSlot::Claimed& claim : claimed_) {
+    if (keyOf(claim.frame) != batchKey_) return;
+  }
+  measured = 0;
+}
+
+void WorkerDriver::learn(uint32_t started, uint64_t nowNs) {
+  OutBox& box = slot().outBox();
+  CostTable& costs = exchange().costs();
+  if (box.measured == 0 && started != 0) {
+    const auto wall = static_cast<uint32_t>(std::min<uint64_t>(nowNs - takenAtNs_, UINT32_MAX));
+    box.sampleRows[0] = {batchKey_, started, wall, box.samples == 0 ? 0 : box.sampleRows[0].flags};
+    box.samples = 1;
+  }
+  for (uint32_t i = 0; i < std::min(box.samples, OutBox::kSamples); ++i) {
+    const OutBox::Sample& sample = box.sampleRows[i];
+    if (sample.runs == 0 || (sample.key >> 8) >= CostTable::kMaxListeners || (sample.key & 0xff) >= CostTable::kClasses) continue;
+    const uint64_t worked = sample.ns > CostTable::kStallNs ? clock_.workedNs(sample.ns) : sample.ns;
+    costs.learnInPool(sample.key, sample.runs, worked / sample.runs, nowNs);
+    if (sample.flags & OutBox::kAsynchronous) costs.banAsynchronous(sample.key);
+  }
+  box.samples = 0;
+}
+
+// finish(started): so many frames of the batch ran to their first return. What they cost, by the samples in the out box, decides
+// how the next ones travel, and where they run.
 Napi::Value WorkerDriver::finish(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
-  const uint64_t elapsed = monotonicNs() - takenAtNs_;
+  const uint64_t now = monotonicNs();
   const uint32_t started = u32(info, 0);
+  learn(started, now);
   if (started == 0) return info.Env().Undefined();
   slot().counters.framesStarted.add(started);
-  slot().counters.busyNs.add(elapsed);
-  uint16_t last = UINT16_MAX;
-  for (const WorkerSlot::Claimed& claim : claimed_) {
-    const uint16_t listener = claim.frame.task->header().listener;
-    if (listener != last) exchange().learnCost(listener, elapsed / started);
-    last = listener;
-  }
+  slot().counters.busyNs.add(now - takenAtNs_);
   claimed_.clear();
   return info.Env().Undefined();
 }

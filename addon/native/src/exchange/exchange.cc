@@ -21,7 +21,8 @@ ExchangeOptions completed(ExchangeOptions options) {
 
 Exchange::Exchange(const ExchangeOptions& options)
     : options_(completed(options)),
-      queue_(options.queue),
+      queue_(options.queue, Lanes::kLanes),
+      lanes_(queue_, options_.maxWorkers),
       refused_({.maxTasks = kMaxRefused, .maxBytes = options.queue.maxBytes / 4 + 1}),
       admission_(options.admission),
       buffered_(new std::atomic<uint64_t>[std::max(options_.maxReactors, 1u)]()),
@@ -94,10 +95,30 @@ Mailbox& Exchange::mailbox(uint16_t index) {
 
 // ---------------------------------------------------------------- feeding
 
+void Exchange::price(Task* task) const {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < task->frames(); ++i) {
+    const uint64_t cost = costs_.costNs(CostTable::keyOf(task->header().listener, task->frame(i).size()));
+    if (cost == 0) return;
+    sum += cost;
+  }
+  task->costNs = sum;
+}
+
 bool Exchange::submit(Task* task, bool wake) {
-  if (!queue_.push(task)) return false;
-  if (wake) wakeOneWorker();
+  if (task->costNs == 0) price(task);
+  // Read before it is queued: a worker may have freed it by then.
+  const Lanes::Lane lane = Lanes::laneOf(task->costNs);
+  const uint64_t nowNs = task->queuedAtNs != 0 ? task->queuedAtNs : monotonicNs();
+  if (!queue_.push(task, lane)) return false;
+  lanes_.pushed(lane, nowNs);
+  if (wake && (lane != Lanes::kLong || hasWork())) wakeOneWorker();
   return true;
+}
+
+bool Exchange::hasWork() const {
+  if (refused_.depth() != 0 || requeuedCount_.load(std::memory_order_seq_cst) != 0) return true;
+  return queue_.depth() != 0 && lanes_.hasWork(workers(), monotonicNs());
 }
 
 bool Exchange::submitRefused(Task* task) {
@@ -156,13 +177,7 @@ bool Exchange::hasUnstarted() const {
 }
 
 void Exchange::wakeIfStalled() {
-  if (queue_.depth() != 0 || refused_.depth() != 0 || hasUnstarted()) wakeOneWorker();
-}
-
-uint32_t Exchange::framesForTask(uint16_t listener) const {
-  const uint64_t cost = costNs(listener);
-  if (cost == 0) return 1;  // unknown: it travels alone
-  return static_cast<uint32_t>(std::clamp<uint64_t>(kTaskBudgetNs / cost, 1, kMaxFramesPerTask));
+  if (hasWork() || hasUnstarted()) wakeOneWorker();
 }
 
 // ---------------------------------------------------------------- the pool's side
@@ -188,19 +203,23 @@ bool Exchange::takeRefused(uint32_t most, std::vector<FrameRef>* out) {
   return out->size() != before;
 }
 
-void Exchange::takeFromQueue(uint32_t most, std::vector<FrameRef>* out) {
+void Exchange::takeFromQueue(uint32_t worker, uint32_t most, std::vector<FrameRef>* out) {
+  if (queue_.depth() == 0) return;
+  const uint32_t workers = std::max(this->workers(), 1u);
+  Lanes::Lane lane;
+  TaskRef task = lanes_.take(worker, workers, monotonicNs(), &lane);
+  if (!task) return;
   // A fair share, so that one worker does not take all.
-  const uint32_t workers = this->workers();
-  const uint32_t share = std::min({most, kMaxFramesPerTask, queue_.frames() / std::max(workers, 1u) + 1});
+  const uint32_t share = std::min({most, kMaxFramesPerTask, (lanes_.frames(lane) + task->frames()) / workers + 1});
   uint64_t budget = kTaskBudgetNs;
-  while (out->size() < share) {
-    TaskRef task = queue_.take();
+  for (;;) {
+    const uint64_t cost = task->costNs;
+    for (uint32_t i = 0; i < task->frames(); ++i) out->push_back(FrameRef{task, i, 0});
+    if (cost == 0 || cost >= budget || out->size() >= share) break;
+    budget -= cost;
+    // Of the same lane: what it takes along must not wait behind something dearer.
+    task = lanes_.takeMore(lane);
     if (!task) break;
-    const uint64_t cost = costNs(task->header().listener);
-    const uint32_t frames = task->frames();
-    for (uint32_t i = 0; i < frames; ++i) out->push_back(FrameRef{task, i, 0});
-    if (cost == 0 || cost * frames >= budget) break;
-    budget -= cost * frames;
   }
 }
 
@@ -217,46 +236,39 @@ void Exchange::stealFromSiblings(uint32_t thief, std::vector<FrameRef>* out) {
 
 void Exchange::takeFrames(uint32_t worker, uint32_t most, std::vector<FrameRef>* out) {
   if (most == 0) return;
-  if (!takeRefused(most, out) && !takeRequeued(out)) takeFromQueue(most, out);
+  lanes_.done(worker);
+  if (!takeRefused(most, out) && !takeRequeued(out)) takeFromQueue(worker, most, out);
   if (out->empty()) stealFromSiblings(worker, out);
   if (stoppedCount_.load(std::memory_order_seq_cst) != 0 && queue_.low()) wakeStopped();
   int32_t self = static_cast<int32_t>(worker);
   waking_.compare_exchange_strong(self, -1, std::memory_order_seq_cst);
-  if (queue_.depth() != 0 || refused_.depth() != 0 || requeuedCount_.load(std::memory_order_relaxed) != 0) wakeOneWorker();
+  if (hasWork()) wakeOneWorker();
 }
 
 bool Exchange::parkWorker(uint32_t worker) {
+  lanes_.done(worker);
   const uint64_t bit = uint64_t{1} << (worker % 64);
   Mailbox& box = mailbox(workerMailbox(worker));
   box.park();
   idle_[worker / 64].fetch_or(bit, std::memory_order_seq_cst);
   int32_t self = static_cast<int32_t>(worker);
   waking_.compare_exchange_strong(self, -1, std::memory_order_seq_cst);
-  const bool idle = queue_.depth() == 0 && refused_.depth() == 0 && requeuedCount_.load(std::memory_order_seq_cst) == 0;
-  if (idle && box.empty()) return true;
+  if (!hasWork() && box.empty()) return true;
   unparkWorker(worker);
   return false;
 }
 
 // It was on its way to the work and takes none: another one is to be woken in its place.
 void Exchange::passWork(uint32_t worker) {
+  lanes_.done(worker);
   int32_t self = static_cast<int32_t>(worker);
   waking_.compare_exchange_strong(self, -1, std::memory_order_seq_cst);
-  if (queue_.depth() != 0 || refused_.depth() != 0 || requeuedCount_.load(std::memory_order_seq_cst) != 0) wakeOneWorker();
+  if (hasWork()) wakeOneWorker();
 }
 
 void Exchange::unparkWorker(uint32_t worker) {
   idle_[worker / 64].fetch_and(~(uint64_t{1} << (worker % 64)), std::memory_order_seq_cst);
   mailbox(workerMailbox(worker)).unpark();
-}
-
-void Exchange::learnCost(uint16_t listener, uint64_t nsPerFrame) {
-  // A lost update between two workers costs accuracy, not correctness. Falls slowly and rises at once: one dear frame is
-  // reason enough to let the next ones travel alone.
-  const uint64_t known = costs_[listener].load(std::memory_order_relaxed);
-  const uint64_t sample = std::max<uint64_t>(nsPerFrame, 1);
-  const uint64_t next = known == 0 || sample > known * 8 ? sample : known - known / 8 + sample / 8;
-  costs_[listener].store(std::max<uint64_t>(next, 1), std::memory_order_relaxed);
 }
 
 // ---------------------------------------------------------------- settling

@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "exchange/admission.h"
+#include "exchange/cost_table.h"
 #include "exchange/directory.h"
+#include "exchange/lanes.h"
 #include "exchange/mailbox.h"
 #include "exchange/task_queue.h"
 #include "exchange/worker_slot.h"
@@ -37,7 +39,7 @@ struct ExchangeOptions {
 class Exchange {
  public:
   static constexpr uint32_t kMaxMailboxes = ConnectionId::kMaxHomes;
-  static constexpr uint32_t kMaxListeners = 256;
+  static constexpr uint32_t kMaxListeners = CostTable::kMaxListeners;
   static constexpr uint32_t kMaxWorkers = 256;
 
   explicit Exchange(const ExchangeOptions& options);  // throws std::system_error when no descriptor can be had
@@ -79,7 +81,11 @@ class Exchange {
   // Wakes an idle worker when a busy one has claimed more than it has started: a feeder looks now and then.
   void wakeIfStalled();
   bool hasUnstarted() const;
-  uint32_t framesForTask(uint16_t listener) const;  // how many frames may travel in one task of this listener
+  bool hasWork() const;  // somebody who looks now would find something
+  // Whether one more frame may travel in a task: cheap ones do, together up to a budget; those of unknown cost go alone.
+  static bool joins(size_t frames, uint64_t costNs, uint64_t oneMoreNs) {
+    return costNs != 0 && oneMoreNs != 0 && frames < kMaxFramesPerTask && costNs + oneMoreNs <= kTaskBudgetNs;
+  }
 
   // --- the pool's side. Worker threads ---
   WorkerSlot& worker(uint32_t index) { return *workers_[index]; }
@@ -90,8 +96,7 @@ class Exchange {
   void unparkWorker(uint32_t worker);
   // For a worker that takes nothing now: a wake-up that it has got goes on to another one.
   void passWork(uint32_t worker);
-  void learnCost(uint16_t listener, uint64_t nsPerFrame);
-  uint64_t costNs(uint16_t listener) const { return costs_[listener].load(std::memory_order_relaxed); }
+  CostTable& costs() { return costs_; }
   Admission& admission() { return admission_; }
   // Bytes that reactors buffer and that lie in the queue. Each reactor writes its own share.
   void publishBuffered(uint32_t reactor, uint64_t bytes) { buffered_[reactor].store(bytes, std::memory_order_relaxed); }
@@ -123,9 +128,10 @@ class Exchange {
   static constexpr uint8_t kMaxAttempts = 2;  // a frame that has killed two workers is the frame's fault
 
   void openMailbox(uint32_t index);
+  void price(Task* task) const;
   void wakeOneWorker();
   void wakeStopped();
-  void takeFromQueue(uint32_t most, std::vector<FrameRef>* out);
+  void takeFromQueue(uint32_t worker, uint32_t most, std::vector<FrameRef>* out);
   bool takeRefused(uint32_t most, std::vector<FrameRef>* out);
   bool takeRequeued(std::vector<FrameRef>* out);
   void stealFromSiblings(uint32_t thief, std::vector<FrameRef>* out);
@@ -133,6 +139,7 @@ class Exchange {
   const ExchangeOptions options_;
   Directory directory_;
   TaskQueue queue_;
+  Lanes lanes_;
   TaskQueue refused_;  // taken first: saying no is quick
   Admission admission_;
   std::unique_ptr<std::atomic<uint64_t>[]> buffered_;
@@ -151,7 +158,7 @@ class Exchange {
   std::unique_ptr<std::atomic<bool>[]> stopped_;  // feeders that wait for room, by mailbox
   std::atomic<uint32_t> stoppedCount_{0};
   std::unique_ptr<std::atomic<bool>[]> watchers_;
-  std::array<std::atomic<uint64_t>, kMaxListeners> costs_{};
+  CostTable costs_;
   // What mailboxes_ points to, under its mutex. Last, so that messages end before what they name.
   std::vector<std::unique_ptr<Mailbox>> owned_;
 };

@@ -38,6 +38,7 @@ class Task {
   void release();
 
   uint64_t queuedAtNs = 0;
+  uint64_t costNs = 0;  // what its frames will cost together; 0: of one of them it is not known
   // The queue was full: the app only says so, in the protocol's words.
   void refuse() { header_.flags |= kRefused; }
 

@@ -6,23 +6,34 @@
 
 namespace mr {
 
-TaskQueue::TaskQueue(QueueLimits limits) : limits_(limits) {
-  // Twice the limit, so that a taker that is descheduled between two instructions is not in a pusher's way.
+TaskQueue::TaskQueue(QueueLimits limits, uint32_t lanes) : limits_(limits), laneCount_(lanes) {
+  MR_CHECK(lanes >= 1 && lanes <= kMaxLanes, "no such number of lanes");
+  // Twice the limit, so that a taker that is descheduled between two instructions is not in a pusher's way. Each lane may get all.
   const uint64_t capacity = std::bit_ceil(uint64_t{limits.maxTasks} * 2);
   mask_ = capacity - 1;
-  cells_ = std::make_unique<Cell[]>(capacity);
-  for (uint64_t i = 0; i < capacity; ++i) cells_[i].turn.store(i, std::memory_order_relaxed);
+  for (uint32_t i = 0; i < lanes; ++i) {
+    lanes_[i].cells = std::make_unique<Cell[]>(capacity);
+    for (uint64_t c = 0; c < capacity; ++c) lanes_[i].cells[c].turn.store(c, std::memory_order_relaxed);
+  }
 }
 
 TaskQueue::~TaskQueue() {
-  while (take()) {
+  for (uint32_t i = 0; i < laneCount_; ++i) {
+    while (take(i)) {
+    }
   }
+}
+
+uint32_t TaskQueue::frames() const {
+  uint32_t sum = 0;
+  for (uint32_t i = 0; i < laneCount_; ++i) sum += frames(i);
+  return sum;
 }
 
 bool TaskQueue::full() const { return depth() >= limits_.maxTasks || bytes() >= limits_.maxBytes; }
 
 // The marks are counted before the ring is touched: a reservation that passed always finds a cell.
-bool TaskQueue::reserve(const Task* task) {
+bool TaskQueue::reserve(Lane& lane, const Task* task) {
   if (depth_.fetch_add(1, std::memory_order_seq_cst) >= limits_.maxTasks) {
     depth_.fetch_sub(1, std::memory_order_seq_cst);
     return false;
@@ -33,51 +44,55 @@ bool TaskQueue::reserve(const Task* task) {
     depth_.fetch_sub(1, std::memory_order_seq_cst);
     return false;
   }
-  frames_.fetch_add(task->frames(), std::memory_order_relaxed);
+  lane.frames.fetch_add(task->frames(), std::memory_order_relaxed);
+  lane.depth.fetch_add(1, std::memory_order_seq_cst);
   return true;
 }
 
-void TaskQueue::uncount(const Task* task) {
-  frames_.fetch_sub(task->frames(), std::memory_order_relaxed);
+void TaskQueue::uncount(Lane& lane, const Task* task) {
+  lane.frames.fetch_sub(task->frames(), std::memory_order_relaxed);
+  lane.depth.fetch_sub(1, std::memory_order_seq_cst);
   bytes_.fetch_sub(task->bytes(), std::memory_order_relaxed);
   depth_.fetch_sub(1, std::memory_order_seq_cst);
 }
 
-bool TaskQueue::push(Task* task) {
-  if (!reserve(task)) return false;
-  uint64_t position = tail_.load(std::memory_order_relaxed);
+bool TaskQueue::push(Task* task, uint32_t number) {
+  Lane& lane = lanes_[number];
+  if (!reserve(lane, task)) return false;
+  uint64_t position = lane.tail.load(std::memory_order_relaxed);
   for (;;) {
-    Cell& cell = cells_[position & mask_];
+    Cell& cell = lane.cells[position & mask_];
     const auto lead = static_cast<int64_t>(cell.turn.load(std::memory_order_acquire) - position);
     if (lead == 0) {
-      if (tail_.compare_exchange_weak(position, position + 1, std::memory_order_relaxed)) {
+      if (lane.tail.compare_exchange_weak(position, position + 1, std::memory_order_relaxed)) {
         cell.task = task;
         cell.turn.store(position + 1, std::memory_order_release);
         return true;
       }
     } else if (lead < 0) {
-      uncount(task);  // its taker has not let go of the cell yet: as good as full, and nobody waits here
+      uncount(lane, task);  // its taker has not let go of the cell yet: as good as full, and nobody waits here
       return false;
     } else {
-      position = tail_.load(std::memory_order_relaxed);
+      position = lane.tail.load(std::memory_order_relaxed);
     }
   }
 }
 
-TaskRef TaskQueue::take() {
-  uint64_t position = head_.load(std::memory_order_relaxed);
+TaskRef TaskQueue::take(uint32_t number) {
+  Lane& lane = lanes_[number];
+  uint64_t position = lane.head.load(std::memory_order_relaxed);
   for (;;) {
-    Cell& cell = cells_[position & mask_];
+    Cell& cell = lane.cells[position & mask_];
     const auto lead = static_cast<int64_t>(cell.turn.load(std::memory_order_acquire) - (position + 1));
     if (lead < 0) return {};
     if (lead > 0) {
-      position = head_.load(std::memory_order_relaxed);
+      position = lane.head.load(std::memory_order_relaxed);
       continue;
     }
-    if (!head_.compare_exchange_weak(position, position + 1, std::memory_order_relaxed)) continue;
+    if (!lane.head.compare_exchange_weak(position, position + 1, std::memory_order_relaxed)) continue;
     Task* task = cell.task;
     cell.turn.store(position + mask_ + 1, std::memory_order_release);
-    uncount(task);
+    uncount(lane, task);
     return TaskRef(task);
   }
 }

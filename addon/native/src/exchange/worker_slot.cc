@@ -29,7 +29,7 @@ OutBox& WorkerSlot::outBox() {
 
 uint32_t WorkerSlot::attach() {
   std::lock_guard lock(mutex_);
-  outBox().count = 0;
+  outBox().count = outBox().samples = 0;
   state_.store(0, std::memory_order_seq_cst);
   running_.store(false, std::memory_order_relaxed);
   return epoch_.load(std::memory_order_relaxed);

@@ -32,8 +32,17 @@ struct OutBox {
   struct Row {
     uint32_t token, flags, offset, length;
   };
+  static constexpr uint32_t kSamples = 64;
+  enum SampleFlags : uint32_t { kAsynchronous = 1 };  // some of them returned a promise
+  // What frames of one CostTable::Key have cost, up to their first return.
+  struct Sample {
+    uint32_t key, runs, ns, flags;
+  };
   uint32_t count = 0;
+  uint32_t samples = 0;
+  uint32_t measured = 0;  // set with a batch: JS measures it. Otherwise it is measured as a whole
   std::array<Row, kRows> rows;
+  std::array<Sample, kSamples> sampleRows;
   std::array<uint8_t, kBytes> bytes;
 };
 

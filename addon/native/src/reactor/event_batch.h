@@ -22,8 +22,15 @@ enum class Event : uint32_t {
   kResume = 11,    // came from another thread. a: slab, b: offset, c: length of its id and state, d: listener | ResumeFlag << 16
   kHandover = 12,  // is about to move to a sibling: moveNow() with its state is expected
   kMoved = 13,     // has moved to a sibling
-  kQuiet = 14      // slot: 0. After quiesce(): nothing is held by this thread any more
+  kQuiet = 14,     // slot: 0. After quiesce(): nothing is held by this thread any more
+  kParse = 15,     // a: slab, b: offset, c: length, d: low half of the sequence, e: CostTable::Key | kTimedAlone
+  kCredit = 16,    // slot: 0. a: stream, b: amount, c: 1 when the connection is gone
+  kGone = 17,      // a, b: id of a connection that closed with frames in flight. Only for a thread that asked
+  kStall = 18      // slot: 0. a: CostTable::Key, b: ns. judgeStall() is expected
 };
+
+// Beside the key of a kParse row: how long it takes is to be measured for this frame alone.
+constexpr uint32_t kTimedAlone = 1u << 31;
 
 enum ResumeFlag : uint32_t { kResumePlain = 0, kResumeHasState = 1, kResumeDataLost = 2, kResumeEnded = 4 };
 

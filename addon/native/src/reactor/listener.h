@@ -19,10 +19,14 @@ enum Hook : uint32_t {
   kHookResume = 64,
 };
 
+// Where the frames that pass no hook run.
+enum class Run : uint8_t { kPool, kInline, kAuto };
+
 struct ListenerConfig {
   FramingConfig framing;
   uint32_t hooks = 0;
-  bool toPool = false;     // frames go to the task queue without passing through JS
+  bool toPool = false;     // frames pass no message hook
+  Run run = Run::kPool;    // and go to the task queue, or run on this reactor
   bool unordered = false;  // order: 'none'
   bool allowHalfOpen = false;
   bool noDelay = true;

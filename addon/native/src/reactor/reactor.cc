@@ -49,6 +49,9 @@ bool Reactor::attach(EventSink* sink) {
   if (!owner_.attach()) return false;
   sink_ = sink;
   inTurn_ = false;
+  watchesGone_ = false;
+  endedForTime_.store(false, std::memory_order_relaxed);
+  if (box_) box_->count = box_->samples = 0, box_->running.store(0, std::memory_order_relaxed);
   if (drained_) retiring_ = drained_ = abandoned_ = false;  // it had retired, and is wanted again
   slab_ = {};
   slabUsed_ = 0;
@@ -115,6 +118,8 @@ bool Reactor::turn(int timeoutMs) {
   const auto events = epoll_.wait(timeoutMs);
   nowMs_ = monotonicMs();
   mailbox_.unpark();
+  inlineLeftNs_ = kInlineTurnNs;
+  if (!kept_.empty()) runKept();
   bool more = drainMailbox();
   resumeStopped();
   for (const epoll_event& event : events) dispatch(event);
@@ -177,9 +182,13 @@ bool Reactor::deliver() {
   for (int round = 0; round < kHookRounds && !rows_.empty(); ++round) {
     if (!sink_) {
       rows_.clear();
+      parsed_.clear();
       break;
     }
     delivering_.swap(rows_);
+    parsing_.swap(parsed_);
+    planMeasuring();
+    const uint64_t startedNs = measuredRuns_ != 0 ? monotonicNs() : 0;
     const EventSink::Delivered delivered = sink_->deliver(delivering_);
     emptyWriteBox();
     if (!delivered.alive) {
@@ -187,6 +196,11 @@ bool Reactor::deliver() {
       return false;
     }
     delivering_.clear();
+    parsing_.clear();
+    if (box_) {
+      measureBatch(startedNs);
+      settleInline();
+    }
     finishSpans();
     // What is cut now must be delivered before its span ends: in the last round it waits for the next turn.
     if (round + 1 != kHookRounds) cutPending();
@@ -218,6 +232,9 @@ bool Reactor::drainMailbox() {
       case Message::Kind::kMoved:
         onMoved(*message);
         --budget;
+        break;
+      case Message::Kind::kCredit:
+        onCredit(static_cast<Credit&>(*message));
         break;
       case Message::Kind::kReleased:
         onReleased(static_cast<Released&>(*message).connection);

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/run_clock.h"
 #include "base/slab_pool.h"
 #include "base/thread_owner.h"
 #include "exchange/exchange.h"
@@ -18,6 +19,7 @@
 #include "net/listener_group.h"
 #include "reactor/connection_table.h"
 #include "reactor/event_batch.h"
+#include "reactor/inline_box.h"
 #include "reactor/listener.h"
 #include "reactor/write_box.h"
 
@@ -111,6 +113,28 @@ class Reactor {
   // Custom framing: how much of what was received has been used, and how much is worth a new look (0: any).
   bool consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint32_t needed);
 
+  // --- frames that run here (Event::kParse) instead of in the pool ---
+  InlineBox& inlineBox();  // lives as long as the reactor, or its next thread's
+  // Takes replies and samples out of the box. After a batch the reactor does so itself.
+  void settleInline();
+  // A part of a reply, or a whole one that is too large for the box; flags are those of a row.
+  struct InlineReply {
+    uint32_t slot, generation, sequence;
+    uint16_t flags;
+    uint32_t frameBytes, credit, stream;
+  };
+  void replyInline(const InlineReply& part, std::span<const uint8_t> bytes);
+  // A frame that a custom framer has cut. True: it has gone to the pool, or its connection has closed. Otherwise it is to be run
+  // at once, under this sequence and key.
+  bool place(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, uint32_t* sequence, uint32_t* key);
+  bool idOf(uint32_t slot, uint32_t generation, ConnectionId* id);
+  void watchGone(bool on) { watchesGone_ = on; }
+  // What was taken for a stall: it was one, or the garbage collector had come in between.
+  void judgeStall(CostTable::Key key, bool wasOne);
+  // The supervisor. How long the frame at hand has been running, as far as its looks can tell; and that it is ended for that.
+  uint64_t inlineRunningNs(uint64_t nowNs);
+  void endForTime() { endedForTime_.store(true, std::memory_order_release); }
+
   struct Details {
     Peer peer;
     uint64_t bytesRead, bytesWritten;
@@ -148,6 +172,9 @@ class Reactor {
   static constexpr uint32_t kRetireQuietMs = 1000;             // a peer may have its handshake under way
   static constexpr uint32_t kStallCheckMs = 2;                 // how often to look for frames claimed and not started
   static constexpr uint32_t kLingerMs = 2000;                  // how long a peer may take to answer our FIN
+  static constexpr uint64_t kInlineTurnNs = 1'000'000;         // of `run: 'auto'`, by prediction; what is beyond goes to the pool
+  static constexpr uint64_t kMeasuredTogetherNs = 5'000;       // frames cheaper than this are not worth a look at the clock each
+  static constexpr uint64_t kMeasuredBatchNs = 250'000;
   static constexpr uint8_t kInlinePart = 128;                  // beside Reply::Flags: a hook's write that waits in the order
 
   struct Acceptor {
@@ -191,6 +218,8 @@ class Reactor {
   bool goesToPool(const Connection& connection) const {
     return config(connection).toPool && framings_[connection.framing].kind != FramingKind::kCustom;
   }
+  // Something of it runs in the thread that drives.
+  static bool usesThread(const ListenerConfig& cfg) { return cfg.hooks != 0 || cfg.run != Run::kPool; }
   void updateInterest(uint32_t slot);
   uint64_t nextDeadline(const Connection& connection, CloseReason* reason) const;
   TimerWheel::Link& timerOf(uint32_t slot) { return table_.at(slot).timer; }
@@ -230,10 +259,10 @@ class Reactor {
   Result<size_t> receiveInto(uint32_t slot, std::span<uint8_t> room);
   void receiveForPool(uint32_t slot);
   void receiveForHooks(uint32_t slot);
-  size_t cutForPool(uint32_t slot, const uint8_t* data, size_t size);
+  size_t cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool inSlab);
   void cutKeptForPool(uint32_t slot);
   bool submitTask(uint32_t slot, Task* task);
-  bool wakesAtOnce(uint16_t listener);
+  bool wakesAtOnce(const Task& task);
   void wakeForTurn();
   bool refuseTask(uint32_t slot, Task* task);
   struct Load {
@@ -258,9 +287,24 @@ class Reactor {
   void checkOrderLimit(uint32_t slot);
   bool reachesLimit(const Connection& connection, uint32_t frames, size_t bytes) const;
 
+  // reactor_inline.cc
+  bool runsHere(const ListenerConfig& cfg, CostTable::Key key);
+  std::span<uint8_t> roomForParses();
+  bool emitParse(uint32_t slot, std::span<const uint8_t> frame, CostTable::Key key, bool inSlab);
+  uint64_t fullSequence(const Connection& connection, uint32_t low) const;
+  void takeSamples();
+  void planMeasuring();
+  void measureBatch(uint64_t startedNs);
+  void keepUnseen(const EventRow& row, const uint8_t* bytes);
+  bool keepUnseenParses(const EventSink::Delivered& delivered);
+  bool answered(const EventRow& row) const;
+  void runKept();
+  void onCredit(const Credit& credit);
+
   // reactor_output.cc
   void onReplies(ReplyBatch& batch, uint32_t* budget);
   void onReply(const Reply& reply, std::span<const uint8_t> bytes);
+  void onReplyAt(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
   void onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
   void onUnordered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
   void onCallResult(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
@@ -351,6 +395,22 @@ class Reactor {
   uint32_t lingerMs_ = 0;
   uint64_t requestsUntilMs_ = 0;                      // so long, who was accepted here may still send its request
   std::vector<std::pair<uint32_t, uint32_t>> fresh_;  // connections of which one is awaited: slot, generation
+  // Frames that run here.
+  std::unique_ptr<InlineBox> box_;
+  const uint8_t* emittedAt_ = nullptr;            // where emitBytes has put them last
+  std::vector<const uint8_t*> parsed_, parsing_;  // where the frames of rows_ and delivering_ lie, in the order of their rows
+  struct Kept {
+    uint32_t slot, generation;
+    TaskRef task;
+  };
+  std::vector<Kept> kept_;  // frames whose thread died before it had begun them
+  RunClock clock_;
+  uint64_t inlineLeftNs_ = 0;  // of this turn
+  uint32_t measuredKey_ = 0, measuredRuns_ = 0;
+  bool watchesGone_ = false;
+  std::atomic<bool> endedForTime_{false};
+  uint32_t seenRunning_ = 0;  // what the supervisor last saw of the box,
+  uint64_t seenRunningAtNs_ = 0;  // and when that was new
   ReactorCounters counters_;
 };
 

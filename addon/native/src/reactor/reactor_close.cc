@@ -52,7 +52,11 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   if (connection.creditsDue) {
     for (const ReplyPart& part : *connection.creditsDue) tell(part);
   }
-  if (connection.inFlight != 0) exchange_->announceGone(idOf(slot));
+  if (connection.inFlight != 0) {
+    const ConnectionId id = connection.id;
+    exchange_->announceGone(id);
+    if (watchesGone_) emit(Event::kGone, slot, static_cast<uint32_t>(id.value), static_cast<uint32_t>(id.value >> 32));
+  }
   if (config(connection).hooks != 0) {
     emit(Event::kClose, slot, static_cast<uint32_t>(reason) | static_cast<uint32_t>(error) << 8,
          static_cast<uint32_t>(connection.bytesRead), static_cast<uint32_t>(connection.bytesRead >> 32),

@@ -13,6 +13,7 @@ namespace mr {
 
 // What no hook has seen yet is kept for the next thread, in native memory: the slabs go with the thread.
 void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
+  const bool isAnswered = keepUnseenParses(delivered);
   for (Span& span : spans_) {
     span.needed = span.hint = 0;
     span.error = FrameError::kNone;  // found again behind the frames that are cut again
@@ -48,9 +49,11 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
     unseen.push_back(row);
   }
   // The frame that was being handled is never replayed.
-  if (delivered.inHook && delivered.begun > 0) {
+  if (delivered.inHook && delivered.begun > 0 && !isAnswered) {
     const EventRow& last = delivering_[delivered.begun - 1];
-    if (last.event != Event::kClose && find(last.slot, last.generation)) closeNow(last.slot, CloseReason::kThreadLost);
+    const bool late = last.event == Event::kParse && endedForTime_.load(std::memory_order_acquire);
+    const bool names = last.event != Event::kClose && last.event != Event::kCredit && last.event != Event::kStall;
+    if (names && find(last.slot, last.generation)) closeNow(last.slot, late ? CloseReason::kTaskTimeout : CloseReason::kThreadLost);
   }
   // Nobody is left who knows what to do with the result of a call.
   for (const EventRow& row : unseen) {
@@ -119,7 +122,7 @@ void Reactor::quiesce() {
   quiescing_ = true;
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
-    if (!connection.has(Connection::kOpen) || !connection.fd.valid() || config(connection).hooks == 0) continue;
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !usesThread(config(connection))) continue;
     pauseFor(slot, Connection::kPausedForHandover);
   }
   requestTurn();

@@ -55,11 +55,17 @@ size_t roomFor(const InBuffer& in) {
 void Reactor::receiveForPool(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (!connection.in) {
-    const Result<size_t> received = receiveInto(slot, scratch_);
+    const bool inSlab = config(connection).run != Run::kPool;
+    if (inSlab && !ensureSlab(kSlabLeast)) return;
+    const std::span<uint8_t> room = inSlab ? roomForParses() : std::span(scratch_);
+    const Result<size_t> received = receiveInto(slot, room);
     if (!received.ok()) return;
     if (received.value == 0) return onReadEnd(slot);
-    const size_t used = cutForPool(slot, scratch_.data(), received.value);
-    keepRest(slot, scratch_.data() + used, received.value - used);
+    const size_t parses = parsed_.size();
+    const size_t used = cutForPool(slot, room.data(), received.value, inSlab);
+    // What no frame of a hook lies in is received into once more.
+    if (inSlab && parsed_.size() != parses) slabUsed_ = std::min((slabUsed_ + received.value + 7) & ~size_t{7}, slab_.size);
+    keepRest(slot, room.data() + used, received.value - used);
     return;
   }
   InBuffer& in = *connection.in;
@@ -75,7 +81,7 @@ void Reactor::receiveForPool(uint32_t slot) {
 // What lies in the connection's in buffer.
 void Reactor::cutKeptForPool(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  const size_t used = cutForPool(slot, connection.in->data(), connection.in->size());
+  const size_t used = cutForPool(slot, connection.in->data(), connection.in->size(), false);
   if (!connection.in) return;  // nothing behind a bad frame is kept
   connection.in->consume(used);
   if (used != 0) connection.receivingSinceMs = nowMs_;
@@ -83,10 +89,11 @@ void Reactor::cutKeptForPool(uint32_t slot) {
 }
 
 // Returns how many bytes were used.
-size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size) {
+size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool inSlab) {
   Connection& connection = table_.at(slot);
   const FramingConfig& framing = framings_[connection.framing];
   size_t used = 0, groupStart = 0, groupBytes = 0, hint = connection.in ? connection.in->hint : 0;
+  uint64_t groupCost = 0;
   uint32_t cutFrames = 0;
   bool stopped = false;  // whole frames may be left, because something is full
   FrameError error = FrameError::kNone;
@@ -99,13 +106,14 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size) {
     Task* task = Task::create({idOf(slot), connection.nextSequence, connection.listener, Task::kNone, connection.peer},
                               static_cast<uint32_t>(group.size()), groupBytes);
     for (const auto& frame : group) task->append(frame);
+    task->costNs = groupCost;
     if (!submitTask(slot, task)) {
       task->release();
       used = groupStart;
       return false;
     }
     groupStart = used;
-    groupBytes = 0;
+    groupBytes = groupCost = 0;
     group.clear();
     return true;
   };
@@ -123,13 +131,27 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size) {
       error = cut.error;
       break;
     }
-    group.push_back({data + used + cut.offset, cut.length});
-    groupBytes += cut.length;
-    used += cut.consumed;
+    const std::span<const uint8_t> frame(data + used + cut.offset, cut.length);
+    const CostTable::Key key = CostTable::keyOf(connection.listener, cut.length);
     ++cutFrames;
-    if (group.size() >= exchange_->framesForTask(connection.listener) || groupBytes >= kMaxTaskBytes) {
+    if (runsHere(config(connection), key)) {
+      if (!submitGroup()) return used;
+      if (!emitParse(slot, frame, key, inSlab)) {
+        addPending(slot);
+        return used;
+      }
+      used += cut.consumed;
+      groupStart = used;
+      continue;
+    }
+    const uint64_t cost = exchange_->costs().costNs(key);
+    if (!group.empty() && (!Exchange::joins(group.size(), groupCost, cost) || groupBytes + cut.length > kMaxTaskBytes)) {
       if (!submitGroup()) return used;
     }
+    group.push_back(frame);
+    groupBytes += cut.length;
+    groupCost += cost;
+    used += cut.consumed;
   }
   if (!submitGroup()) return used;
   if (error != FrameError::kNone) {
@@ -154,7 +176,7 @@ bool Reactor::submitTask(uint32_t slot, Task* task) {
   task->queuedAtNs = nowMs_ * 1'000'000;
   // Read before it is queued: a worker may have freed it by the time that submit() returns.
   const Load load{task->frames(), task->bytes()};
-  if (!overflow_.empty() || !exchange_->submit(task, wakesAtOnce(task->header().listener))) {
+  if (!overflow_.empty() || !exchange_->submit(task, wakesAtOnce(*task))) {
     if (exchange_->options().onQueueFull != QueueFull::kPause && refuseTask(slot, task)) return true;
     if (!table_.at(slot).fd.valid()) return false;
     counters_.pausesByQueue.add(1);
@@ -172,8 +194,8 @@ bool Reactor::submitTask(uint32_t slot, Task* task) {
 
 // A wake-up costs about as much as a cheap frame, and where the threads share a core it takes the core from us: the frames of
 // a turn share one. Dear ones do not wait for each other.
-bool Reactor::wakesAtOnce(uint16_t listener) {
-  const uint64_t cost = exchange_->costNs(listener);
+bool Reactor::wakesAtOnce(const Task& task) {
+  const uint64_t cost = task.costNs / task.frames();
   if (inTurn_ && cost != 0 && cost < kCheapNs && ++unwoken_ < kMostUnwoken) return false;
   unwoken_ = 0;
   return true;
@@ -280,6 +302,7 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
 // Bytes of the in buffer move when it is compacted, so they are copied into a slab; those received into one stay there.
 bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab) {
   uint32_t slab = slab_.id;
+  const uint8_t* data = bytes.data();
   size_t offset;
   if (inSlab) {
     offset = static_cast<size_t>(bytes.data() - slab_.data);
@@ -288,14 +311,17 @@ bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> byt
     if (!own.data) return false;
     std::memcpy(own.data, bytes.data(), bytes.size());
     slab = own.id;
+    data = own.data;
     offset = 0;
   } else {
     if (!ensureSlab(bytes.size())) return false;
     offset = slabUsed_;
     slab = slab_.id;
+    data = slab_.data + offset;
     if (!bytes.empty()) std::memcpy(slab_.data + offset, bytes.data(), bytes.size());
     slabUsed_ = std::min((slabUsed_ + bytes.size() + 7) & ~size_t{7}, slab_.size);
   }
+  emittedAt_ = data;
   const auto waiting = static_cast<uint32_t>(std::min<size_t>(table_.at(slot).waitingBytes(), UINT32_MAX));
   emit(event, slot, slab, static_cast<uint32_t>(offset), static_cast<uint32_t>(bytes.size()), static_cast<uint32_t>(rawEnd),
        waiting);

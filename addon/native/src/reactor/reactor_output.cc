@@ -32,13 +32,17 @@ void Reactor::onReply(const Reply& reply, std::span<const uint8_t> bytes) {
     giveCredit(reply.worker, reply.creditToken, reply.credit, true);
     return;
   }
+  onReplyAt(slot, reply, bytes);
+}
+
+void Reactor::onReplyAt(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
   if (reply.frameBytes != 0) {
     Connection& settled = table_.at(slot);
     settled.inFlightBytes -= std::min<size_t>(settled.inFlightBytes, reply.frameBytes);
   }
   if (reply.flags & Reply::kCall) {
     onCallResult(slot, reply, bytes);
-  } else if (config(*connection).unordered) {
+  } else if (config(table_.at(slot)).unordered) {
     onUnordered(slot, reply, bytes);
   } else {
     onOrdered(slot, reply, bytes);

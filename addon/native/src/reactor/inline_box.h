@@ -1,0 +1,40 @@
+// Between a reactor and the JS that runs frames on its thread: replies on their way out, and what the frames have cost. Native
+// memory that JS writes into, so that a batch of frames is answered without one call, and what is answered is not lost when the
+// thread dies.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+namespace mr {
+
+struct InlineBox {
+  static constexpr uint32_t kRows = 1024;
+  static constexpr uint32_t kBytes = 256 << 10;
+  static constexpr uint32_t kSamples = 64;
+
+  enum Flags : uint32_t {
+    kReplyMask = 0x7fff,  // Reply::Flags
+    kWasHeld = 0x8000,    // its promise was pending: hold() had been called
+  };
+  struct Row {
+    uint32_t slot, generation, sequence, flags, offset, length, frameBytes, unused;
+  };
+  enum SampleFlags : uint32_t { kAsynchronous = 1 };  // some of them returned a promise
+  struct Sample {
+    uint32_t key, runs, ns, flags;  // ns of all runs
+  };
+
+  // Odd while a frame runs; a new number for each.
+  std::atomic<uint32_t> running{0};
+  // Set before a batch: JS measures it. Otherwise the reactor does, from outside.
+  uint32_t measured = 0;
+  uint32_t count = 0;
+  uint32_t samples = 0;
+  std::array<Row, kRows> rows;
+  std::array<Sample, kSamples> sampleRows;
+  std::array<uint8_t, kBytes> bytes;
+};
+
+}  // namespace mr

@@ -1,0 +1,259 @@
+// Frames that run on this reactor: which ones do, what they have answered and cost, and what becomes of those whose thread dies.
+#include <algorithm>
+
+#include "base/clock.h"
+#include "reactor/reactor.h"
+
+namespace mr {
+
+// ---------------------------------------------------------------- on the way in
+
+bool Reactor::runsHere(const ListenerConfig& cfg, CostTable::Key key) {
+  if (cfg.run != Run::kAuto) return cfg.run == Run::kInline;
+  const CostTable& costs = exchange_->costs();
+  if (!costs.staysInline(key)) return false;
+  const uint64_t cost = costs.costNs(key);
+  if (cost > inlineLeftNs_) return false;
+  inlineLeftNs_ -= cost;
+  return true;
+}
+
+std::span<uint8_t> Reactor::roomForParses() {
+  return {slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes)};
+}
+
+bool Reactor::emitParse(uint32_t slot, std::span<const uint8_t> frame, CostTable::Key key, bool inSlab) {
+  Connection& connection = table_.at(slot);
+  if (!emitBytes(Event::kParse, slot, frame, static_cast<uint32_t>(connection.nextSequence), inSlab)) return false;
+  const uint64_t cost = exchange_->costs().costNs(key);
+  rows_.back().e = key | (cost == 0 || cost > kMeasuredTogetherNs ? kTimedAlone : 0);
+  parsed_.push_back(emittedAt_);
+  ++connection.nextSequence;
+  ++connection.inFlight;
+  connection.inFlightBytes += frame.size();
+  counters_.framesRead.add(1);
+  counters_.framesInline.add(1);
+  return true;
+}
+
+bool Reactor::place(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, uint32_t* sequence, uint32_t* key) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return true;
+  *key = CostTable::keyOf(connection->listener, frame.size());
+  if (!runsHere(config(*connection), *key)) {
+    uint64_t unused;
+    (void)submit(slot, generation, frame, false, &unused);
+    return true;
+  }
+  *key |= kTimedAlone;
+  *sequence = static_cast<uint32_t>(connection->nextSequence++);
+  ++connection->inFlight;
+  connection->inFlightBytes += frame.size();
+  counters_.framesInline.add(1);
+  checkOrderLimit(slot);
+  return false;
+}
+
+// ---------------------------------------------------------------- on the way out
+
+InlineBox& Reactor::inlineBox() {
+  if (!box_) box_ = std::make_unique<InlineBox>();
+  return *box_;
+}
+
+uint64_t Reactor::fullSequence(const Connection& connection, uint32_t low) const {
+  return connection.nextSequence - static_cast<uint32_t>(static_cast<uint32_t>(connection.nextSequence) - low);
+}
+
+void Reactor::settleInline() {
+  owner_.assertCurrent(__func__);
+  if (!box_) return;
+  if (!inTurn_) nowMs_ = monotonicMs();
+  const uint32_t count = std::min(box_->count, InlineBox::kRows);
+  for (uint32_t i = 0; i < count; ++i) {
+    const InlineBox::Row& row = box_->rows[i];
+    if (row.offset > InlineBox::kBytes || row.length > InlineBox::kBytes - row.offset) continue;
+    Connection* connection = table_.find(row.slot, row.generation);
+    if (!connection || !connection->fd.valid()) {
+      counters_.repliesLate.add(1);
+      continue;
+    }
+    if (row.flags & InlineBox::kWasHeld) release(*connection);
+    Reply reply;
+    reply.sequence = fullSequence(*connection, row.sequence);
+    reply.length = row.length;
+    reply.frameBytes = row.frameBytes;
+    reply.flags = static_cast<uint16_t>(row.flags & InlineBox::kReplyMask);
+    onReplyAt(row.slot, reply, {box_->bytes.data() + row.offset, row.length});
+  }
+  box_->count = 0;
+  takeSamples();
+  if (count != 0) requestTurn();
+}
+
+void Reactor::replyInline(const InlineReply& part, std::span<const uint8_t> bytes) {
+  Connection* connection = find(part.slot, part.generation);
+  const uint16_t own = exchange_->reactorMailbox(index_);
+  if (!connection) {
+    counters_.repliesLate.add(1);
+    return giveCredit(own, part.stream, part.credit, true);
+  }
+  if (part.flags & InlineBox::kWasHeld) release(*connection);
+  Reply reply;
+  reply.sequence = fullSequence(*connection, part.sequence);
+  reply.length = static_cast<uint32_t>(bytes.size());
+  reply.frameBytes = part.frameBytes;
+  reply.flags = static_cast<uint16_t>(part.flags & InlineBox::kReplyMask);
+  reply.worker = own;
+  reply.credit = part.credit;
+  reply.creditToken = part.stream;
+  onReplyAt(part.slot, reply, bytes);
+  requestTurn();
+}
+
+bool Reactor::idOf(uint32_t slot, uint32_t generation, ConnectionId* id) {
+  const Connection* connection = find(slot, generation);
+  if (connection) *id = connection->id;
+  return connection != nullptr;
+}
+
+// Room for a reply that streams from here.
+void Reactor::onCredit(const Credit& credit) { emit(Event::kCredit, 0, credit.token, credit.amount, credit.gone ? 1 : 0); }
+
+// ---------------------------------------------------------------- what it costs
+
+// A look at the clock costs as much as a small frame: a batch of cheap ones of one class is measured as a whole, from outside.
+void Reactor::planMeasuring() {
+  measuredRuns_ = 0;
+  if (!box_) return;
+  box_->measured = 1;
+  clock_.begin(monotonicNs());
+  if (parsing_.empty()) return;
+  uint32_t runs = 0, key = 0;
+  for (const EventRow& row : delivering_) {
+    if (row.event != Event::kParse) return;
+    if (runs++ == 0) key = row.e;
+    if (row.e != key || (key & kTimedAlone)) return;
+  }
+  if (runs * exchange_->costs().costNs(key) > kMeasuredBatchNs) return;
+  box_->measured = 0;
+  measuredKey_ = key;
+  measuredRuns_ = runs;
+}
+
+void Reactor::measureBatch(uint64_t startedNs) {
+  if (measuredRuns_ == 0) return;
+  const uint64_t wall = monotonicNs() - startedNs;
+  InlineBox::Sample& sample = box_->sampleRows[0];
+  sample = {measuredKey_, measuredRuns_, static_cast<uint32_t>(std::min<uint64_t>(wall, UINT32_MAX)), sample.flags};
+  // JS has only said whether there were promises.
+  if (box_->samples == 0) sample.flags = 0;
+  box_->samples = 1;
+}
+
+void Reactor::takeSamples() {
+  CostTable& costs = exchange_->costs();
+  const uint32_t samples = std::min(box_->samples, InlineBox::kSamples);
+  for (uint32_t i = 0; i < samples; ++i) {
+    const InlineBox::Sample& sample = box_->sampleRows[i];
+    const CostTable::Key key = sample.key & ~kTimedAlone;
+    if (sample.runs == 0 || (key >> 8) >= Exchange::kMaxListeners || (key & 0xff) >= CostTable::kClasses) continue;
+    const uint64_t worked = sample.ns > CostTable::kStallNs ? clock_.workedNs(sample.ns) : sample.ns;
+    costs.learnInline(key, std::max<uint64_t>(worked / sample.runs, 1));
+    if (worked > CostTable::kStallNs) {
+      costs.ban(key, worked / sample.runs, monotonicNs());
+      emit(Event::kStall, 0, key, static_cast<uint32_t>(worked));
+    }
+    if (sample.flags & InlineBox::kAsynchronous) costs.banAsynchronous(key);
+  }
+  box_->samples = 0;
+}
+
+void Reactor::judgeStall(CostTable::Key key, bool wasOne) {
+  if (wasOne) {
+    counters_.inlineStalls.add(1);
+  } else {
+    exchange_->costs().pardon(key);
+  }
+}
+
+uint64_t Reactor::inlineRunningNs(uint64_t nowNs) {
+  const uint32_t running = box_ ? box_->running.load(std::memory_order_relaxed) : 0;
+  if (running != seenRunning_) {
+    seenRunning_ = running;
+    seenRunningAtNs_ = nowNs;
+  }
+  return running % 2 == 0 || nowNs < seenRunningAtNs_ ? 0 : nowNs - seenRunningAtNs_;
+}
+
+// ---------------------------------------------------------------- the thread died
+
+void Reactor::keepUnseen(const EventRow& row, const uint8_t* bytes) {
+  Connection* connection = find(row.slot, row.generation);
+  if (!connection) return;
+  TaskRef task(Task::create({idOf(row.slot), fullSequence(*connection, row.d), connection->listener, Task::kNone, connection->peer},
+                            1, row.c));
+  task->append({bytes, row.c});
+  kept_.push_back({row.slot, row.generation, std::move(task)});
+}
+
+bool Reactor::answered(const EventRow& row) const {
+  for (uint32_t i = 0; box_ && i < std::min(box_->count, InlineBox::kRows); ++i) {
+    const InlineBox::Row& reply = box_->rows[i];
+    const bool same = reply.slot == row.slot && reply.generation == row.generation && reply.sequence == row.d;
+    if (same && (reply.flags & Reply::kLast)) return true;
+  }
+  return false;
+}
+
+// Those that it had not begun stay in native memory, with their places in the order; the slabs go with the thread. What it had
+// answered is answered. Says whether the frame in hand was.
+bool Reactor::keepUnseenParses(const EventSink::Delivered& delivered) {
+  const bool inParse = delivered.inHook && delivered.begun > 0 && delivering_[delivered.begun - 1].event == Event::kParse;
+  const bool inHand = inParse && answered(delivering_[delivered.begun - 1]);
+  if (inParse && !inHand && endedForTime_.load(std::memory_order_acquire)) {
+    const CostTable::Key key = delivering_[delivered.begun - 1].e & ~kTimedAlone;
+    exchange_->costs().ban(key, UINT32_MAX, monotonicNs());
+  }
+  settleInline();
+  size_t parse = 0;
+  for (size_t i = 0; i < delivering_.size(); ++i) {
+    if (delivering_[i].event != Event::kParse) continue;
+    if (i >= delivered.begun) keepUnseen(delivering_[i], parsing_[parse]);
+    ++parse;
+  }
+  parse = 0;
+  for (const EventRow& row : rows_) {
+    if (row.event == Event::kParse) keepUnseen(row, parsed_[parse++]);
+  }
+  parsing_.clear();
+  parsed_.clear();
+  return inHand;
+}
+
+// The next thread runs them; or the pool, where no thread of the app drives this reactor any more.
+void Reactor::runKept() {
+  std::vector<Kept> kept;
+  kept.swap(kept_);
+  for (Kept& one : kept) {
+    Connection* connection = find(one.slot, one.generation);
+    if (!connection) continue;
+    const std::span<const uint8_t> frame = one.task->frame(0);
+    const CostTable::Key key = CostTable::keyOf(connection->listener, frame.size());
+    if (config(*connection).run != Run::kPool && !abandoned_) {
+      if (!emitBytes(Event::kParse, one.slot, frame, static_cast<uint32_t>(one.task->sequence(0)), false)) {
+        kept_.push_back(std::move(one));
+        continue;
+      }
+      rows_.back().e = key | kTimedAlone;
+      parsed_.push_back(emittedAt_);
+    } else if (exchange_->workers() != 0) {
+      overflow_.push_back(std::move(one.task));
+      waitsForQueue_ = true;
+    } else {
+      closeNow(one.slot, CloseReason::kThreadLost);
+    }
+  }
+}
+
+}  // namespace mr

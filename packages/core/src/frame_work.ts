@@ -1,0 +1,12 @@
+import type { FrameWork } from '@multireactor/pool/parts'
+import type { App } from './app.js'
+
+/** What an app does with the frames of its listeners, in whichever thread they run. */
+// biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from app to app
+export function frameWork(app: App<any>): FrameWork {
+  return {
+    parse: (frame, ctx) => app.parse!(frame, ctx),
+    overloaded: app.overloaded && ((frame, ctx) => app.overloaded!(frame, ctx)),
+    error: app.error && ((error, frame, ctx) => app.error!(error, frame, ctx)),
+  }
+}

@@ -1,0 +1,69 @@
+const sampleWords = 4
+/** So many frames of one kind in a row share a look at the clock, which costs about as much as a small frame. */
+const mostRuns = 16
+const timedAlone = 0x8000_0000
+const asynchronous = 1
+
+/**
+ * Measures what frames cost up to their first return, by listener and size class, and leaves it as samples in native memory,
+ * where whoever owns that memory learns from it.
+ */
+export class CostMeter {
+  readonly #samples: Uint32Array
+  readonly #words: Uint32Array
+  readonly #countAt: number
+  #key = 0
+  #runs = 0
+  #flags = 0
+  #since = 0
+
+  /** `words[countAt]`: how many samples there are. */
+  constructor(samples: Uint32Array, words: Uint32Array, countAt: number) {
+    this.#samples = samples
+    this.#words = words
+    this.#countAt = countAt
+  }
+
+  /** Before a frame; `key` may say that it is to be timed alone. */
+  before(key: number): void {
+    if (this.#runs === 0) {
+      this.#since = performance.now()
+    } else if (key !== this.#key || this.#runs === mostRuns || key >= timedAlone) {
+      this.#close()
+    }
+    this.#key = key
+    this.#runs++
+  }
+
+  /** The frame at hand returned a promise: what follows is not measured. `fromOutside`: nor is the batch measured here. */
+  wasAsynchronous(fromOutside: boolean): void {
+    if (!fromOutside) {
+      this.#flags |= asynchronous
+      return
+    }
+    this.#samples[1] = 0 // whoever measures it fills it in
+    this.#samples[3] = asynchronous
+    this.#words[this.#countAt] = 1
+  }
+
+  /** After the last frame of a batch. */
+  end(): void {
+    if (this.#runs !== 0) this.#close()
+  }
+
+  #close(): void {
+    const now = performance.now()
+    const count = this.#words[this.#countAt]!
+    const at = count * sampleWords
+    if (at < this.#samples.length) {
+      this.#samples[at] = this.#key & ~timedAlone
+      this.#samples[at + 1] = this.#runs
+      this.#samples[at + 2] = Math.min((now - this.#since) * 1e6, 0xffff_ffff)
+      this.#samples[at + 3] = this.#flags
+      this.#words[this.#countAt] = count + 1
+    }
+    this.#since = now
+    this.#runs = 0
+    this.#flags = 0
+  }
+}

@@ -1,0 +1,159 @@
+import { type NativeReactorDriver, replyFlag } from '@multireactor/addon'
+import { CostMeter } from './cost_meter.js'
+import { FrameLoop, type FrameLoopOptions } from './frame_loop.js'
+import { GcWatch } from './gc_watch.js'
+import { ReplyBox } from './reply_box.js'
+import { RunningFrame } from './running_frame.js'
+import type { Bytes } from './task_context.js'
+
+const { last } = replyFlag
+/** Beside the flags of a reply: `hold` had been called for its frame. */
+const wasHeld = 0x8000
+/** A run longer than this held up the reactor; see `native/src/exchange/cost_table.h`. */
+const stallMs = 1
+/** The garbage collector says afterwards that it was there. */
+const judgeAfterMs = 20
+
+/** Words of the box, before its rows; see `native/src/reactor/inline_box.h`. */
+const runningAt = 0
+const measuredAt = 1
+const countAt = 2
+const samplesAt = 3
+const rowWords = 8
+
+/** Runs frames on the thread that drives their reactor, under the same contract as a pool worker. */
+export class InlineLoop extends FrameLoop {
+  readonly #driver: NativeReactorDriver
+  readonly #words: Uint32Array
+  readonly #out: ReplyBox
+  readonly #meter: CostMeter
+  readonly #gc = new GcWatch()
+  #inBatch = false
+  #flushAsked = false
+  #closed = false
+
+  constructor(driver: NativeReactorDriver, options: FrameLoopOptions) {
+    super(options)
+    this.#driver = driver
+    const { words, rows, samples, bytes } = driver.inlineBox()
+    this.#words = words
+    this.#out = new ReplyBox(words, countAt, rows, rowWords, bytes)
+    this.#meter = new CostMeter(samples, words, samplesAt)
+  }
+
+  // ---------------------------------------------------------------- what the engine asks
+
+  /** A parse row of the batch at hand. */
+  run(rows: Uint32Array, at: number, slab: ArrayBuffer): void {
+    this.#run(Buffer.from(slab, rows[at + 4]!, rows[at + 5]!), rows[at + 7]!, rows[at + 6]!, rows[at + 1]!, rows[at + 2]!)
+  }
+
+  /** A frame that a custom framer has cut: it runs here and now, or goes to the pool. */
+  place(slot: number, generation: number, frame: Buffer): void {
+    const place = this.#driver.place(slot, generation, frame)
+    if (place !== -1) this.#run(frame, place % 2 ** 32, Math.floor(place / 2 ** 32), slot, generation)
+  }
+
+  /** After the last row of a batch: the reactor takes the replies out of the box by itself. */
+  endBatch(): void {
+    this.#inBatch = false
+    this.#meter.end()
+  }
+
+  override credit(stream: number, amount: number, gone: boolean): void {
+    super.credit(stream, amount, gone)
+  }
+
+  gone(low: number, high: number): void {
+    this.connectionGone((BigInt(high) << 32n) | BigInt(low))
+  }
+
+  /** A run looked like a stall, and its class goes to the pool: unless it was only there when the garbage was collected. */
+  stall(key: number, ns: number): void {
+    const to = performance.now()
+    const from = to - ns / 1e6 - stallMs
+    setTimeout(() => {
+      if (!this.#closed) this.#driver.judgeStall(key, ns / 1e6 - this.#gc.between(from, to) > stallMs)
+    }, judgeAfterMs).unref()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.stopTimer()
+    this.#gc.close()
+  }
+
+  // ---------------------------------------------------------------- running and settling
+
+  #run(bytes: Buffer, key: number, sequence: number, slot: number, generation: number): void {
+    const words = this.#words
+    this.#inBatch = true
+    const measured = words[measuredAt] !== 0
+    if (measured) this.#meter.before(key)
+    words[runningAt]!++
+    const listener = (key >>> 8) & 0xff
+    const frame = new RunningFrame(this, 0, bytes, this.options.listenerName(listener), sequence, 0, slot, generation)
+    if (!this.runFrame(frame, this.options.work(listener))) this.#meter.wasAsynchronous(!measured)
+    words[runningAt]!++
+  }
+
+  protected put(frame: RunningFrame, flags: number, bytes: Bytes): void {
+    let at = this.#out.put(bytes)
+    if (at === undefined) {
+      this.#driver.settleInline()
+      at = this.#out.put(bytes)
+      if (at === undefined) return this.#reply(frame, flags, bytes, 0, 0)
+    }
+    const { rows } = this.#out
+    rows[at] = frame.low
+    rows[at + 1] = frame.high
+    rows[at + 2] = frame.sequence
+    rows[at + 3] = flags | (frame.held ? wasHeld : 0)
+    rows[at + 6] = frame.bytes.length
+    this.#out.written(at + 4)
+  }
+
+  #reply(frame: RunningFrame, flags: number, bytes: Bytes, credit: number, stream: number): void {
+    const isLast = (flags & last) !== 0
+    const all = isLast && frame.held ? flags | wasHeld : flags
+    const frameBytes = isLast ? frame.bytes.length : 0
+    this.#driver.replyInline(frame.low, frame.high, frame.sequence, all, bytes, frameBytes, credit, stream)
+  }
+
+  protected putPart(frame: RunningFrame, stream: number, part: Bytes, credit: number): void {
+    this.#reply(frame, 0, part, credit, stream)
+    this.afterSettle()
+  }
+
+  protected afterSettle(): void {
+    if (this.#inBatch || this.#flushAsked) return
+    this.#flushAsked = true
+    queueMicrotask(() => {
+      this.#flushAsked = false
+      this.#driver.settleInline()
+      this.#driver.flush()
+    })
+  }
+
+  protected holdFrame(frame: RunningFrame): void {
+    frame.held = this.#driver.hold(frame.low, frame.high, true)
+  }
+
+  protected watchGone(on: boolean): void {
+    this.#driver.watchGone(on)
+  }
+
+  protected isGone(id: bigint): boolean {
+    return this.#driver.isGone(id)
+  }
+
+  peerOf(frame: RunningFrame): [string, number] | undefined {
+    const details = this.#closed ? undefined : this.#driver.details(frame.low, frame.high)
+    return details && [details[0], details[1]]
+  }
+
+  /** 0n when its connection has closed before anybody asked. */
+  idOf(frame: RunningFrame): bigint {
+    return this.#driver.connectionId(frame.low, frame.high) ?? 0n
+  }
+}

@@ -1,0 +1,60 @@
+import type { Bytes } from './task_context.js'
+
+/**
+ * Replies on their way to the native side, in native memory: what lies there and is not handed over yet is not lost when this
+ * thread dies. A row ends with offset and length of its bytes; what comes before them is the owner's.
+ */
+export class ReplyBox {
+  readonly rows: Uint32Array
+  readonly #bytes: Buffer
+  readonly #words: Uint32Array
+  readonly #countAt: number
+  readonly #rowWords: number
+  #used = 0
+  #length = 0
+
+  /** `words[countAt]`: how many rows there are. */
+  constructor(words: Uint32Array, countAt: number, rows: Uint32Array, rowWords: number, bytes: Uint8Array) {
+    this.rows = rows
+    this.#words = words
+    this.#countAt = countAt
+    this.#rowWords = rowWords
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  get count(): number {
+    return this.#words[this.#countAt]!
+  }
+
+  get isEmpty(): boolean {
+    return this.#words[this.#countAt] === 0
+  }
+
+  /** Copies the bytes in, and returns where their row begins; nothing when there is no room. */
+  put(bytes: Bytes): number | undefined {
+    const most = typeof bytes === 'string' ? bytes.length * 3 : bytes.length
+    if (this.#words[this.#countAt] === 0) this.#used = 0
+    // One large reply must not push the small ones out of the box.
+    if (most > this.#bytes.length / 4) return undefined
+    const at = this.#words[this.#countAt]! * this.#rowWords
+    if (this.#used + most > this.#bytes.length || at === this.rows.length) return undefined
+    this.#length = bytes.length
+    if (typeof bytes === 'string') this.#length = this.#bytes.write(bytes, this.#used)
+    else this.#bytes.set(bytes, this.#used)
+    return at
+  }
+
+  /** The row is complete; `at` is where it says which bytes are its own. */
+  written(at: number): void {
+    this.rows[at] = this.#used
+    this.rows[at + 1] = this.#length
+    this.#used += this.#length
+    // Last: who reads it after this thread has died must find a whole row.
+    this.#words[this.#countAt]!++
+  }
+
+  clear(): void {
+    this.#words[this.#countAt] = 0
+    this.#used = 0
+  }
+}
