@@ -1,6 +1,6 @@
 import type { ResourceLimits } from 'node:worker_threads'
 import { MultireactorError, native, reactorCounterNames } from '@multireactor/addon'
-import { started, Thread, within } from '@multireactor/pool/parts'
+import { Deaths, started, Thread, within } from '@multireactor/pool/parts'
 import type { AppDescription, AttachRequest, ListenerPlan, ListenRequest, ReactorThreadData } from './reactor_thread.js'
 
 export interface ReactorReplaced {
@@ -32,18 +32,16 @@ interface Member {
   /** It died too often: its siblings have what it had. */
   givenUp: boolean
   backoff: NodeJS.Timeout | undefined
-  /** When its threads died, as far as it counts. */
-  deaths: number[]
+  readonly deaths: Deaths
   /** What the last looks at its turns have shown. */
   turns: number
   unchanged: number
 }
 
-const firstBackoffMs = 20
-const mostBackoffMs = 2_000
 /** So many deaths within the time are a crash loop. */
 const mostDeaths = 8
-const deathsWithinMs = 60_000
+/** The first one follows at once; more deaths within the time wait longer each. */
+const backoff = { firstBackoffMs: 20, mostBackoffMs: 2_000, quick: 1, withinMs: 60_000 }
 /** So many looks at a thread that does not turn, a share of the time limit apart. */
 const looks = 4
 const turnsColumn = reactorCounterNames.indexOf('turns')
@@ -83,7 +81,7 @@ export class ReactorGroup {
       await Promise.all(threads.map((thread) => thread.terminate()))
       throw error
     }
-    for (const [i, member] of members.entries()) this.#supervise(first + i, member, threads[i]!, 0)
+    for (const [i, member] of members.entries()) this.#supervise(first + i, member, threads[i]!)
     const every = Math.max(50, this.#options.hookTimeoutMs / looks)
     this.#watch ??= setInterval(() => this.#endStuck(), every).unref()
     return descriptions as AppDescription[]
@@ -129,8 +127,9 @@ export class ReactorGroup {
       member.thread = thread
       member.leaving = false
       native.forgetReactorThread(this.#options.runtime, index)
-      await thread.request('attach', { lost } satisfies AttachRequest)
-      this.#supervise(index, member, thread, 0)
+      // Supervised before it is asked: one that has ended since it was loaded is replaced like any other.
+      this.#supervise(index, member, thread)
+      await thread.request('attach', { lost } satisfies AttachRequest).catch(() => thread.terminate())
     }
   }
 
@@ -178,7 +177,7 @@ export class ReactorGroup {
       stuck: false,
       givenUp: false,
       backoff: undefined,
-      deaths: [],
+      deaths: new Deaths(backoff),
       turns: -1,
       unchanged: 0,
     }
@@ -197,25 +196,20 @@ export class ReactorGroup {
     member.thread = undefined
   }
 
-  #supervise(index: number, member: Member, thread: Thread, failures: number): void {
+  #supervise(index: number, member: Member, thread: Thread): void {
     void thread.exited.then(({ error }) => {
       if (this.#closing || member.leaving) return
       const reason = member.stuck ? 'stuck' : 'exit'
       member.stuck = false
       member.thread = undefined
       native.forgetReactorThread(this.#options.runtime, index)
-      const now = performance.now()
-      member.deaths = [...member.deaths.filter((at) => now - at < deathsWithinMs), now]
-      if (member.deaths.length > mostDeaths) return this.#giveUp(index, member, error)
-      this.#replace(index, member, failures)
+      if (member.deaths.add() > mostDeaths) return this.#giveUp(index, member, error)
+      this.#replace(index, member, 0)
       this.#options.onReplaced({ index, reason, error })
     })
   }
 
   #replace(index: number, member: Member, failures: number): void {
-    // The first one follows at once; more deaths within the time wait longer each.
-    const before = Math.max(failures, member.deaths.length - 1)
-    const delay = before === 0 ? 0 : Math.min(firstBackoffMs * 2 ** (before - 1), mostBackoffMs)
     member.backoff = setTimeout(async () => {
       if (this.#closing || member.leaving) return
       const thread = this.#spawn(index)
@@ -225,7 +219,7 @@ export class ReactorGroup {
         if (this.#closing || member.leaving) return
         await thread.request('attach', { lost: true } satisfies AttachRequest)
         member.turns = -1
-        this.#supervise(index, member, thread, 0)
+        this.#supervise(index, member, thread)
       } catch (error) {
         await thread.terminate()
         if (this.#closing || member.leaving) return
@@ -235,7 +229,7 @@ export class ReactorGroup {
         if (failures + 1 > mostDeaths) this.#giveUp(index, member, error as Error)
         else this.#replace(index, member, failures + 1)
       }
-    }, delay)
+    }, member.deaths.delayMs(failures))
   }
 
   /** A crash loop: a thread without any app hands everything to the siblings. */

@@ -3,3 +3,4 @@ export { runThread, started, Thread, type ThreadSide, within } from './thread.js
 export { WorkerGroup, type WorkerGroupOptions } from './worker_group.js'
 export type { FrameWork } from './worker_loop.js'
 export { workerRequests } from './worker_requests.js'
+export { Deaths } from './deaths.js'
