@@ -46,7 +46,7 @@ export class WorkerLoop {
   readonly #options: WorkerLoopOptions
   readonly #batchState: Uint32Array
   readonly #rows = new Uint32Array(maxBatch * rowWords)
-  #slab = new Uint8Array(native.newSlab(slabBytes))
+  #slab: Uint8Array<ArrayBuffer>
   #slabUsed = 0
   /** Native memory: what is settled and not handed over yet is not lost when this thread dies. */
   readonly #out: Buffer
@@ -71,6 +71,7 @@ export class WorkerLoop {
 
   constructor(options: WorkerLoopOptions) {
     this.#options = options
+    this.#slab = new Uint8Array(native.newSlab(options.runtime, slabBytes))
     this.driver = new native.WorkerDriver(
       options.runtime,
       options.index,
@@ -147,7 +148,7 @@ export class WorkerLoop {
   #take(room: number): boolean {
     if (this.#slab.length - this.#slabUsed < slabLeast) {
       // The frames of the old slab may still be referenced, so it is never written again.
-      this.#slab = new Uint8Array(native.newSlab(slabBytes))
+      this.#slab = new Uint8Array(native.newSlab(this.#options.runtime, slabBytes))
       this.#slabUsed = 0
     }
     const packed = this.driver.take(this.#rows, this.#slab, this.#slabUsed, room)
