@@ -33,6 +33,8 @@ interface Member {
   givenUp: boolean
   backoff: NodeJS.Timeout | undefined
   readonly deaths: Deaths
+  /** Its thread drives the reactor. One that is still loading cannot be stuck, however long its `start` hook takes. */
+  driving: boolean
   /** What the last looks at its turns have shown. */
   turns: number
   unchanged: number
@@ -178,6 +180,7 @@ export class ReactorGroup {
       givenUp: false,
       backoff: undefined,
       deaths: new Deaths(backoff),
+      driving: false,
       turns: -1,
       unchanged: 0,
     }
@@ -197,8 +200,11 @@ export class ReactorGroup {
   }
 
   #supervise(index: number, member: Member, thread: Thread): void {
+    member.driving = true
+    member.turns = -1
     void thread.exited.then(({ error }) => {
       if (this.#closing || member.leaving) return
+      member.driving = false
       const reason = member.stuck ? 'stuck' : 'exit'
       member.stuck = false
       member.thread = undefined
@@ -218,7 +224,6 @@ export class ReactorGroup {
         await thread.ready
         if (this.#closing || member.leaving) return
         await thread.request('attach', { lost: true } satisfies AttachRequest)
-        member.turns = -1
         this.#supervise(index, member, thread)
       } catch (error) {
         await thread.terminate()
@@ -285,7 +290,7 @@ export class ReactorGroup {
   #endStuck(): void {
     const counters = native.readCounters(this.#options.runtime)
     for (const [index, member] of this.#members.entries()) {
-      if (!member.thread || member.leaving || member.stuck) continue
+      if (!member.thread || !member.driving || member.leaving || member.stuck) continue
       const turns = counters.reactors[index]![turnsColumn]!
       // Counted in looks, each of which asks for a turn: a process that was stopped for a while has stuck nobody.
       member.unchanged = turns === member.turns ? member.unchanged + 1 : 0
