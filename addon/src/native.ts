@@ -158,7 +158,20 @@ export interface NativeCounters {
   queueTasks: number
   queueFrames: number
   queueBytes: number
+  memory: MemoryUse
   repliesUnrouted: number
+}
+
+/** What a server holds for its connections, in bytes; see `MemoryUse` in `native/src/exchange/exchange.h`. */
+export interface MemoryUse {
+  /** By reactors: frames in part, what is unsent, replies held for the order. */
+  buffered: number
+  /** Frames on their way through the pool: queued, claimed, or being worked on. */
+  tasks: number
+  /** In mailboxes: replies and sends on their way. */
+  messages: number
+  /** Received bytes that JavaScript holds, or has not collected yet. */
+  received: number
 }
 
 export interface NativeRuntimeOptions {
@@ -272,8 +285,8 @@ export interface Native {
   takeListener(runtime: number, group: number): number
   /** The soft limit of open files of this process. */
   fileLimit(): number
-  /** Memory for received bytes, of whole pages that go back to the kernel; with anything in it. */
-  newSlab(size: number): ArrayBuffer
+  /** Memory for received bytes, of whole pages that go back to the kernel; with anything in it. Counts until it is collected. */
+  newSlab(runtime: number, size: number): ArrayBuffer
   isAddressRange(text: string): boolean
   readCounters(runtime: number): NativeCounters
   runningMs(runtime: number, worker: number): number

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -27,6 +28,40 @@ describe('server.reload()', () => {
     const file = join(folder, 'app.mjs')
     writeFileSync(file, `import { defineApp, lines } from '${core}'\nexport default defineApp({ framing: lines(), ${body} })\n`)
     return file
+  }
+
+  for (const role of ['worker', 'reactor']) {
+    it(`replaces a new ${role} that ends before it is put to work, and no client notices`, async () => {
+      const file = write('')
+      const doomed = join(folder, 'doomed')
+      writeFileSync(
+        file,
+        `import { existsSync, rmSync } from 'node:fs'
+import { defineApp, lines } from '${core}'
+export default defineApp({
+  framing: lines(),
+  parse: (frame) => frame + '\\n',
+  start({ role }) {
+    if (role !== '${role}' || !existsSync('${doomed}')) return
+    rmSync('${doomed}', { force: true })
+    setImmediate(() => process.exit(9))
+  },
+})
+`,
+      )
+      const silent = { debug() {}, info() {}, warn() {}, error() {} }
+      server = await serve({ app: file, listen: 0, reactors: 1, pool: 1, logger: silent })
+      const replaced = once(server as never, `${role}Replaced`)
+      const client = await Client.connect(server.listeners[0]!.port)
+      client.write('before\n')
+      await client.lines(1)
+      writeFileSync(doomed, '')
+      await server.reload()
+      await replaced
+      client.write('after\n')
+      expect(await client.lines(2)).to.deep.equal(['before', 'after'])
+      client.destroy()
+    })
   }
 
   it('changes the code of the pool under load, and no client notices', async () => {

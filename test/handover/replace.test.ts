@@ -1,3 +1,4 @@
+import { setEnvironmentData } from 'node:worker_threads'
 import { expect } from 'chai'
 import { type ReactorReplaced, type Server, serve } from '@multireactor/core'
 import { app } from '../support/app.js'
@@ -59,6 +60,25 @@ describe('the thread of a reactor', () => {
       for (const client of [bystander, victim, late]) client.destroy()
     })
   }
+
+  it('has as long to start as its start hook takes: only one that drives can be stuck', async () => {
+    const startMs = new Int32Array(new SharedArrayBuffer(4))
+    setEnvironmentData('startMs', startMs as never)
+    const failures: unknown[] = []
+    server = await serve({ app: app('slow-start'), listen: 0, reactors: 1, pool: 0, hookTimeoutMs: 200 })
+    server.on('error', (error) => failures.push(error))
+    const client = await Client.connect(server.listeners[0]!.port)
+    client.write('before\n')
+    await client.lines(1)
+    Atomics.store(startMs, 0, 1_500) // many times what a hook may take
+    await kill('reactor 0', replaced(server))
+    client.write('after\n')
+    expect(await client.lines(2)).to.deep.equal(['before', 'after'])
+    await server.resize({ reactors: 2 })
+    expect(failures).to.deep.equal([])
+    expect(server.stats().reactorsReplaced).to.equal(1)
+    client.destroy()
+  })
 
   it('is replaced without any client noticing, where the app has only parse', async () => {
     server = await serve({ app: app('mortal-orders'), listen: 0, reactors: 1, pool: 1 })

@@ -1,5 +1,7 @@
 // New code and other numbers of threads, again and again, under the eyes of clients that check every byte.
 import { expect } from 'chai'
+import { cell } from '../fixtures/storm-counts.js'
+import { Client } from '../support/client.js'
 import { Crowd } from '../support/crowd.js'
 import { Faults } from '../support/faults.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
@@ -102,4 +104,59 @@ describe('reloads and resizes under load', () => {
       faults.close()
     }
   })
+
+  // The same clients, at the one moment that matters: a listening socket goes, and the kernel has given it connections.
+  for (const [protection, fails] of [
+    ['with the protection on: nobody is reset', false],
+    ['with the steering off and the socket closed at once: the same check fails', true],
+  ] as const) {
+    it(`takes a listening socket away while hundreds are queued on it, ${protection}`, async () => {
+      Faults.build()
+      const faults = new Faults()
+      try {
+        await withServer({ app: 'storm-gate', reactors: 2, pool: 0, faults }, async (server) => {
+          const abrupt = fails ? faults.inject({ call: 'abrupt', error: 'EPERM' }) : undefined
+          const blocker = await on(server, 1)
+          blocker.write('gate\n')
+          await server.until('reactor 1 is blocked', ({ counts }) => counts[cell.started] === 1)
+          // Many more than it accepts before it hears that it is to go.
+          const visitors = await Promise.all(Array.from({ length: 800 }, () => Client.connect(server.port)))
+          for (const [i, client] of visitors.entries()) client.write(`visitor ${i}\n`)
+          const shrunk = server.resize({ reactors: 1 })
+          for (let asked = 0; asked < 5; asked++) await server.vitals()
+          await server.release(cell.gate)
+          const answers = await Promise.allSettled(visitors.map((client) => client.lines(1)))
+          await shrunk
+          const failed = answers.filter((answer) => answer.status === 'rejected').length
+          for (const [i, answer] of answers.entries()) {
+            if (answer.status === 'fulfilled') expect(answer.value).to.deep.equal([`visitor ${i}`])
+          }
+          console.log(`    ${failed} of ${visitors.length} failed`)
+          if (fails) {
+            expect(abrupt!.happened).to.be.above(0)
+            expect(failed).to.be.above(0)
+            expect(visitors.some(({ error }) => (error as NodeJS.ErrnoException | undefined)?.code === 'ECONNRESET')).to.equal(
+              true,
+            )
+          } else {
+            expect(failed).to.equal(0)
+          }
+          for (const client of [blocker, ...visitors]) client.destroy()
+        })
+      } finally {
+        faults.close()
+      }
+    })
+  }
 })
+
+/** A connection of this reactor, which has said so in its first line. */
+async function on(server: ServerProcess, reactor: number): Promise<Client> {
+  for (;;) {
+    const client = await Client.connect(server.port)
+    client.write('who\n')
+    if ((await client.lines(1))[0] === `${reactor}`) return client
+    client.socket.end()
+    await client.untilClosed()
+  }
+}

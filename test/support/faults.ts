@@ -8,9 +8,11 @@ const native = fileURLToPath(new URL('../../../addon/native', import.meta.url))
 
 /**
  * What addon/native/test/faults/faults.cc intercepts when the addon calls it. `read` and `write` are the wakers'; `steer` is the
- * setsockopt that sends new connections past a listening socket. `wall_clock` is everybody's: `atMost` seconds are taken off it.
+ * setsockopt that sends new connections past a listening socket, and `abrupt` fails it and closes that socket at once, with whoever
+ * is queued on it. `wall_clock` is everybody's: `atMost` seconds are taken off it.
  */
 export type FaultyCall =
+  | 'abrupt'
   | 'accept4'
   | 'epoll_add'
   | 'epoll_create1'
@@ -44,6 +46,8 @@ export interface Fault {
   /** How often it really took place. */
   readonly happened: number
   stop(): void
+  /** Once more, after `stop()`. */
+  start(): void
 }
 
 // The layout of addon/native/test/faults/rules.h.
@@ -92,6 +96,7 @@ export class Faults {
         return count()
       },
       stop: () => this.#write(base + at.every, 0),
+      start: () => this.#write(base + at.every, every),
     }
   }
 

@@ -396,3 +396,91 @@ TEST("exchange: wakes a feeder that stopped when the queue is low again, not bef
   exchange.stopUntilLow(exchange.reactorMailbox(0));
   CHECK(isReady(box.fd(), POLLIN, 0));
 }
+
+TEST("memory: shares of many threads add up, whoever takes away") {
+  MemoryShares shares;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 40; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 1'000; ++i) shares.add(t % 2 ? -3 : 5);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK_EQ(shares.sum(), 20u * 1'000u * 2u);
+  shares.add(-50'000);
+  CHECK_EQ(shares.sum(), 0u);  // never less than nothing
+}
+
+TEST("memory: a task counts from the queue to its last reference") {
+  ExchangeOptions options;
+  options.reactors = options.workers = 1;
+  options.queue.maxTasks = 1;
+  Exchange exchange(options);
+  CHECK(exchange.submit(taskOf(0, 2, 1'000)));
+  const uint64_t one = exchange.memoryUse().tasks;
+  CHECK(one >= 2'000 && one < 2'200);
+  // Refused: the caller's, and counted as long as he has it.
+  TaskRef waiting(taskOf(2, 2, 1'000));
+  CHECK(!exchange.submit(waiting.get()));
+  CHECK(!exchange.submit(waiting.get()));
+  CHECK_EQ(exchange.memoryUse().tasks, 2 * one);
+  std::vector<FrameRef> frames;
+  exchange.takeFrames(0, 8, &frames);
+  CHECK_EQ(frames.size(), 2u);
+  CHECK_EQ(exchange.queue().bytes(), 0u);
+  CHECK_EQ(exchange.memoryUse().tasks, 2 * one);
+  frames.erase(frames.begin());
+  waiting = {};
+  CHECK_EQ(exchange.memoryUse().tasks, one);
+  frames.clear();
+  CHECK_EQ(exchange.memoryUse().sum(), 0u);
+}
+
+TEST("memory: what lies in any mailbox counts") {
+  ExchangeOptions options;
+  options.reactors = options.workers = 1;
+  Exchange exchange(options);
+  const uint16_t port = exchange.openPort();
+  for (const uint16_t index : {exchange.reactorMailbox(0), exchange.workerMailbox(0), port}) {
+    auto send = std::make_unique<Send>();
+    send->data.assign(10'000, 's');
+    exchange.mailbox(index).send(std::move(send));
+  }
+  CHECK_EQ(exchange.memoryUse().messages, 30'000u);
+  (void)exchange.mailbox(port).take();
+  CHECK_EQ(exchange.memoryUse().messages, 20'000u);
+}
+
+TEST("memory: collectors are asked before the limit, and have their time before what JS holds counts") {
+  ExchangeOptions options;
+  options.reactors = options.workers = 1;
+  options.maxMemoryBytes = 800;
+  Exchange exchange(options);
+  exchange.publishBuffered(0, 100);
+  exchange.received()->add(600);
+  CHECK(exchange.memoryState(1'000) == MemoryState::kFine);
+  CHECK_EQ(exchange.collectionsAsked(), 0u);
+  exchange.received()->add(60);  // over seven eighths
+  CHECK(exchange.memoryState(1'001) == MemoryState::kFine);
+  CHECK(exchange.memoryIsShort());
+  CHECK_EQ(exchange.collectionsAsked(), 1u);
+  exchange.received()->add(500);
+  CHECK(exchange.memoryState(1'200) == MemoryState::kFine);
+  CHECK_EQ(exchange.collectionsAsked(), 1u);
+  CHECK(exchange.memoryState(1'201) == MemoryState::kFine);
+  CHECK_EQ(exchange.collectionsAsked(), 2u);
+  CHECK(exchange.memoryState(2'000) == MemoryState::kFine);
+  CHECK(exchange.memoryState(2'001) == MemoryState::kHeld);
+  CHECK_EQ(exchange.collectionsAsked(), 3u);
+  // Without any of what JS holds it would be too much.
+  exchange.publishBuffered(0, 801);
+  CHECK(exchange.memoryState(2'002) == MemoryState::kFull);
+  exchange.publishBuffered(0, 0);
+  exchange.received()->add(-1'160);
+  CHECK(exchange.memoryState(2'003) == MemoryState::kFine);
+  CHECK(!exchange.memoryIsShort());
+  // The next time begins anew.
+  exchange.received()->add(801);
+  CHECK(exchange.memoryState(5'000) == MemoryState::kFine);
+  CHECK_EQ(exchange.collectionsAsked(), 4u);
+}

@@ -298,3 +298,46 @@ TEST("frames of one connection in the pool are bounded by number and by bytes, a
     CHECK_EQ(server.read(a, text.size()), text);
   }
 }
+
+TEST("memory: closes who feeds hooks that hold too much, and nobody once they have let go") {
+  ExchangeOptions options;
+  options.maxMemoryBytes = 10'000;
+  Reactors server(lines(false), 1, options);
+  const Fd feeder = server.connect(), silent = server.connect();
+  server.exchange->received()->add(20'000);
+  // As much as makes a reactor look.
+  const std::string chunk = std::string(60'000, 'x') + "\n";
+  server.until([&] {
+    (void)::send(feeder.get(), chunk.data(), chunk.size(), MSG_NOSIGNAL);
+    return server.closed(CloseReason::kMemoryLimit) != 0;
+  });
+  CHECK(isClosed(feeder));
+  CHECK(!isClosed(silent));
+  server.exchange->received()->add(-20'000);
+  server.until([&] { return !server.exchange->memoryIsShort(); });
+  const Fd next = server.connect();
+  say(next, "hello\n");
+  say(silent, "hello\n");
+  server.until([&] { return server.js().saw("1 frame hello"); });
+  CHECK(!isClosed(next));
+}
+
+TEST("memory: of connections that buffer nothing, the one with most in the pool is the first to go") {
+  ExchangeOptions options;
+  options.maxMemoryBytes = 1 << 20;
+  Reactors server(lines(true), 1, options);
+  const Fd small = server.connect(), large = server.connect();  // the small one goes too, but later: it holds less
+  say(small, "little\n");
+  const std::string much = std::string(60'000, 'x') + "\n";
+  server.until([&] {
+    (void)::send(large.get(), much.data(), much.size(), MSG_NOSIGNAL);
+    return server.exchange->memoryUse().tasks > 100'000;
+  });
+  // More from elsewhere; another reactor sees that memory is short.
+  TaskRef other(Task::create({{}, 0, 0, Task::kNone, {}}, 1, 1 << 20));
+  other->retain();
+  CHECK(server.exchange->submit(other.get()));
+  CHECK(server.exchange->memoryState(monotonicMs()) == MemoryState::kFull);
+  server.until([&] { return server.closed(CloseReason::kMemoryLimit) != 0; });
+  CHECK(isClosed(large));
+}

@@ -42,7 +42,7 @@ export interface ProcessLimits {
   connectionsPerAddress?: number
   /** Connections accepted in a second; the rest waits in the kernel's queue. Default 100,000. */
   acceptsPerSecond?: number
-  /** Bytes received and not cut, sent and not taken, and queued, of all threads. Default: half of the memory of the machine. */
+  /** Bytes that the server holds for its connections, those given to JavaScript included: `stats().memory`. Default: half of the memory of the machine. */
   memory?: number
 }
 

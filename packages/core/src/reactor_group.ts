@@ -1,6 +1,6 @@
 import type { ResourceLimits } from 'node:worker_threads'
 import { MultireactorError, native, reactorCounterNames } from '@multireactor/addon'
-import { started, Thread, within } from '@multireactor/pool/parts'
+import { Deaths, started, Thread, within } from '@multireactor/pool/parts'
 import type { AppDescription, AttachRequest, ListenerPlan, ListenRequest, ReactorThreadData } from './reactor_thread.js'
 
 export interface ReactorReplaced {
@@ -39,18 +39,18 @@ interface Member {
   /** It died too often: its siblings have what it had. */
   givenUp: boolean
   backoff: NodeJS.Timeout | undefined
-  /** When its threads died, as far as it counts. */
-  deaths: number[]
+  readonly deaths: Deaths
+  /** Its thread drives the reactor. One that is still loading cannot be stuck, however long its `start` hook takes. */
+  driving: boolean
   /** What the last looks at its turns have shown. */
   turns: number
   unchanged: number
 }
 
-const firstBackoffMs = 20
-const mostBackoffMs = 2_000
 /** So many deaths within the time are a crash loop. */
 const mostDeaths = 8
-const deathsWithinMs = 60_000
+/** The first one follows at once; more deaths within the time wait longer each. */
+const backoff = { firstBackoffMs: 20, mostBackoffMs: 2_000, quick: 1, withinMs: 60_000 }
 /** So many looks at a thread that does not turn, a share of the time limit apart. */
 const looks = 4
 /** An asynchronous frame that is late errs alone, in its own thread; so much later the thread does not turn. */
@@ -94,7 +94,7 @@ export class ReactorGroup {
       await Promise.all(threads.map((thread) => thread.terminate()))
       throw error
     }
-    for (const [i, member] of members.entries()) this.#supervise(first + i, member, threads[i]!, 0)
+    for (const [i, member] of members.entries()) this.#supervise(first + i, member, threads[i]!)
     const every = Math.max(50, this.#options.hookTimeoutMs / looks)
     this.#watch ??= setInterval(() => this.#endStuck(), every).unref()
     this.#watchFrames(descriptions as AppDescription[])
@@ -143,8 +143,9 @@ export class ReactorGroup {
       member.thread = thread
       member.leaving = false
       native.forgetReactorThread(this.#options.runtime, index)
-      await thread.request('attach', { lost } satisfies AttachRequest)
-      this.#supervise(index, member, thread, 0)
+      // Supervised before it is asked: one that has ended since it was loaded is replaced like any other.
+      this.#supervise(index, member, thread)
+      await thread.request('attach', { lost } satisfies AttachRequest).catch(() => thread.terminate())
     }
   }
 
@@ -194,7 +195,8 @@ export class ReactorGroup {
       timedOut: false,
       givenUp: false,
       backoff: undefined,
-      deaths: [],
+      deaths: new Deaths(backoff),
+      driving: false,
       turns: -1,
       unchanged: 0,
     }
@@ -213,26 +215,24 @@ export class ReactorGroup {
     member.thread = undefined
   }
 
-  #supervise(index: number, member: Member, thread: Thread, failures: number): void {
+  #supervise(index: number, member: Member, thread: Thread): void {
+    member.driving = true
+    member.turns = -1
     void thread.exited.then(({ error }) => {
       if (this.#closing || member.leaving) return
+      member.driving = false
       const reason = member.timedOut ? 'timeout' : member.stuck ? 'stuck' : 'exit'
       member.stuck = false
       member.timedOut = false
       member.thread = undefined
       native.forgetReactorThread(this.#options.runtime, index)
-      const now = performance.now()
-      member.deaths = [...member.deaths.filter((at) => now - at < deathsWithinMs), now]
-      if (member.deaths.length > mostDeaths) return this.#giveUp(index, member, error)
-      this.#replace(index, member, failures)
+      if (member.deaths.add() > mostDeaths) return this.#giveUp(index, member, error)
+      this.#replace(index, member, 0)
       this.#options.onReplaced({ index, reason, error })
     })
   }
 
   #replace(index: number, member: Member, failures: number): void {
-    // The first one follows at once; more deaths within the time wait longer each.
-    const before = Math.max(failures, member.deaths.length - 1)
-    const delay = before === 0 ? 0 : Math.min(firstBackoffMs * 2 ** (before - 1), mostBackoffMs)
     member.backoff = setTimeout(async () => {
       if (this.#closing || member.leaving) return
       const thread = this.#spawn(index)
@@ -241,8 +241,7 @@ export class ReactorGroup {
         await thread.ready
         if (this.#closing || member.leaving) return
         await thread.request('attach', { lost: true } satisfies AttachRequest)
-        member.turns = -1
-        this.#supervise(index, member, thread, 0)
+        this.#supervise(index, member, thread)
       } catch (error) {
         await thread.terminate()
         if (this.#closing || member.leaving) return
@@ -252,7 +251,7 @@ export class ReactorGroup {
         if (failures + 1 > mostDeaths) this.#giveUp(index, member, error as Error)
         else this.#replace(index, member, failures + 1)
       }
-    }, delay)
+    }, member.deaths.delayMs(failures))
   }
 
   /** A crash loop: a thread without any app hands everything to the siblings. */
@@ -332,7 +331,7 @@ export class ReactorGroup {
   #endStuck(): void {
     const counters = native.readCounters(this.#options.runtime)
     for (const [index, member] of this.#members.entries()) {
-      if (!member.thread || member.leaving || member.stuck || member.timedOut) continue
+      if (!member.thread || !member.driving || member.leaving || member.stuck || member.timedOut) continue
       const turns = counters.reactors[index]![turnsColumn]!
       // Counted in looks, each of which asks for a turn: a process that was stopped for a while has stuck nobody.
       member.unchanged = turns === member.turns ? member.unchanged + 1 : 0

@@ -5,6 +5,7 @@ import {
   closeReasons,
   type ErrorEnvelope,
   failureFromEnvelope,
+  type MemoryUse,
   MultireactorError,
   named,
   native,
@@ -47,6 +48,8 @@ export interface ServerStats {
   connections: { open: number; accepted: number; closed: Record<CloseReason, number> }
   reactors: (Record<ReactorCounterName, number> & { closed: Record<CloseReason, number> })[]
   queue: { tasks: number; frames: number; bytes: number }
+  /** What `limits.memory` bounds, in bytes. */
+  memory: MemoryUse & { sum: number }
   workers: Record<WorkerCounterName, number>[]
   workersReplaced: number
   reactorsReplaced: number
@@ -358,6 +361,7 @@ export class Server {
       connections: { open: sum((r) => r.open), accepted: sum((r) => r.accepted), closed: closed as Record<CloseReason, number> },
       reactors,
       queue: { tasks: counters.queueTasks, frames: counters.queueFrames, bytes: counters.queueBytes },
+      memory: { ...counters.memory, sum: Object.values(counters.memory).reduce((sum, bytes) => sum + bytes, 0) },
       workers: counters.workers.map((row) => named(workerCounterNames, row)),
       workersReplaced: this.#workersReplaced,
       reactorsReplaced: this.#reactorsReplaced,

@@ -1,5 +1,6 @@
 import type { WorkerOptions } from 'node:worker_threads'
 import { native } from '@multireactor/addon'
+import { Deaths } from './deaths.js'
 import { started, Thread, within } from './thread.js'
 
 export interface Replaced {
@@ -33,11 +34,7 @@ export interface WorkerGroupOptions {
 const stopMs = 1_000
 /** A busy machine may run a thread's timer this late, although the thread turns. */
 const leastGraceMs = 250
-const firstBackoffMs = 50
-const mostBackoffMs = 5_000
-/** So many deaths within the time are replaced at once; further ones wait longer each. */
-const quickReplacements = 5
-const deathsWithinMs = 60_000
+const backoff = { firstBackoffMs: 50, mostBackoffMs: 5_000, quick: 5, withinMs: 60_000 }
 
 interface Member {
   thread: Thread | undefined
@@ -45,8 +42,7 @@ interface Member {
   leaving: boolean
   timedOut: boolean
   backoff: NodeJS.Timeout | undefined
-  /** When its threads died, as far as it counts. */
-  deaths: number[]
+  readonly deaths: Deaths
 }
 
 /** The threads of a pool: starts them, ends those that do not turn any more, replaces those that died, and swaps their code. */
@@ -110,8 +106,8 @@ export class WorkerGroup {
       }
       member.thread = thread
       member.leaving = false
-      await this.#attach(thread)
-      this.#supervise(index, member, thread, 0)
+      // One that has ended since it was loaded is replaced like any other.
+      await this.#attach(index, member, thread).catch(() => {})
     }
   }
 
@@ -153,10 +149,16 @@ export class WorkerGroup {
     for (let index = first; index < size; index++) threads.push(this.#spawn(index))
     const descriptions = await started(threads)
     for (const [i, thread] of threads.entries()) {
-      const member: Member = { thread, leaving: false, timedOut: false, backoff: undefined, deaths: [] }
+      const member: Member = { thread, leaving: false, timedOut: false, backoff: undefined, deaths: new Deaths(backoff) }
       this.#members[first + i] = member
-      await this.#attach(thread)
-      this.#supervise(first + i, member, thread, 0)
+      try {
+        await this.#attach(first + i, member, thread)
+      } catch (error) {
+        const leaving = this.#members.splice(first)
+        await Promise.all(leaving.map((one, at) => this.#retire(first + at, one)))
+        await Promise.all(threads.map((one) => one.terminate()))
+        throw error
+      }
     }
     return descriptions
   }
@@ -166,10 +168,19 @@ export class WorkerGroup {
     return new Thread(entry, threadOptions(index), (name, value) => onEvent(index, name, value))
   }
 
-  /** Puts a thread that has loaded to work. One that is still starting is waited for, whatever keeps the process alive. */
-  async #attach(thread: Thread): Promise<void> {
-    await thread.request('attach')
-    if (!this.#options.keepsAlive) thread.unref()
+  /**
+   * Puts a thread that has loaded to work. Supervised before it is asked: it may end while it attaches, with frames already. One
+   * that is still starting is waited for, whatever keeps the process alive.
+   */
+  async #attach(index: number, member: Member, thread: Thread): Promise<void> {
+    this.#supervise(index, member, thread)
+    try {
+      await thread.request('attach')
+      if (!this.#options.keepsAlive) thread.unref()
+    } catch (error) {
+      await thread.terminate()
+      throw error
+    }
   }
 
   /** Ends a member in an orderly way. What it does not finish counts as lost, as with a death. */
@@ -187,39 +198,36 @@ export class WorkerGroup {
     member.thread = undefined
   }
 
-  #supervise(index: number, member: Member, thread: Thread, failures: number): void {
+  #supervise(index: number, member: Member, thread: Thread): void {
     void thread.exited.then(({ error }) => {
       if (this.#closing || member.leaving) return
       const reason = member.timedOut ? 'timeout' : 'exit'
       member.timedOut = false
       const reaped = native.reapWorker(this.#options.runtime, index, this.#options.retry, reason === 'timeout')
       member.thread = undefined
-      const now = performance.now()
-      member.deaths = [...member.deaths.filter((at) => now - at < deathsWithinMs), now]
-      this.#replace(index, member, Math.max(failures, member.deaths.length - quickReplacements))
+      member.deaths.add()
+      this.#replace(index, member, 0)
       this.#options.onReplaced({ index, reason, error, ...reaped })
     })
   }
 
   #replace(index: number, member: Member, failures: number): void {
-    const delay = failures <= 0 ? 0 : Math.min(firstBackoffMs * 2 ** (failures - 1), mostBackoffMs)
     member.backoff = setTimeout(async () => {
       if (this.#closing || member.leaving) return
       const thread = this.#spawn(index)
       member.thread = thread
       try {
         await thread.ready
-        if (this.#closing || member.leaving) return
-        await this.#attach(thread)
-        this.#supervise(index, member, thread, 0)
       } catch (error) {
         await thread.terminate()
         if (this.#closing || member.leaving) return
         member.thread = undefined
         this.#options.onStartFailed(index, error as Error)
-        this.#replace(index, member, Math.max(failures, 0) + 1)
+        return this.#replace(index, member, failures + 1)
       }
-    }, delay)
+      if (this.#closing || member.leaving) return
+      await this.#attach(index, member, thread).catch(() => {})
+    }, member.deaths.delayMs(failures))
   }
 
   #endStuck(every: number): void {

@@ -35,7 +35,7 @@ export class WorkerLoop extends FrameLoop {
   readonly #concurrency: number
   readonly #batchState: Uint32Array
   readonly #rows = new Uint32Array(maxBatch * rowWords)
-  #slab = new Uint8Array(native.newSlab(slabBytes))
+  #slab: Uint8Array<ArrayBuffer>
   #slabUsed = 0
   readonly #words: Uint32Array
   readonly #out: ReplyBox
@@ -50,6 +50,7 @@ export class WorkerLoop extends FrameLoop {
   constructor(options: WorkerLoopOptions) {
     super(options)
     this.#concurrency = options.concurrency
+    this.#slab = new Uint8Array(native.newSlab(options.runtime, slabBytes))
     this.driver = new native.WorkerDriver(
       options.runtime,
       options.index,
@@ -122,7 +123,7 @@ export class WorkerLoop extends FrameLoop {
   #take(room: number): boolean {
     if (this.#slab.length - this.#slabUsed < slabLeast) {
       // The frames of the old slab may still be referenced, so it is never written again.
-      this.#slab = new Uint8Array(native.newSlab(slabBytes))
+      this.#slab = new Uint8Array(native.newSlab(this.#options.runtime, slabBytes))
       this.#slabUsed = 0
     }
     const packed = this.driver.take(this.#rows, this.#slab, this.#slabUsed, room)

@@ -64,6 +64,7 @@ export class Engine {
   /** The connection whose `message` hook is running, up to its first await. */
   current: Connection | undefined
   readonly index: number
+  readonly #runtime: number
   readonly #hasPool: boolean
   readonly #events: EngineEvents
   readonly #rows = new Uint32Array(progressAt + 1)
@@ -86,6 +87,7 @@ export class Engine {
   /** Attaches to reactor `index` of a runtime. Throws `ERR_MR_WRONG_THREAD` when another living thread drives it. */
   constructor(runtime: number, index: number, hasPool: boolean, events: EngineEvents, ownsRuntime = false) {
     this.index = index
+    this.#runtime = runtime
     this.#hasPool = hasPool
     this.#events = events
     this.driver = new native.ReactorDriver(
@@ -250,7 +252,7 @@ export class Engine {
 
   #newSlab(size: number, id: number): Uint8Array {
     // Not zeroed: every byte that is handed out has been received.
-    const slab = native.newSlab(size)
+    const slab = native.newSlab(this.#runtime, size)
     this.#slabs.set(id, slab)
     return new Uint8Array(slab)
   }

@@ -4,6 +4,8 @@
 
 #include <uv.h>
 
+#include "base/slab_pool.h"
+
 namespace mr {
 
 namespace {
@@ -80,6 +82,61 @@ FramingConfig toFraming(const Napi::Object& object) {
   framing.lengthIncludesHeader = boolOr(object, "lengthIncludesHeader", false);
   framing.strip = numberOr(object, "strip", framing.strip);
   return framing;
+}
+
+namespace {
+
+// What the collector's call needs; the exchange may be gone by then.
+struct Given {
+  std::shared_ptr<MemoryShares> counted;
+  size_t size;
+  explicit Given(Exchange& exchange, size_t bytes) : counted(exchange.received()), size(bytes) {
+    counted->add(static_cast<int64_t>(size));
+  }
+  ~Given() { counted->add(-static_cast<int64_t>(size)); }
+};
+
+}  // namespace
+
+Napi::Value newSlab(Napi::Env env, Exchange& exchange, size_t size) {
+  void* memory = SlabPool::take(size);
+  if (!memory) {
+    throwCoded(env, "ERR_MR_SYSTEM", "the kernel gives no memory for received bytes");
+    return env.Undefined();
+  }
+  return Napi::ArrayBuffer::New(
+      env, memory, size,
+      [](Napi::Env, void* data, Given* given) {
+        SlabPool::giveBack(data, given->size);
+        delete given;
+      },
+      new Given(exchange, size));
+}
+
+Napi::Value countedCopy(Napi::Env env, Exchange& exchange, std::span<const uint8_t> bytes) {
+  auto* memory = static_cast<uint8_t*>(std::malloc(std::max<size_t>(bytes.size(), 1)));
+  if (!memory) {
+    throwCoded(env, "ERR_MR_SYSTEM", "the kernel gives no memory for received bytes");
+    return env.Undefined();
+  }
+  std::memcpy(memory, bytes.data(), bytes.size());
+  return Napi::Buffer<uint8_t>::New(
+      env, memory, bytes.size(),
+      [](Napi::Env, uint8_t* data, Given* given) {
+        std::free(data);
+        delete given;
+      },
+      new Given(exchange, bytes.size()));
+}
+
+void collectIfAsked(Napi::Env env, const Exchange& exchange, uint32_t* seen) {
+  const uint32_t asked = exchange.collectionsAsked();
+  if (asked == *seen) return;
+  *seen = asked;
+  // Node-API has no other word for it: told of more memory outside of its heap than it could ever have, V8 collects at once.
+  constexpr int64_t kMuch = int64_t{1} << 40;
+  int64_t sum = 0;
+  if (napi_adjust_external_memory(env, kMuch, &sum) == napi_ok) napi_adjust_external_memory(env, -kMuch, &sum);
 }
 
 bool callJs(Napi::Env env, const Napi::FunctionReference& function, const napi_async_context& context,

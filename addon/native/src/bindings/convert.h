@@ -11,6 +11,7 @@
 
 #include "codec/framer.h"
 #include "exchange/connection_id.h"
+#include "exchange/exchange.h"
 #include "exchange/peer.h"
 
 namespace mr {
@@ -40,5 +41,14 @@ FramingConfig toFraming(const Napi::Object& object);
 // A call into JS from outside of any, with its microtasks. False when JS may not run any more: touch nothing and return.
 bool callJs(Napi::Env env, const Napi::FunctionReference& function, const napi_async_context& context,
             std::initializer_list<napi_value> arguments);
+
+// Memory of whole pages for bytes that JS is given, with what was there before in it. Counted as received by this server until
+// the collector gives it back. Empty, and thrown, when the kernel gives none.
+Napi::Value newSlab(Napi::Env env, Exchange& exchange, size_t size);
+// A copy of bytes that JS is given, counted in the same way.
+Napi::Value countedCopy(Napi::Env env, Exchange& exchange, std::span<const uint8_t> bytes);
+
+// Makes this thread's collector run, if it has been asked for since `seen`.
+void collectIfAsked(Napi::Env env, const Exchange& exchange, uint32_t* seen);
 
 }  // namespace mr

@@ -87,6 +87,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   bool ownsRuntime_ = false;
   uint32_t slabs_ = 0;
   uint32_t currentSlab_ = 0;
+  uint32_t collected_ = 0;  // the last collection that it has been asked for
   bool dying_ = false;
   bool inTurn_ = false;
   bool closeAfterTurn_ = false;
@@ -153,6 +154,7 @@ void ReactorDriver::stop() {
 void ReactorDriver::onReady() {
   if (!reactor_ || dying_) return;
   Napi::HandleScope scope(Env());
+  collectIfAsked(Env(), reactor_->exchange(), &collected_);
   for (int i = 0; i < kTurnsPerCallback; ++i) {
     inTurn_ = true;
     const bool more = reactor_->turn(0);

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "base/clock.h"
-#include "base/slab_pool.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 
@@ -183,6 +182,13 @@ Napi::Value readCounters(const Napi::CallbackInfo& info) {
   result.Set("queueTasks", Napi::Number::New(env, exchange.queue().depth()));
   result.Set("queueFrames", Napi::Number::New(env, exchange.queue().frames()));
   result.Set("queueBytes", Napi::Number::New(env, static_cast<double>(exchange.queue().bytes())));
+  const MemoryUse use = exchange.memoryUse();
+  Napi::Object memory = Napi::Object::New(env);
+  memory.Set("buffered", Napi::Number::New(env, static_cast<double>(use.buffered)));
+  memory.Set("tasks", Napi::Number::New(env, static_cast<double>(use.tasks)));
+  memory.Set("messages", Napi::Number::New(env, static_cast<double>(use.messages)));
+  memory.Set("received", Napi::Number::New(env, static_cast<double>(use.received)));
+  result.Set("memory", memory);
   result.Set("repliesUnrouted", Napi::Number::New(env, static_cast<double>(exchange.repliesUnrouted.load())));
   return result;
 }
@@ -295,18 +301,11 @@ Napi::Value fileLimit(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(std::min(limit.rlim_cur, kMost)));
 }
 
-// newSlab(size) -> ArrayBuffer of whole pages, with what was there before in it.
-Napi::Value newSlab(const Napi::CallbackInfo& info) {
-  const size_t size = static_cast<size_t>(info[0].As<Napi::Number>().DoubleValue());
-  void* memory = SlabPool::take(size);
-  if (!memory) {
-    throwCoded(info.Env(), "ERR_MR_SYSTEM", "the kernel gives no memory for received bytes");
-    return info.Env().Undefined();
-  }
-  return Napi::ArrayBuffer::New(
-      info.Env(), memory, size,
-      [](Napi::Env, void* data, void* bytes) { SlabPool::giveBack(data, reinterpret_cast<size_t>(bytes)); },
-      reinterpret_cast<void*>(size));
+// newSlab(runtime, size) -> ArrayBuffer
+Napi::Value slabOf(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (!runtime) return info.Env().Undefined();
+  return newSlab(info.Env(), *runtime->exchange, static_cast<size_t>(info[1].As<Napi::Number>().DoubleValue()));
 }
 
 // isAddressRange(text): an address, or one with a prefix length.
@@ -341,7 +340,7 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("forwardMail", Napi::Function::New(env, forwardMail));
   exports.Set("setReactorActive", Napi::Function::New(env, setReactorActive));
   exports.Set("forgetReactorThread", Napi::Function::New(env, forgetReactorThread));
-  exports.Set("newSlab", Napi::Function::New(env, newSlab));
+  exports.Set("newSlab", Napi::Function::New(env, slabOf));
   exports.Set("fileLimit", Napi::Function::New(env, fileLimit));
   exports.Set("isAddressRange", Napi::Function::New(env, isAddressRange));
   exports.Set("closeReasonNames", Napi::Function::New(env, closeReasonNames));

@@ -59,6 +59,7 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
   uint64_t takenAtNs_ = 0;
   RunClock clock_;
   CostTable::Key batchKey_ = 0;
+  uint32_t collected_ = 0;  // the last collection that it has been asked for
   bool dying_ = false;
   bool parked_ = false;
 
@@ -104,6 +105,8 @@ void WorkerDriver::stop() {
   driver_.reset();
   unpark();
   exchange().passWork(index_);
+  taken_.clear();  // tasks end before the exchange that counts them
+  claimed_.clear();
   runtime_.reset();
   if (!dying_ && context_) napi_async_destroy(Env(), context_);
   context_ = nullptr;
@@ -130,6 +133,7 @@ void WorkerDriver::onReady() {
   }
   slot().setRunning(true);
   Napi::HandleScope scope(Env());
+  collectIfAsked(Env(), exchange(), &collected_);
   readMailbox();
   if (dying_ || !driver_) return;
   if (!callJs(Env(), onReady_, context_, {})) dying_ = true;
@@ -172,6 +176,7 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
   auto rows = info[0].As<Napi::Uint32Array>();
   const auto slab = bytesOf(info[1]);
   size_t used = u32(info, 2);
+  collectIfAsked(info.Env(), exchange(), &collected_);
   unpark();  // a timer or a promise may have come before the wake-up
   taken_.clear();
   claimed_.clear();
@@ -202,8 +207,8 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
     const bool refused =
         (task.header().flags & Task::kRefused) != 0 || (oldest != 0 && claim.frame.attempt == 0 && task.queuedAtNs < oldest);
     if (refused) slot().counters.framesShed.add(1);
-    row[7] =
-        (task.header().flags & Task::kCall) | (refused ? Task::kRefused : 0u) | static_cast<uint32_t>(claim.frame.attempt) << 8;
+    row[7] = (task.header().flags & Task::kCall) | (refused ? static_cast<uint32_t>(Task::kRefused) : 0u) |
+             static_cast<uint32_t>(claim.frame.attempt) << 8;
     row += 8;
     if (!fits) continue;
     if (!bytes.empty()) std::memcpy(const_cast<uint8_t*>(slab.data()) + used, bytes.data(), bytes.size());
@@ -217,7 +222,7 @@ Napi::Value WorkerDriver::frameBytes(const Napi::CallbackInfo& info) {
   const FrameRef* frame = slot().inFlight(u32(info, 0));
   if (!frame) return info.Env().Undefined();
   const auto bytes = frame->task->frame(frame->index);
-  return Napi::Buffer<uint8_t>::Copy(info.Env(), bytes.data(), bytes.size());
+  return countedCopy(info.Env(), exchange(), bytes);
 }
 
 // peer(token) -> [address, port]

@@ -77,9 +77,11 @@ uint16_t Exchange::openPort() {
     freePorts_.pop_back();
     return index;
   }
-  if (mailboxCount_ == kMaxMailboxes) throw std::length_error("no mailbox left");
-  openMailbox(mailboxCount_);
-  return static_cast<uint16_t>(mailboxCount_++);
+  const uint32_t index = mailboxCount_.load(std::memory_order_relaxed);
+  if (index == kMaxMailboxes) throw std::length_error("no mailbox left");
+  openMailbox(index);
+  mailboxCount_.store(index + 1, std::memory_order_release);
+  return static_cast<uint16_t>(index);
 }
 
 void Exchange::closePort(uint16_t index) {
@@ -106,6 +108,7 @@ void Exchange::price(Task* task) const {
 }
 
 bool Exchange::submit(Task* task, bool wake) {
+  task->countIn(&tasks_);
   if (task->costNs == 0) price(task);
   // Read before it is queued: a worker may have freed it by then.
   const Lanes::Lane lane = Lanes::laneOf(task->costNs);
@@ -122,16 +125,53 @@ bool Exchange::hasWork() const {
 }
 
 bool Exchange::submitRefused(Task* task) {
+  task->countIn(&tasks_);
   task->refuse();
   if (!refused_.push(task)) return false;
   wakeOneWorker();
   return true;
 }
 
-uint64_t Exchange::memoryInUse() const {
-  uint64_t sum = queue_.bytes() + refused_.bytes();
-  for (uint32_t i = 0; i < options_.maxReactors; ++i) sum += buffered_[i].load(std::memory_order_relaxed);
-  return sum;
+// ---------------------------------------------------------------- memory
+
+MemoryUse Exchange::memoryUse() const {
+  MemoryUse use;
+  for (uint32_t i = 0; i < options_.maxReactors; ++i) use.buffered += buffered_[i].load(std::memory_order_relaxed);
+  use.tasks = tasks_.sum();
+  use.received = received_->sum();
+  const uint32_t count = mailboxCount_.load(std::memory_order_acquire);
+  for (uint32_t i = 0; i < count; ++i) {
+    if (const Mailbox* box = mailboxes_[i].load(std::memory_order_acquire)) use.messages += box->bytes();
+  }
+  return use;
+}
+
+MemoryState Exchange::memoryState(uint64_t nowMs) {
+  const uint64_t most = options_.maxMemoryBytes;
+  const MemoryUse use = memoryUse();
+  const uint64_t sum = use.sum();
+  uint64_t since = shortSinceMs_.load(std::memory_order_relaxed);
+  if (sum <= most - most / 8) {
+    if (since != 0) shortSinceMs_.store(0, std::memory_order_relaxed);
+    return MemoryState::kFine;
+  }
+  // A slab that nobody refers to counts until its thread collects, which V8 sees no reason for while its heap is small.
+  if (since == 0 && shortSinceMs_.compare_exchange_strong(since, nowMs, std::memory_order_relaxed)) since = nowMs;
+  uint64_t asked = collectAskedMs_.load(std::memory_order_relaxed);
+  if (nowMs >= asked + kCollectMs && collectAskedMs_.compare_exchange_strong(asked, nowMs, std::memory_order_relaxed)) {
+    askToCollect();
+  }
+  if (sum <= most) return MemoryState::kFine;
+  if (sum - use.received > most) return MemoryState::kFull;
+  return nowMs < since + kCollectedMs ? MemoryState::kFine : MemoryState::kHeld;
+}
+
+void Exchange::askToCollect() {
+  collectionsAsked_.fetch_add(1, std::memory_order_relaxed);
+  for (uint32_t i = 0; i < options_.maxReactors + workerSlots(); ++i) {
+    const uint32_t index = i < options_.maxReactors ? i : workerMailbox(i - options_.maxReactors);
+    if (Mailbox* box = mailboxes_[index].load(std::memory_order_acquire)) box->wake();
+  }
 }
 
 void Exchange::stopUntilLow(uint16_t mailbox) {

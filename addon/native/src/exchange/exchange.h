@@ -16,6 +16,7 @@
 #include "exchange/directory.h"
 #include "exchange/lanes.h"
 #include "exchange/mailbox.h"
+#include "exchange/memory_shares.h"
 #include "exchange/task_queue.h"
 #include "exchange/worker_slot.h"
 
@@ -32,8 +33,23 @@ struct ExchangeOptions {
   QueueFull onQueueFull = QueueFull::kPause;
   uint64_t maxWaitNs = 0;  // a task that has waited longer is refused; 0: none is
   AdmissionLimits admission = {};
-  uint64_t maxMemoryBytes = UINT64_MAX;       // of all buffers and tasks of the process
+  uint64_t maxMemoryBytes = UINT64_MAX;       // see MemoryUse
   size_t maxMailboxBytes = size_t{64} << 20;  // what any-thread sends may leave lying in one reactor's mailbox
+};
+
+// What a server holds for its connections, in bytes.
+struct MemoryUse {
+  uint64_t buffered = 0;  // by reactors: frames in part, what is unsent, replies held for the order
+  uint64_t tasks = 0;     // frames on their way through the pool: queued, claimed, or being worked on
+  uint64_t messages = 0;  // in mailboxes: replies and sends on their way
+  uint64_t received = 0;  // slabs, as long as JS holds them or has not collected them
+  uint64_t sum() const { return buffered + tasks + messages + received; }
+};
+
+enum class MemoryState : uint8_t {
+  kFine,
+  kFull,  // over the limit, whatever JS may give back
+  kHeld,  // over the limit with what JS holds, and its collectors have had their time
 };
 
 class Exchange {
@@ -98,10 +114,15 @@ class Exchange {
   void passWork(uint32_t worker);
   CostTable& costs() { return costs_; }
   Admission& admission() { return admission_; }
-  // Bytes that reactors buffer and that lie in the queue. Each reactor writes its own share.
+  // --- memory. Any thread; each reactor writes its own share of what is buffered ---
   void publishBuffered(uint32_t reactor, uint64_t bytes) { buffered_[reactor].store(bytes, std::memory_order_relaxed); }
-  uint64_t memoryInUse() const;
-  bool overMemory() const { return memoryInUse() > options_.maxMemoryBytes; }
+  MemoryUse memoryUse() const;
+  // Near the limit it asks the collectors of all threads for what nobody holds any more.
+  MemoryState memoryState(uint64_t nowMs);
+  bool memoryIsShort() const { return shortSinceMs_.load(std::memory_order_relaxed) != 0; }
+  uint32_t collectionsAsked() const { return collectionsAsked_.load(std::memory_order_relaxed); }
+  // Memory that JS is given may be given back after the exchange is gone.
+  const std::shared_ptr<MemoryShares>& received() const { return received_; }
   bool isGone(ConnectionId id) const { return !directory_.owner(id).has_value(); }
 
   // --- settling. Worker threads and the supervisor ---
@@ -125,7 +146,9 @@ class Exchange {
   static constexpr uint64_t kTaskBudgetNs = 100'000;     // cheap frames travel together up to this much work
   static constexpr uint32_t kMaxFramesPerTask = 64;
   static constexpr uint32_t kMaxRefused = 4096;
-  static constexpr uint8_t kMaxAttempts = 2;  // a frame that has killed two workers is the frame's fault
+  static constexpr uint64_t kCollectMs = 200;      // between two collections while memory is short
+  static constexpr uint64_t kCollectedMs = 1'000;  // after so long what JS holds counts, for it is not going to be given back
+  static constexpr uint8_t kMaxAttempts = 2;       // a frame that has killed two workers is the frame's fault
 
   void openMailbox(uint32_t index);
   void price(Task* task) const;
@@ -136,7 +159,12 @@ class Exchange {
   bool takeRequeued(std::vector<FrameRef>* out);
   void stealFromSiblings(uint32_t thief, std::vector<FrameRef>* out);
 
+  void askToCollect();
+
   const ExchangeOptions options_;
+  // First, so that every task and message ends before what it is counted in.
+  MemoryShares tasks_;
+  const std::shared_ptr<MemoryShares> received_ = std::make_shared<MemoryShares>();
   Directory directory_;
   TaskQueue queue_;
   Lanes lanes_;
@@ -146,7 +174,7 @@ class Exchange {
   std::array<std::atomic<Mailbox*>, kMaxMailboxes> mailboxes_{};
   std::mutex portsMutex_;  // opening and closing only
   std::vector<uint16_t> freePorts_;
-  uint32_t mailboxCount_ = 0;
+  std::atomic<uint32_t> mailboxCount_{0};
   std::vector<std::unique_ptr<WorkerSlot>> workers_;  // as many places as there may ever be; the first workerSlots_ are filled
   std::atomic<uint32_t> workerSlots_{0}, workersWanted_{0};
   std::unique_ptr<std::atomic<bool>[]> reactorActive_;
@@ -159,6 +187,8 @@ class Exchange {
   std::atomic<uint32_t> stoppedCount_{0};
   std::unique_ptr<std::atomic<bool>[]> watchers_;
   CostTable costs_;
+  std::atomic<uint64_t> shortSinceMs_{0}, collectAskedMs_{0};  // 0: there is enough memory
+  std::atomic<uint32_t> collectionsAsked_{0};
   // What mailboxes_ points to, under its mutex. Last, so that messages end before what they name.
   std::vector<std::unique_ptr<Mailbox>> owned_;
 };

@@ -67,7 +67,7 @@ class ReplyBatch final : public Message {
     return true;
   }
   bool empty() const { return data_.empty(); }
-  size_t bytes() const override { return data_.size(); }
+  size_t bytes() const override { return data_.capacity(); }
   void reserve(size_t size) { data_.reserve(size); }
 
  private:

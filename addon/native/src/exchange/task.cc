@@ -23,8 +23,15 @@ std::span<const uint8_t> Task::frame(uint32_t index) const {
   return {data() + start, static_cast<size_t>(ends()[index] - start)};
 }
 
+void Task::countIn(MemoryShares* memory) {
+  if (counted_) return;
+  counted_ = memory;
+  memory->add(static_cast<int64_t>(footprint()));
+}
+
 void Task::release() {
   if (references_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (counted_) counted_->add(-static_cast<int64_t>(footprint()));
   this->~Task();
   ::operator delete(this);
 }

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "exchange/connection_id.h"
+#include "exchange/memory_shares.h"
 #include "exchange/peer.h"
 
 namespace mr {
@@ -36,6 +37,8 @@ class Task {
 
   void retain() { references_.fetch_add(1, std::memory_order_relaxed); }
   void release();
+  // All that it takes, until the last reference goes. Once; whoever counts it must outlive it.
+  void countIn(MemoryShares* memory);
 
   uint64_t queuedAtNs = 0;
   uint64_t costNs = 0;  // what its frames will cost together; 0: of one of them it is not known
@@ -43,6 +46,7 @@ class Task {
   void refuse() { header_.flags |= kRefused; }
 
  private:
+  size_t footprint() const { return sizeof(Task) + frames_ * sizeof(uint64_t) + bytes_; }
   Task(const Header& header, uint32_t frames, size_t bytes) : header_(header), frames_(frames), bytes_(bytes) {}
   uint64_t* ends() { return reinterpret_cast<uint64_t*>(this + 1); }
   const uint64_t* ends() const { return reinterpret_cast<const uint64_t*>(this + 1); }
@@ -54,6 +58,7 @@ class Task {
   uint32_t frames_;
   uint32_t appended_ = 0;
   size_t bytes_;
+  MemoryShares* counted_ = nullptr;
 };
 
 // A share in a task. Workers that split the frames of one task each hold one.

@@ -21,6 +21,7 @@ class ConnectionTable {
   void close(uint32_t slot);  // the slot may be given out again
 
   Connection& at(uint32_t slot) { return (*chunks_[slot / kChunk])[slot % kChunk]; }
+  const Connection& at(uint32_t slot) const { return (*chunks_[slot / kChunk])[slot % kChunk]; }
   Connection* find(uint32_t slot, uint32_t generation);  // null when that tenant is gone
   uint32_t size() const { return size_; }
   uint32_t highest() const { return highest_; }  // slots ever used

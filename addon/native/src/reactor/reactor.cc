@@ -371,45 +371,6 @@ void Reactor::expireTimers() {
   }
 }
 
-// ---------------------------------------------------------------- memory
-
-void Reactor::account(uint32_t slot) {
-  Connection& connection = table_.at(slot);
-  const size_t now = connection.fd.valid() ? connection.waitingBytes() + (connection.in ? connection.in->capacity() : 0) : 0;
-  if (now == connection.accounted) return;
-  if (now > connection.accounted) {
-    counters_.buffered.add(now - connection.accounted);
-  } else {
-    counters_.buffered.sub(connection.accounted - now);
-  }
-  connection.accounted = now;
-}
-
-// Over the budget of the process, the connection that holds most goes first, one a turn.
-void Reactor::shedMemory() {
-  const uint64_t own = counters_.buffered.get();
-  exchange_->publishBuffered(index_, own);
-  if (!sheddingMemory_ && own < memoryCheckedAt_ + kMemoryStep) {
-    memoryCheckedAt_ = std::min(memoryCheckedAt_, own);
-    return;
-  }
-  memoryCheckedAt_ = own;
-  sheddingMemory_ = exchange_->overMemory();
-  if (!sheddingMemory_) return;
-  uint32_t largest = ConnectionTable::kFull;
-  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
-    const Connection& connection = table_.at(slot);
-    if (!connection.has(Connection::kOpen) || !connection.fd.valid() || connection.accounted == 0) continue;
-    if (largest == ConnectionTable::kFull || connection.accounted > table_.at(largest).accounted) largest = slot;
-  }
-  if (largest == ConnectionTable::kFull) {
-    sheddingMemory_ = false;  // what is too much is not here
-    return;
-  }
-  closeNow(largest, CloseReason::kMemoryLimit);
-  requestAnotherTurn();
-}
-
 int64_t Reactor::untilNextTimerMs() {
   owner_.assertCurrent(__func__);
   const uint64_t now = monotonicMs();
@@ -420,6 +381,7 @@ int64_t Reactor::untilNextTimerMs() {
     if (next < 0 || left < next) next = left;
   };
   consider(stallCheckAtMs_);
+  consider(memoryLookAtMs_);
   if (!fresh_.empty()) consider(requestsUntilMs_);
   for (const Acceptor& acceptor : acceptors_) {
     if (!acceptor.fd.valid()) continue;  // it may have closed while it waited for its next try

@@ -168,6 +168,7 @@ class Reactor {
   static constexpr uint32_t kAcceptDelayMs = 20;               // when more are accepted than may be
   static constexpr uint64_t kFarMs = 4096, kFarStepMs = 1024;  // deadlines further away are met to the second
   static constexpr uint64_t kMemoryStep = 1 << 20;             // how much more is buffered before the process's sum is looked at
+  static constexpr uint32_t kMemoryLookMs = 50;                // and how soon again while it is short
   static constexpr uint32_t kQuietMs = 10;                     // a listener nobody has queued on for so long is empty
   static constexpr uint32_t kRetireQuietMs = 1000;             // a peer may have its handshake under way
   static constexpr uint32_t kStallCheckMs = 2;                 // how often to look for frames claimed and not started
@@ -233,6 +234,9 @@ class Reactor {
   void hastenDeadline(uint32_t slot);  // only if that is sooner than what is armed
   void account(uint32_t slot);
   void shedMemory();
+  bool looksAtMemory(uint64_t own, uint64_t read, uint64_t mail);
+  uint64_t messagesInHand() const;
+  uint32_t largestConnection() const;
   void touch(uint32_t slot);
   void requestTurn();  // outside of a turn: what was just done needs one
 
@@ -386,7 +390,10 @@ class Reactor {
   std::vector<std::pair<ConnectionId, std::unique_ptr<Message>>> early_;  // for connections that are on their way here
   uint64_t heldTotal_ = 0;
   bool sheddingMemory_ = false;
+  bool refusingInput_ = false;    // JS holds too much: whoever sends more is closed
   uint64_t memoryCheckedAt_ = 0;  // bytes buffered when the process's sum was last looked at
+  uint64_t readCheckedAt_ = 0;    // bytes read by then
+  uint64_t memoryLookAtMs_ = 0;   // when to look again, 0: when there is more
   uint32_t away_ = 0;             // slots that only keep a name
   uint32_t siblingNext_ = 0;
   bool quiescing_ = false, retiring_ = false, abandoned_ = false;

@@ -147,7 +147,7 @@ void Reactor::refuse(CloseReason reason) {
 }
 
 void Reactor::adopt(Fd fd, const Peer& peer, uint16_t listener, bool proxied) {
-  if (exchange_->overMemory()) return refuse(CloseReason::kMemoryLimit);
+  if (exchange_->memoryState(nowMs_) != MemoryState::kFine) return refuse(CloseReason::kMemoryLimit);
   if (!exchange_->admission().enter()) return refuse(CloseReason::kConnectionLimit);
   const uint32_t slot = table_.open();
   if (slot == ConnectionTable::kFull) {  // a million connections

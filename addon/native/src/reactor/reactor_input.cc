@@ -12,6 +12,7 @@ namespace mr {
 void Reactor::onReadable(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (connection.span != 0 || connection.has(Connection::kHasPending)) return;  // the last bytes come first
+  if (refusingInput_ && exchange_->memoryState(nowMs_) != MemoryState::kFine) return closeNow(slot, CloseReason::kMemoryLimit);
   if (connection.has(Connection::kAwaitsProxy)) return receiveProxyHeader(slot);
   if (connection.has(Connection::kEnding | Connection::kDraining)) {
     // Nothing new is served, but what the peer still sends must be read away: closing over it would reset our last bytes.

@@ -86,6 +86,8 @@ bool isAddon(const void* caller) {
   return address >= from.load() && address < to.load();
 }
 
+std::atomic<bool> wasAbrupt{false};  // some listening socket has been shut down
+
 // Several threads may want the last one.
 bool takeOne(std::atomic<int64_t>& left) {
   int64_t now = left.load();
@@ -204,6 +206,17 @@ int socket(int family, int type, int protocol) {
 int setsockopt(int fd, int level, int option, const void* value, socklen_t size) {
   MR_NEXT(setsockopt);
   const bool steers = level == SOL_SOCKET && option == SO_ATTACH_REUSEPORT_CBPF;
+  if (steers) {
+    // What the server would do without any protection: the socket goes, with whoever is queued on it.
+    MR_FAULT("abrupt");
+    if (fault.fails()) {
+      mr::faults::wasAbrupt.store(true);
+      const int reason = errno;
+      ::shutdown(fd, SHUT_RD);
+      errno = reason;
+      return -1;
+    }
+  }
   MR_FAULT(steers ? "steer" : "setsockopt");
   return fault.fails() ? -1 : real(fd, level, option, value, size);
 }
@@ -249,7 +262,11 @@ int epoll_wait(int epoll, epoll_event* events, int most, int timeout) {
 int accept4(int listener, sockaddr* address, socklen_t* length, int flags) {
   MR_NEXT(accept4);
   MR_FAULT("accept4");
-  return fault.fails() ? -1 : real(listener, address, length, flags);
+  if (fault.fails()) return -1;
+  const int fd = real(listener, address, length, flags);
+  // One that was shut down stays readable until it is closed, and there is nobody on it.
+  if (fd < 0 && errno == EINVAL && mr::faults::wasAbrupt.load()) errno = EAGAIN;
+  return fd;
 }
 
 ssize_t recv(int fd, void* data, size_t size, int flags) {

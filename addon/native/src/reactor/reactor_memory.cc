@@ -1,0 +1,76 @@
+// What a reactor's connections hold, and what it does when the process holds more than it may.
+#include <algorithm>
+
+#include "reactor/reactor.h"
+
+namespace mr {
+
+void Reactor::account(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  const size_t now = connection.fd.valid() ? connection.waitingBytes() + (connection.in ? connection.in->capacity() : 0) : 0;
+  if (now == connection.accounted) return;
+  if (now > connection.accounted) {
+    counters_.buffered.add(now - connection.accounted);
+  } else {
+    counters_.buffered.sub(connection.accounted - now);
+  }
+  connection.accounted = now;
+}
+
+// Messages that it has taken and not dealt with yet are in nobody's mailbox.
+uint64_t Reactor::messagesInHand() const {
+  uint64_t bytes = unfinished_ ? unfinished_->bytes() : 0;
+  for (const auto& early : early_) bytes += early.second->bytes();
+  return bytes;
+}
+
+// Everything that fills memory has come in by a connection of some reactor, or waits to leave by one. Who finds that there is
+// little left makes the others look, too: what holds most may be theirs.
+bool Reactor::looksAtMemory(uint64_t own, uint64_t read, uint64_t mail) {
+  const bool grown = own >= memoryCheckedAt_ + kMemoryStep || read >= readCheckedAt_ + kMemoryStep || mail >= kMemoryStep;
+  const bool due = exchange_->memoryIsShort() && nowMs_ >= memoryLookAtMs_;
+  if (!grown && !due && !sheddingMemory_) {
+    memoryCheckedAt_ = std::min(memoryCheckedAt_, own);
+    return false;
+  }
+  memoryCheckedAt_ = own;
+  readCheckedAt_ = read;
+  return true;
+}
+
+// Over the budget of the process, the connection that holds most goes first, one a turn.
+void Reactor::shedMemory() {
+  const uint64_t own = counters_.buffered.get() + messagesInHand();
+  exchange_->publishBuffered(index_, own);
+  if (!looksAtMemory(own, counters_.bytesRead.get(), mailbox_.bytes())) return;
+  const MemoryState state = exchange_->memoryState(nowMs_);
+  // Whether the collectors have helped is seen in a moment, whatever else happens here.
+  memoryLookAtMs_ = exchange_->memoryIsShort() ? nowMs_ + kMemoryLookMs : 0;
+  sheddingMemory_ = state != MemoryState::kFine;
+  refusingInput_ = false;
+  if (!sheddingMemory_) return;
+  const uint32_t largest = largestConnection();
+  if (largest != ConnectionTable::kFull) {
+    closeNow(largest, CloseReason::kMemoryLimit);
+    return requestAnotherTurn();
+  }
+  sheddingMemory_ = false;  // what is too much is not here
+  // Nobody can be made to give back what hooks and parse keep, but nobody has to feed them.
+  refusingInput_ = state == MemoryState::kHeld;
+}
+
+uint32_t Reactor::largestConnection() const {
+  uint32_t largest = ConnectionTable::kFull;
+  size_t most = 0;
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    const Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
+    const size_t holds = connection.accounted + connection.inFlightBytes;
+    if (holds <= most) continue;
+    most = holds;
+    largest = slot;
+  }
+  return largest;
+}
+
+}  // namespace mr
