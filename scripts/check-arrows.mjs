@@ -1,5 +1,6 @@
 // Checks which room may know which: the includes of addon/native/src, and the imports between the packages.
 //   base <- {net, codec, exchange} <- reactor <- bindings        addon <- {reactor, pool} <- core <- multireactor
+//                                                                reactor <- codecs
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import { root, StepFailed, whenMain } from './lib.mjs'
@@ -17,6 +18,7 @@ const packages = {
   '@multireactor/addon': { folder: 'addon', knows: [] },
   '@multireactor/reactor': { folder: 'packages/reactor', knows: ['@multireactor/addon'] },
   '@multireactor/pool': { folder: 'packages/pool', knows: ['@multireactor/addon'] },
+  '@multireactor/codecs': { folder: 'packages/codecs', knows: ['@multireactor/addon', '@multireactor/reactor'] },
   '@multireactor/core': {
     folder: 'packages/core',
     knows: ['@multireactor/addon', '@multireactor/reactor', '@multireactor/pool'],

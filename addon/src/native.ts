@@ -5,7 +5,7 @@
 
 /** What crosses for a framing; see `native/src/codec/framer.h`. */
 export interface NativeFraming {
-  kind: 0 | 1 | 2 | 3 | 4
+  kind: 0 | 1 | 2 | 3 | 4 | 10 | 11 | 12
   maxBytes: number
   delimiter?: Uint8Array
   trimCarriageReturn?: boolean
@@ -15,6 +15,12 @@ export interface NativeFraming {
   lengthAdjustment?: number
   lengthIncludesHeader?: boolean
   strip?: number
+  maxElements?: number
+  maxBulkBytes?: number
+  maxLineBytes?: number
+  maxDepth?: number
+  batch?: boolean
+  mqttTypes?: number
 }
 
 export interface NativeListener {

@@ -23,6 +23,7 @@ export const packages: Record<string, string> = {
   '@multireactor/addon': 'addon',
   '@multireactor/reactor': 'packages/reactor',
   '@multireactor/pool': 'packages/pool',
+  '@multireactor/codecs': 'packages/codecs',
   '@multireactor/core': 'packages/core',
   multireactor: 'packages/multireactor',
 }

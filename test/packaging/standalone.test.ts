@@ -64,6 +64,19 @@ await pool.close()
     prints: 'abab',
   },
   {
+    name: '@multireactor/codecs',
+    files: {
+      'main.js': `
+import { CommandReader, encodeCommand, resp } from '@multireactor/codecs'
+const reader = new CommandReader()
+reader.start(encodeCommand(['GET', 'key']))
+console.log(reader.next(), reader.count, reader.text(1), resp().native.kind)
+`,
+    },
+    args: ['main.js'],
+    prints: 'true 2 key 10',
+  },
+  {
     name: '@multireactor/core',
     files: {
       'exchange.js': exchange,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "codec/framer.h"
+#include "protocol_reference.h"
 
 namespace mr::test {
 
@@ -164,8 +165,8 @@ struct Expected {
   std::vector<FrameError> errorAfter;  // [n]: after n bytes
 };
 
-inline Expected expect(const FramingConfig& config, std::span<const uint8_t> stream) {
-  Reference reference(config);
+template <typename AReference>
+Expected expectBy(AReference&& reference, std::span<const uint8_t> stream) {
   Expected expected{{}, {0}, {FrameError::kNone}};
   for (uint8_t byte : stream) {
     reference.feed(byte);
@@ -174,6 +175,18 @@ inline Expected expect(const FramingConfig& config, std::span<const uint8_t> str
   }
   expected.frames = reference.frames();
   return expected;
+}
+
+inline Expected expect(const FramingConfig& config, std::span<const uint8_t> stream) {
+  switch (config.kind) {
+    case FramingKind::kRespCommand:
+    case FramingKind::kRespValue:
+      return expectBy(RespReference(config), stream);
+    case FramingKind::kMqtt:
+      return expectBy(MqttReference(config), stream);
+    default:
+      return expectBy(Reference(config), stream);
+  }
 }
 
 }  // namespace mr::test

@@ -81,6 +81,12 @@ FramingConfig toFraming(const Napi::Object& object) {
   framing.lengthAdjustment = numberOr(object, "lengthAdjustment", framing.lengthAdjustment);
   framing.lengthIncludesHeader = boolOr(object, "lengthIncludesHeader", false);
   framing.strip = numberOr(object, "strip", framing.strip);
+  framing.resp.maxElements = numberOr(object, "maxElements", framing.resp.maxElements);
+  framing.resp.maxBulkBytes = numberOr(object, "maxBulkBytes", framing.resp.maxBulkBytes);
+  framing.resp.maxLineBytes = numberOr(object, "maxLineBytes", framing.resp.maxLineBytes);
+  framing.resp.maxDepth = numberOr(object, "maxDepth", framing.resp.maxDepth);
+  framing.resp.batch = boolOr(object, "batch", false);
+  framing.mqttTypes = numberOr(object, "mqttTypes", framing.mqttTypes);
   return framing;
 }
 

@@ -25,6 +25,12 @@ FrameCut nextFrame(const FramingConfig& framing, const uint8_t* data, size_t siz
       return nextFixed(framing, data, size);
     case FramingKind::kLengthPrefixed:
       return nextLengthPrefixed(framing, data, size);
+    case FramingKind::kRespCommand:
+      return nextRespCommand(framing, data, size, hint);
+    case FramingKind::kRespValue:
+      return nextRespValue(framing, data, size);
+    case FramingKind::kMqtt:
+      return nextMqtt(framing, data, size);
     case FramingKind::kCustom:
       break;
   }

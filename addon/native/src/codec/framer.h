@@ -5,7 +5,8 @@
 // looks at the `size` unread bytes at `data`, which always start at a frame's first byte, and answers one of
 //   kFrame    a whole frame: its body is data[offset, offset + length); `consumed` bytes (body, header, terminator) belong to it
 //   kPartial  no whole frame yet: call again with the same start and more bytes. `needed` is the least total size worth a
-//             new call (> size); `scanned` may be handed back as `hint` so that a terminator search does not begin anew
+//             new call (> size), because no frame can be whole before; `scanned` may be handed back as `hint` so that a
+//             terminator search does not begin anew
 //   kError    the peer broke the rules: `error` says how. Nothing may be read after it
 //
 // A framer is stateless and pure: the same bytes give the same answer however they arrived. It allocates nothing, whatever
@@ -16,9 +17,20 @@
 #include <cstdint>
 #include <string>
 
+#include "codec/resp_limits.h"
+
 namespace mr {
 
-enum class FramingKind : uint8_t { kRaw = 0, kDelimiter = 1, kFixed = 2, kLengthPrefixed = 3, kCustom = 4 };
+enum class FramingKind : uint8_t {
+  kRaw = 0,
+  kDelimiter = 1,
+  kFixed = 2,
+  kLengthPrefixed = 3,
+  kCustom = 4,
+  kRespCommand = 10,
+  kRespValue = 11,
+  kMqtt = 12
+};
 enum class LengthType : uint8_t { kU8 = 0, kU16Be = 1, kU16Le = 2, kU32Be = 3, kU32Le = 4, kU64Be = 5, kVarint = 6 };
 enum class FrameError : uint8_t { kNone = 0, kTooLarge = 1, kMalformed = 2 };
 
@@ -35,6 +47,9 @@ struct FramingConfig {
   bool lengthIncludesHeader = false;  // the value counts lengthOffset and the field itself too
   uint32_t strip = 0;                 // bytes dropped from the front of the delivered frame, the header being the first of them
   static constexpr uint32_t kStripHeader = UINT32_MAX;  // as many as the header has; a varint's is known only when it is read
+
+  RespLimits resp;              // kRespCommand, kRespValue
+  uint16_t mqttTypes = 0xffff;  // kMqtt: one bit for each packet type that may come
 
   bool operator==(const FramingConfig&) const = default;
 };
@@ -56,5 +71,8 @@ FrameCut nextFrame(const FramingConfig& framing, const uint8_t* data, size_t siz
 FrameCut nextDelimited(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint);
 FrameCut nextFixed(const FramingConfig& framing, const uint8_t* data, size_t size);
 FrameCut nextLengthPrefixed(const FramingConfig& framing, const uint8_t* data, size_t size);
+FrameCut nextRespCommand(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint);
+FrameCut nextRespValue(const FramingConfig& framing, const uint8_t* data, size_t size);
+FrameCut nextMqtt(const FramingConfig& framing, const uint8_t* data, size_t size);
 
 }  // namespace mr
