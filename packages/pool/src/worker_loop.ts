@@ -32,6 +32,7 @@ const refusedBit = 2
 /** Takes frames from the task queue of a runtime on the current thread, runs the work, settles each frame exactly once. */
 export class WorkerLoop extends FrameLoop {
   readonly driver: NativeWorkerDriver
+  readonly #runtime: number
   readonly #concurrency: number
   readonly #batchState: Uint32Array
   readonly #rows = new Uint32Array(maxBatch * rowWords)
@@ -49,6 +50,7 @@ export class WorkerLoop extends FrameLoop {
 
   constructor(options: WorkerLoopOptions) {
     super(options)
+    this.#runtime = options.runtime
     this.#concurrency = options.concurrency
     this.#slab = new Uint8Array(native.newSlab(options.runtime, slabBytes))
     this.driver = new native.WorkerDriver(
@@ -123,7 +125,7 @@ export class WorkerLoop extends FrameLoop {
   #take(room: number): boolean {
     if (this.#slab.length - this.#slabUsed < slabLeast) {
       // The frames of the old slab may still be referenced, so it is never written again.
-      this.#slab = new Uint8Array(native.newSlab(this.#options.runtime, slabBytes))
+      this.#slab = new Uint8Array(native.newSlab(this.#runtime, slabBytes))
       this.#slabUsed = 0
     }
     const packed = this.driver.take(this.#rows, this.#slab, this.#slabUsed, room)
