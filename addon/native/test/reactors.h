@@ -103,6 +103,8 @@ class Js final : public EventSink {
         return "moved";
       case Event::kQuiet:
         return "quiet";
+      case Event::kBalance:
+        return "balance";
     }
     return "?";
   }

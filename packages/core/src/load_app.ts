@@ -10,6 +10,7 @@ const appKeys = [
   ...hookNames,
   ...handoverHookNames,
   ...connectionOptionNames,
+  'balance',
   'parse',
   'error',
   'overloaded',
@@ -91,7 +92,8 @@ function checkedApp(url: string, app: unknown): App<any> {
     )
   }
   const read = new OptionReader(where, app, appKeys)
-  for (const hook of [...hookNames, ...handoverHookNames, 'parse', 'error', 'overloaded', 'start', 'stop']) read.func(hook)
+  for (const hook of [...hookNames, ...handoverHookNames, 'balance', 'parse', 'error', 'overloaded', 'start', 'stop'])
+    read.func(hook)
   if (!read.raw('parse') && !read.raw('message')) {
     throw new MultireactorError(
       'ERR_MR_APP_SHAPE',

@@ -1,4 +1,5 @@
 import {
+  balancePolicies,
   closeReasons,
   eventRow,
   hookBit,
@@ -11,6 +12,7 @@ import {
   resumeFlag,
   shown,
 } from '@multireactor/addon'
+import { type BalanceHandlers, balanceFresh } from './balance.js'
 import { Connection, callFailure } from './connection.js'
 import { type Framing, isFraming, raw } from './framing.js'
 import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, type HandoverHandlers } from './handlers.js'
@@ -21,7 +23,7 @@ export interface EngineListener {
   readonly name: string
   readonly framing: Framing
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
-  readonly handlers: ConnectionHandlers<any> & HandoverHandlers<any>
+  readonly handlers: ConnectionHandlers<any> & HandoverHandlers<any> & BalanceHandlers
   readonly toPool: boolean
 }
 
@@ -81,10 +83,11 @@ export class Engine {
    */
   addListener(
     name: string,
-    handlers: ConnectionHandlers<unknown> & HandoverHandlers<unknown>,
+    handlers: ConnectionHandlers<unknown> & HandoverHandlers<unknown> & BalanceHandlers,
     options: ConnectionOptions,
     toPool: boolean,
     answersOverload = false,
+    balance: (typeof balancePolicies)[number] = 'kernel',
   ): number {
     const framing = options.framing ?? raw()
     let hooks = 0
@@ -93,7 +96,7 @@ export class Engine {
     }
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
     if (framing.cut) hooks |= hookBit.message
-    const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload)
+    const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload, balance)
     const number = this.#listeners.push({ name, framing, handlers, toPool }) - 1
     if (number >= this.driver.listenerCount()) this.driver.addListener(native)
     else this.driver.updateListener(number, native)
@@ -250,6 +253,8 @@ export class Engine {
         return void this.#onHandover(this.#connections[slot])
       case eventRow.moved:
         return this.#onMoved(slot)
+      case eventRow.balance:
+        return this.#onBalance(slot, rows[at + 2]!, this.#listeners[rows[at + 3]!]!)
       case eventRow.quiet:
         return this.#onQuiet?.()
       case eventRow.drained:
@@ -272,6 +277,14 @@ export class Engine {
       this.#watch(data, 'open', conn)
     } catch (error) {
       this.#failed(error, 'open', conn)
+    }
+  }
+
+  #onBalance(slot: number, generation: number, listener: EngineListener): void {
+    try {
+      balanceFresh(this.driver, slot, generation, this.index, listener)
+    } catch (error) {
+      this.#events.handlerError(error, 'balance', listener.name)
     }
   }
 
@@ -476,6 +489,7 @@ function nativeListener(
   hooks: number,
   toPool: boolean,
   answersOverload: boolean,
+  balance: (typeof balancePolicies)[number],
 ): NativeListener {
   const read = new OptionReader('listener options', options, connectionOptionNames)
   const marks = new OptionReader('outBuffer', read.raw('outBuffer'), ['high', 'low', 'max'])
@@ -498,5 +512,6 @@ function nativeListener(
     frameMs: read.integer('frameTimeoutMs', 60_000, 0, mostMs),
     writeMs: read.integer('writeTimeoutMs', 60_000, 0, mostMs),
     answersOverload,
+    balance: balancePolicies.indexOf(balance),
   }
 }

@@ -22,7 +22,8 @@ enum class Event : uint32_t {
   kResume = 11,    // came from another thread. a: slab, b: offset, c: length of its id and state, d: listener | ResumeFlag << 16
   kHandover = 12,  // is about to move to a sibling: moveNow() with its state is expected
   kMoved = 13,     // has moved to a sibling
-  kQuiet = 14      // slot: 0. After quiesce(): nothing is held by this thread any more
+  kQuiet = 14,     // slot: 0. After quiesce(): nothing is held by this thread any more
+  kBalance = 15    // a: listener. It is not open yet: assign() is expected, with the reactor that shall have it
 };
 
 enum ResumeFlag : uint32_t { kResumePlain = 0, kResumeHasState = 1, kResumeDataLost = 2, kResumeEnded = 4 };

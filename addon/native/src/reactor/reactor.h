@@ -65,6 +65,8 @@ class Reactor {
   bool moveTo(uint32_t slot, uint32_t generation, uint32_t reactor, uint32_t rawEnd);
   // The answer to Event::kHandover.
   bool moveNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> state, bool hasState);
+  // The answer to Event::kBalance. False when that reactor takes no connections: the answer is asked for again.
+  bool assign(uint32_t slot, uint32_t generation, uint32_t reactor);
   // Everything goes to the siblings. Event::kDrained in the end. `abandoned`: no thread of the app drives it, so listening
   // sockets go along, and no hook is asked for anything.
   void retire(bool abandoned);
@@ -141,6 +143,7 @@ class Reactor {
   static constexpr uint32_t kRetireQuietMs = 1000;             // a peer may have its handshake under way
   static constexpr uint32_t kStallCheckMs = 2;                 // how often to look for frames claimed and not started
   static constexpr uint32_t kLingerMs = 2000;                  // how long a peer may take to answer our FIN
+  static constexpr uint32_t kAnySibling = UINT16_MAX;          // of a move: whoever takes it when it goes
   static constexpr uint8_t kInlinePart = 128;                  // beside Reply::Flags: a hook's write that waits in the order
 
   struct Acceptor {
@@ -203,8 +206,9 @@ class Reactor {
   // reactor_accept.cc
   uint16_t appendFraming(const FramingConfig& framing);
   void acceptSome(uint32_t index);
-  void adopt(Fd fd, const Peer& peer, uint16_t listener, bool proxied);
+  void adopt(Handover& fresh);
   void refuse(CloseReason reason);
+  void turnAway(const Handover& fresh, CloseReason reason);
   void announce(uint32_t slot);
   void receiveProxyHeader(uint32_t slot);
   bool enterAddress(uint32_t slot);
@@ -217,6 +221,14 @@ class Reactor {
   void drainConnection(uint32_t slot);
   bool awaitsRequest(const Connection& connection) const;
   void drainFresh();
+
+  // reactor_balance.cc
+  uint32_t enterReactor(const Acceptor& acceptor, const Peer& peer);
+  void handOver(Handover fresh, uint32_t target);
+  void place(uint32_t slot);
+  void stay(uint32_t slot);
+  void handOverPlaced(uint32_t slot, uint32_t target);
+  uint32_t enterSibling(const Connection& connection);
 
   // reactor_input.cc
   void onReadable(uint32_t slot);
