@@ -6,6 +6,8 @@ export const errorCodes = {
   ERR_MR_APP_LOAD: 'The app module threw while it was loaded; the cause is attached.',
   ERR_MR_APP_NOT_FOUND: 'There is no file at the path of the app module.',
   ERR_MR_APP_SHAPE: 'The app module has no default export made by `defineApp`, no hooks, or hooks that do not fit together.',
+  ERR_MR_BALANCE:
+    'The `balance` hook answered with no reactor that takes connections; the connection stayed where it was accepted.',
   ERR_MR_CLOSED: 'The server, reactor or pool has been closed.',
   ERR_MR_CONNECTION_CLOSED: 'The connection is closed: nothing can be written to it, and what it waited for will not come.',
   ERR_MR_CONTROL: 'Who answers on the control socket is no server of this user that can hand over, or nobody can answer there.',

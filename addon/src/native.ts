@@ -43,6 +43,8 @@ export interface NativeListener {
   frameMs: number
   writeMs: number
   answersOverload: boolean
+  /** The number of one of `balancePolicies`. */
+  balance: number
 }
 
 /** A reactor, as the thread that drives it sees it. Connections are named by slot and generation. */
@@ -64,6 +66,8 @@ export interface NativeReactorDriver {
   moveTo(slot: number, generation: number, reactor: number, rawEnd: number): boolean
   moveNow(slot: number, generation: number, state: Uint8Array | undefined): boolean
   retire(abandoned: boolean): void
+  assign(slot: number, generation: number, reactor: number): boolean
+  loads(): number[]
   addFraming(framing: NativeFraming): number
   listen(listener: number, group: number, member: number, spread: boolean): void
   leaveListeners(graceMs: number): void
@@ -304,7 +308,7 @@ export interface Native {
     retry: boolean,
     timedOut: boolean,
   ): { requeued: number; retried: number; lost: number }
-  resizeReactors(runtime: number, count: number): void
+  makeReactors(runtime: number, count: number): void
   resizeWorkers(runtime: number, count: number): void
   growListener(runtime: number, group: number, more: number): number | string
   keepListeners(runtime: number, group: number, count: number): void
@@ -348,7 +352,12 @@ export const eventRow = {
   credit: 16,
   gone: 17,
   stall: 18,
+  balance: 19,
 } as const
+
+/** Which reactor gets a fresh connection; see `native/src/exchange/balance.h`. `'app'`: its balance hook says. */
+export const balancePolicies = ['kernel', 'least-connections', 'address', 'app'] as const
+export type BalancePolicy = Exclude<(typeof balancePolicies)[number], 'app'>
 
 /** Flags of a resume row, above the listener's number. */
 export const resumeFlag = { hasState: 1, dataLost: 2, ended: 4 } as const

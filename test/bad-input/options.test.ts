@@ -16,7 +16,10 @@ describe('wrong options', () => {
       [{ Pool: 1 }, "unknown option 'Pool', did you mean 'pool'?"],
       [{ listen: { prot: 1 } }, "unknown option 'prot', did you mean 'port'?"],
       [{ pool: { taskTimeoutMS: 1 } }, "unknown option 'taskTimeoutMS', did you mean 'taskTimeoutMs'?"],
-      [{ xyzzyxyzzy: 1 }, '(known: app, listen, reactors, pool, limits, hookTimeoutMs, resourceLimits, logger, signal, control)'],
+      [
+        { xyzzyxyzzy: 1 },
+        '(known: app, listen, reactors, pool, balance, limits, hookTimeoutMs, resourceLimits, logger, signal, control)',
+      ],
     ]
     for (const [options, text] of wrong) {
       const error = await serving(options)
@@ -52,6 +55,16 @@ describe('wrong options', () => {
       expect(error.code, text).to.equal('ERR_MR_OPTION_TYPE')
       expect(error.message).to.include(text)
     }
+  })
+
+  it('of serve(): a policy that there is not is refused, for the server and for a listener', async () => {
+    for (const options of [{ balance: 'least-connection' }, { listen: { port: 0, balance: 'least-connection' } }]) {
+      const error = await serving(options)
+      expect(error.code).to.equal('ERR_MR_OPTION_RANGE')
+      expect(error.message).to.include("'kernel' or 'least-connections' or 'address'")
+      expect(error.message).to.include("did you mean 'least-connections'?")
+    }
+    expect((await serving({ balance: 'app' })).code).to.equal('ERR_MR_OPTION_RANGE')
   })
 
   it('of serve(): a wrong logger is refused before anything starts', async () => {

@@ -395,7 +395,8 @@ TEST("mail for a retired reactor without a thread goes on to whom it is for") {
   CHECK_EQ(*server.exchange->directory().owner(id), server.exchange->reactorMailbox(1));
   post(server, 1, id, "sent", port);
   Pair fresh = unixPair();
-  server.exchange->mailbox(1).send(std::make_unique<Handover>(std::move(fresh.near), Peer{}, 0, false));
+  server.exchange->balance().enter(1);
+  server.exchange->mailbox(1).send(std::make_unique<Handover>(std::move(fresh.near), Peer{}, 0, Handover::State::kNew));
   server.exchange->setActive(1, false);
   server.reactor(1).forwardMail();
   CHECK_EQ(outcome(server, port), SendOutcome::kSent);

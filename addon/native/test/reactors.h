@@ -112,6 +112,8 @@ class Js final : public EventSink {
         return "gone";
       case Event::kStall:
         return "stall";
+      case Event::kBalance:
+        return "balance";
     }
     return "?";
   }

@@ -1,4 +1,4 @@
-import type { ConnectionHandlers, ConnectionOptions, Framing, HandoverHandlers } from '@multireactor/reactor'
+import type { BalanceHandlers, ConnectionHandlers, ConnectionOptions, Framing, HandoverHandlers } from '@multireactor/reactor'
 import type { Reply, TaskContext } from '@multireactor/pool'
 import type { RunMode } from '@multireactor/addon'
 import type { ThreadServer } from './thread_server.js'
@@ -19,6 +19,7 @@ export interface StartContext {
 export interface App<Data = undefined>
   extends ConnectionHandlers<Data>,
     HandoverHandlers<Data>,
+    BalanceHandlers,
     Omit<ConnectionOptions, 'framing'> {
   /** One framing for all listeners, or one for each by the listener's name. Default `raw()`. */
   framing?: Framing | Record<string, Framing>

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { didYouMean, MultireactorError } from '@multireactor/addon'
+import { type BalancePolicy, didYouMean, MultireactorError } from '@multireactor/addon'
 import type { ServeAddress } from './options.js'
 import { type Server, serve } from './server.js'
 
@@ -14,6 +14,7 @@ Serves an app module (.js or .ts) with several reactors and a pool.
   --systemd           Sockets from systemd (socket activation)
   --control FILE      Unix socket for hot restarts: a new process with the same FILE takes over
   --reactors N        Reactor threads. Default: one for each core
+  --balance POLICY    Which reactor gets a connection: kernel (default), least-connections, address
   --pool N            Pool workers. Default: one for each core if the app has parse
   --task-timeout MS   Time limit of one parse. Default: 30000
   --close-timeout MS  Time to answer what is in flight on SIGINT or SIGTERM. Default: 5000
@@ -29,6 +30,7 @@ const options = {
   systemd: { type: 'boolean' },
   control: { type: 'string' },
   reactors: { type: 'string' },
+  balance: { type: 'string' },
   pool: { type: 'string' },
   'task-timeout': { type: 'string' },
   'close-timeout': { type: 'string' },
@@ -84,6 +86,7 @@ async function run(argv: readonly string[]): Promise<number> {
     listen: addresses,
     ...(values.control === undefined ? {} : { control: { path: values.control, timeoutMs: closeTimeoutMs } }),
     ...(values.reactors === undefined ? {} : { reactors: number('--reactors', values.reactors) }),
+    ...(values.balance === undefined ? {} : { balance: values.balance as BalancePolicy }),
     pool: {
       ...(values.pool === undefined ? {} : { size: number('--pool', values.pool) }),
       ...(values['task-timeout'] === undefined ? {} : { taskTimeoutMs: number('--task-timeout', values['task-timeout']) }),

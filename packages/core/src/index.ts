@@ -1,4 +1,5 @@
 export {
+  type BalanceContext,
   type CloseReason,
   type ConnectionHandlers,
   type ConnectionOptions,
@@ -10,6 +11,7 @@ export {
   type ErrorCode,
   errorCodes,
   type Framing,
+  type FreshPeer,
   fixed,
   type LengthPrefixedOptions,
   type ListenAddress,
@@ -23,6 +25,7 @@ export type { Bytes, Replaced, Reply, TaskContext } from '@multireactor/pool'
 export { type App, defineApp, type StartContext } from './app.js'
 export type { ControlSettings } from './control.js'
 export type { ReactorReplaced } from './reactor_group.js'
+export type { BalancePolicy } from '@multireactor/addon'
 export type { Logger, PoolSettings, ServeAddress, ServeOptions } from './options.js'
 export { type CloseResult, Server, type ServerEvents, type ServerListener, type ServerStats, serve } from './server.js'
 export { type SendOutcome, ThreadServer } from './thread_server.js'

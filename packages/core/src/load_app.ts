@@ -11,6 +11,7 @@ const appKeys = [
   ...handoverHookNames,
   ...connectionOptionNames,
   'run',
+  'balance',
   'parse',
   'error',
   'overloaded',
@@ -92,7 +93,8 @@ function checkedApp(url: string, app: unknown): App<any> {
     )
   }
   const read = new OptionReader(where, app, appKeys)
-  for (const hook of [...hookNames, ...handoverHookNames, 'parse', 'error', 'overloaded', 'start', 'stop']) read.func(hook)
+  for (const hook of [...hookNames, ...handoverHookNames, 'balance', 'parse', 'error', 'overloaded', 'start', 'stop'])
+    read.func(hook)
   if (!read.raw('parse') && !read.raw('message')) {
     throw new MultireactorError(
       'ERR_MR_APP_SHAPE',

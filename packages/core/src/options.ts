@@ -1,6 +1,6 @@
 import { availableParallelism, totalmem } from 'node:os'
 import type { ResourceLimits } from 'node:worker_threads'
-import { MultireactorError, native, OptionReader, shown } from '@multireactor/addon'
+import { type BalancePolicy, balancePolicies, MultireactorError, native, OptionReader, shown } from '@multireactor/addon'
 import type { ListenAddress } from '@multireactor/reactor'
 import { addressOptionNames } from '@multireactor/reactor/parts'
 import { type ControlSettings, readControl } from './control.js'
@@ -10,6 +10,8 @@ import { appUrl } from './load_app.js'
 export interface ServeAddress extends ListenAddress {
   /** This listener's app instead of the server's. */
   app?: URL | string
+  /** Which reactor gets its connections, instead of the server's `balance`. */
+  balance?: BalancePolicy
 }
 
 export interface PoolSettings {
@@ -62,6 +64,12 @@ export interface ServeOptions {
   reactors?: number
   /** Pool workers, or more about them. Default: one for each core if the app has `parse`. 0: none. */
   pool?: number | PoolSettings
+  /**
+   * Which reactor gets a fresh connection. `'kernel'` (default): the one whose listening socket the kernel chose.
+   * `'least-connections'`: the one that has fewest. `'address'`: the same for the same remote address. Without it an app's
+   * `balance` hook decides, if there is one. See docs/balance.md.
+   */
+  balance?: BalancePolicy
   /** Limits of the process. */
   limits?: ProcessLimits
   /** A reactor's thread that does not turn for so long (an endless loop in a hook) is ended and replaced. Default 30,000. */
@@ -79,8 +87,15 @@ export interface ServeOptions {
   control?: string | ControlSettings
 }
 
+export interface AddressSettings {
+  address: ListenAddress
+  app: string
+  /** Undefined: the app's hook decides, or the kernel. */
+  balance: BalancePolicy | undefined
+}
+
 export interface ServeSettings {
-  addresses: { address: ListenAddress; app: string }[]
+  addresses: AddressSettings[]
   reactors: number
   pool: Required<PoolSettings>
   /** Whether the caller named a pool size. */
@@ -112,6 +127,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     'listen',
     'reactors',
     'pool',
+    'balance',
     'limits',
     'hookTimeoutMs',
     'resourceLimits',
@@ -131,9 +147,10 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
   if (list.length > 256)
     throw new MultireactorError('ERR_MR_OPTION_RANGE', `${where}: at most 256 listeners, and there are ${list.length}`)
   const { pool, given } = readPool(read.raw('pool'))
+  const balance = readBalance(read)
   const reactors = read.integer('reactors', Math.min(availableParallelism(), mostReactors), 1, mostReactors)
   return {
-    addresses: list.map((one) => readAddress(one, app)),
+    addresses: list.map((one) => readAddress(one, app, balance)),
     reactors,
     pool,
     poolIsGiven: given,
@@ -146,13 +163,24 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
   }
 }
 
-function readAddress(one: unknown, serverApp: string): { address: ListenAddress; app: string } {
+function readAddress(one: unknown, serverApp: string, serverBalance: BalancePolicy | undefined): AddressSettings {
   const spec = typeof one === 'number' ? { port: one } : one
-  const read = new OptionReader(`${where} listen`, spec, [...addressOptionNames, 'app'])
-  const { app, ...address } = spec as ServeAddress
+  const read = new OptionReader(`${where} listen`, spec, [...addressOptionNames, 'app', 'balance'])
+  const { app, balance: _, ...address } = spec as ServeAddress
   read.integer('port', 0, 0, 65_535)
-  return { address, app: app === undefined ? serverApp : appUrl(`${where} listen`, app) }
+  return {
+    address,
+    app: app === undefined ? serverApp : appUrl(`${where} listen`, app),
+    balance: readBalance(read) ?? serverBalance,
+  }
 }
+
+function readBalance(read: OptionReader): BalancePolicy | undefined {
+  if (read.raw('balance') === undefined) return undefined
+  return read.oneOf('balance', 'kernel', balanceChoices)
+}
+
+const balanceChoices = balancePolicies.filter((policy) => policy !== 'app')
 
 function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolean } {
   const spec = typeof value === 'number' ? { size: value } : value

@@ -1,5 +1,5 @@
 import { workerData } from 'node:worker_threads'
-import { closeReasons, toEnvelope } from '@multireactor/addon'
+import { type BalancePolicy, closeReasons, toEnvelope } from '@multireactor/addon'
 import { InlineLoop, runThread, type ThreadSide } from '@multireactor/pool/parts'
 import { Engine } from '@multireactor/reactor/parts'
 import type { ConnectionHandlers } from '@multireactor/reactor'
@@ -10,6 +10,8 @@ import { ThreadServer } from './thread_server.js'
 export interface ListenerPlan {
   name: string
   app: string
+  /** Undefined: the app's balance hook decides, or the kernel. */
+  balance: BalancePolicy | undefined
 }
 
 export interface ReactorThreadData {
@@ -51,9 +53,15 @@ void runThread(async (side: ThreadSide) => {
   const apps = await loadApps(plans)
   const all = [...apps.values()]
   // Listeners are numbered in the order of the plans, in every thread alike. Read now: a mistake must show before anybody attaches.
-  const listeners = plans.map(({ name, app }) => {
+  const listeners = plans.map(({ name, app, balance }) => {
     const loaded = apps.get(app)!
-    return { name, handlers: loaded as ConnectionHandlers<unknown>, options: connectionOptions(loaded, name), loaded }
+    return {
+      name,
+      handlers: loaded as ConnectionHandlers<unknown>,
+      options: connectionOptions(loaded, name),
+      loaded,
+      balance: balance ?? (loaded.balance ? 'app' : 'kernel'),
+    } as const
   })
   const server = ThreadServer.attach(runtime)
   for (const app of all) await app.start?.({ role: 'reactor', index, server })
@@ -101,8 +109,9 @@ void runThread(async (side: ThreadSide) => {
       attach: ({ lost }: AttachRequest) => {
         attached = attach()
         runFrames(attached)
-        for (const { name, handlers, options, loaded } of listeners) {
-          attached.addListener(name, handlers, options, loaded.parse !== undefined, loaded.overloaded !== undefined, loaded.run)
+        for (const { name, handlers, options, loaded, balance } of listeners) {
+          const { parse, overloaded, run } = loaded
+          attached.addListener(name, handlers, options, parse !== undefined, overloaded !== undefined, run, balance)
         }
         attached.driver.resumeConnections(lost)
       },

@@ -200,10 +200,10 @@ export class Server {
     const { control } = this.#settings
     this.#predecessor = control && (await Predecessor.find(control.path))
     const inherited = this.#predecessor?.sockets
-    for (const { address, app } of addresses) {
+    for (const { address, app, balance } of addresses) {
       const open = await openListener(this.#runtime, 'serve() listen', address, reactors, inherited)
       this.#opened.push(open)
-      this.#plans.push({ name: open.name, app })
+      this.#plans.push({ name: open.name, app, balance })
     }
     // A third process must not find a free path, so that it is opened before it is served.
     const controlListener = control && openControl(this.#runtime, 'serve() control', control.path, inherited)
@@ -425,13 +425,10 @@ export class Server {
 
   async #addReactors(count: number): Promise<void> {
     const before = this.#reactors.size
-    native.resizeReactors(this.#runtime, count)
-    try {
-      await this.#reactors.grow(count - before)
-    } catch (error) {
-      native.resizeReactors(this.#runtime, before)
-      throw error
-    }
+    native.makeReactors(this.#runtime, count)
+    await this.#reactors.grow(count - before)
+    // Not before they have a thread: what they were given would wait for it, or be lost with one that fails to start.
+    for (let index = before; index < count; index++) native.setReactorActive(this.#runtime, index, true)
     for (const [listener, { group, fixed, address }] of this.#opened.entries()) {
       if (fixed) continue
       const first = native.growListener(this.#runtime, group, count - before)
@@ -447,7 +444,7 @@ export class Server {
 
   async #removeReactors(count: number, timeoutMs: number): Promise<void> {
     for (const { group } of this.#opened) native.keepListeners(this.#runtime, group, count)
-    native.resizeReactors(this.#runtime, count)
+    for (let index = count; index < this.#reactors.size; index++) native.setReactorActive(this.#runtime, index, false)
     await this.#reactors.shrink(this.#reactors.size - count, timeoutMs)
     this.#describeListeners()
   }

@@ -1,4 +1,5 @@
 import {
+  balancePolicies,
   closeReasons,
   eventRow,
   hookBit,
@@ -13,6 +14,7 @@ import {
   resumeFlag,
   shown,
 } from '@multireactor/addon'
+import { type BalanceHandlers, balanceFresh } from './balance.js'
 import { bufferOf } from './buffer_of.js'
 import { Connection, callFailure } from './connection.js'
 import { type Framing, isFraming, raw } from './framing.js'
@@ -25,7 +27,7 @@ export interface EngineListener {
   readonly name: string
   readonly framing: Framing
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
-  readonly handlers: ConnectionHandlers<any> & HandoverHandlers<any>
+  readonly handlers: ConnectionHandlers<any> & HandoverHandlers<any> & BalanceHandlers
   readonly toPool: boolean
   /** `write` says false when so much waits. */
   readonly highBytes: number
@@ -107,11 +109,12 @@ export class Engine {
    */
   addListener(
     name: string,
-    handlers: ConnectionHandlers<unknown> & HandoverHandlers<unknown>,
+    handlers: ConnectionHandlers<unknown> & HandoverHandlers<unknown> & BalanceHandlers,
     options: ConnectionOptions,
     toPool: boolean,
     answersOverload = false,
     run: RunMode = 'pool',
+    balance: (typeof balancePolicies)[number] = 'kernel',
   ): number {
     const framing = options.framing ?? raw()
     let hooks = 0
@@ -120,7 +123,7 @@ export class Engine {
     }
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
     if (framing.cut) hooks |= hookBit.message
-    const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload, run)
+    const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload, run, balance)
     const number = this.#listeners.push({ name, framing, handlers, toPool, run, highBytes: native.outHighBytes }) - 1
     if (number >= this.driver.listenerCount()) this.driver.addListener(native)
     else this.driver.updateListener(number, native)
@@ -303,6 +306,8 @@ export class Engine {
         return void this.#onHandover(this.#connections[slot])
       case eventRow.moved:
         return this.#onMoved(slot)
+      case eventRow.balance:
+        return this.#onBalance(slot, rows[at + 2]!, this.#listeners[rows[at + 3]!]!)
       case eventRow.quiet:
         return this.#onQuiet?.()
       case eventRow.credit:
@@ -331,6 +336,14 @@ export class Engine {
       this.#watch(data, 'open', conn)
     } catch (error) {
       this.#failed(error, 'open', conn)
+    }
+  }
+
+  #onBalance(slot: number, generation: number, listener: EngineListener): void {
+    try {
+      balanceFresh(this.driver, slot, generation, this.index, listener)
+    } catch (error) {
+      this.#events.handlerError(error, 'balance', listener.name)
     }
   }
 
@@ -543,6 +556,7 @@ function nativeListener(
   toPool: boolean,
   answersOverload: boolean,
   run: RunMode,
+  balance: (typeof balancePolicies)[number],
 ): NativeListener {
   const read = new OptionReader('listener options', options, connectionOptionNames)
   const marks = new OptionReader('outBuffer', read.raw('outBuffer'), ['high', 'low', 'max'])
@@ -566,5 +580,6 @@ function nativeListener(
     frameMs: read.integer('frameTimeoutMs', 60_000, 0, mostMs),
     writeMs: read.integer('writeTimeoutMs', 60_000, 0, mostMs),
     answersOverload,
+    balance: balancePolicies.indexOf(balance),
   }
 }

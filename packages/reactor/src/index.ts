@@ -1,5 +1,6 @@
 export { type CloseReason, type ErrorCode, errorCodes, MultireactorError } from '@multireactor/addon'
 export type { ListenAddress } from './address.js'
+export type { BalanceContext, BalanceHandlers, FreshPeer } from './balance.js'
 export { Connection, type DeferredReply } from './connection.js'
 export {
   type CustomFramer,

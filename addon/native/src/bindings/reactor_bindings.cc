@@ -72,6 +72,8 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value moveTo(const Napi::CallbackInfo& info);
   Napi::Value moveNow(const Napi::CallbackInfo& info);
   Napi::Value retire(const Napi::CallbackInfo& info);
+  Napi::Value assign(const Napi::CallbackInfo& info);
+  Napi::Value loads(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Runtime> runtime_;
   std::shared_ptr<Reactor> reactor_;
@@ -261,6 +263,7 @@ static ListenerConfig toListenerConfig(const Napi::Value& value) {
   config.frameMs = static_cast<uint32_t>(number("frameMs"));
   config.writeMs = static_cast<uint32_t>(number("writeMs"));
   config.answersOverload = flag("answersOverload");
+  config.balance = static_cast<Balance::Policy>(number("balance"));
   return config;
 }
 
@@ -328,6 +331,25 @@ Napi::Value ReactorDriver::retire(const Napi::CallbackInfo& info) {
   reactor_->retire(info[0].As<Napi::Boolean>().Value());
   armTimer();
   return info.Env().Undefined();
+}
+
+// assign(slot, generation, reactor) -> false when that one takes no connections
+Napi::Value ReactorDriver::assign(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->assign(u32(info, 0), u32(info, 1), u32(info, 2)));
+}
+
+// loads() -> [reactor, connections, ...] of those that take connections
+Napi::Value ReactorDriver::loads(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const Balance& balance = reactor_->exchange().balance();
+  Napi::Array pairs = Napi::Array::New(info.Env());
+  for (uint32_t reactor = 0; reactor < balance.end(); ++reactor) {
+    if (!balance.takes(reactor)) continue;
+    pairs.Set(pairs.Length(), Napi::Number::New(info.Env(), reactor));
+    pairs.Set(pairs.Length(), Napi::Number::New(info.Env(), balance.of(reactor)));
+  }
+  return pairs;
 }
 
 Napi::Value ReactorDriver::addFraming(const Napi::CallbackInfo& info) {
@@ -570,6 +592,8 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
                       InstanceMethod<&ReactorDriver::moveTo>("moveTo"),
                       InstanceMethod<&ReactorDriver::moveNow>("moveNow"),
                       InstanceMethod<&ReactorDriver::retire>("retire"),
+                      InstanceMethod<&ReactorDriver::assign>("assign"),
+                      InstanceMethod<&ReactorDriver::loads>("loads"),
                       InstanceMethod<&ReactorDriver::addFraming>("addFraming"),
                       InstanceMethod<&ReactorDriver::listen>("listen"),
                       InstanceMethod<&ReactorDriver::leaveListeners>("leaveListeners"),

@@ -229,12 +229,12 @@ Napi::Value reapWorker(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// resizeReactors(runtime, count): those below it are active. A new one has no thread yet.
-Napi::Value resizeReactors(const Napi::CallbackInfo& info) {
+// makeReactors(runtime, count): as far as there are fewer. A new one has no thread, and is given no connections.
+Napi::Value makeReactors(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
   if (!runtime) return info.Env().Undefined();
   try {
-    runtime->resizeReactors(u32(info, 1));
+    runtime->makeReactors(u32(info, 1));
   } catch (const std::system_error& error) {
     throwCoded(info.Env(), "ERR_MR_SYSTEM", std::string("the kernel gives no descriptors for another reactor: ") + error.what(),
                error.code().value());
@@ -332,7 +332,7 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("inlineRunningMs", Napi::Function::New(env, inlineRunningMs));
   exports.Set("endForTime", Napi::Function::New(env, endForTime));
   exports.Set("reapWorker", Napi::Function::New(env, reapWorker));
-  exports.Set("resizeReactors", Napi::Function::New(env, resizeReactors));
+  exports.Set("makeReactors", Napi::Function::New(env, makeReactors));
   exports.Set("resizeWorkers", Napi::Function::New(env, resizeWorkers));
   exports.Set("growListener", Napi::Function::New(env, growListener));
   exports.Set("keepListeners", Napi::Function::New(env, keepListeners));

@@ -1,7 +1,6 @@
 #include "exchange/admission.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/fatal.h"
 
@@ -19,25 +18,9 @@ bool Admission::enter() {
   return false;
 }
 
-Admission::Key Admission::keyOf(const Peer& peer) {
-  Key key = 0;
-  if (peer.family == Peer::Family::kInet4) {
-    std::memcpy(&key, peer.bytes.data(), 4);
-    return key | uint64_t{1} << 40;
-  }
-  // An IPv4 client of a dual-stack listener is still one address.
-  static constexpr uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  if (std::memcmp(peer.bytes.data(), kMapped, sizeof(kMapped)) == 0) {
-    std::memcpy(&key, peer.bytes.data() + sizeof(kMapped), 4);
-    return key | uint64_t{1} << 40;
-  }
-  std::memcpy(&key, peer.bytes.data(), 8);
-  return key;
-}
-
 bool Admission::enterAddress(const Peer& peer) {
   if (peer.family == Peer::Family::kUnnamed) return true;
-  const Key key = keyOf(peer);
+  const Key key = addressKey(peer);
   Shard& shard = shardOf(key);
   std::lock_guard lock(shard.mutex);
   uint32_t& count = shard.counts[key];
@@ -51,7 +34,7 @@ bool Admission::enterAddress(const Peer& peer) {
 
 void Admission::leaveAddress(const Peer& peer) {
   if (peer.family == Peer::Family::kUnnamed) return;
-  const Key key = keyOf(peer);
+  const Key key = addressKey(peer);
   Shard& shard = shardOf(key);
   std::lock_guard lock(shard.mutex);
   const auto found = shard.counts.find(key);

@@ -14,7 +14,7 @@ namespace mr {
 
 struct AdmissionLimits {
   uint32_t connections = UINT32_MAX;
-  uint32_t perAddress = UINT32_MAX;  // of one IPv4 address, or of one /64 of IPv6, which is what one customer gets
+  uint32_t perAddress = UINT32_MAX;  // see addressKey()
   uint32_t acceptsPerSecond = 0;     // 0: no limit. A second's worth may come at once
 };
 
@@ -35,7 +35,6 @@ class Admission {
 
  private:
   using Key = uint64_t;
-  static Key keyOf(const Peer& peer);
 
   struct alignas(64) Shard {
     std::mutex mutex;

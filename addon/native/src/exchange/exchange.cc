@@ -25,6 +25,7 @@ Exchange::Exchange(const ExchangeOptions& options)
       lanes_(queue_, options_.maxWorkers),
       refused_({.maxTasks = kMaxRefused, .maxBytes = options.queue.maxBytes / 4 + 1}),
       admission_(options.admission),
+      balance_(options_.maxReactors),
       buffered_(new std::atomic<uint64_t>[std::max(options_.maxReactors, 1u)]()),
       stopped_(new std::atomic<bool>[kMaxMailboxes]()),
       watchers_(new std::atomic<bool>[kMaxWorkers]()) {
@@ -32,7 +33,8 @@ Exchange::Exchange(const ExchangeOptions& options)
   workers_.resize(options_.maxWorkers);
   reactorActive_.reset(new std::atomic<bool>[options_.maxReactors]());
   mailboxCount_ = options_.maxReactors + options_.maxWorkers;
-  resizeReactors(options_.reactors);
+  makeReactors(options_.reactors);
+  for (uint32_t i = 0; i < options_.reactors; ++i) setActive(i, true);
   resizeWorkers(options_.workers);
 }
 
@@ -43,11 +45,15 @@ void Exchange::openMailbox(uint32_t index) {
   mailboxes_[index].store(owned_.back().get(), std::memory_order_release);
 }
 
-void Exchange::resizeReactors(uint32_t count) {
+void Exchange::makeReactors(uint32_t count) {
   MR_CHECK(count <= options_.maxReactors, "more reactors than there is room for");
   std::lock_guard lock(portsMutex_);
   for (uint32_t i = 0; i < count; ++i) openMailbox(reactorMailbox(i));
-  for (uint32_t i = 0; i < options_.maxReactors; ++i) setActive(i, i < count);
+}
+
+void Exchange::setActive(uint32_t reactor, bool on) {
+  // Only a change counts: one that has stopped taking connections does not start again because it is still active.
+  if (reactorActive_[reactor].exchange(on, std::memory_order_seq_cst) != on) balance_.setTaking(reactor, on);
 }
 
 void Exchange::resizeWorkers(uint32_t count) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "exchange/admission.h"
+#include "exchange/balance.h"
 #include "exchange/cost_table.h"
 #include "exchange/directory.h"
 #include "exchange/lanes.h"
@@ -74,9 +75,10 @@ class Exchange {
   Mailbox& mailbox(uint16_t index);
 
   // --- how many there are. The supervisor ---
-  void resizeReactors(uint32_t count);  // those below it are active
+  void makeReactors(uint32_t count);  // there are that many from now on, at least; new ones wait for setActive()
   void resizeWorkers(uint32_t count);
-  void setActive(uint32_t reactor, bool on) { reactorActive_[reactor].store(on, std::memory_order_release); }
+  // Whether others give it connections. One that drains is still active, and takes no fresh ones: see Balance.
+  void setActive(uint32_t reactor, bool on);
   // Any thread. The next active reactor in turn, which is never `except`; kNoReactor when there is none.
   static constexpr uint32_t kNoReactor = UINT32_MAX;
   uint32_t nextActiveReactor(uint32_t* cursor, uint32_t except = kNoReactor) const;
@@ -114,6 +116,7 @@ class Exchange {
   void passWork(uint32_t worker);
   CostTable& costs() { return costs_; }
   Admission& admission() { return admission_; }
+  Balance& balance() { return balance_; }
   // --- memory. Any thread; each reactor writes its own share of what is buffered ---
   void publishBuffered(uint32_t reactor, uint64_t bytes) { buffered_[reactor].store(bytes, std::memory_order_relaxed); }
   MemoryUse memoryUse() const;
@@ -170,6 +173,7 @@ class Exchange {
   Lanes lanes_;
   TaskQueue refused_;  // taken first: saying no is quick
   Admission admission_;
+  Balance balance_;
   std::unique_ptr<std::atomic<uint64_t>[]> buffered_;
   std::array<std::atomic<Mailbox*>, kMaxMailboxes> mailboxes_{};
   std::mutex portsMutex_;  // opening and closing only

@@ -116,12 +116,27 @@ struct Released final : Message {
 
 // A fresh connection for a sibling reactor. Only a reactor makes one; the pool has no way to.
 struct Handover final : Message {
-  Handover(Fd socket, Peer from, uint16_t of, bool wantsProxyHeader)
-      : Message(Kind::kHandover), fd(std::move(socket)), peer(from), listener(of), proxied(wantsProxyHeader) {}
+  enum class State : uint8_t {
+    kNew,
+    kProxied,  // a PROXY header comes first
+    kPlaced    // its peer is known, it is admitted, and this is where it goes
+  };
+  Handover(Fd socket, Peer from, uint16_t of, State is)
+      : Message(Kind::kHandover), fd(std::move(socket)), peer(from), listener(of), state(is) {}
+  Handover(Handover&& other) noexcept
+      : Message(Kind::kHandover),
+        fd(std::move(other.fd)),
+        peer(other.peer),
+        listener(other.listener),
+        state(other.state),
+        received(std::move(other.received)),
+        bytesRead(other.bytesRead) {}
   Fd fd;
   Peer peer;
   uint16_t listener;
-  bool proxied;  // a PROXY header comes first
+  State state;
+  std::vector<uint8_t> received;  // kPlaced: behind its PROXY header
+  uint64_t bytesRead = 0;         // that header included
 };
 
 }  // namespace mr

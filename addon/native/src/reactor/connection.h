@@ -34,15 +34,17 @@ struct Connection {
     kHasData = 1u << 13,        // conn.data is not undefined: it would be lost with the thread
     kMoving = 1u << 14,         // goes to a sibling as soon as nothing of it is under way here
     kAway = 1u << 15,           // lives with a sibling: the slot only keeps the name
-    // Reasons not to read. Reading goes on when none is left.
     kPausedByUser = 1u << 16,
     kPausedByOutput = 1u << 17,
     kPausedByQueue = 1u << 18,
     kPausedByOrder = 1u << 19,
     kPausedForHandover = 1u << 20,
-    kPausedMask = 31u << 16,
-    kCounted = 1u << 21,      // among the connections of its address
-    kAwaitsProxy = 1u << 22,  // its first bytes are a PROXY header, and say who it is
+    kCounted = 1u << 21,        // among the connections of its address
+    kAwaitsProxy = 1u << 22,    // its first bytes are a PROXY header, and say who it is
+    kAwaitsReactor = 1u << 23,  // the app is to say which reactor gets it
+    // Reasons not to read. Reading goes on when none is left.
+    kPausedMask = 31u << 16 | kAwaitsReactor,
+    kUnplaced = kAwaitsProxy | kAwaitsReactor,  // no hook may see it yet
   };
 
   Fd fd;

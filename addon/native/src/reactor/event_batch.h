@@ -26,7 +26,8 @@ enum class Event : uint32_t {
   kParse = 15,     // a: slab, b: offset, c: length, d: low half of the sequence, e: CostTable::Key | kTimedAlone
   kCredit = 16,    // slot: 0. a: stream, b: amount, c: 1 when the connection is gone
   kGone = 17,      // a, b: id of a connection that closed with frames in flight. Only for a thread that asked
-  kStall = 18      // slot: 0. a: CostTable::Key, b: ns. judgeStall() is expected
+  kStall = 18,     // slot: 0. a: CostTable::Key, b: ns. judgeStall() is expected
+  kBalance = 19    // a: listener. It is not open yet: assign() is expected, with the reactor that shall have it
 };
 
 // Beside the key of a kParse row: how long it takes is to be measured for this frame alone.

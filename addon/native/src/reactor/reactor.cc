@@ -224,8 +224,7 @@ bool Reactor::drainMailbox() {
         --budget;
         break;
       case Message::Kind::kHandover: {
-        auto& handover = static_cast<Handover&>(*message);
-        adopt(std::move(handover.fd), handover.peer, handover.listener, handover.proxied);
+        adopt(static_cast<Handover&>(*message));
         --budget;
         break;
       }

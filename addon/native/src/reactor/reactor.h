@@ -68,6 +68,8 @@ class Reactor {
   bool moveTo(uint32_t slot, uint32_t generation, uint32_t reactor, uint32_t rawEnd);
   // The answer to Event::kHandover.
   bool moveNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> state, bool hasState);
+  // The answer to Event::kBalance. False when that reactor takes no connections: the answer is asked for again.
+  bool assign(uint32_t slot, uint32_t generation, uint32_t reactor);
   // Everything goes to the siblings. Event::kDrained in the end. `abandoned`: no thread of the app drives it, so listening
   // sockets go along, and no hook is asked for anything.
   void retire(bool abandoned);
@@ -176,6 +178,7 @@ class Reactor {
   static constexpr uint64_t kInlineTurnNs = 1'000'000;         // of `run: 'auto'`, by prediction; what is beyond goes to the pool
   static constexpr uint64_t kMeasuredTogetherNs = 5'000;       // frames cheaper than this are not worth a look at the clock each
   static constexpr uint64_t kMeasuredBatchNs = 250'000;
+  static constexpr uint32_t kAnySibling = UINT16_MAX;          // of a move: whoever takes it when it goes
   static constexpr uint8_t kInlinePart = 128;                  // beside Reply::Flags: a hook's write that waits in the order
 
   struct Acceptor {
@@ -243,8 +246,9 @@ class Reactor {
   // reactor_accept.cc
   uint16_t appendFraming(const FramingConfig& framing);
   void acceptSome(uint32_t index);
-  void adopt(Fd fd, const Peer& peer, uint16_t listener, bool proxied);
+  void adopt(Handover& fresh);
   void refuse(CloseReason reason);
+  void turnAway(const Handover& fresh, CloseReason reason);
   void announce(uint32_t slot);
   void receiveProxyHeader(uint32_t slot);
   bool enterAddress(uint32_t slot);
@@ -257,6 +261,14 @@ class Reactor {
   void drainConnection(uint32_t slot);
   bool awaitsRequest(const Connection& connection) const;
   void drainFresh();
+
+  // reactor_balance.cc
+  uint32_t enterReactor(const Acceptor& acceptor, const Peer& peer);
+  void handOver(Handover fresh, uint32_t target);
+  void place(uint32_t slot);
+  void stay(uint32_t slot);
+  void handOverPlaced(uint32_t slot, uint32_t target);
+  uint32_t enterSibling(const Connection& connection);
 
   // reactor_input.cc
   void onReadable(uint32_t slot);

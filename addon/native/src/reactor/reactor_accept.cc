@@ -120,14 +120,13 @@ void Reactor::acceptSome(uint32_t index) {
       refuse(CloseReason::kProxyHeader);
       continue;
     }
-    uint32_t target = acceptor.spread ? exchange_->nextActiveReactor(&spreadNext_) : index_;
-    if (target == Exchange::kNoReactor) target = index_;
+    const uint32_t target = enterReactor(acceptor, peer);
+    Handover fresh(std::move(accepted.value.fd), peer, acceptor.listener,
+                   proxied ? Handover::State::kProxied : Handover::State::kNew);
     if (target == index_) {
-      adopt(std::move(accepted.value.fd), peer, acceptor.listener, proxied);
+      adopt(fresh);
     } else {
-      counters_.handedOver.add(1);
-      exchange_->mailbox(exchange_->reactorMailbox(target))
-          .send(std::make_unique<Handover>(std::move(accepted.value.fd), peer, acceptor.listener, proxied));
+      handOver(std::move(fresh), target);
     }
   }
 }
@@ -146,38 +145,66 @@ void Reactor::refuse(CloseReason reason) {
   counters_.closed[static_cast<size_t>(reason)].add(1);
 }
 
-void Reactor::adopt(Fd fd, const Peer& peer, uint16_t listener, bool proxied) {
-  if (exchange_->memoryState(nowMs_) != MemoryState::kFine) return refuse(CloseReason::kMemoryLimit);
-  if (!exchange_->admission().enter()) return refuse(CloseReason::kConnectionLimit);
+// It has entered this reactor, but is no connection yet.
+void Reactor::turnAway(const Handover& fresh, CloseReason reason) {
+  exchange_->balance().leave(index_);
+  if (fresh.state != Handover::State::kPlaced) return refuse(reason);
+  exchange_->admission().leave();
+  exchange_->admission().leaveAddress(fresh.peer);
+  counters_.closed[static_cast<size_t>(reason)].add(1);
+}
+
+void Reactor::adopt(Handover& fresh) {
+  const bool placed = fresh.state == Handover::State::kPlaced;
+  if (!placed) {
+    if (exchange_->memoryState(nowMs_) != MemoryState::kFine) return turnAway(fresh, CloseReason::kMemoryLimit);
+    if (!exchange_->admission().enter()) return turnAway(fresh, CloseReason::kConnectionLimit);
+  }
   const uint32_t slot = table_.open();
   if (slot == ConnectionTable::kFull) {  // a million connections
-    exchange_->admission().leave();
-    return refuse(CloseReason::kConnectionLimit);
+    if (!placed) exchange_->admission().leave();
+    return turnAway(fresh, CloseReason::kConnectionLimit);
   }
   Connection& connection = table_.at(slot);
-  connection.fd = std::move(fd);
+  connection.fd = std::move(fresh.fd);
   connection.id = ConnectionId::of(index_, slot, connection.generation);
-  connection.peer = peer;
-  connection.listener = listener;
-  connection.framing = listenerFramings_[listener];
+  connection.peer = fresh.peer;
+  connection.listener = fresh.listener;
+  connection.framing = listenerFramings_[fresh.listener];
   connection.lastActivityMs = connection.receivingSinceMs = nowMs_;
-  const ListenerConfig& cfg = listeners_[listener];
-  if (cfg.noDelay && peer.family != Peer::Family::kUnnamed) (void)sock::setNoDelay(connection.fd.get(), true);
-  if (cfg.keepAliveSeconds != 0) (void)sock::setKeepAlive(connection.fd.get(), true, cfg.keepAliveSeconds);
-  counters_.accepted.add(1);
+  connection.bytesRead = fresh.bytesRead;
   counters_.open.add(1);
   exchange_->directory().publish(idOf(slot), exchange_->reactorMailbox(index_));
-  if (proxied) {
-    connection.set(Connection::kAwaitsProxy);
-  } else {
-    if (!enterAddress(slot)) return;
-    announce(slot);
-  }
   if (quiescing_) connection.set(Connection::kPausedForHandover);
-  armDeadline(slot);
+  if (placed) {
+    connection.set(Connection::kCounted);
+    if (!fresh.received.empty()) {
+      connection.in = std::make_unique<InBuffer>();
+      connection.in->append(fresh.received.data(), fresh.received.size());
+      account(slot);
+    }
+    stay(slot);
+  } else {
+    counters_.accepted.add(1);
+    const ListenerConfig& cfg = listeners_[fresh.listener];
+    if (cfg.noDelay && fresh.peer.family != Peer::Family::kUnnamed) (void)sock::setNoDelay(connection.fd.get(), true);
+    if (cfg.keepAliveSeconds != 0) (void)sock::setKeepAlive(connection.fd.get(), true, cfg.keepAliveSeconds);
+    if (fresh.state == Handover::State::kProxied) {
+      connection.set(Connection::kAwaitsProxy);
+      armDeadline(slot);
+      if (retiring_) beginMove(slot, kAnySibling);
+    } else if (enterAddress(slot)) {
+      // Where the address decides, it has decided already.
+      if (cfg.balance == Balance::Policy::kApp) {
+        place(slot);
+      } else {
+        stay(slot);
+      }
+    }
+  }
+  if (!connection.fd.valid()) return;
   updateInterest(slot);
-  if (draining_ && connection.has(Connection::kOpen)) drainConnection(slot);
-  if (retiring_ && connection.has(Connection::kOpen)) beginMove(slot, nextSibling());
+  if (draining_) drainConnection(slot);
 }
 
 bool Reactor::enterAddress(uint32_t slot) {
@@ -219,10 +246,7 @@ void Reactor::receiveProxyHeader(uint32_t slot) {
   } else if (header.origin == ProxyHeader::Origin::kUnix) {
     connection.peer = Peer{};
   }
-  if (!enterAddress(slot)) return;
-  announce(slot);
-  if (connection.in) addPending(slot);
-  armDeadline(slot);
+  if (enterAddress(slot)) place(slot);
 }
 
 void Reactor::serviceAcceptors() {
@@ -284,6 +308,7 @@ void Reactor::drain(uint32_t lingerMs) {
   owner_.assertCurrent(__func__);
   nowMs_ = monotonicMs();
   draining_ = true;
+  exchange_->balance().setTaking(index_, false);
   lingerMs_ = lingerMs;
   for (uint32_t i = 0; i < acceptors_.size(); ++i) {
     Acceptor& acceptor = acceptors_[i];
@@ -307,6 +332,7 @@ void Reactor::drainConnection(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (connection.has(Connection::kDraining)) return;
   const uint32_t generation = connection.generation;
+  if (connection.has(Connection::kAwaitsReactor)) stay(slot);  // nobody goes anywhere any more
   // What the peer has sent by now is served; what it sends later is not.
   if (!connection.has(Connection::kPausedMask | Connection::kReadEnded)) onReadable(slot);
   Connection* still = table_.find(slot, generation);
@@ -318,6 +344,8 @@ void Reactor::drainConnection(uint32_t slot) {
 
 void Reactor::finishDrainIfEmpty() {
   if (!(draining_ || retiring_) || drained_ || table_.size() != away_) return;
+  // A sibling is sending one.
+  if (exchange_->balance().of(index_) != 0) return requestAnotherTurn();
   for (const Acceptor& acceptor : acceptors_) {
     if (acceptor.fd.valid()) return;
   }

@@ -39,6 +39,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   if (!connection.fd.valid()) return;
   exchange_->directory().retract(connection.id);
   forgetName(slot);
+  exchange_->balance().leave(index_);
   exchange_->admission().leave();
   if (connection.has(Connection::kCounted)) exchange_->admission().leaveAddress(connection.peer);
   stopTimer(slot);
@@ -93,6 +94,7 @@ uint32_t Reactor::destroyAll(CloseReason reason) {
     closeNow(slot, reason);
   }
   draining_ = true;
+  exchange_->balance().setTaking(index_, false);
   requestTurn();
   return destroyed;
 }

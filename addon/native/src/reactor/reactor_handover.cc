@@ -163,12 +163,16 @@ void Reactor::resumeConnections(bool lost) {
   quiescing_ = false;
   std::vector<EventRow> unseen;
   unseen.swap(rows_);  // they come after the connection they are about
+  std::erase_if(unseen, [](const EventRow& row) { return row.event == Event::kBalance; });  // asked again below
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
     const uint32_t hooks = config(connection).hooks;
     const bool ownFraming = connection.framing != listenerFramings_[connection.listener];
-    if (hooks != 0) {
+    if (connection.has(Connection::kAwaitsReactor)) {
+      place(slot);
+      if (!connection.fd.valid()) continue;
+    } else if (hooks != 0 && !connection.has(Connection::kAwaitsProxy)) {
       const auto state = states_.find(connection.id.value);
       const bool dataLost = lost && connection.has(Connection::kHasData);
       // A custom framer that setFraming() named is a function of the thread that is gone.
@@ -209,7 +213,7 @@ bool Reactor::moveTo(uint32_t slot, uint32_t generation, uint32_t reactor, uint3
 
 void Reactor::beginMove(uint32_t slot, uint32_t reactor) {
   Connection& connection = table_.at(slot);
-  if (reactor == Exchange::kNoReactor) return;
+  if (reactor == kAnySibling && nextSibling() == Exchange::kNoReactor) return;
   connection.moveTarget = static_cast<uint16_t>(reactor);
   if (connection.has(Connection::kMoving)) return;
   connection.set(Connection::kMoving);
@@ -241,7 +245,7 @@ void Reactor::moveQuiet() {
     if (connection.has(Connection::kEnding | Connection::kFinSent)) continue;  // it closes soon enough where it is
     if (!movesNow(connection)) {
       moving_.push_back(slot);
-    } else if (config(connection).hooks != 0 && !abandoned_) {
+    } else if (connection.has(Connection::kAnnounced) && config(connection).hooks != 0 && !abandoned_) {
       emit(Event::kHandover, slot);
     } else {
       moveOut(slot, {}, false);
@@ -263,9 +267,8 @@ bool Reactor::moveNow(uint32_t slot, uint32_t generation, std::span<const uint8_
 
 void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) {
   Connection& connection = table_.at(slot);
-  uint32_t target = connection.moveTarget;
-  if (!exchange_->isActive(target)) target = nextSibling();
-  if (target == Exchange::kNoReactor || target == index_) {
+  const uint32_t target = enterSibling(connection);
+  if (target == Exchange::kNoReactor) {
     connection.unset(Connection::kMoving);
     return resumeFrom(slot, Connection::kPausedForHandover);
   }
@@ -276,6 +279,7 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
   if (connection.has(Connection::kInEpoll)) (void)epoll_.remove(connection.fd.get());
   stopTimer(slot);
   emit(Event::kMoved, slot);
+  exchange_->balance().leave(index_);
   counters_.open.sub(1);
   counters_.moved.add(1);
   auto moved = std::make_unique<Moved>();
@@ -330,7 +334,7 @@ void Reactor::adoptMoved(Moved& moved) {
   connection.timer = {};
   connection.unset(Connection::kInEpoll | Connection::kDirty | Connection::kHasPending | Connection::kMoving |
                    Connection::kStopAtCurrent | Connection::kPausedForHandover | Connection::kPausedByQueue |
-                   Connection::kPausedByOrder | Connection::kHasData);
+                   Connection::kPausedByOrder | Connection::kHasData | Connection::kAwaitsReactor);
   connection.framing = moved.listenersFraming ? listenerFramings_[connection.listener] : addFraming(moved.framing);
   counters_.open.add(1);
   connection.accounted = 0;
@@ -338,7 +342,9 @@ void Reactor::adoptMoved(Moved& moved) {
   if (!moved.listenersFraming && moved.framing.kind == FramingKind::kCustom) return closeNow(slot, CloseReason::kThreadLost);
   account(slot);
   armDeadline(slot);
-  if (config(connection).hooks != 0 && !connection.has(Connection::kAnnounced)) {
+  if (connection.has(Connection::kAwaitsProxy)) {
+    // No hook sees it before its header.
+  } else if (config(connection).hooks != 0 && !connection.has(Connection::kAnnounced)) {
     connection.set(Connection::kAnnounced);
     emit(Event::kOpen, slot, connection.listener);
   } else if (config(connection).hooks != 0) {
@@ -350,13 +356,14 @@ void Reactor::adoptMoved(Moved& moved) {
   updateInterest(slot);
   if (!connection.fd.valid()) return;
   if (draining_) drainConnection(slot);
-  if (retiring_ && connection.has(Connection::kOpen)) beginMove(slot, nextSibling());
+  if (retiring_ && connection.has(Connection::kOpen)) beginMove(slot, kAnySibling);
 }
 
 // Nobody takes it in: its descriptor closes with the message.
 void Reactor::dropMoved(const Moved& moved, CloseReason reason) {
   const ConnectionId id = moved.connection.id;
   exchange_->directory().retract(id);
+  exchange_->balance().leave(index_);
   exchange_->admission().leave();
   if (moved.connection.has(Connection::kCounted)) exchange_->admission().leaveAddress(moved.connection.peer);
   counters_.closed[static_cast<size_t>(reason)].add(1);
@@ -409,7 +416,7 @@ void Reactor::retire(bool abandoned) {
     if (abandoned && connection.has(Connection::kHasData) && !(config(connection).hooks & kHookResume)) {
       closeNow(slot, CloseReason::kThreadLost);
     } else {
-      beginMove(slot, nextSibling());
+      beginMove(slot, kAnySibling);
     }
   }
   requestTurn();
@@ -434,11 +441,21 @@ void Reactor::forwardMail() {
         continue;
       }
       const uint16_t mailbox = exchange_->reactorMailbox(sibling);
-      if (moved.what == Moved::What::kConnection) exchange_->directory().publish(moved.connection.id, mailbox);
+      if (moved.what == Moved::What::kConnection) {
+        exchange_->balance().enter(sibling);
+        exchange_->balance().leave(index_);
+        exchange_->directory().publish(moved.connection.id, mailbox);
+      }
       exchange_->mailbox(mailbox).send(std::move(message));
     } else if (message->kind == Message::Kind::kHandover) {
       const uint32_t sibling = nextSibling();
-      if (sibling != Exchange::kNoReactor) exchange_->mailbox(exchange_->reactorMailbox(sibling)).send(std::move(message));
+      if (sibling == Exchange::kNoReactor) {
+        turnAway(static_cast<Handover&>(*message), CloseReason::kServerClosing);
+        continue;
+      }
+      exchange_->balance().enter(sibling);
+      exchange_->balance().leave(index_);
+      exchange_->mailbox(exchange_->reactorMailbox(sibling)).send(std::move(message));
     }
   }
   owner_.detach();

@@ -2,8 +2,8 @@
 
 namespace mr {
 
-void Runtime::resizeReactors(uint32_t count) {
-  exchange->resizeReactors(count);
+void Runtime::makeReactors(uint32_t count) {
+  exchange->makeReactors(count);
   for (uint32_t i = 0; i < count; ++i) {
     if (!reactors[i]) reactors[i] = std::make_shared<Reactor>(exchange, i);
   }
@@ -36,7 +36,7 @@ uint32_t Registry::add(const ExchangeOptions& options) {
   auto runtime = std::make_shared<Runtime>();
   runtime->exchange = std::make_shared<Exchange>(options);
   runtime->reactors.resize(runtime->exchange->options().maxReactors);
-  runtime->resizeReactors(options.reactors);
+  runtime->makeReactors(options.reactors);
   std::lock_guard lock(mutex_);
   runtimes_.emplace(nextId_, std::move(runtime));
   return nextId_++;

@@ -16,8 +16,8 @@ struct Runtime {
   std::shared_ptr<Exchange> exchange;
   std::vector<std::shared_ptr<Reactor>> reactors;  // as many places as there may ever be, filled from the front
 
-  // The supervisor. Those below `count` exist then, and are active.
-  void resizeReactors(uint32_t count);
+  // The supervisor. Those below `count` exist then.
+  void makeReactors(uint32_t count);
 
   // Listening sockets on their way from the thread that opened them to the reactors. Any thread.
   uint32_t addGroup(std::shared_ptr<ListenerGroup> group);

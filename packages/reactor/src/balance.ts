@@ -1,0 +1,61 @@
+import { MultireactorError, type NativeReactorDriver, shown } from '@multireactor/addon'
+
+/** Who has connected: behind a proxy, whom its PROXY header names. All undefined on a Unix path. */
+export interface FreshPeer {
+  readonly address: string | undefined
+  readonly port: number | undefined
+  readonly family: 'IPv4' | 'IPv6' | undefined
+}
+
+/** What a `balance` hook may go by. */
+export interface BalanceContext {
+  /** The name of the listener it came in by. */
+  readonly listener: string
+  /** The reactor that accepted it: no hand-over is needed when it stays. */
+  readonly local: number
+  /** The reactors that take connections, and how many each has now, those on their way to it included. */
+  readonly reactors: readonly { readonly index: number; readonly connections: number }[]
+}
+
+export interface BalanceHandlers {
+  /**
+   * The number of the reactor that shall have a fresh connection. Runs on the reactor that accepted it, before anything of it is
+   * read; be quick. A throw, or what is no reactor of `context.reactors`, is reported, and the connection stays where it is.
+   */
+  balance?(peer: FreshPeer, context: BalanceContext): number
+}
+
+const families = { 0: undefined, 4: 'IPv4', 6: 'IPv6' } as const
+
+/** Asks the hook about one fresh connection, and sends it there. Throws what the hook threw, or why its answer is none. */
+export function balanceFresh(
+  driver: NativeReactorDriver,
+  slot: number,
+  generation: number,
+  local: number,
+  listener: { name: string; handlers: BalanceHandlers },
+): void {
+  const details = driver.details(slot, generation)
+  if (!details) return // it has closed since
+  let placed = false
+  try {
+    const [address, port, family] = details
+    const peer = family === 0 ? nobody : { address, port, family: families[family] }
+    const answer: unknown = listener.handlers.balance!(peer, { listener: listener.name, local, reactors: readLoads(driver) })
+    placed = Number.isInteger(answer) && (answer as number) >= 0 && driver.assign(slot, generation, answer as number)
+    if (placed) return
+    throw new MultireactorError(
+      'ERR_MR_BALANCE',
+      `balance(): must return the number of a reactor of context.reactors, and returned ${shown(answer)}; the connection stays with reactor ${local}`,
+    )
+  } finally {
+    if (!placed) driver.assign(slot, generation, local)
+  }
+}
+
+const nobody: FreshPeer = { address: undefined, port: undefined, family: undefined }
+
+function readLoads(driver: NativeReactorDriver): { index: number; connections: number }[] {
+  const pairs = driver.loads()
+  return Array.from({ length: pairs.length / 2 }, (_, i) => ({ index: pairs[2 * i]!, connections: pairs[2 * i + 1]! }))
+}
