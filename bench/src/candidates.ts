@@ -3,11 +3,14 @@ import { fileURLToPath } from 'node:url'
 import { bun } from './bun.js'
 import { epollEcho } from './native.js'
 import type { Work } from './work.js'
+import type { WorkloadName } from './workload.js'
 
 /** One server of the comparison: how it is started, and the work it can do. */
 export interface Candidate {
   name: string
   works: readonly Work[]
+  /** It is right for these only. */
+  workloads?: readonly WorkloadName[]
   command: (work: Work, nodeArguments?: readonly string[]) => string[]
   /** Which memory it has to give back before it is measured, and how it is told to. */
   runtime: 'native' | 'node' | 'bun'
@@ -33,7 +36,11 @@ export const candidates: readonly Candidate[] = [
   node('net', 'net', all),
   node('cluster x2', 'cluster', all, 2),
   node('net + postMessage', 'post-message', ['orders', 'json'], 1, 1),
-  { ...node('net + postMessage by size', 'post-message', ['json'], 1, 1, ['--inline-below', '4096']), extra: true },
+  {
+    ...node('net + postMessage by size', 'post-message', ['json'], 1, 1, ['--inline-below', '4096']),
+    extra: true,
+    workloads: ['isolation'],
+  },
   node('net + piscina', 'piscina', ['orders', 'json'], 1, 1),
   {
     name: 'Bun',

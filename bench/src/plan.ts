@@ -19,7 +19,7 @@ function neededByWorks({ works, figures }: Options, name: string): boolean {
 /** What one round consists of, in order. */
 export function passesOf(options: Options, workloads: readonly Workload[], present: readonly Candidate[]): Pass[] {
   return workloads.flatMap((workload) => {
-    const able = present.filter(({ works, name }) => canDo(works, name, workload) && isWanted(options, name, workload))
+    const able = present.filter((candidate) => canDo(candidate, workload) && isWanted(options, candidate.name, workload))
     const { seconds, warmup } = options
     return placements(options, workload).map((pinned) => ({
       workload,
@@ -32,9 +32,10 @@ export function passesOf(options: Options, workloads: readonly Workload[], prese
   })
 }
 
-function canDo(works: Candidate['works'], name: string, { work, kind }: Workload): boolean {
+function canDo({ works, workloads, name: server }: Candidate, { name, work, kind }: Workload): boolean {
   // The connections of `cluster` are in its children.
-  return works.includes(work) && !(kind === 'idle' && name.startsWith('cluster'))
+  if (kind === 'idle' && server.startsWith('cluster')) return false
+  return works.includes(work) && (workloads === undefined || workloads.includes(name))
 }
 
 function isWanted({ figures, full, only }: Options, name: string, { name: work }: Workload): boolean {
