@@ -1,9 +1,10 @@
 // The baseline that is 1.00: what an epoll server costs when nothing but the kernel and a buffer is in the way.
 //
-//   epoll_echo --work echo|lines [--threads N]      prints {"port":n}
+//   epoll_echo --work echo|lines|orders [--threads N]      prints {"addresses":[port]}, and its counts on SIGUSR2
 //
 // Each thread has its own epoll and its own SO_REUSEPORT listener. `echo` returns bytes as they come; `lines` returns whole lines
-// only, as a framed server must.
+// only, as a framed server must; `orders` finds the three numbers of an order in its line and answers with its total. That is no
+// JSON parser: it is the least that a program can do which knows what it gets.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -13,12 +14,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -28,13 +31,16 @@ constexpr int kEventsPerWait = 256;
 constexpr size_t kReadBytes = 64 * 1024;
 constexpr int kBacklog = 4096;  // The load generator connects in a burst.
 
+enum class Work { kEcho, kLines, kOrders };
+
 struct Connection {
   int fd;
   std::string partial;  // A line whose end has not arrived.
   std::string unsent;   // What the socket did not take.
 };
 
-bool framed = false;
+Work work = Work::kEcho;
+std::atomic<int> open_connections{0};
 
 void die(const char* what) {
   std::perror(what);
@@ -72,6 +78,7 @@ void watch(int epoll, int operation, int fd, uint32_t events, void* owner) {
 void destroy(Connection* connection) {
   close(connection->fd);
   delete connection;
+  open_connections.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void accept_all(int epoll, int listener) {
@@ -84,6 +91,7 @@ void accept_all(int epoll, int listener) {
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN, new Connection{fd, {}, {}});
+    open_connections.fetch_add(1, std::memory_order_relaxed);
   }
 }
 
@@ -110,12 +118,59 @@ bool on_writable(int epoll, Connection* connection) {
   return true;
 }
 
+std::string_view text_after(std::string_view line, std::string_view key) {
+  const size_t at = line.find(key);
+  return at == std::string_view::npos ? std::string_view() : line.substr(at + key.size());
+}
+
+// Up to two decimals, in hundredths: prices are quarters.
+int64_t hundredths(std::string_view text) {
+  int64_t value = 0;
+  int decimals = -1;  // before the point
+  for (const char c : text) {
+    if (c == '.')
+      decimals = 0;
+    else if (c >= '0' && c <= '9' && decimals < 2)
+      value = value * 10 + (c - '0'), decimals += decimals >= 0;
+    else
+      break;
+  }
+  for (int missing = decimals < 0 ? 2 : 2 - decimals; missing > 0; missing--) value *= 10;
+  return value;
+}
+
+// {"id":7,"price":2.5,"count":3,...}  ->  {"id":7,"total":7.5}
+void answer_order(std::string_view line, std::string* out) {
+  const std::string_view id = text_after(line, "\"id\":");
+  const int64_t total = hundredths(text_after(line, "\"price\":")) * (hundredths(text_after(line, "\"count\":")) / 100);
+  char reply[96];
+  int length = std::snprintf(reply, sizeof reply, "{\"id\":%.*s,\"total\":%ld.%02ld", static_cast<int>(id.find(',')), id.data(),
+                             total / 100, total % 100);
+  // As JavaScript writes a number: no zeros at its end.
+  while (reply[length - 1] == '0') length--;
+  if (reply[length - 1] == '.') length--;
+  out->append(reply, static_cast<size_t>(length)).append("}\n");
+}
+
+void answer_orders(std::string_view lines, std::string* out) {
+  for (size_t start = 0, end; (end = lines.find('\n', start)) != std::string_view::npos; start = end + 1)
+    answer_order(lines.substr(start, end - start), out);
+}
+
+bool answer_lines(int epoll, Connection* connection, std::string_view lines) {
+  if (work == Work::kLines) return send_all(epoll, connection, lines.data(), lines.size());
+  thread_local std::string replies;
+  replies.clear();
+  answer_orders(lines, &replies);
+  return send_all(epoll, connection, replies.data(), replies.size());
+}
+
 bool on_readable(int epoll, Connection* connection, char* buffer) {
   ssize_t received = recv(connection->fd, buffer, kReadBytes, 0);
   if (received == 0) return false;
   if (received < 0) return errno == EAGAIN || errno == EINTR;
   size_t length = static_cast<size_t>(received);
-  if (!framed) return send_all(epoll, connection, buffer, length);
+  if (work == Work::kEcho) return send_all(epoll, connection, buffer, length);
 
   // Every line is found, as a server that handles each one would have to.
   size_t whole = 0;
@@ -128,11 +183,12 @@ bool on_readable(int epoll, Connection* connection, char* buffer) {
   }
   bool alive;
   if (connection->partial.empty()) {
-    alive = send_all(epoll, connection, buffer, whole);
+    alive = answer_lines(epoll, connection, {buffer, whole});
   } else {
     connection->partial.append(buffer, whole);
-    alive = send_all(epoll, connection, connection->partial.data(), connection->partial.size());
+    const std::string lines = std::move(connection->partial);
     connection->partial.clear();
+    alive = answer_lines(epoll, connection, lines);
   }
   if (alive) connection->partial.append(buffer + whole, length - whole);
   return alive;
@@ -159,6 +215,24 @@ void run(int listener) {
   }
 }
 
+// The bench asks every server how many connections it has open.
+[[noreturn]] void report_when_asked(const sigset_t& asked) {
+  for (;;) {
+    int signal = 0;
+    if (sigwait(&asked, &signal) != 0) die("sigwait");
+    std::printf("{\"open\":%d,\"frames\":[],\"held\":0}\n", open_connections.load(std::memory_order_relaxed));
+    std::fflush(stdout);
+  }
+}
+
+Work work_named(const std::string& name) {
+  if (name == "echo") return Work::kEcho;
+  if (name == "lines") return Work::kLines;
+  if (name == "orders") return Work::kOrders;
+  std::fprintf(stderr, "usage: epoll_echo --work echo|lines|orders [--threads N]\n");
+  std::exit(2);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -167,18 +241,18 @@ int main(int argc, char** argv) {
     std::string name = argv[i], value = argv[i + 1];
     if (name == "--threads")
       threads = std::atoi(value.c_str());
-    else if (name == "--work" && (value == "echo" || value == "lines"))
-      framed = value == "lines";
-    else {
-      std::fprintf(stderr, "usage: epoll_echo --work echo|lines [--threads N]\n");
-      return 2;
-    }
+    else
+      work = work_named(name == "--work" ? value : "");
   }
-  signal(SIGUSR2, SIG_IGN);  // The bench asks every server to collect its garbage; here is none.
+  sigset_t asked;
+  sigemptyset(&asked);
+  sigaddset(&asked, SIGUSR2);
+  pthread_sigmask(SIG_BLOCK, &asked, nullptr);
   int first = listen_on(0);
   uint16_t port = port_of(first);
   std::vector<std::thread> others;
   for (int i = 1; i < threads; i++) others.emplace_back(run, listen_on(port));
+  others.emplace_back(report_when_asked, asked);
   std::printf("{\"addresses\":[%u]}\n", port);
   std::fflush(stdout);
   run(first);

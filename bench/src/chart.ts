@@ -1,8 +1,10 @@
 import { caseTitle } from './markdown.js'
-import type { Case, Row } from './summary.js'
+import { type Metric, metrics, shownValue } from './metric.js'
+import type { Spread } from './statistics.js'
+import type { Case } from './summary.js'
 
-const width = 760
-const labelWidth = 170
+const width = 820
+const labelWidth = 190
 const valueWidth = 110
 const barHeight = 16
 const rowHeight = 22
@@ -10,17 +12,30 @@ const titleHeight = 34
 const margin = 16
 const ours = '#2f6fde'
 const others = '#9aa4b2'
+const moreIsBetter: ReadonlySet<Metric> = new Set(['throughput', 'light', 'heavy'])
 
-/** Server CPU per message as bars, one panel a case, each panel with its own scale. Shorter is better. */
-export function chart(cases: readonly Case[], titles: ReadonlyMap<string, string>): string {
+/** The first figure of each work as bars, one panel a case, each panel with its own scale. The whisker is the 95 % interval. */
+export function chart(cases: readonly Case[]): string {
   const panels: string[] = []
   let top = margin + titleHeight
   for (const one of cases) {
-    const rows = one.rows.filter(({ cpuPerMessage }) => Number.isFinite(cpuPerMessage))
-    panels.push(text(margin, top + 16, caseTitle(one, titles), 'font-weight="600"'), ...bars(rows, top + titleHeight - 8))
-    top += titleHeight + rows.length * rowHeight + margin
+    const bars = one.rows.flatMap(({ server, values, ratio }) => {
+      const spread = values[one.metric]
+      return spread === undefined ? [] : [{ server, spread, ratio }]
+    })
+    if (bars.length === 0) continue
+    const { title } = metrics[one.metric]
+    const better = moreIsBetter.has(one.metric) ? 'longer is better' : 'shorter is better'
+    panels.push(text(margin, top + 16, `${caseTitle(one)}: ${title} (${better})`, 'font-weight="600"'))
+    panels.push(...drawn(bars, one.metric, top + titleHeight - 8))
+    top += titleHeight + bars.length * rowHeight + margin
   }
-  const heading = text(margin, margin + 12, 'Server CPU per message, µs (shorter is better)', 'font-size="15" font-weight="600"')
+  const heading = text(
+    margin,
+    margin + 12,
+    'multireactor beside others: medians and 95 % intervals',
+    'font-size="15" font-weight="600"',
+  )
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${top}" viewBox="0 0 ${width} ${top}"`,
     ' font-family="system-ui, sans-serif" font-size="12" fill="#1f2733">\n',
@@ -30,19 +45,28 @@ export function chart(cases: readonly Case[], titles: ReadonlyMap<string, string
   ].join('')
 }
 
-function bars(rows: readonly Row[], top: number): string[] {
-  const longest = Math.max(...rows.map(({ cpuPerMessage }) => cpuPerMessage))
+interface Bar {
+  server: string
+  spread: Spread
+  ratio: Spread | undefined
+}
+
+function drawn(bars: readonly Bar[], metric: Metric, top: number): string[] {
+  const longest = Math.max(...bars.map(({ spread }) => spread.high), Number.MIN_VALUE)
   const scale = (width - labelWidth - valueWidth - 2 * margin) / longest
-  return rows.flatMap(({ server, cpuPerMessage, ratio }, index) => {
+  return bars.flatMap(({ server, spread, ratio }, index) => {
     const y = top + index * rowHeight
     const x = margin + labelWidth
-    const length = cpuPerMessage * scale
-    const value = `${cpuPerMessage.toFixed(2)}${ratio === undefined ? '' : `  (${ratio.median.toFixed(2)} x)`}`
-    const colour = server.startsWith('multireactor') ? ours : others
+    const at = (value: number): string => (x + Math.max(0, value) * scale).toFixed(1)
+    const value = `${shownValue(metric, spread.median)}${ratio === undefined ? '' : `  (${ratio.median.toFixed(2)} x)`}`
+    const middle = y + barHeight / 2
     return [
       text(x - 8, y + 12, server, 'text-anchor="end"'),
-      `<rect x="${x}" y="${y}" width="${length.toFixed(1)}" height="${barHeight}" rx="2" fill="${colour}"/>`,
-      text(x + length + 6, y + 12, value),
+      `<rect x="${x}" y="${y}" width="${(Math.max(0, spread.median) * scale).toFixed(1)}" height="${barHeight}" rx="2" fill="${
+        server.startsWith('multireactor') ? ours : others
+      }"/>`,
+      `<path d="M${at(spread.low)} ${middle}H${at(spread.high)}" stroke="#1f2733" stroke-width="1.5"/>`,
+      text(Number(at(Math.max(spread.median, spread.high))) + 6, y + 12, value),
     ]
   })
 }

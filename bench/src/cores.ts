@@ -1,8 +1,10 @@
-/** The server has one core and the load the other, so that neither is measured waiting for the other. */
-export const serverCore = 0
-export const loadCore = 1
+/** The server has its cores and the load has its own, so that neither is measured waiting for the other. As `taskset -c` takes them. */
+export interface Cores {
+  server: string
+  load: string
+}
 
-export function onCore(core: number, pin: boolean, command: readonly string[]): [string, string[]] {
-  const [program, ...args] = pin ? ['taskset', '-c', String(core), ...command] : command
+export function onCores(cores: string | undefined, command: readonly string[]): [string, string[]] {
+  const [program, ...args] = cores === undefined ? command : ['taskset', '-c', cores, ...command]
   return [program!, args]
 }

@@ -26,6 +26,7 @@ export function candidateOf({ title, reactors, ports, unixSocket }: Design, sock
   return {
     name: title,
     works: ['json'],
+    runtime: 'node',
     command: (work) => [process.execPath, script, '--work', work, '--listen', listen.join(), ...sizes],
   }
 }

@@ -1,6 +1,5 @@
 import { type Random, randomFrom } from './random.js'
 
-const orderBytes = 128
 const smallestDocumentBytes = 2_048
 const largestDocumentBytes = 7_168
 
@@ -18,14 +17,55 @@ const phrases = [
   'she said "tabs\tand\nnewlines" \\o/',
 ]
 
-/** Newline-terminated orders, each 128 bytes with its newline: the small message of a busy protocol. */
-export function orders(count: number): string[] {
+const goods = [
+  'kettle, 1.7 l',
+  'cast iron pan',
+  'paper, A4, 500 sheets',
+  'bolt M8 x 40',
+  'desk lamp',
+  'coffee beans 1 kg',
+  'hose',
+]
+
+/** Newline-terminated orders, each of that many bytes with its newline: the small message of a busy protocol. */
+export function orders(count: number, bytes: number): string[] {
   const random = randomFrom(1)
   return Array.from({ length: count }, (_, id) => {
     const order = { id, price: random.below(100_000) / 4, count: 1 + random.below(99), pad: '' }
-    order.pad = 'x'.repeat(orderBytes - 1 - JSON.stringify(order).length)
-    return `${JSON.stringify(order)}\n`
+    return padded(order, bytes)
   })
+}
+
+/** Newline-terminated orders of many positions, each of that many bytes with its newline: plain text and numbers. */
+export function largeOrders(count: number, bytes: number): string[] {
+  const random = randomFrom(3)
+  return Array.from({ length: count }, (_, id) => {
+    const order = { id, customer: author(random), positions: [] as object[], pad: '' }
+    let length = Buffer.byteLength(JSON.stringify(order)) + 1
+    for (;;) {
+      const next = position(random)
+      length += JSON.stringify(next).length + 1
+      if (length > bytes) return padded(order, bytes)
+      order.positions.push(next)
+    }
+  })
+}
+
+function position(random: Random): object {
+  return {
+    sku: `A-${random.below(1e6)}`,
+    title: `${random.pick(goods)}, ${random.pick(goods)}`,
+    price: random.below(100_000) / 4,
+    count: 1 + random.below(99),
+    stocked: random.below(2) === 1,
+    tags: [random.pick(goods), random.pick(goods)],
+    warehouse: { aisle: random.below(40), shelf: random.below(12), note: null },
+  }
+}
+
+function padded(order: { pad: string }, bytes: number): string {
+  order.pad = 'x'.repeat(bytes - 1 - Buffer.byteLength(JSON.stringify(order)))
+  return `${JSON.stringify(order)}\n`
 }
 
 /** Newline-terminated documents of 2 to 7 KB: nested, with the mix of numbers, flags, links and text of a public web API. */

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { loadCore, onCore } from './cores.js'
+import { type Cores, onCores } from './cores.js'
 import { loadgen } from './native.js'
 import type { ServerProcess } from './server-process.js'
 import type { Workload } from './workload.js'
@@ -15,31 +15,43 @@ export interface LoadShape {
 interface LoadOptions extends LoadShape {
   seconds: number
   warmup: number
-  pin: boolean
+  /** Undefined: not pinned. */
+  cores: Cores | undefined
 }
 
-/** What the load generator prints: latencies and CPU time in microseconds. */
-export interface LoadResult {
+/** What one group of connections got: latencies in microseconds. */
+interface Tally {
   requests: number
   seconds: number
   throughput: number
   p50: number
   p99: number
   p999: number
-  serverCpuUs: number
   verified: number
 }
 
+/** What the load generator prints: CPU time in microseconds. */
+export interface LoadResult extends Tally {
+  serverCpuUs: number
+  /** The second group of connections, where there is one. */
+  beside?: Tally
+}
+
 /** Measures one window. Rejects with the first wrong reply, if there is one. */
-export function measure(server: ServerProcess, workload: Workload, options: LoadOptions): Promise<LoadResult> {
-  const { seconds, warmup, pin } = options
-  return run(server, workload, { ...shape(options), seconds, warmup }, pin, (seconds + warmup) * 1_000 + graceMs)
+export function measure(server: ServerProcess, workload: Pick<Workload, 'flags'>, options: LoadOptions): Promise<LoadResult> {
+  const { seconds, warmup, cores } = options
+  return run(server, workload, { ...shape(options), seconds, warmup }, cores, (seconds + warmup) * 1_000 + graceMs)
 }
 
 /** Sends as many frames as are asked for, and ends when each has its reply. Rejects with the first wrong or missing one. */
-export function stream(server: ServerProcess, workload: Workload, frames: number, load: LoadShape): Promise<LoadResult> {
+export function stream(
+  server: ServerProcess,
+  workload: Pick<Workload, 'flags'>,
+  frames: number,
+  load: LoadShape,
+): Promise<LoadResult> {
   // No limit in time: the load generator itself gives up when no reply comes.
-  return run(server, workload, { ...shape(load), frames }, false, 0)
+  return run(server, workload, { ...shape(load), frames }, undefined, 0)
 }
 
 function shape({ connections, inFlight }: LoadShape): Record<string, number> {
@@ -48,14 +60,14 @@ function shape({ connections, inFlight }: LoadShape): Record<string, number> {
 
 async function run(
   server: ServerProcess,
-  workload: Workload,
+  workload: Pick<Workload, 'flags'>,
   numbers: Record<string, number>,
-  pin: boolean,
+  cores: Cores | undefined,
   timeout: number,
 ): Promise<LoadResult> {
   const named = { ...numbers, to: server.addresses.join(), pids: server.pids.join() }
   const flags = Object.entries(named).flatMap(([name, value]) => [`--${name}`, String(value)])
-  const [program, args] = onCore(loadCore, pin, [loadgen, ...flags, ...workload.flags])
+  const [program, args] = onCores(cores?.load, [loadgen, ...flags, ...workload.flags])
   try {
     const { stdout } = await promisify(execFile)(program, args, { timeout })
     return JSON.parse(stdout) as LoadResult

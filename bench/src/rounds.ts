@@ -1,54 +1,75 @@
-import { type Candidate, candidates, chosenByName } from './candidates.js'
-import { type LoadResult, measure } from './load.js'
-import type { Options } from './options.js'
+import type { Candidate } from './candidates.js'
+import type { Cores } from './cores.js'
+import { idleMemory } from './idle.js'
+import { type LoadShape, measure } from './load.js'
+import { type Values, valuesOf } from './metric.js'
 import { ServerProcess } from './server-process.js'
-import type { Workload } from './workload.js'
+import type { Workload, WorkloadName } from './workload.js'
 
 // A fresh server first runs code that V8 has not compiled yet.
 const firstWarmup = { connections: 50, inFlight: 16, seconds: 0.4, warmup: 0.1 }
 
 /** One window: which server, on what, in which round, and what came out, or why nothing did. */
-export interface Sample {
+export interface Sample extends LoadShape {
   server: string
-  work: string
-  connections: number
-  inFlight: number
+  work: WorkloadName
+  pinned: boolean
   round: number
-  result?: LoadResult
+  values?: Values
   failure?: string
 }
 
-export function chosenCandidates(options: Options): Candidate[] {
-  return chosenByName(options.only) ?? candidates.filter(({ extra }) => options.full || !extra)
+/** One workload in one setting of pinning. */
+export interface Pass {
+  workload: Workload
+  candidates: readonly Candidate[]
+  shapes: readonly LoadShape[]
+  /** Undefined: not pinned. */
+  cores: Cores | undefined
+  seconds: number
+  warmup: number
 }
 
 /**
- * One round of one workload: every server is started anew and stays up, idle, while the others are measured; then each setting
+ * One round of one pass. Under load, every server is started anew and stays up, idle, while the others are measured; then each shape
  * is measured on all of them in turn, so that what disturbs the machine for a while disturbs all of them.
  */
-export async function measureRound(
-  options: Options,
-  workload: Workload,
-  round: number,
-  report: (s: Sample) => void,
+export async function measureRound(pass: Pass, round: number, report: (sample: Sample) => void): Promise<void> {
+  const inTurn = rotated(pass.candidates, round)
+  const say = (server: string, shape: LoadShape, outcome: Outcome): void =>
+    report({ ...shape, server, work: pass.workload.name, pinned: pass.cores !== undefined, round, ...outcome })
+  const alone = pass.workload.kind === 'idle' ? idleValues : pass.workload.kind === 'start' ? startValues : undefined
+  if (alone === undefined) return underLoad(pass, inTurn, say)
+  for (const candidate of inTurn) say(candidate.name, pass.shapes[0]!, await outcomeOf(alone(candidate, pass)))
+}
+
+type Outcome = Pick<Sample, 'values' | 'failure'>
+
+async function outcomeOf(values: Promise<Values>): Promise<Outcome> {
+  try {
+    return { values: await values }
+  } catch (error) {
+    return { failure: (error as Error).message }
+  }
+}
+
+async function underLoad(
+  pass: Pass,
+  inTurn: readonly Candidate[],
+  say: (server: string, shape: LoadShape, outcome: Outcome) => void,
 ): Promise<void> {
+  const { workload, shapes, seconds, warmup, cores } = pass
   const servers: ServerProcess[] = []
   try {
-    for (const candidate of rotated(chosenCandidates(options), round)) {
-      if (!candidate.works.includes(workload.work)) continue
-      const failure = await startWarm(candidate, workload, options, servers)
+    for (const candidate of inTurn) {
+      const { failure } = await outcomeOf(startWarm(candidate, pass, servers))
       if (failure === undefined) continue
-      for (const setting of settings(options)) report({ ...setting, server: candidate.name, work: workload.name, round, failure })
+      for (const shape of shapes) say(candidate.name, shape, { failure })
     }
-    for (const setting of settings(options)) {
+    for (const shape of shapes) {
       for (const server of servers) {
-        report({
-          ...setting,
-          server: server.name,
-          work: workload.name,
-          round,
-          ...(await outcome(server, workload, options, setting)),
-        })
+        const window = measure(server, workload, { ...shape, seconds, warmup, cores }).then(valuesOf)
+        say(server.name, shape, await outcomeOf(window))
       }
     }
   } finally {
@@ -56,41 +77,33 @@ export async function measureRound(
   }
 }
 
-interface Setting {
-  connections: number
-  inFlight: number
+async function startWarm(candidate: Candidate, { workload, cores, shapes }: Pass, into: ServerProcess[]): Promise<Values> {
+  const server = await ServerProcess.start(candidate, workload.work, cores?.server)
+  try {
+    // Work with a shape of its own is warmed up in that shape: others may mean something else.
+    await measure(server, workload, { ...firstWarmup, ...(workload.fixed ? shapes[0]! : {}), cores })
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+  into.push(server)
+  return {}
 }
 
-function settings({ connections, inFlight }: Options): Setting[] {
-  return connections.flatMap((count) => inFlight.map((depth) => ({ connections: count, inFlight: depth })))
+async function idleValues(candidate: Candidate): Promise<Values> {
+  const { bytes } = await idleMemory(candidate)
+  return { bytes }
+}
+
+async function startValues(candidate: Candidate, { workload, cores }: Pass): Promise<Values> {
+  const server = await ServerProcess.start(candidate, workload.work, cores?.server)
+  await server.stop()
+  const { serveMs, processMs } = server.started
+  return { processMs, ...(serveMs === undefined ? {} : { serveMs }) }
 }
 
 /** Nobody is always first. */
-function rotated<T>(items: T[], by: number): T[] {
+function rotated<T>(items: readonly T[], by: number): T[] {
   const at = by % Math.max(1, items.length)
   return [...items.slice(at), ...items.slice(0, at)]
-}
-
-async function startWarm(
-  candidate: Candidate,
-  workload: Workload,
-  options: Options,
-  into: ServerProcess[],
-): Promise<string | undefined> {
-  try {
-    const server = await ServerProcess.start(candidate, workload.work, options.pin)
-    into.push(server)
-    await measure(server, workload, { ...firstWarmup, pin: options.pin })
-    return undefined
-  } catch (error) {
-    return (error as Error).message
-  }
-}
-
-async function outcome(server: ServerProcess, workload: Workload, options: Options, setting: Setting): Promise<Partial<Sample>> {
-  try {
-    return { result: await measure(server, workload, { ...options, ...setting }) }
-  } catch (error) {
-    return { failure: (error as Error).message }
-  }
 }

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createInterface, type Interface } from 'node:readline'
 import type { Candidate } from './candidates.js'
-import { onCore, serverCore } from './cores.js'
-import type { ServerCounts } from './servers/start.js'
+import { onCores } from './cores.js'
+import type { Announcement, ServerCounts } from './servers/start.js'
 import type { Work } from './work.js'
 
 const startLimitMs = 10_000
@@ -12,28 +12,47 @@ const countsLimitMs = 5_000
 const stopLimitMs = 2_000
 const shownErrorBytes = 600
 
+/** How a server is run, where it is not run as it is. */
+export interface Manner {
+  nodeArguments?: readonly string[]
+  env?: Record<string, string>
+  /** A program that runs it. */
+  under?: readonly string[]
+  limitMs?: number
+}
+
+/** How long it took to listen: from the start of the process, and from the call that starts the server. */
+export interface Started {
+  processMs: number
+  serveMs: number | undefined
+}
+
 /** A server in a process of its own. */
 export class ServerProcess {
   readonly name: string
   /** Ports, and paths of Unix sockets. */
   readonly addresses: readonly (number | string)[]
+  readonly started: Started
   readonly #child: ChildProcess
   readonly #lines: Interface
 
-  private constructor(name: string, addresses: (number | string)[], child: ChildProcess, lines: Interface) {
+  private constructor(name: string, addresses: (number | string)[], child: ChildProcess, lines: Interface, started: Started) {
     this.name = name
     this.addresses = addresses
+    this.started = started
     this.#child = child
     this.#lines = lines
   }
 
   /** Resolves when the server listens; rejects with what it printed when it ends or stays silent instead. */
-  static async start(candidate: Candidate, work: Work, pin: boolean): Promise<ServerProcess> {
-    const [program, args] = onCore(serverCore, pin, candidate.command(work))
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  static async start(candidate: Candidate, work: Work, cores: string | undefined, how: Manner = {}): Promise<ServerProcess> {
+    const [program, args] = onCores(cores, [...(how.under ?? []), ...candidate.command(work, how.nodeArguments)])
+    const began = performance.now()
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...how.env } })
     const lines = createInterface(child.stdout!)
     try {
-      return new ServerProcess(candidate.name, await addressesOf(child, lines), child, lines)
+      const { addresses, serveMs } = await announcementOf(child, lines, how.limitMs ?? startLimitMs)
+      return new ServerProcess(candidate.name, addresses, child, lines, { processMs: performance.now() - began, serveMs })
     } catch (error) {
       child.kill('SIGKILL')
       throw error
@@ -60,27 +79,27 @@ export class ServerProcess {
     return JSON.parse(text)
   }
 
-  async stop(): Promise<void> {
+  async stop(limitMs = stopLimitMs): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const exited = once(this.#child, 'exit')
-    const impatient = setTimeout(() => this.#child.kill('SIGKILL'), stopLimitMs)
+    const impatient = setTimeout(() => this.#child.kill('SIGKILL'), limitMs)
     this.#child.kill('SIGTERM')
     await exited
     clearTimeout(impatient)
   }
 }
 
-function addressesOf(child: ChildProcess, lines: Interface): Promise<(number | string)[]> {
+function announcementOf(child: ChildProcess, lines: Interface, limitMs: number): Promise<Announcement> {
   return new Promise((resolve, reject) => {
     let errors = ''
     const fail = (reason: string): void => reject(new Error(`${reason}${errors === '' ? '' : `: ${lastPart(errors)}`}`))
-    const limit = setTimeout(() => fail(`did not listen within ${startLimitMs} ms`), startLimitMs)
+    const limit = setTimeout(() => fail(`did not listen within ${limitMs} ms`), limitMs)
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       errors += text
     })
     lines.once('line', (text) => {
       clearTimeout(limit)
-      resolve((JSON.parse(text) as { addresses: (number | string)[] }).addresses)
+      resolve(JSON.parse(text) as Announcement)
     })
     child.once('error', (error) => fail(error.message))
     child.once('close', (code, signal) => {

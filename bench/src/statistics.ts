@@ -26,3 +26,17 @@ function choose(of: number, taken: number): number {
   for (let i = 1; i <= taken; i++) ways = (ways * (of - taken + i)) / i
   return ways
 }
+
+/** A median, the interval that holds it, and of how many values. */
+export interface Spread {
+  median: number
+  low: number
+  high: number
+  count: number
+}
+
+export function spreadOf(values: readonly number[]): Spread | undefined {
+  if (values.length === 0) return undefined
+  const [low, high] = medianInterval(values)
+  return { median: median(values), low, high, count: values.length }
+}

@@ -67,7 +67,7 @@ interface Streamed {
 }
 
 async function streamThrough(design: Design, workload: Workload, options: StreamOptions, path: string): Promise<Streamed> {
-  const server = await ServerProcess.start(candidateOf(design, path), workload.work, false)
+  const server = await ServerProcess.start(candidateOf(design, path), workload.work, undefined)
   try {
     const result = await stream(server, workload, options.frames, options)
     const counts = await countsWhenClosed(server)

@@ -1,62 +1,81 @@
+import type { Metric } from './metric.js'
 import type { Sample } from './rounds.js'
-import { median, medianInterval } from './statistics.js'
+import { type Spread, spreadOf } from './statistics.js'
+import { planOf, type WorkloadName } from './workload.js'
 
 export interface Row {
   server: string
-  throughput: number
-  p50: number
-  p99: number
-  cpuPerMessage: number
-  /** CPU per message against that of the server named by --against: the median of the ratios of the same round, and its interval. */
-  ratio?: { median: number; low: number; high: number }
+  /** Medians over the rounds, each with its interval. */
+  values: Partial<Record<Metric, Spread>>
+  /** The work's first figure against that of the reference: the median of the ratios of the same round, and its interval. */
+  ratio?: Spread
   failures: string[]
 }
 
 /** All servers on one work with one setting. */
 export interface Case {
-  work: string
+  work: WorkloadName
   connections: number
   inFlight: number
+  pinned: boolean
+  metric: Metric
+  reference: string
   rows: Row[]
 }
 
-export function summarize(samples: readonly Sample[], serverOrder: readonly string[], against: string): Case[] {
+/** `against`: the server that ratios refer to, instead of each work's own reference. */
+export function summarize(samples: readonly Sample[], serverOrder: readonly string[], against: string | undefined): Case[] {
   const cases = new Map<string, Sample[]>()
   for (const sample of samples) {
-    const key = `${sample.work} ${sample.connections} ${sample.inFlight}`
-    cases.set(key, [...(cases.get(key) ?? []), sample])
+    const key = `${sample.work} ${sample.connections} ${sample.inFlight} ${sample.pinned}`
+    const inCase = cases.get(key)
+    if (inCase === undefined) cases.set(key, [sample])
+    else inCase.push(sample)
   }
   return [...cases.values()].map((inCase) => {
-    const { work, connections, inFlight } = inCase[0]!
+    const { work, connections, inFlight, pinned } = inCase[0]!
+    const [metric] = planOf(work).metrics
+    const reference = against ?? planOf(work).reference
     const present = serverOrder.filter((server) => inCase.some((sample) => sample.server === server))
-    return { work, connections, inFlight, rows: present.map((server) => rowOf(server, inCase, against)) }
+    const rows = present.map((server) => rowOf(server, inCase, metric, reference))
+    return { work, connections, inFlight, pinned, metric, reference, rows }
   })
 }
 
-function rowOf(server: string, inCase: readonly Sample[], against: string): Row {
+function rowOf(server: string, inCase: readonly Sample[], metric: Metric, reference: string): Row {
   const own = inCase.filter((sample) => sample.server === server)
-  const results = own.flatMap(({ result }) => result ?? [])
-  const failures = [...new Set(own.flatMap(({ failure }) => failure ?? []))]
-  const ratios = own.flatMap((sample) => ratioInRound(sample, inCase, against))
-  const [low, high] = medianInterval(ratios)
-  return {
-    server,
-    throughput: median(results.map(({ throughput }) => throughput)),
-    p50: median(results.map(({ p50 }) => p50)),
-    p99: median(results.map(({ p99 }) => p99)),
-    cpuPerMessage: median(own.flatMap(cpuPerMessage)),
-    ...(ratios.length > 0 ? { ratio: { median: median(ratios), low, high } } : {}),
-    failures,
+  const values: Row['values'] = {}
+  for (const each of planOf(own[0]!.work).metrics) {
+    const spread = spreadOf([...byRound(own, each).values()])
+    if (spread !== undefined) values[each] = spread
   }
+  const ratio = spreadOf(
+    pairedRatios(
+      own,
+      metric,
+      inCase.filter((sample) => sample.server === reference),
+      metric,
+    ),
+  )
+  const failures = [...new Set(own.flatMap(({ failure }) => failure ?? []))]
+  return { server, values, ...(ratio === undefined ? {} : { ratio }), failures }
 }
 
-function ratioInRound(sample: Sample, inCase: readonly Sample[], against: string): number[] {
-  const other = inCase.find(({ server, round }) => server === against && round === sample.round)
-  const [own] = cpuPerMessage(sample)
-  const [base] = other === undefined ? [] : cpuPerMessage(other)
-  return own === undefined || base === undefined ? [] : [own / base]
+/** One figure of every round that has it. */
+export function byRound(samples: readonly Sample[], metric: Metric): Map<number, number> {
+  const values = new Map<number, number>()
+  for (const sample of samples) {
+    const value = sample.values?.[metric]
+    if (value !== undefined && Number.isFinite(value)) values.set(sample.round, value)
+  }
+  return values
 }
 
-function cpuPerMessage({ result }: Sample): number[] {
-  return result === undefined || result.requests === 0 ? [] : [result.serverCpuUs / result.requests]
+/** The ratios of rounds in which both were measured: what disturbed a round disturbed both, and cancels. */
+export function pairedRatios(own: readonly Sample[], metric: Metric, base: readonly Sample[], baseMetric: Metric): number[] {
+  const bases = byRound(base, baseMetric)
+  return [...byRound(own, metric)].flatMap(([round, value]) => {
+    const other = bases.get(round)
+    return other === undefined || other === 0 ? [] : [value / other]
+  })
 }

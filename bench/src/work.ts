@@ -1,15 +1,20 @@
 /**
- * What every server does with one line, so that servers differ in how they carry work and never in the work.
+ * What every server does with what it gets, so that servers differ in how they carry work and never in the work.
  *
- * `echo` returns bytes and needs no function. `lines` returns each line; `json` parses it and answers with a smaller document.
+ * `echo` returns bytes and needs no function. `lines` returns each line; `orders` and `json` parse it and answer with a smaller
+ * document. `orders` are so small and so regular that the C server knows them too. `idle` never gets a byte.
  */
-export type Work = 'echo' | 'lines' | 'json'
+export type Work = 'echo' | 'lines' | 'orders' | 'json' | 'idle'
+
+export const works: readonly Work[] = ['echo', 'lines', 'orders', 'json', 'idle']
 
 export type LineHandler = (text: string) => string
 
 export const lineHandlers: Record<Exclude<Work, 'echo'>, LineHandler> = {
   lines: (text) => `${text}\n`,
+  orders: answer,
   json: answer,
+  idle: answer,
 }
 
 /** An order gets its total; any other document gets its size: how many values it holds, and how much text. */
@@ -17,6 +22,11 @@ export function answer(text: string): string {
   const document = JSON.parse(text)
   if (typeof document.price === 'number') {
     return `${JSON.stringify({ id: document.id, total: document.price * document.count })}\n`
+  }
+  if (Array.isArray(document.positions)) {
+    let total = 0
+    for (const { price, count } of document.positions) total += price * count
+    return `${JSON.stringify({ id: document.id, positions: document.positions.length, total })}\n`
   }
   const size = { values: 0, characters: 0 }
   measure(document, size)

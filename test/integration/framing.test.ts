@@ -41,6 +41,27 @@ describe('framing', () => {
   const before = census()
   afterEach(() => expectNothingLeft(before))
 
+  it('goes on with the slab it receives into after a frame so large that it has one of its own', async () => {
+    await using reactor = new Reactor()
+    const { port } = await reactor.listen(
+      { port: 0, host: '127.0.0.1' },
+      { framing: lines({ maxBytes: 1 << 20 }), message: (conn, frame) => void conn.write(`${frame.length}\n`) },
+    )
+    const small = await Client.connect(port)
+    const large = await Client.connect(port)
+    for (let round = 1; round <= 3; round++) {
+      small.write('abc\n')
+      await small.lines(round)
+      large.write(`${'x'.repeat(200_000)}\n`)
+      await large.lines(round)
+    }
+    expect(await small.lines(3)).to.deep.equal(['3', '3', '3'])
+    expect(await large.lines(3)).to.deep.equal(['200000', '200000', '200000'])
+    small.socket.end()
+    large.socket.end()
+    await Promise.all([small.untilClosed(), large.untilClosed()])
+  })
+
   for (const [name, framing, wire, expected] of cases) {
     it(`${name} gives message the same frames whole, split and byte by byte`, async () => {
       await using reactor = new Reactor()

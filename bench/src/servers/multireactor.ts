@@ -1,19 +1,30 @@
-import { serve } from '@multireactor/core'
+import { type ServeOptions, serve } from '@multireactor/core'
 import { announce, serverOptions } from './start.js'
 
 // With a pool the app has only `parse`, and no JavaScript runs on a reactor. Without one the same work runs in `message`.
-const { work, reactors, pool, listen } = serverOptions()
-const app = work === 'json' && pool === 0 ? 'json-inline' : work
+const { work, reactors, pool, listen, run, tryOnly } = serverOptions()
 
-const server = await serve({ app: new URL(`../apps/${app}.js`, import.meta.url), listen, reactors, pool })
-announce(
-  server.listeners.map(({ address, port }) => port || address),
-  () => {
-    const stats = server.stats()
-    return {
-      open: stats.connections.open,
-      frames: stats.reactors.map(({ framesRead }) => framesRead),
-      held: stats.reactors.reduce((sum, { repliesHeld }) => sum + repliesHeld, 0),
-    }
-  },
-)
+const inlineApps = { echo: 'echo', lines: 'lines', orders: 'json-inline', json: 'json-inline', idle: 'context' }
+const poolApps = { echo: 'echo', lines: 'lines-pool', orders: 'json', json: 'json', idle: 'json' }
+const app = new URL(`../apps/${(pool === 0 ? inlineApps : poolApps)[work]}.js`, import.meta.url)
+
+const options: ServeOptions & { run?: string } = { app, listen, reactors, pool, ...(run === undefined ? {} : { run }) }
+const asked = performance.now()
+const server = await serve(options)
+const serveMs = performance.now() - asked
+
+if (tryOnly) await server.close()
+else {
+  announce(
+    server.listeners.map(({ address, port }) => port || address),
+    () => {
+      const stats = server.stats()
+      return {
+        open: stats.connections.open,
+        frames: stats.reactors.map(({ framesRead }) => framesRead),
+        held: stats.reactors.reduce((sum, { repliesHeld }) => sum + repliesHeld, 0),
+      }
+    },
+    serveMs,
+  )
+}

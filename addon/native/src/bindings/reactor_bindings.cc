@@ -88,7 +88,6 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   uint32_t runtimeId_ = 0;
   bool ownsRuntime_ = false;
   uint32_t slabs_ = 0;
-  uint32_t currentSlab_ = 0;
   uint32_t collected_ = 0;  // the last collection that it has been asked for
   bool dying_ = false;
   bool inTurn_ = false;
@@ -186,9 +185,10 @@ EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
     std::memcpy(rowWords_, rows.data() + from, count * sizeof(EventRow));
     *progress_ = 0;  // JS may not get so far as to write it
     Napi::HandleScope scope(Env());
-    if (!callJs(Env(), onEvents_, context_,
-                {Napi::Number::New(Env(), static_cast<double>(count)), Napi::Number::New(Env(), oldest),
-                 Napi::Number::New(Env(), currentSlab_), Napi::Number::New(Env(), from + count < rows.size() ? 1 : 0)})) {
+    if (!callJs(
+            Env(), onEvents_, context_,
+            {Napi::Number::New(Env(), static_cast<double>(count)), Napi::Number::New(Env(), oldest),
+             Napi::Number::New(Env(), reactor_->currentSlab()), Napi::Number::New(Env(), from + count < rows.size() ? 1 : 0)})) {
       dying_ = true;
       return {false, from + (*progress_ + 1) / 2, *progress_ % 2 != 0};
     }
@@ -210,7 +210,6 @@ Slab ReactorDriver::newSlab(size_t atLeast) {
   void* data = nullptr;
   size_t length = 0;
   napi_get_typedarray_info(Env(), buffer, nullptr, &length, &data, nullptr, nullptr);
-  currentSlab_ = id;
   return {static_cast<uint8_t*>(data), length, id};
 }
 

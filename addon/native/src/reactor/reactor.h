@@ -42,6 +42,8 @@ class Reactor {
   int64_t untilNextTimerMs();
   void requestAnotherTurn();  // makes fd() readable
   void flush();               // sends what hooks wrote outside of a turn
+  // The slab that the next bytes are received into: JS must not let go of it, although no row may name it for a while.
+  uint32_t currentSlab() const { return slab_.id; }
 
   // --- listeners ---
   uint16_t addListener(const ListenerConfig& config);
