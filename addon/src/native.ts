@@ -5,7 +5,7 @@
 
 /** What crosses for a framing; see `native/src/codec/framer.h`. */
 export interface NativeFraming {
-  kind: 0 | 1 | 2 | 3 | 4
+  kind: 0 | 1 | 2 | 3 | 4 | 10
   maxBytes: number
   delimiter?: Uint8Array
   trimCarriageReturn?: boolean
@@ -15,6 +15,10 @@ export interface NativeFraming {
   lengthAdjustment?: number
   lengthIncludesHeader?: boolean
   strip?: number
+  maxHeadBytes?: number
+  maxHeaders?: number
+  wholeBytes?: number
+  streamsBody?: boolean
 }
 
 export interface NativeListener {
@@ -69,7 +73,7 @@ export interface NativeReactorDriver {
   setKeepAlive(slot: number, generation: number, on: boolean, delaySeconds: number): boolean
   submit(slot: number, generation: number, frame: string | Uint8Array, isCall: boolean): number
   defer(slot: number, generation: number): number
-  settleDeferred(slot: number, generation: number, sequence: number, data: string | Uint8Array, flags: number): boolean
+  settleDeferred(slot: number, generation: number, sequence: number, data: string | Uint8Array, flags: number): 0 | 1 | 2
   consumed(slot: number, generation: number, bytes: number, needed: number): boolean
   details(slot: number, generation: number): NativeDetails | undefined
   localAddress(slot: number, generation: number): [address: string, port: number] | undefined
@@ -288,13 +292,14 @@ export const eventRow = {
   handover: 12,
   moved: 13,
   quiet: 14,
+  badFrame: 20,
 } as const
 
 /** Flags of a resume row, above the listener's number. */
 export const resumeFlag = { hasState: 1, dataLost: 2, ended: 4 } as const
 
 /** Which hooks an app has; see `native/src/reactor/listener.h`. */
-export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32, resume: 64 } as const
+export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32, resume: 64, badFrame: 1024 } as const
 
 /** Flags of a reply; see `native/src/exchange/message.h`. */
 export const replyFlag = { last: 1, end: 2, destroy: 4, error: 8, call: 16, lost: 32, timedOut: 64, overloaded: 256 } as const

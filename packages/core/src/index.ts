@@ -1,4 +1,5 @@
 export {
+  type BadFrame,
   type CloseReason,
   type ConnectionHandlers,
   type ConnectionOptions,
@@ -11,6 +12,9 @@ export {
   errorCodes,
   type Framing,
   fixed,
+  type Http1Options,
+  http1,
+  http1Info,
   type LengthPrefixedOptions,
   type ListenAddress,
   lengthPrefixed,

@@ -87,7 +87,7 @@ void runThread(async (side: ThreadSide) => {
       },
       listen: ({ listener, group, member, spread }: ListenRequest) => engine().driver.listen(listener, group, member, spread),
       leaveListeners: (graceMs: number) => engine().driver.leaveListeners(graceMs),
-      drain: (lingerMs: number) => untilDrained(() => engine().driver.drain(lingerMs)),
+      drain: (lingerMs: number) => untilDrained(() => engine().drain(lingerMs)),
       retire: () => untilDrained(() => engine().driver.retire(false)),
       // At once: a turn in between would hand frames to hooks that are not there.
       takeCare: () =>

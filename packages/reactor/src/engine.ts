@@ -13,7 +13,13 @@ import {
 } from '@multireactor/addon'
 import { Connection, callFailure } from './connection.js'
 import { type Framing, isFraming, raw } from './framing.js'
-import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, type HandoverHandlers } from './handlers.js'
+import {
+  type BadFrame,
+  type ConnectionHandlers,
+  type ConnectionOptions,
+  connectionOptionNames,
+  type HandoverHandlers,
+} from './handlers.js'
 import { decodeState, encodeState } from './state.js'
 
 /** A listener as its reactor's thread knows it. */
@@ -46,6 +52,7 @@ export class Engine {
   /** The connection whose `message` hook is running, up to its first await. */
   current: Connection | undefined
   readonly index: number
+  draining = false
   readonly #hasPool: boolean
   readonly #events: EngineEvents
   readonly #rows = new Uint32Array(progressAt + 1)
@@ -165,6 +172,16 @@ export class Engine {
     }
   }
 
+  /** Serves what is in flight and closes; see the native side. */
+  drain(lingerMs: number): void {
+    this.draining = true
+    this.driver.drain(lingerMs)
+  }
+
+  report(error: unknown, hook: string, listener: string): void {
+    this.#events.handlerError(error, hook, listener)
+  }
+
   /** The batch being handed out, whose rest is not for a connection that stops now; -1 between batches, where nothing is left over. */
   get batch(): number {
     return this.#dispatching ? this.#batch : -1
@@ -234,6 +251,8 @@ export class Engine {
         return this.#onOpen(slot, rows[at + 2]!, this.#listeners[rows[at + 3]!]!)
       case eventRow.received:
         return this.#onReceived(this.#connections[slot], slot, rows, at)
+      case eventRow.badFrame:
+        return this.#onBadFrame(this.#connections[slot], rows, at)
       case eventRow.close:
         return this.#onClose(slot, rows, at)
       case eventRow.end:
@@ -318,19 +337,36 @@ export class Engine {
       conn.internal.stopped = false
     }
     const frame = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
-    this.#message(conn, frame, rows[at + 6]!)
+    this.#message(conn, frame, rows[at + 6]!, rows[at + 7]!)
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #message(conn: Connection<any>, frame: Buffer, rawEnd: number): void {
+  #message(conn: Connection<any>, frame: Buffer, rawEnd: number, info: number): void {
     this.current = conn
     conn.internal.seenIn = this.#batch
     conn.internal.rawEnd = rawEnd
     try {
-      const result: unknown = listeners.get(conn)!.handlers.message!(conn, frame)
+      const result: unknown = listeners.get(conn)!.handlers.message!(conn, frame, info)
       if (result !== undefined) this.#watch(result, 'message', conn)
     } catch (error) {
       this.#failed(error, 'message', conn)
+    }
+    this.current = undefined
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #onBadFrame(conn: Connection<any> | undefined, rows: Uint32Array, at: number): void {
+    if (!conn?.isOpen) return
+    // Stopped before it: found again when the connection goes on.
+    if (conn.internal.stopped && this.#batch === conn.internal.stoppedIn) return
+    this.current = conn
+    conn.internal.seenIn = this.#batch
+    conn.internal.rawEnd = rows[at + 6]!
+    const reason = closeReasons[rows[at + 3]!]! as BadFrame['reason']
+    try {
+      listeners.get(conn)!.handlers.badFrame!(conn, { reason, code: rows[at + 4]! })
+    } catch (error) {
+      this.#failed(error, 'badFrame', conn)
     }
     this.current = undefined
   }
@@ -368,7 +404,7 @@ export class Engine {
       if (result.frame === undefined) continue
       if (result.frame.length > limits.maxBytes) return conn.destroy('frame-too-large')
       const frame = Buffer.from(result.frame.buffer, result.frame.byteOffset, result.frame.byteLength)
-      if (listener.handlers.message) this.#message(conn, frame, used)
+      if (listener.handlers.message) this.#message(conn, frame, used, 0)
       else this.driver.submit(slot, generation, frame, false)
     }
     this.driver.consumed(slot, generation, used, needed)

@@ -127,7 +127,7 @@ export class Reactor {
         clearTimeout(timer)
         resolve()
       }
-      driver.drain(Math.min(timeoutMs, 2_000))
+      this.#engine.drain(Math.min(timeoutMs, 2_000))
     })
     this.#state = 'closed'
     driver.close()

@@ -79,6 +79,10 @@ FramingConfig toFraming(const Napi::Object& object) {
   framing.lengthAdjustment = numberOr(object, "lengthAdjustment", framing.lengthAdjustment);
   framing.lengthIncludesHeader = boolOr(object, "lengthIncludesHeader", false);
   framing.strip = numberOr(object, "strip", framing.strip);
+  framing.maxHeadBytes = numberOr(object, "maxHeadBytes", framing.maxHeadBytes);
+  framing.maxHeaders = numberOr(object, "maxHeaders", framing.maxHeaders);
+  framing.wholeBytes = numberOr(object, "wholeBytes", framing.wholeBytes);
+  framing.streamsBody = boolOr(object, "streamsBody", framing.streamsBody);
   return framing;
 }
 

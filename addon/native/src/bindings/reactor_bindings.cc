@@ -426,11 +426,13 @@ Napi::Value ReactorDriver::defer(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), done ? static_cast<double>(sequence) : -1);
 }
 
-// settleDeferred(slot, generation, sequence, data, flags)
+// settleDeferred(slot, generation, sequence, data, flags) -> as write
 Napi::Value ReactorDriver::settleDeferred(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);  // an answer may come after close(): its connection is gone
-  return boolean(info, reactor_->settleDeferred(u32(info, 0), u32(info, 1), sequenceOf(info[2]), bytesOf(info[3]),
-                                                static_cast<uint8_t>(u32(info, 4))));
+  // An answer may come after close(): its connection is gone.
+  if (!reactor_ || closeAfterTurn_) return Napi::Number::New(info.Env(), 0);
+  const auto result = reactor_->settleDeferred(u32(info, 0), u32(info, 1), sequenceOf(info[2]), bytesOf(info[3]),
+                                               static_cast<uint8_t>(u32(info, 4)));
+  return Napi::Number::New(info.Env(), static_cast<uint32_t>(result));
 }
 
 Napi::Value ReactorDriver::consumed(const Napi::CallbackInfo& info) {

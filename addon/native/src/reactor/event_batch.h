@@ -10,7 +10,7 @@ namespace mr {
 
 enum class Event : uint32_t {
   kOpen = 1,      // a: listener
-  kFrame = 2,     // a: slab, b: offset, c: length, d: end of the frame in what was received
+  kFrame = 2,     // a: slab, b: offset, c: length, d: end of the frame in what was received, e: FrameCut::info
   kReceived = 3,  // custom framing. a: slab, b: offset, c: length of everything unread
   kEnd = 4,
   kDrain = 5,
@@ -22,7 +22,8 @@ enum class Event : uint32_t {
   kResume = 11,    // came from another thread. a: slab, b: offset, c: length of its id and state, d: listener | ResumeFlag << 16
   kHandover = 12,  // is about to move to a sibling: moveNow() with its state is expected
   kMoved = 13,     // has moved to a sibling
-  kQuiet = 14      // slot: 0. After quiesce(): nothing is held by this thread any more
+  kQuiet = 14,     // slot: 0. After quiesce(): nothing is held by this thread any more
+  kBadFrame = 20   // a: the close reason to come, b: FrameCut::code, d: as for kFrame. The last words may be written
 };
 
 enum ResumeFlag : uint32_t { kResumePlain = 0, kResumeHasState = 1, kResumeDataLost = 2, kResumeEnded = 4 };

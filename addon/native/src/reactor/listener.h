@@ -17,6 +17,7 @@ enum Hook : uint32_t {
   kHookTimeout = 16,
   kHookClose = 32,
   kHookResume = 64,
+  kHookBadFrame = 1024,
 };
 
 struct ListenerConfig {

@@ -302,6 +302,9 @@ uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason
     consider(connection.receivingSinceMs, cfg.firstByteMs, CloseReason::kFirstByteTimeout);
   } else if (connection.in && !connection.has(Connection::kPausedMask | Connection::kEnding | Connection::kHasPending)) {
     consider(connection.receivingSinceMs, cfg.frameMs, CloseReason::kFrameTimeout);
+  } else if (connection.framerState != 0 && !connection.has(Connection::kPausedMask | Connection::kEnding)) {
+    // In the middle of a message: the next piece of it is due.
+    consider(connection.lastActivityMs, cfg.frameMs, CloseReason::kFrameTimeout);
   }
   if (connection.sendingSinceMs != 0) consider(connection.sendingSinceMs, cfg.writeMs, CloseReason::kWriteTimeout);
   // While a frame is in flight it is asked again and again: nobody arms a timer when the answer leaves.
@@ -347,6 +350,8 @@ void Reactor::expireTimers() {
       emit(Event::kTimeout, slot);
       connection.lastActivityMs = nowMs_;
       armDeadline(slot);
+    } else if (reason == CloseReason::kFrameTimeout) {
+      frameTimedOut(slot);
     } else {
       closeNow(slot, reason);
     }

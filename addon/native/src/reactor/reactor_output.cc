@@ -320,14 +320,14 @@ bool Reactor::defer(uint32_t slot, uint32_t generation, uint64_t* sequence) {
   return true;
 }
 
-bool Reactor::settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence, std::span<const uint8_t> bytes,
-                             uint16_t flags) {
+Reactor::WriteResult Reactor::settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence,
+                                             std::span<const uint8_t> bytes, uint16_t flags) {
   Connection* connection = find(slot, generation);
-  if (!connection) return false;
+  if (!connection) return WriteResult::kGone;
   if (overMaximum(slot, bytes.size())) {
     closeNow(slot, CloseReason::kSlowConsumer);
     requestTurn();
-    return false;
+    return WriteResult::kGone;
   }
   Reply reply;
   reply.connection = idOf(slot);
@@ -337,7 +337,10 @@ bool Reactor::settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequen
   if (flags & Reply::kLast) release(*connection);
   onReply(reply, bytes);
   requestTurn();
-  return true;
+  if (!connection->fd.valid()) return WriteResult::kGone;
+  if (connection->waitingBytes() < config(*connection).outHighBytes) return WriteResult::kBelowHigh;
+  connection->set(Connection::kWantsDrain);
+  return WriteResult::kFull;
 }
 
 void Reactor::onSend(std::unique_ptr<Message> message) {
