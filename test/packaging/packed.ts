@@ -24,6 +24,7 @@ export const packages: Record<string, string> = {
   '@multireactor/reactor': 'packages/reactor',
   '@multireactor/pool': 'packages/pool',
   '@multireactor/core': 'packages/core',
+  '@multireactor/http': 'packages/http',
   multireactor: 'packages/multireactor',
 }
 

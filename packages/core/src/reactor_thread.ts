@@ -9,6 +9,8 @@ import { ThreadServer } from './thread_server.js'
 export interface ListenerPlan {
   name: string
   app: string
+  /** Makes an app of a module that exports `fetch`: the URL of a module. */
+  fetchAdapter?: string
 }
 
 export interface ReactorThreadData {

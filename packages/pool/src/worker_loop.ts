@@ -293,6 +293,10 @@ export class WorkerLoop {
     }
   }
 
+  report(error: unknown, listener: string): void {
+    this.#options.onFailure(error, listener)
+  }
+
   destroyConnection(frame: RunningFrame): void {
     if (!frame.settled)
       this.#settleRaw(
@@ -534,6 +538,10 @@ export class RunningFrame {
     const waiting = this.#waiting ?? []
     this.#waiting = undefined
     return waiting
+  }
+
+  report(error: unknown): void {
+    this.#loop.report(error, this.listener)
   }
 
   endAfter(): void {

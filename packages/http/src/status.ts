@@ -1,0 +1,43 @@
+import { STATUS_CODES } from 'node:http'
+
+const lines: (string | undefined)[] = []
+
+/** `HTTP/1.1 200 OK\r\n` */
+export function statusLine(status: number): string {
+  return (lines[status] ??= `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`)
+}
+
+export function reasonOf(status: number): string {
+  return STATUS_CODES[status] ?? 'Unknown'
+}
+
+/** A response of this status has no body, whatever its fields say. */
+export function isBodiless(status: number): boolean {
+  return status === 204 || status === 304 || status < 200
+}
+
+let dateSecond = -1
+let date = ''
+
+/** `Date: …\r\n`, made once a second. */
+export function dateLine(): string {
+  const second = Math.floor(Date.now() / 1000)
+  if (second !== dateSecond) {
+    dateSecond = second
+    date = `Date: ${new Date(second * 1000).toUTCString()}\r\n`
+  }
+  return date
+}
+
+let prefixDate = ''
+let prefix = ''
+
+/** The beginning of nearly every response: the status line of 200, and the date. */
+export function okPrefix(): string {
+  const line = dateLine()
+  if (line !== prefixDate) {
+    prefixDate = line
+    prefix = statusLine(200) + line
+  }
+  return prefix
+}
