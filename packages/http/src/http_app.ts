@@ -1,6 +1,6 @@
 import { MultireactorError } from '@multireactor/addon'
 import type { App, TaskContext } from '@multireactor/core'
-import { type Connection, http1 } from '@multireactor/reactor'
+import { type Connection, type Framing, http1 } from '@multireactor/reactor'
 import { fromFetch } from './fetch_handler.js'
 import { LightResponse } from './fetch_response.js'
 import { HttpConnection, type HttpSettings, refusal, type RequestHandler } from './http_connection.js'
@@ -8,6 +8,9 @@ import { type HttpAppOptions, type ReadOptions, readOptions } from './options.js
 import { PoolExchange } from './pool_request.js'
 import type { HttpRequest } from './request.js'
 import type { HttpResponse } from './response.js'
+
+/** What `httpApp` makes: an app, and what `reactor.listen` takes. */
+export type HttpApp = App & { framing: Framing }
 
 /**
  * An HTTP/1.1 app: the default export of an app module, or the handlers for `reactor.listen`.
@@ -17,7 +20,7 @@ import type { HttpResponse } from './response.js'
  * export default httpApp({ fetch: (request) => new Response(`hello ${request.url}`) })
  * ```
  */
-export function httpApp(options: HttpAppOptions): App {
+export function httpApp(options: HttpAppOptions): HttpApp {
   const settled = readOptions(options)
   if (settled.lightGlobals) globalThis.Response = LightResponse as unknown as typeof Response
   const { request, fetch, own } = settled
@@ -26,9 +29,9 @@ export function httpApp(options: HttpAppOptions): App {
   return settled.run === 'pool' ? inPool(settled, handler) : onReactors(settled, handler)
 }
 
-function common(settled: ReadOptions, body: 'whole' | 'stream'): App {
+function common(settled: ReadOptions, body: 'whole' | 'stream'): HttpApp {
   const { own } = settled
-  const app: App = {
+  const app: HttpApp = {
     framing: http1({
       maxHeadBytes: settled.maxHeadBytes,
       maxHeaders: settled.maxHeaders,
@@ -50,7 +53,7 @@ function common(settled: ReadOptions, body: 'whole' | 'stream'): App {
   return app
 }
 
-function onReactors(settled: ReadOptions, handler: RequestHandler): App {
+function onReactors(settled: ReadOptions, handler: RequestHandler): HttpApp {
   const { own, error } = settled
   const settings: HttpSettings = {
     handler,
@@ -58,7 +61,7 @@ function onReactors(settled: ReadOptions, handler: RequestHandler): App {
     maxBodyBytes: settled.maxBodyBytes,
     requestTimeoutMs: settled.requestTimeoutMs,
   }
-  const app: App = {
+  const app: HttpApp = {
     ...common(settled, 'stream'),
     message: (conn, frame, info) => httpOf(conn, settings).onFrame(frame, info),
     badFrame: (conn, failure) => httpOf(conn, settings).onBadFrame(failure),
@@ -81,7 +84,7 @@ function answer500(_error: unknown, _req: HttpRequest, res: HttpResponse): void 
   res.abandon(500, false)
 }
 
-function inPool(settled: ReadOptions, handler: RequestHandler): App {
+function inPool(settled: ReadOptions, handler: RequestHandler): HttpApp {
   const { own, error } = settled
   const refuse = (status: number, ctx: TaskContext): string => {
     ctx.end()
