@@ -62,6 +62,8 @@ export interface NativeReactorDriver {
   drain(lingerMs: number): void
   destroyAll(reason: number): number
   flush(): void
+  /** Writes what lies in the rows of replies; a batch does so by itself at its end. */
+  applyReplies(): void
   write(slot: number, generation: number, data: string | Uint8Array, inOrder: boolean): 0 | 1 | 2
   end(slot: number, generation: number, inOrder: boolean): boolean
   destroy(slot: number, generation: number, reason: number): boolean
@@ -202,6 +204,8 @@ export interface Native {
     onEvents: (count: number, oldestSlab: number, currentSlab: number, more: number) => void,
     newSlab: (size: number, id: number) => Uint8Array,
     ownsRuntime?: boolean,
+    replyRows?: Uint32Array,
+    replyBytes?: Uint8Array,
   ) => NativeReactorDriver
   WorkerDriver: new (
     runtime: number,

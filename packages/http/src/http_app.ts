@@ -1,6 +1,7 @@
 import { MultireactorError } from '@multireactor/addon'
 import type { App, TaskContext } from '@multireactor/core'
 import { type Connection, type Framing, http1 } from '@multireactor/reactor'
+import { type MessageIn, messageIn } from '@multireactor/reactor/parts'
 import { fromFetch } from './fetch_handler.js'
 import { LightResponse } from './fetch_response.js'
 import { HttpConnection, type HttpSettings, refusal, type RequestHandler } from './http_connection.js'
@@ -61,9 +62,11 @@ function onReactors(settled: ReadOptions, handler: RequestHandler): HttpApp {
     maxBodyBytes: settled.maxBodyBytes,
     requestTimeoutMs: settled.requestTimeoutMs,
   }
+  const onSlab: MessageIn = (conn, slab, start, length, info) => httpOf(conn, settings).onFrame(slab, start, length, info)
   const app: HttpApp = {
     ...common(settled, 'stream'),
-    message: (conn, frame, info) => httpOf(conn, settings).onFrame(frame, info),
+    message: (conn, frame, info) => httpOf(conn, settings).onFrame(frame, 0, frame.length, info),
+    ...{ [messageIn]: onSlab },
     badFrame: (conn, failure) => httpOf(conn, settings).onBadFrame(failure),
     drain: (conn) => httpOf(conn, settings).onDrain(),
     close: (conn) => httpOf(conn, settings).onClose(),

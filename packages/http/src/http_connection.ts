@@ -39,11 +39,11 @@ export class HttpConnection {
     this.settings = settings
   }
 
-  onFrame(frame: Buffer, info: number): void {
-    if ((info & piece) !== 0) return this.#onPiece(frame, info)
+  onFrame(slab: Buffer, start: number, length: number, info: number): void {
+    if ((info & piece) !== 0) return this.#onPiece(slab.subarray(start, start + length), info)
     if (this.closing) return
     if ((info & closes) !== 0) this.closing = true
-    const exchange = new ReactorExchange(this, frame, info)
+    const exchange = new ReactorExchange(this, slab, start, length, info)
     if ((info & follows) !== 0) this.#receiving = exchange
     exchange.run()
   }
@@ -125,11 +125,11 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   #abort: AbortController | undefined
   #waiting: (() => void)[] | undefined
 
-  constructor(http: HttpConnection, frame: Buffer, info: number) {
+  constructor(http: HttpConnection, slab: Buffer, start: number, length: number, info: number) {
     this.#http = http
     this.#info = info
     this.body = (info & follows) === 0 ? undefined : new StreamedBody(this)
-    this.request = new HttpRequest(this, frame, info, this.body)
+    this.request = new HttpRequest(this, slab, start, length, info, this.body)
     this.response = new HttpResponse(this, info)
   }
 
@@ -193,11 +193,11 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
 
   // ---------------------------------------------------------------- the response
 
-  whole(bytes: Bytes, close: boolean): void {
+  whole(bytes: Bytes, close: boolean, ascii: boolean): void {
     if (this.#reply) return this.last(bytes, close)
     this.#done = true
     const { conn } = this.#http
-    if (!close) return void conn.write(bytes)
+    if (!close) return typeof bytes === 'string' ? conn.reply(bytes, ascii) : void conn.write(bytes)
     this.#http.closing = true
     conn.end(bytes)
   }

@@ -38,7 +38,7 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
   constructor(frame: Buffer, ctx: TaskContext) {
     this.#ctx = ctx
     this.#info = infoOf(frame)
-    this.request = new HttpRequest(this, frame, this.#info, undefined)
+    this.request = new HttpRequest(this, frame, 0, frame.length, this.#info, undefined)
     this.response = new HttpResponse(this, this.#info)
   }
 

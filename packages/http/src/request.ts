@@ -24,7 +24,9 @@ const question = '?'
 export class HttpRequest {
   /** What the framing knows of it; see `http1Info`. */
   readonly info: number
-  readonly #frame: Buffer
+  readonly #slab: Buffer
+  readonly #start: number
+  readonly #length: number
   readonly #origin: RequestOrigin
   #method: string | undefined
   #target: string | undefined
@@ -33,29 +35,38 @@ export class HttpRequest {
   #streamed: StreamedBody | undefined
 
   /** Made by the app. */
-  constructor(origin: RequestOrigin, frame: Buffer, info: number, streamed: StreamedBody | undefined) {
+  constructor(
+    origin: RequestOrigin,
+    slab: Buffer,
+    start: number,
+    length: number,
+    info: number,
+    streamed: StreamedBody | undefined,
+  ) {
     this.#origin = origin
-    this.#frame = frame
+    this.#slab = slab
+    this.#start = start
+    this.#length = length
     this.info = info
     this.#streamed = streamed
   }
 
   get method(): string {
     if (this.#method !== undefined) return this.#method
-    const frame = this.#frame
+    const slab = this.#slab
+    const start = this.#start
     // The bytes of 'GET '.
-    if (frame[0] === 0x47 && frame[3] === space) return (this.#method = 'GET')
+    if (slab[start] === 0x47 && slab[start + 3] === space) return (this.#method = 'GET')
     if ((this.info & isHead) !== 0) return (this.#method = 'HEAD')
-    this.#method = frame.toString('latin1', 0, frame.indexOf(space))
+    this.#method = slab.toString('latin1', start, endOfWord(slab, start))
     return this.#method
   }
 
   /** The request target, as it was sent: `/path?query` but for proxies' requests. */
   get url(): string {
     if (this.#target !== undefined) return this.#target
-    const frame = this.#frame
-    const start = frame.indexOf(space) + 1
-    this.#target = frame.toString('latin1', start, frame.indexOf(space, start))
+    const start = endOfWord(this.#slab, this.#start) + 1
+    this.#target = this.#slab.toString('latin1', start, endOfWord(this.#slab, start))
     return this.#target
   }
 
@@ -79,7 +90,7 @@ export class HttpRequest {
 
   /** By their names in lower case. Values of repeated fields are joined by commas. */
   get headers(): Record<string, string> {
-    this.#fields ??= parseFields(this.#frame.toString('latin1', 0, this.info & headMask))
+    this.#fields ??= parseFields(this.#slab.toString('latin1', this.#start, this.#start + (this.info & headMask)))
     return this.#fields
   }
 
@@ -108,7 +119,7 @@ export class HttpRequest {
   get body(): Buffer | undefined {
     if (this.#streamed) return undefined
     if (this.#whole) return this.#whole
-    const bytes = this.#frame.subarray(this.info & headMask)
+    const bytes = this.#slab.subarray(this.#start + (this.info & headMask), this.#start + this.#length)
     this.#whole = (this.info & chunked) === 0 ? bytes : joinChunks(bytes)
     return this.#whole
   }
@@ -158,6 +169,12 @@ export class HttpRequest {
   call(bytes: string | Uint8Array): Promise<Buffer> {
     return this.#origin.call(bytes)
   }
+}
+
+function endOfWord(bytes: Buffer, from: number): number {
+  let at = from
+  while (bytes[at] !== space) at++
+  return at
 }
 
 export function aborted(): MultireactorError {

@@ -7,8 +7,8 @@ export type Bytes = string | Uint8Array
 
 /** Where a response goes: a place in the order of a connection, or a reply of the pool. */
 export interface ResponseTarget {
-  /** The response is these bytes. `close`: and then the connection ends. */
-  whole(bytes: Bytes, close: boolean): void
+  /** The response is these bytes. `close`: and then the connection ends. `ascii`: they are a string of nothing else. */
+  whole(bytes: Bytes, close: boolean, ascii: boolean): void
   /** False: wait for room. */
   part(bytes: Bytes): boolean
   last(bytes: Bytes, close: boolean): void
@@ -172,11 +172,11 @@ export class HttpResponse {
     if (this.#fields !== undefined || close || (this.#info & old) !== 0) {
       // A declared length counts only where there is no body: otherwise the body's own is the truth.
       if (length > 0 || ((this.#info & isHead) === 0 && !bodiless)) this.#dropField('content-length')
-      else if (this.hasHeader('content-length')) return this.#send(head + this.#lines(close) + '\r\n', '', close)
+      else if (this.hasHeader('content-length')) return this.#send(head + this.#lines(close) + '\r\n', '', close, true)
       head += this.#lines(close)
     }
     head += bodiless ? '\r\n' : `Content-Length: ${length}\r\n\r\n`
-    this.#send(head, bodiless || (this.#info & isHead) !== 0 ? '' : body, close)
+    this.#send(head, bodiless || (this.#info & isHead) !== 0 ? '' : body, close, length === body.length)
   }
 
   #dropField(lower: string): void {
@@ -200,13 +200,15 @@ export class HttpResponse {
     return lines
   }
 
-  #send(head: string, body: Bytes, close: boolean): void {
+  #send(head: string, body: Bytes, close: boolean, ascii: boolean): void {
     this.#state = 'ended'
-    if (body.length === 0) return this.#target.whole(this.#latin1 ? Buffer.from(head, 'latin1') : head, close)
-    if (typeof body === 'string' && !this.#latin1) return this.#target.whole(head + body, close)
+    if (!this.#latin1) {
+      if (body.length === 0) return this.#target.whole(head, close, true)
+      if (typeof body === 'string') return this.#target.whole(head + body, close, ascii)
+    }
     const bytes = typeof body === 'string' ? Buffer.from(body) : body
     const first = Buffer.from(head, 'latin1')
-    if (bytes.length <= mostJoined) return this.#target.whole(Buffer.concat([first, bytes]), close)
+    if (bytes.length <= mostJoined) return this.#target.whole(Buffer.concat([first, bytes]), close, false)
     this.#target.part(first)
     this.#target.last(bytes, close)
   }

@@ -29,7 +29,18 @@ export interface EngineListener {
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
   readonly handlers: ConnectionHandlers<any> & HandoverHandlers<any>
   readonly toPool: boolean
+  readonly messageIn: MessageIn | undefined
 }
+
+/**
+ * The `message` hook of a protocol: the frame is `length` bytes of the slab from `offset` on, and no buffer is made for it. Its
+ * result does not matter.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
+export type MessageIn = (conn: Connection<any>, slab: Buffer, offset: number, length: number, info: number) => void
+
+/** Under this name among the handlers; it comes before `message`. */
+export const messageIn: unique symbol = Symbol('messageIn')
 
 export interface EngineEvents {
   /** A hook of a connection threw or rejected; the connection has been closed. */
@@ -40,6 +51,10 @@ export interface EngineEvents {
 }
 
 const rowCapacity = 1024
+const mostReplies = 512
+const replyBytes = 256 << 10
+/** A longer one is copied once less when it is written directly. */
+const mostReply = 8 << 10
 /** Behind the rows: how far this thread has got with them, for the native side in case it dies there. */
 const progressAt = rowCapacity * eventRow.words
 
@@ -48,7 +63,7 @@ const progressAt = rowCapacity * eventRow.words
  * close; `Reactor` and the runtime do.
  */
 export class Engine {
-  readonly driver: NativeReactorDriver
+  readonly #driver: NativeReactorDriver
   /** The connection whose `message` hook is running, up to its first await. */
   current: Connection | undefined
   readonly index: number
@@ -57,6 +72,14 @@ export class Engine {
   readonly #events: EngineEvents
   readonly #rows = new Uint32Array(progressAt + 1)
   readonly #slabs = new Map<number, ArrayBuffer>()
+  /** Replies of this batch that the native side has not seen yet. */
+  readonly #replyRows = new Uint32Array((mostReplies + 1) * 4)
+  readonly #replyBytes = Buffer.allocUnsafeSlow(replyBytes)
+  #replies = 0
+  #repliesEnd = 0
+  /** The slab that frames were found in last, as a buffer. */
+  #slab: Buffer | undefined
+  #slabId = -1
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly #connections: (Connection<any> | undefined)[] = []
   readonly #listeners: EngineListener[] = []
@@ -72,13 +95,15 @@ export class Engine {
     this.index = index
     this.#hasPool = hasPool
     this.#events = events
-    this.driver = new native.ReactorDriver(
+    this.#driver = new native.ReactorDriver(
       runtime,
       index,
       this.#rows,
       (count, oldest, current, more) => this.#onEvents(count, oldest, current, more),
       (size, id) => this.#newSlab(size, id),
       ownsRuntime,
+      this.#replyRows,
+      this.#replyBytes,
     )
   }
 
@@ -101,7 +126,8 @@ export class Engine {
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
     if (framing.cut) hooks |= hookBit.message
     const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload)
-    const number = this.#listeners.push({ name, framing, handlers, toPool }) - 1
+    const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
+    const number = this.#listeners.push({ name, framing, handlers, toPool, messageIn: inSlab }) - 1
     if (number >= this.driver.listenerCount()) this.driver.addListener(native)
     else this.driver.updateListener(number, native)
     return number
@@ -110,7 +136,7 @@ export class Engine {
   /** The first connection whose data cannot go to another thread, or nothing. Runs no hook. */
   unclonable(): Error | undefined {
     for (const conn of this.#connections) {
-      if (!conn?.isOpen || conn.data === undefined || listeners.get(conn)!.handlers.suspend) continue
+      if (!conn?.isOpen || conn.data === undefined || conn.internal.listener.handlers.suspend) continue
       try {
         encodeState(conn.data)
       } catch (cause) {
@@ -148,7 +174,7 @@ export class Engine {
   /** What `resume` gets in the next thread. Closes the connection when it cannot be had. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   async #stateOf(conn: Connection<any>): Promise<Uint8Array | undefined> {
-    const { suspend } = listeners.get(conn)!.handlers
+    const { suspend } = conn.internal.listener.handlers
     try {
       const state: unknown = suspend ? await suspend(conn) : conn.data
       return state === undefined ? undefined : encodeState(state)
@@ -216,6 +242,36 @@ export class Engine {
     })
   }
 
+  /** The native side, which has seen everything that was said before. */
+  get driver(): NativeReactorDriver {
+    if (this.#replies !== 0) {
+      this.#driver.applyReplies()
+      this.#replies = this.#repliesEnd = 0
+    }
+    return this.#driver
+  }
+
+  /**
+   * Writes text at the place of the frame at hand, without a call of its own: it leaves with the batch. False: it does not fit
+   * here, or no frame is at hand.
+   */
+  reply(slot: number, generation: number, text: string, ascii: boolean): boolean {
+    const most = ascii ? text.length : text.length * 3
+    if (most > mostReply) return false
+    if (this.#replies === mostReplies || this.#repliesEnd + most > replyBytes) void this.driver
+    const at = this.#repliesEnd
+    const length = this.#replyBytes.write(text, at, ascii ? 'latin1' : 'utf8')
+    const rows = this.#replyRows
+    const row = ++this.#replies * 4
+    rows[row] = slot
+    rows[row + 1] = generation
+    rows[row + 2] = at
+    rows[row + 3] = length
+    rows[0] = this.#replies
+    this.#repliesEnd = at + length
+    return true
+  }
+
   // ---------------------------------------------------------------- events
 
   #newSlab(size: number, id: number): Uint8Array {
@@ -234,11 +290,17 @@ export class Engine {
       rows[progressAt] = 2 * i + 2
     }
     this.#dispatching = false
+    // The native side takes them as soon as this returns.
+    this.#replies = this.#repliesEnd = 0
     if (more !== 0) return
     this.#batch++
     for (const id of this.#slabs.keys()) {
       // What is older than this batch has been handed over; whoever still needs it holds a reference of his own.
       if (id < oldest && id !== current) this.#slabs.delete(id)
+    }
+    if (!this.#slabs.has(this.#slabId)) {
+      this.#slabId = -1
+      this.#slab = undefined
     }
   }
 
@@ -281,7 +343,6 @@ export class Engine {
   #onOpen(slot: number, generation: number, listener: EngineListener): void {
     // biome-ignore lint/suspicious/noExplicitAny: `open` decides
     const conn = new Connection<any>(this, listener, slot, generation, undefined)
-    listeners.set(conn, listener)
     this.#connections[slot] = conn
     if (!listener.handlers.open) return
     try {
@@ -301,7 +362,6 @@ export class Engine {
     const flags = rows[at + 6]! >>> 16
     // biome-ignore lint/suspicious/noExplicitAny: `resume` decides
     const conn = new Connection<any>(this, listener, slot, rows[at + 2]!, undefined, bytes.readBigUInt64LE(0))
-    listeners.set(conn, listener)
     this.#connections[slot] = conn
     if (flags & resumeFlag.ended) conn.markEnded()
     try {
@@ -336,8 +396,28 @@ export class Engine {
       if (this.#batch === conn.internal.stoppedIn) return
       conn.internal.stopped = false
     }
+    const { messageIn } = conn.internal.listener
+    if (messageIn) return this.#messageIn(conn, messageIn, rows, at)
     const frame = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
     this.#message(conn, frame, rows[at + 6]!, rows[at + 7]!)
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #messageIn(conn: Connection<any>, hook: MessageIn, rows: Uint32Array, at: number): void {
+    const id = rows[at + 3]!
+    if (id !== this.#slabId) {
+      this.#slabId = id
+      this.#slab = Buffer.from(this.#slabs.get(id)!)
+    }
+    this.current = conn
+    conn.internal.seenIn = this.#batch
+    conn.internal.rawEnd = rows[at + 6]!
+    try {
+      hook(conn, this.#slab!, rows[at + 4]!, rows[at + 5]!, rows[at + 7]!)
+    } catch (error) {
+      this.#failed(error, 'message', conn)
+    }
+    this.current = undefined
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
@@ -346,7 +426,7 @@ export class Engine {
     conn.internal.seenIn = this.#batch
     conn.internal.rawEnd = rawEnd
     try {
-      const result: unknown = listeners.get(conn)!.handlers.message!(conn, frame, info)
+      const result: unknown = conn.internal.listener.handlers.message!(conn, frame, info)
       if (result !== undefined) this.#watch(result, 'message', conn)
     } catch (error) {
       this.#failed(error, 'message', conn)
@@ -364,7 +444,7 @@ export class Engine {
     conn.internal.rawEnd = rows[at + 6]!
     const reason = closeReasons[rows[at + 3]!]! as BadFrame['reason']
     try {
-      listeners.get(conn)!.handlers.badFrame!(conn, { reason, code: rows[at + 4]! })
+      conn.internal.listener.handlers.badFrame!(conn, { reason, code: rows[at + 4]! })
     } catch (error) {
       this.#failed(error, 'badFrame', conn)
     }
@@ -382,7 +462,7 @@ export class Engine {
     }
     const generation = rows[at + 2]!
     const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
-    const listener = listeners.get(conn)!
+    const listener = conn.internal.listener
     const { cut, native: limits } = conn.internal.framing
     let used = 0
     let needed = 0
@@ -423,7 +503,7 @@ export class Engine {
         new MultireactorError('ERR_MR_CONNECTION_CLOSED', `call(): the connection closed (${reason}) before the result came`),
       )
     }
-    const listener = listeners.get(conn)!
+    const listener = conn.internal.listener
     if (!listener.handlers.close) return
     try {
       this.#watch(listener.handlers.close(conn, reason), 'close', conn)
@@ -436,7 +516,7 @@ export class Engine {
   #hook(name: 'end' | 'drain' | 'timeout', conn: Connection<any> | undefined): void {
     if (!conn?.isOpen) return
     try {
-      this.#watch(listeners.get(conn)!.handlers[name]!(conn), name, conn)
+      this.#watch(conn.internal.listener.handlers[name]!(conn), name, conn)
     } catch (error) {
       this.#failed(error, name, conn)
     }
@@ -485,9 +565,6 @@ export class Engine {
     if (hook !== 'close') conn.destroy('handler-error')
   }
 }
-
-/** Which listener a connection came in by, without a public field for it. */
-const listeners = new WeakMap<object, EngineListener>()
 
 function checkCut(cut: { consumed?: number | undefined; needed?: number | undefined } | undefined, available: number): void {
   if (cut === undefined) return

@@ -25,6 +25,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   void onReady();
   void stop();
   bool ready(const Napi::CallbackInfo& info);
+  void takeReplies();
   void armTimer() {
     if (driver_) driver_->armTimer(reactor_->untilNextTimerMs());
   }
@@ -39,6 +40,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value drain(const Napi::CallbackInfo& info);
   Napi::Value destroyAll(const Napi::CallbackInfo& info);
   Napi::Value flush(const Napi::CallbackInfo& info);
+  Napi::Value applyReplies(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value end(const Napi::CallbackInfo& info);
   Napi::Value destroy(const Napi::CallbackInfo& info);
@@ -74,6 +76,12 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   uint32_t* rowWords_ = nullptr;
   size_t rowCapacity_ = 0;
   uint32_t* progress_ = nullptr;
+  // Replies of hooks that JS has written down: a count, and from the fifth word on rows of slot, generation, offset and length.
+  // They cost no call each, and are not lost when the thread ends in the middle of a batch.
+  Napi::Reference<Napi::Uint32Array> replyRows_;
+  Napi::Reference<Napi::Uint8Array> replyBytes_;
+  uint32_t* replyWords_ = nullptr;
+  const uint8_t* replyData_ = nullptr;
   napi_async_context context_ = nullptr;
   uint32_t runtimeId_ = 0;
   bool ownsRuntime_ = false;
@@ -91,7 +99,7 @@ Reactor::Place placeOf(const Napi::Value& value) {
 uint64_t sequenceOf(const Napi::Value& value) { return static_cast<uint64_t>(value.As<Napi::Number>().DoubleValue()); }
 
 // new ReactorDriver(runtime, index, rows: Uint32Array, onEvents(count, oldestSlab, currentSlab, more), newSlab(size, id) ->
-// Buffer)
+// Buffer, ownsRuntime, replyRows: Uint32Array, replyBytes: Uint8Array)
 ReactorDriver::ReactorDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ReactorDriver>(info) {
   runtime_ = runtimeOf(info);
   if (!runtime_) return;
@@ -106,6 +114,14 @@ ReactorDriver::ReactorDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
   progress_ = rowWords_ + rows.ElementLength() - 1;
   onEvents_ = Napi::Persistent(info[3].As<Napi::Function>());
   newSlab_ = Napi::Persistent(info[4].As<Napi::Function>());
+  if (info[6].IsTypedArray() && info[7].IsTypedArray()) {
+    auto replyRows = info[6].As<Napi::Uint32Array>();
+    auto replyBytes = info[7].As<Napi::Uint8Array>();
+    replyRows_ = Napi::Reference<Napi::Uint32Array>::New(replyRows, 1);
+    replyBytes_ = Napi::Reference<Napi::Uint8Array>::New(replyBytes, 1);
+    replyWords_ = replyRows.Data();
+    replyData_ = replyBytes.Data();
+  }
   if (!reactor->attach(this)) {
     throwCoded(info.Env(), "ERR_MR_WRONG_THREAD", "another thread drives this reactor");
     return;
@@ -166,14 +182,28 @@ EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
     std::memcpy(rowWords_, rows.data() + from, count * sizeof(EventRow));
     *progress_ = 0;  // JS may not get so far as to write it
     Napi::HandleScope scope(Env());
-    if (!callJs(Env(), onEvents_, context_,
-                {Napi::Number::New(Env(), static_cast<double>(count)), Napi::Number::New(Env(), oldest),
-                 Napi::Number::New(Env(), currentSlab_), Napi::Number::New(Env(), from + count < rows.size() ? 1 : 0)})) {
+    const bool alive =
+        callJs(Env(), onEvents_, context_,
+               {Napi::Number::New(Env(), static_cast<double>(count)), Napi::Number::New(Env(), oldest),
+                Napi::Number::New(Env(), currentSlab_), Napi::Number::New(Env(), from + count < rows.size() ? 1 : 0)});
+    takeReplies();
+    if (!alive) {
       dying_ = true;
       return {false, from + (*progress_ + 1) / 2, *progress_ % 2 != 0};
     }
   }
   return {true, rows.size(), false};
+}
+
+void ReactorDriver::takeReplies() {
+  if (!replyWords_) return;
+  const uint32_t count = replyWords_[0];
+  replyWords_[0] = 0;
+  if (!reactor_) return;
+  for (uint32_t i = 1; i <= count; ++i) {
+    const uint32_t* row = replyWords_ + size_t{4} * i;
+    (void)reactor_->write(row[0], row[1], {replyData_ + row[2], row[3]}, Reactor::Place::kInOrder);
+  }
 }
 
 Slab ReactorDriver::newSlab(size_t atLeast) {
@@ -356,6 +386,11 @@ Napi::Value ReactorDriver::flush(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value ReactorDriver::applyReplies(const Napi::CallbackInfo& info) {
+  takeReplies();
+  return info.Env().Undefined();
+}
+
 // write(slot, generation, data, inOrder) -> 0 gone, 1 above the high water mark, 2 below
 Napi::Value ReactorDriver::write(const Napi::CallbackInfo& info) {
   MR_READY(info);
@@ -489,6 +524,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
                       InstanceMethod<&ReactorDriver::drain>("drain"),
                       InstanceMethod<&ReactorDriver::destroyAll>("destroyAll"),
                       InstanceMethod<&ReactorDriver::flush>("flush"),
+                      InstanceMethod<&ReactorDriver::applyReplies>("applyReplies"),
                       InstanceMethod<&ReactorDriver::write>("write"),
                       InstanceMethod<&ReactorDriver::end>("end"),
                       InstanceMethod<&ReactorDriver::destroy>("destroy"),
