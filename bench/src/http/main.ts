@@ -3,7 +3,7 @@
 // machine does meets all of them; the median of each counts.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -22,7 +22,6 @@ const { values } = parseArgs({
   },
 })
 const chosen = names.filter((name) => !values.only || values.only.split(',').includes(name))
-const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }))
 
 interface Running {
   child: ChildProcess
@@ -37,10 +36,13 @@ async function begin(name: Name): Promise<Running> {
   return { child, port: Number(line) }
 }
 
-/** CPU time of a process and its threads so far, in microseconds. */
+/** CPU time of the threads of a process so far, in microseconds. */
 function cpuOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
-  return ((Number(fields[11]) + Number(fields[12])) / ticksPerSecond) * 1e6
+  let nanoseconds = 0
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0])
+  }
+  return nanoseconds / 1000
 }
 
 function load(port: number, script: string | undefined): number {

@@ -16,15 +16,18 @@ export function isBodiless(status: number): boolean {
   return status === 204 || status === 304 || status < 200
 }
 
-let dateSecond = -1
 let date = ''
+
+function forget(): void {
+  date = ''
+}
 
 /** `Date: …\r\n`, made once a second. */
 export function dateLine(): string {
-  const second = Math.floor(Date.now() / 1000)
-  if (second !== dateSecond) {
-    dateSecond = second
-    date = `Date: ${new Date(second * 1000).toUTCString()}\r\n`
+  if (date === '') {
+    const now = Date.now()
+    date = `Date: ${new Date(now).toUTCString()}\r\n`
+    setTimeout(forget, 1000 - (now % 1000)).unref()
   }
   return date
 }

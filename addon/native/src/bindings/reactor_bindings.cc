@@ -200,9 +200,16 @@ void ReactorDriver::takeReplies() {
   const uint32_t count = replyWords_[0];
   replyWords_[0] = 0;
   if (!reactor_) return;
-  for (uint32_t i = 1; i <= count; ++i) {
+  for (uint32_t i = 1; i <= count;) {
     const uint32_t* row = replyWords_ + size_t{4} * i;
-    (void)reactor_->write(row[0], row[1], {replyData_ + row[2], row[3]}, Reactor::Place::kInOrder);
+    uint32_t length = row[3];
+    // Those of one connection that lie one behind the other leave together.
+    for (++i; i <= count; ++i) {
+      const uint32_t* next = replyWords_ + size_t{4} * i;
+      if (next[0] != row[0] || next[1] != row[1] || next[2] != row[2] + length) break;
+      length += next[3];
+    }
+    (void)reactor_->writeNow(row[0], row[1], {replyData_ + row[2], length});
   }
 }
 

@@ -84,6 +84,8 @@ class Reactor {
   enum class Place : uint8_t { kInOrder, kBetween };  // inside a message hook, or at any other time
   enum class WriteResult : uint8_t { kGone, kFull, kBelowHigh };
   WriteResult write(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes, Place place);
+  // In order, and without waiting for the end of the turn where nothing is before it: for the whole of a small reply.
+  WriteResult writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes);
   bool end(uint32_t slot, uint32_t generation, Place place);
   bool destroy(uint32_t slot, uint32_t generation, CloseReason reason);
   // rawEnd: where the current frame ends in what was received this turn, UINT32_MAX outside of a message hook. What comes

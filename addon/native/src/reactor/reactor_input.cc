@@ -93,7 +93,7 @@ void Reactor::cutKeptForPool(uint32_t slot) {
 // Returns how many bytes were used.
 size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size) {
   Connection& connection = table_.at(slot);
-  const FramingConfig framing = framings_[connection.framing];
+  const FramingConfig& framing = framings_[connection.framing];
   size_t used = 0, groupStart = 0, groupBytes = 0, hint = connection.in ? connection.in->hint : 0;
   uint32_t cutFrames = 0;
   bool stopped = false;  // whole frames may be left, because something is full
@@ -255,7 +255,7 @@ void Reactor::receiveForHooks(uint32_t slot) {
 
 void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer) {
   Connection& connection = table_.at(slot);
-  const FramingConfig framing = framings_[connection.framing];
+  const FramingConfig& framing = framings_[connection.framing];
   Span span{slot, connection.generation, data, size, 0, fromInBuffer, 0, 0};
   span.framing = connection.framing;
   span.state = span.stateBehind = connection.framerState;

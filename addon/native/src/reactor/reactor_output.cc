@@ -249,6 +249,27 @@ Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::spa
   return WriteResult::kFull;
 }
 
+Reactor::WriteResult Reactor::writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return WriteResult::kGone;
+  const bool isNext = config(*connection).unordered || connection->headSequence == connection->nextSequence;
+  if (!isNext || connection->window || !connection->out.empty() ||
+      connection->has(Connection::kEndSaid | Connection::kHeadStarted)) {
+    return write(slot, generation, bytes, Place::kInOrder);
+  }
+  const Result<size_t> sent = sock::send(connection->fd.get(), bytes.data(), bytes.size());
+  if (!sent.ok() && sent.error != EAGAIN && sent.error != EWOULDBLOCK) {
+    closeNow(slot, CloseReason::kReset, sent.error);
+    requestTurn();
+    return WriteResult::kGone;
+  }
+  const size_t left = sent.ok() ? sent.value : 0;
+  connection->bytesWritten += left;
+  counters_.bytesWritten.add(left);
+  touch(slot);
+  return left == bytes.size() ? WriteResult::kBelowHigh : write(slot, generation, bytes.subspan(left), Place::kInOrder);
+}
+
 bool Reactor::end(uint32_t slot, uint32_t generation, Place place) {
   Connection* connection = find(slot, generation);
   if (!connection) return false;
