@@ -173,7 +173,11 @@ describe('an HTTP app', () => {
 
   it('answers 413 to a chunked body that grows too long', async () => {
     const server = await start({ maxBodyBytes: 10, request: async (req, res) => res.end(await req.bytes()) })
-    const text = await server.exchange('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n', '8\r\n12345678\r\n', '8\r\n12345678\r\n')
+    const text = await server.exchange(
+      'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n',
+      '8\r\n12345678\r\n',
+      '8\r\n12345678\r\n',
+    )
     expect(statuses(text)).to.deep.equal([413])
   })
 
@@ -243,7 +247,8 @@ describe('an HTTP app', () => {
       async fetch(request: Request) {
         const { pathname } = new URL(request.url)
         expect(request).to.be.instanceOf(Request)
-        if (pathname === '/light') return new LightResponse('light', { status: 201, headers: { 'X-A': 'b' } }) as unknown as Response
+        if (pathname === '/light')
+          return new LightResponse('light', { status: 201, headers: { 'X-A': 'b' } }) as unknown as Response
         if (pathname === '/node') return new Response('node', { headers: { 'X-A': 'b' } })
         if (pathname === '/json') return LightResponse.json({ got: await request.json() }) as unknown as Response
         if (pathname === '/clone') return new Response(`${await request.clone().text()}${await request.text()}`)

@@ -53,13 +53,25 @@ describe('HTTP/1.1', () => {
     ],
     ['6.1: an unknown coding is refused', 501, 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n'],
     ['6.1: a coding in HTTP/1.0 is refused', 400, 'POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
-    ['6.3: a coding that does not end in chunked is refused', 400, 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n'],
+    [
+      '6.3: a coding that does not end in chunked is refused',
+      400,
+      'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n',
+    ],
     ['6.3: two lengths are refused', 400, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc'],
     ['6.3: a length with a sign is refused', 400, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc'],
     ['6.3: a length above the limit is refused', 413, 'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100001\r\n\r\n'],
     ['7.1: a chunk without length is refused', 400, 'POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n'],
-    ['7.1: a chunk that is longer than it says is refused', 400, 'POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n'],
-    ['7.1.2: a trailer cannot say how the message is framed', 400, 'POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 1\r\n\r\n'],
+    [
+      '7.1: a chunk that is longer than it says is refused',
+      400,
+      'POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n',
+    ],
+    [
+      '7.1.2: a trailer cannot say how the message is framed',
+      400,
+      'POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 1\r\n\r\n',
+    ],
     ['10.1.1 of RFC 9110: an unknown expectation is refused', 417, 'GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n'],
   ]
   for (const [claim, status, stream] of refused) {
@@ -73,7 +85,11 @@ describe('HTTP/1.1', () => {
 
   const served: [claim: string, stream: string, bodies: RegExp][] = [
     ['2.2: an empty line before a request is skipped', `\r\n${last}`, /\r\n\r\nGET \/$/],
-    ['3.2.2: an absolute target is taken', 'GET http://a/b?c HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', /GET http:\/\/a\/b\?c$/],
+    [
+      '3.2.2: an absolute target is taken',
+      'GET http://a/b?c HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+      /GET http:\/\/a\/b\?c$/,
+    ],
     ['5.1: blanks around a value mean nothing', 'GET / HTTP/1.1\r\nHost:\t a \t\r\nConnection: close\r\n\r\n', /GET \/$/],
     [
       '6.3: a body of a known length is read',
@@ -85,14 +101,38 @@ describe('HTTP/1.1', () => {
       'POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: Chunked\r\n\r\n3;a="b"\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n',
       /Content-Length: 5\r\n\r\nabcde$/,
     ],
-    ['7.1: a body of unknown length is sent in chunks', 'GET /parts HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', /\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n$/],
+    [
+      '7.1: a body of unknown length is sent in chunks',
+      'GET /parts HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+      /\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n$/,
+    ],
     ['9.3: HTTP/1.0 closes', 'GET /parts HTTP/1.0\r\n\r\n', /Connection: close\r\n\r\nonetwo$/],
-    ['9.3: HTTP/1.0 may ask to be kept', `GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n${last}`, /Connection: keep-alive\r\n.*GET \/$/s],
-    ['9.3.2: pipelined requests are answered in order', `GET /slow HTTP/1.1\r\nHost: a\r\n\r\n${get.replace('/', '/2')}${last}`, /GET \/slow.*GET \/2.*GET \/$/s],
+    [
+      '9.3: HTTP/1.0 may ask to be kept',
+      `GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n${last}`,
+      /Connection: keep-alive\r\n.*GET \/$/s,
+    ],
+    [
+      '9.3.2: pipelined requests are answered in order',
+      `GET /slow HTTP/1.1\r\nHost: a\r\n\r\n${get.replace('/', '/2')}${last}`,
+      /GET \/slow.*GET \/2.*GET \/$/s,
+    ],
     ['9.6: nothing behind a request that closes is answered', `${last}GET /never HTTP/1.1\r\nHost: a\r\n\r\n`, /GET \/$/],
-    ['6.3: a response to HEAD has no body, and its length', `HEAD / HTTP/1.1\r\nHost: a\r\n\r\n${last}`, /Content-Length: 6\r\n\r\nHTTP.*GET \/$/s],
-    ['6.3: 204 has neither body nor length', `GET /empty HTTP/1.1\r\nHost: a\r\n\r\n${last}`, /^HTTP\/1.1 204 No Content\r\n\r\nHTTP/],
-    ['6.3: 304 has no body', `GET /same HTTP/1.1\r\nHost: a\r\n\r\n${last}`, /^HTTP\/1.1 304 Not Modified\r\nETag: "x"\r\n\r\nHTTP/],
+    [
+      '6.3: a response to HEAD has no body, and its length',
+      `HEAD / HTTP/1.1\r\nHost: a\r\n\r\n${last}`,
+      /Content-Length: 6\r\n\r\nHTTP.*GET \/$/s,
+    ],
+    [
+      '6.3: 204 has neither body nor length',
+      `GET /empty HTTP/1.1\r\nHost: a\r\n\r\n${last}`,
+      /^HTTP\/1.1 204 No Content\r\n\r\nHTTP/,
+    ],
+    [
+      '6.3: 304 has no body',
+      `GET /same HTTP/1.1\r\nHost: a\r\n\r\n${last}`,
+      /^HTTP\/1.1 304 Not Modified\r\nETag: "x"\r\n\r\nHTTP/,
+    ],
   ]
   for (const [claim, stream, bodies] of served) {
     it(`${claim}, however it arrives`, async () => {

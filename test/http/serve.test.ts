@@ -46,7 +46,10 @@ describe('HTTP apps under serve()', () => {
     const url = `http://127.0.0.1:${port}`
     expect(await (await fetch(url)).text()).to.equal('hono')
     const user = await fetch(`${url}/users/ann`, { headers: { 'User-Agent': 'test' } })
-    expect([user.headers.get('content-type'), await user.json()]).to.deep.equal(['application/json', { name: 'ann', agent: 'test' }])
+    expect([user.headers.get('content-type'), await user.json()]).to.deep.equal([
+      'application/json',
+      { name: 'ann', agent: 'test' },
+    ])
     const echo = await fetch(`${url}/echo`, { method: 'POST', body: '{"a":[1]}' })
     expect(await echo.json()).to.deep.equal({ got: { a: [1] } })
     const redirect = await fetch(`${url}/redirect`, { redirect: 'manual' })
@@ -73,7 +76,15 @@ describe('HTTP apps under serve()', () => {
     const port = await start('http-pool', { pool: 1 })
     const get = 'GET /thread HTTP/1.1\r\nHost: a\r\n\r\n'
     expect(statuses(await exchange(port, [`${get}GET /thread HTTP/1.1\r\n\r\n`]))).to.deep.equal([200, 400])
-    const { stdout } = await run('curl', ['-sS', '-H', 'Expect: 100-continue', '-d', 'body', '-i', `http://127.0.0.1:${port}/echo`])
+    const { stdout } = await run('curl', [
+      '-sS',
+      '-H',
+      'Expect: 100-continue',
+      '-d',
+      'body',
+      '-i',
+      `http://127.0.0.1:${port}/echo`,
+    ])
     expect(stdout).to.match(/^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200 OK\r\n.*body$/s)
   })
 
@@ -113,7 +124,18 @@ describe('HTTP apps under serve()', () => {
   it('curl: uploads, HEAD and 50 requests on one connection', async () => {
     const port = await start('http-both', { pool: 1 })
     const url = `http://127.0.0.1:${port}`
-    const upload = await run('curl', ['-sS', '--data-binary', '@/proc/self/exe', '-H', 'Transfer-Encoding: chunked', '-o', '/dev/null', '-w', '%{http_code}', `${url}/heavy`])
+    const upload = await run('curl', [
+      '-sS',
+      '--data-binary',
+      '@/proc/self/exe',
+      '-H',
+      'Transfer-Encoding: chunked',
+      '-o',
+      '/dev/null',
+      '-w',
+      '%{http_code}',
+      `${url}/heavy`,
+    ])
     expect(upload.stdout).to.be.oneOf(['200', '413'])
     const head = await run('curl', ['-sS', '-I', url])
     expect(head.stdout).to.match(/^HTTP\/1.1 200 OK\r\n/)

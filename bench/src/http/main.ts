@@ -46,7 +46,13 @@ function cpuOf(pid: number): number {
 }
 
 function load(port: number, script: string | undefined): number {
-  const args = ['-t1', `-c${values.connections}`, `-d${values.seconds}s`, ...(script ? ['-s', script] : []), `http://127.0.0.1:${port}/`]
+  const args = [
+    '-t1',
+    `-c${values.connections}`,
+    `-d${values.seconds}s`,
+    ...(script ? ['-s', script] : []),
+    `http://127.0.0.1:${port}/`,
+  ]
   const report = execFileSync('wrk', args, { encoding: 'utf8' })
   if (/Non-2xx|Socket errors/.test(report)) throw new Error(report)
   return Number(/(\d+) requests in/.exec(report)![1])

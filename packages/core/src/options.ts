@@ -165,7 +165,10 @@ function readAddress(one: unknown, serverApp: string): { address: ListenAddress;
 function readAdapter(value: unknown): string | undefined {
   if (value === undefined || typeof value === 'string') return value
   if (value instanceof URL) return value.href
-  throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: 'fetchAdapter' must be the URL of a module, and is ${shown(value)}`)
+  throw new MultireactorError(
+    'ERR_MR_OPTION_TYPE',
+    `${where}: 'fetchAdapter' must be the URL of a module, and is ${shown(value)}`,
+  )
 }
 
 function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolean } {

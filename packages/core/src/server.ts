@@ -199,7 +199,11 @@ export class Server {
     for (const { address, app } of addresses) {
       const open = await openListener(this.#runtime, 'serve() listen', address, reactors, inherited)
       this.#opened.push(open)
-      this.#plans.push({ name: open.name, app, ...(this.#settings.fetchAdapter && { fetchAdapter: this.#settings.fetchAdapter }) })
+      this.#plans.push({
+        name: open.name,
+        app,
+        ...(this.#settings.fetchAdapter && { fetchAdapter: this.#settings.fetchAdapter }),
+      })
     }
     // A third process must not find a free path, so that it is opened before it is served.
     const controlListener = control && openControl(this.#runtime, 'serve() control', control.path, inherited)

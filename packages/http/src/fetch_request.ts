@@ -27,7 +27,9 @@ export class LightRequest {
   get url(): string {
     if (this.#url === undefined) {
       const target = this.#req.url
-      this.#url = target.startsWith('/') ? `http://${this.#req.headers['host'] ?? 'localhost'}${target}` : target === '*' ? `http://${this.#req.headers['host'] ?? 'localhost'}` : target
+      const host = this.#req.header('host') ?? 'localhost'
+      if (target.startsWith('/')) this.#url = `http://${host}${target}`
+      else this.#url = target === '*' ? `http://${host}` : target
     }
     return this.#url
   }

@@ -110,7 +110,9 @@ export class LightResponse {
   }
 
   /** For the server: body and fields, as long as nobody has asked for more of them. */
-  static partsOf(response: LightResponse): { body: SimpleBody; fields: FieldsInit | undefined; type: string | undefined } | undefined {
+  static partsOf(
+    response: LightResponse,
+  ): { body: SimpleBody; fields: FieldsInit | undefined; type: string | undefined } | undefined {
     if (response.#simple === undefined) return undefined
     if (response.#headers) return { body: response.#simple, fields: response.#headers, type: undefined }
     return { body: response.#simple, fields: response.#init, type: response.#type }

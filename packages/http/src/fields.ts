@@ -1,7 +1,6 @@
 import { MultireactorError, shown } from '@multireactor/addon'
 
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what a field value must not have
 const forbidden = /[^\t\x20-\x7e\x80-\xff]/
 
 /** Throws `ERR_MR_HTTP` for what would end the field, or begin another one. */

@@ -26,7 +26,9 @@ export function httpApp(options: HttpAppOptions): HttpApp {
   if (settled.lightGlobals) globalThis.Response = LightResponse as unknown as typeof Response
   const { request, fetch, own } = settled
   // The handlers keep their `this`.
-  const handler: RequestHandler = request ? (req, res) => request.call(own, req, res) : fromFetch({ fetch: fetch!.bind(own) as typeof fetch & {} })
+  const handler: RequestHandler = request
+    ? (req, res) => request.call(own, req, res)
+    : fromFetch({ fetch: fetch!.bind(own) as typeof fetch & {} })
   return settled.run === 'pool' ? inPool(settled, handler) : onReactors(settled, handler)
 }
 

@@ -4,7 +4,8 @@ import type { FetchHandler } from './fetch_handler.js'
 import type { HttpRequest } from './request.js'
 import type { HttpResponse } from './response.js'
 
-export interface HttpAppOptions extends Pick<App, 'parse' | 'overloaded' | 'start' | 'stop' | 'noDelay' | 'keepAliveSeconds' | 'outBuffer'> {
+export interface HttpAppOptions
+  extends Pick<App, 'parse' | 'overloaded' | 'start' | 'stop' | 'noDelay' | 'keepAliveSeconds' | 'outBuffer'> {
   /** Answers one request: now, or later with a promise. Not both this and `fetch`. */
   request?(req: HttpRequest, res: HttpResponse): unknown
   /** As with Bun, Deno and Hono: `httpApp(app)` takes an app that has it. */
@@ -91,7 +92,10 @@ export function readOptions(options: HttpAppOptions): ReadOptions {
   }
   const run = read.oneOf('run', 'reactor', ['reactor', 'pool'])
   if (run === 'pool' && read.raw('parse') !== undefined) {
-    throw new MultireactorError('ERR_MR_OPTION_TYPE', `httpApp(): with run: 'pool' the handler is what the pool runs; leave out parse`)
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `httpApp(): with run: 'pool' the handler is what the pool runs; leave out parse`,
+    )
   }
   return {
     own: own as HttpAppOptions,

@@ -15,7 +15,10 @@ export function infoOf(frame: Buffer): number {
   const fields = parseFields(head)
   let info = end
   const http10 = head.slice(0, head.indexOf('\r\n')).endsWith('1.0')
-  const connection = (fields['connection'] ?? '').toLowerCase().split(',').map((option) => option.trim())
+  const connection = (fields['connection'] ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((option) => option.trim())
   if (http10) info |= old
   if (connection.includes('close') || (http10 && !connection.includes('keep-alive'))) info |= close
   if (head.startsWith('HEAD ')) info |= isHead
@@ -109,4 +112,3 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
     return Promise.reject(new MultireactorError('ERR_MR_NO_POOL', 'req.call(): this request is in the pool already'))
   }
 }
-

@@ -56,9 +56,9 @@ export class HttpRequest {
     const slab = this.#slab
     const start = this.#start
     // The bytes of 'GET '.
-    if (slab[start] === 0x47 && slab[start + 3] === space) return (this.#method = 'GET')
-    if ((this.info & isHead) !== 0) return (this.#method = 'HEAD')
-    this.#method = slab.toString('latin1', start, endOfWord(slab, start))
+    if (slab[start] === 0x47 && slab[start + 3] === space) this.#method = 'GET'
+    else if ((this.info & isHead) !== 0) this.#method = 'HEAD'
+    else this.#method = slab.toString('latin1', start, endOfWord(slab, start))
     return this.#method
   }
 

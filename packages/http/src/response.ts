@@ -92,7 +92,10 @@ export class HttpResponse {
     }
     if (lower === 'content-length') return this.#declareLength(lines, value)
     if (lower === 'transfer-encoding') {
-      throw new MultireactorError('ERR_MR_HTTP', 'Transfer-Encoding is set by the server: write() without Content-Length is chunked')
+      throw new MultireactorError(
+        'ERR_MR_HTTP',
+        'Transfer-Encoding is set by the server: write() without Content-Length is chunked',
+      )
     }
     if (lower === 'connection' && /(^|[\s,])close([\s,]|$)/i.test(String(value))) this.#close = true
     // biome-ignore lint/suspicious/noControlCharactersInRegex: what is not ASCII

@@ -4,7 +4,8 @@ const lines: (string | undefined)[] = []
 
 /** `HTTP/1.1 200 OK\r\n` */
 export function statusLine(status: number): string {
-  return (lines[status] ??= `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`)
+  lines[status] ??= `HTTP/1.1 ${status} ${reasonOf(status)}\r\n`
+  return lines[status]
 }
 
 export function reasonOf(status: number): string {
