@@ -1,5 +1,5 @@
 // Checks which room may know which: the includes of addon/native/src, and the imports between the packages.
-//   base <- {net, codec, exchange} <- reactor <- bindings        addon <- {reactor, pool} <- core <- multireactor
+//   base <- {net, codec, exchange} <- reactor <- bindings        addon <- {reactor, pool} <- core <- http <- multireactor
 //                                                                reactor <- codecs
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
@@ -23,7 +23,11 @@ const packages = {
     folder: 'packages/core',
     knows: ['@multireactor/addon', '@multireactor/reactor', '@multireactor/pool'],
   },
-  multireactor: { folder: 'packages/multireactor', knows: ['@multireactor/core'] },
+  '@multireactor/http': {
+    folder: 'packages/http',
+    knows: ['@multireactor/addon', '@multireactor/reactor', '@multireactor/core'],
+  },
+  multireactor: { folder: 'packages/multireactor', knows: ['@multireactor/core', '@multireactor/http'] },
 }
 
 const nodeHeader = /^(napi|node|node_api|js_native_api|uv|v8|libplatform)([-./_].*)?$/

@@ -14,6 +14,7 @@ export const projects = [
   { folder: 'packages/pool', source: 'src' },
   { folder: 'packages/codecs', source: 'src' },
   { folder: 'packages/core', source: 'src' },
+  { folder: 'packages/http', source: 'src' },
   { folder: 'packages/multireactor', source: 'src' },
   { folder: 'bench', source: 'src' },
   { folder: 'test', source: '.' },

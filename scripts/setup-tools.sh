@@ -5,6 +5,8 @@ set -euo pipefail
 packages=()
 command -v clang-14 >/dev/null || packages+=(clang-14)
 command -v clang-format-14 >/dev/null || packages+=(clang-format-14)
+command -v wrk >/dev/null || packages+=(wrk)
+command -v curl >/dev/null || packages+=(curl)
 command -v objdump >/dev/null || packages+=(binutils)
 dpkg-query -W -f '${Status}' libclang-rt-14-dev 2>/dev/null | grep -q 'ok installed' || packages+=(libclang-rt-14-dev)
 [ ${#packages[@]} -eq 0 ] && exit 0

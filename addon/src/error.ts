@@ -13,6 +13,7 @@ export const errorCodes = {
   ERR_MR_CONTROL: 'Who answers on the control socket is no server of this user that can hand over, or nobody can answer there.',
   ERR_MR_DATA: 'Bytes were expected (a string or Uint8Array), and something else was given.',
   ERR_MR_FRAMER: 'A custom framer returned something that is not a cut of its input.',
+  ERR_MR_HTTP: 'HTTP cannot carry this response, or it has ended already; the message names what is wrong.',
   ERR_MR_LISTEN_FD: 'A descriptor given to `listen` is not a listening stream socket, or does not fit beside the others.',
   ERR_MR_NO_POOL: 'A frame was submitted to a pool, and the server has none or the app has no `parse`.',
   ERR_MR_OPTION_RANGE: 'An option is outside of its range; the message names the range.',

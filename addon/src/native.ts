@@ -5,7 +5,7 @@
 
 /** What crosses for a framing; see `native/src/codec/framer.h`. */
 export interface NativeFraming {
-  kind: 0 | 1 | 2 | 3 | 4 | 10 | 11 | 12
+  kind: 0 | 1 | 2 | 3 | 4 | 10 | 11 | 12 | 13
   maxBytes: number
   delimiter?: Uint8Array
   trimCarriageReturn?: boolean
@@ -21,6 +21,10 @@ export interface NativeFraming {
   maxDepth?: number
   batch?: boolean
   mqttTypes?: number
+  maxHeadBytes?: number
+  maxHeaders?: number
+  wholeBytes?: number
+  streamsBody?: boolean
 }
 
 export interface NativeListener {
@@ -85,7 +89,7 @@ export interface NativeReactorDriver {
   setKeepAlive(slot: number, generation: number, on: boolean, delaySeconds: number): boolean
   submit(slot: number, generation: number, frame: string | Uint8Array, isCall: boolean): number
   defer(slot: number, generation: number): number
-  settleDeferred(slot: number, generation: number, sequence: number, data: string | Uint8Array, flags: number): boolean
+  settleDeferred(slot: number, generation: number, sequence: number, data: string | Uint8Array, flags: number): 0 | 1 | 2
   inlineBox(): NativeInlineBox
   settleInline(): void
   replyInline(
@@ -353,6 +357,7 @@ export const eventRow = {
   gone: 17,
   stall: 18,
   balance: 19,
+  badFrame: 20,
 } as const
 
 /** Which reactor gets a fresh connection; see `native/src/exchange/balance.h`. `'app'`: its balance hook says. */
@@ -363,7 +368,7 @@ export type BalancePolicy = Exclude<(typeof balancePolicies)[number], 'app'>
 export const resumeFlag = { hasState: 1, dataLost: 2, ended: 4 } as const
 
 /** Which hooks an app has; see `native/src/reactor/listener.h`. */
-export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32, resume: 64 } as const
+export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32, resume: 64, badFrame: 1024 } as const
 
 /** Where frames run that pass no hook; see `Run` in `native/src/reactor/listener.h`. */
 export const runModes = ['pool', 'inline', 'auto'] as const

@@ -25,6 +25,7 @@ export const packages: Record<string, string> = {
   '@multireactor/pool': 'packages/pool',
   '@multireactor/codecs': 'packages/codecs',
   '@multireactor/core': 'packages/core',
+  '@multireactor/http': 'packages/http',
   multireactor: 'packages/multireactor',
 }
 

@@ -4,7 +4,15 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
-const folders = ['addon', 'packages/reactor', 'packages/pool', 'packages/codecs', 'packages/core', 'packages/multireactor']
+const folders = [
+  'addon',
+  'packages/reactor',
+  'packages/pool',
+  'packages/codecs',
+  'packages/core',
+  'packages/http',
+  'packages/multireactor',
+]
 
 interface Manifest {
   version: string

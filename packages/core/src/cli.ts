@@ -40,10 +40,15 @@ const options = {
 
 class UsageError extends Error {}
 
+/** What the package with the command brings along. */
+export interface CliDefaults {
+  fetchAdapter?: URL | string
+}
+
 /** Runs the command line and resolves to the exit code: 0, 1 when the server failed, 2 on wrong usage. */
-export async function main(argv: readonly string[]): Promise<number> {
+export async function main(argv: readonly string[], defaults: CliDefaults = {}): Promise<number> {
   try {
-    return await run(argv)
+    return await run(argv, defaults)
   } catch (error) {
     if (error instanceof UsageError) {
       console.error(`multireactor: ${error.message}\nRun \`multireactor --help\` for the options.`)
@@ -60,7 +65,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function run(argv: readonly string[]): Promise<number> {
+async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Promise<number> {
   const { values, positionals } = parse(argv)
   if (values.help) {
     console.log(help)
@@ -83,6 +88,7 @@ async function run(argv: readonly string[]): Promise<number> {
   const closeTimeoutMs = number('--close-timeout', values['close-timeout'] ?? '5000')
   const server = await serve({
     app,
+    ...(fetchAdapter === undefined ? {} : { fetchAdapter }),
     listen: addresses,
     ...(values.control === undefined ? {} : { control: { path: values.control, timeoutMs: closeTimeoutMs } }),
     ...(values.reactors === undefined ? {} : { reactors: number('--reactors', values.reactors) }),

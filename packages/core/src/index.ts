@@ -1,4 +1,5 @@
 export {
+  type BadFrame,
   type BalanceContext,
   type CloseReason,
   type ConnectionHandlers,
@@ -13,6 +14,9 @@ export {
   type Framing,
   type FreshPeer,
   fixed,
+  type Http1Options,
+  http1,
+  http1Info,
   type LengthPrefixedOptions,
   type ListenAddress,
   lengthPrefixed,

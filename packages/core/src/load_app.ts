@@ -45,7 +45,7 @@ export function appUrl(where: string, app: unknown): string {
 
 /** Imports and checks an app, in a reactor's or worker's thread. */
 // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from app to app
-async function loadApp(url: string): Promise<App<any>> {
+async function loadApp(url: string, fetchAdapter: string | undefined): Promise<App<any>> {
   if (['.ts', '.mts', '.cts'].includes(extname(fileURLToPath(url)))) await allowTypeScript()
   let module: { default?: unknown }
   try {
@@ -57,15 +57,30 @@ async function loadApp(url: string): Promise<App<any>> {
       { cause },
     )
   }
-  return checkedApp(url, module.default)
+  return checkedApp(url, await adapted(url, module.default, fetchAdapter))
 }
 
 /** The apps of some listeners, each imported once. */
 // biome-ignore lint/suspicious/noExplicitAny: as above
-export async function loadApps(plans: readonly { app: string }[]): Promise<Map<string, App<any>>> {
+export async function loadApps(plans: readonly { app: string; fetchAdapter?: string }[]): Promise<Map<string, App<any>>> {
   const apps = new Map<string, App>()
-  for (const { app } of plans) if (!apps.has(app)) apps.set(app, await loadApp(app))
+  for (const { app, fetchAdapter } of plans) if (!apps.has(app)) apps.set(app, await loadApp(app, fetchAdapter))
   return apps
+}
+
+/** `export default { fetch }`, as other runtimes know it, is no app yet. */
+async function adapted(url: string, exported: unknown, fetchAdapter: string | undefined): Promise<unknown> {
+  const isFetch =
+    typeof exported === 'object' && exported !== null && typeof (exported as { fetch?: unknown }).fetch === 'function'
+  if (!isFetch) return exported
+  if (fetchAdapter === undefined) {
+    throw new MultireactorError(
+      'ERR_MR_APP_SHAPE',
+      `the app ${url} exports fetch: wrap it in httpApp() of @multireactor/http, or serve it with multireactor, which does`,
+    )
+  }
+  const { adapt } = (await import(fetchAdapter)) as { adapt(exported: object): unknown }
+  return adapt(exported)
 }
 
 async function allowTypeScript(): Promise<void> {

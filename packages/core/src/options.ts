@@ -85,6 +85,11 @@ export interface ServeOptions {
    * which stops accepting when the new one accepts, finishes its connections, and closes. See docs/hot-restart.md.
    */
   control?: string | ControlSettings
+  /**
+   * The URL of a module with `adapt(exported)`, which makes an app of a module whose default export has `fetch`. `serve` of
+   * `multireactor` names its own.
+   */
+  fetchAdapter?: URL | string
 }
 
 export interface AddressSettings {
@@ -106,6 +111,7 @@ export interface ServeSettings {
   logger: Logger
   signal: AbortSignal | undefined
   control: Required<ControlSettings> | undefined
+  fetchAdapter: string | undefined
 }
 
 export const mostReactors = 1024
@@ -134,6 +140,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     'logger',
     'signal',
     'control',
+    'fetchAdapter',
   ])
   const app = appUrl(where, options.app)
   const listen = read.raw('listen')
@@ -151,6 +158,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
   const reactors = read.integer('reactors', Math.min(availableParallelism(), mostReactors), 1, mostReactors)
   return {
     addresses: list.map((one) => readAddress(one, app, balance)),
+    fetchAdapter: readAdapter(read.raw('fetchAdapter')),
     reactors,
     pool,
     poolIsGiven: given,
@@ -181,6 +189,15 @@ function readBalance(read: OptionReader): BalancePolicy | undefined {
 }
 
 const balanceChoices = balancePolicies.filter((policy) => policy !== 'app')
+
+function readAdapter(value: unknown): string | undefined {
+  if (value === undefined || typeof value === 'string') return value
+  if (value instanceof URL) return value.href
+  throw new MultireactorError(
+    'ERR_MR_OPTION_TYPE',
+    `${where}: 'fetchAdapter' must be the URL of a module, and is ${shown(value)}`,
+  )
+}
 
 function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolean } {
   const spec = typeof value === 'number' ? { size: value } : value

@@ -12,6 +12,8 @@ export interface ListenerPlan {
   app: string
   /** Undefined: the app's balance hook decides, or the kernel. */
   balance: BalancePolicy | undefined
+  /** Makes an app of a module that exports `fetch`: the URL of a module. */
+  fetchAdapter?: string
 }
 
 export interface ReactorThreadData {
@@ -117,7 +119,7 @@ void runThread(async (side: ThreadSide) => {
       },
       listen: ({ listener, group, member, spread }: ListenRequest) => engine().driver.listen(listener, group, member, spread),
       leaveListeners: (graceMs: number) => engine().driver.leaveListeners(graceMs),
-      drain: (lingerMs: number) => untilDrained(() => engine().driver.drain(lingerMs)),
+      drain: (lingerMs: number) => untilDrained(() => engine().drain(lingerMs)),
       retire: () => untilDrained(() => engine().driver.retire(false)),
       // At once: a turn in between would hand frames to hooks that are not there.
       takeCare: () =>

@@ -203,7 +203,12 @@ export class Server {
     for (const { address, app, balance } of addresses) {
       const open = await openListener(this.#runtime, 'serve() listen', address, reactors, inherited)
       this.#opened.push(open)
-      this.#plans.push({ name: open.name, app, balance })
+      this.#plans.push({
+        name: open.name,
+        app,
+        balance,
+        ...(this.#settings.fetchAdapter && { fetchAdapter: this.#settings.fetchAdapter }),
+      })
     }
     // A third process must not find a free path, so that it is opened before it is served.
     const controlListener = control && openControl(this.#runtime, 'serve() control', control.path, inherited)

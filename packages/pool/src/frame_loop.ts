@@ -174,6 +174,10 @@ export abstract class FrameLoop {
     }
   }
 
+  report(error: unknown, listener: string): void {
+    this.options.onFailure(error, listener)
+  }
+
   destroyConnection(frame: RunningFrame): void {
     if (!frame.settled)
       this.#settleRaw(

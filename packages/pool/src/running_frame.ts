@@ -138,6 +138,10 @@ export class RunningFrame {
     this.#loop.destroyConnection(this)
   }
 
+  report(error: unknown): void {
+    this.#loop.report(error, this.listener)
+  }
+
   /** Settled: nothing names it any more. */
   release(): void {
     if (this.#stream !== 0) this.#loop.closeStream(this.#stream)

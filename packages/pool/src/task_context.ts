@@ -50,6 +50,11 @@ export class TaskContext {
     return this.#frame.write(part)
   }
 
+  /** Reports an error as if the work had failed with it, and leaves the reply alone. */
+  reportError(error: unknown): void {
+    this.#frame.report(error)
+  }
+
   /** After this reply the connection closes in an orderly way. */
   end(): void {
     this.#frame.endAfter()

@@ -4,6 +4,7 @@ import {
   type ErrorEnvelope,
   failureFromEnvelope,
   MultireactorError,
+  replyFlag,
   shown,
 } from '@multireactor/addon'
 import type { Engine, EngineListener } from './engine.js'
@@ -37,6 +38,9 @@ export class Connection<Data = unknown> {
     rawEnd: number
     calls: Set<number> | undefined
     framing: Framing
+    /** What a protocol knows of this connection, beside the data of its app. */
+    protocol: unknown
+    readonly listener: EngineListener
   }
 
   /** Connections are made by their reactor. */
@@ -47,7 +51,16 @@ export class Connection<Data = unknown> {
     this.#slot = slot
     this.#generation = generation
     this.#data = data
-    this.internal = { stopped: false, stoppedIn: -1, seenIn: -1, rawEnd: 0, calls: undefined, framing: listener.framing }
+    this.internal = {
+      stopped: false,
+      stoppedIn: -1,
+      seenIn: -1,
+      rawEnd: 0,
+      calls: undefined,
+      framing: listener.framing,
+      protocol: undefined,
+      listener,
+    }
   }
 
   /** What `open` returned, or whatever was put there since. */
@@ -86,6 +99,16 @@ export class Connection<Data = unknown> {
     const result = engine.driver.write(this.#slot, this.#generation, data, engine.current === this)
     engine.touched()
     return result === 2
+  }
+
+  /**
+   * Inside `message`: writes text at the frame's place in the order, as `write` does, and asks nothing about room. What many
+   * small replies cost is less this way. `ascii`: the text is known to be nothing else.
+   */
+  reply(text: string, ascii = false): void {
+    const engine = this.#engine
+    this.#checkWritable()
+    if (engine.current !== this || !engine.reply(this.#slot, this.#generation, text, ascii)) this.write(text)
   }
 
   /** Sends `data`, if given, then everything that is waiting or in flight, then FIN. Nothing is delivered any more. */
@@ -223,6 +246,16 @@ export class Connection<Data = unknown> {
     if (reactor !== this.#engine.index) this.#stop()
   }
 
+  /** The reactor is closing: the connection closes as soon as what is in flight has been answered. */
+  get draining(): boolean {
+    return this.#engine.draining
+  }
+
+  /** Reports an error as if a hook had thrown it, and leaves the connection open. */
+  reportError(error: unknown, hook = 'message'): void {
+    this.#engine.report(error, hook, this.#listener.name)
+  }
+
   get remoteAddress(): string | undefined {
     return this.#peer()?.address
   }
@@ -345,20 +378,28 @@ export class DeferredReply {
     this.#sequence = sequence
   }
 
-  /** One part of the reply. False when the connection is gone. Throws `ERR_MR_CONNECTION_CLOSED` after `end()`. */
+  /**
+   * One part of the reply. False: the peer is slow, wait for `drain`; or it has gone. Throws `ERR_MR_CONNECTION_CLOSED` after
+   * `end()`.
+   */
   write(part: string | Uint8Array): boolean {
-    return this.#settle('write()', part, 0)
+    return this.#settle('write()', part, 0) === 2
   }
 
   /** The last part; the order goes on. Without data: no more. */
   end(part: string | Uint8Array = ''): boolean {
-    return this.#settle('end()', part, 1)
+    return this.#settle('end()', part, replyFlag.last) !== 0
   }
 
-  #settle(call: string, part: string | Uint8Array, flags: number): boolean {
+  /** The last part of the last reply: the connection ends behind it, in an orderly way. */
+  close(part: string | Uint8Array = ''): boolean {
+    return this.#settle('close()', part, replyFlag.last | replyFlag.end) !== 0
+  }
+
+  #settle(call: string, part: string | Uint8Array, flags: number): 0 | 1 | 2 {
     if (this.#done) throw gone(`${call} of a deferred reply`)
     checkBytes(call, part)
-    this.#done = (flags & 1) !== 0
+    this.#done = (flags & replyFlag.last) !== 0
     const open = this.#engine.driver.settleDeferred(this.#slot, this.#generation, this.#sequence, part, flags)
     this.#engine.touched()
     return open

@@ -18,7 +18,13 @@ import { type BalanceHandlers, balanceFresh } from './balance.js'
 import { bufferOf } from './buffer_of.js'
 import { Connection, callFailure } from './connection.js'
 import { type Framing, isFraming, raw } from './framing.js'
-import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, type HandoverHandlers } from './handlers.js'
+import {
+  type BadFrame,
+  type ConnectionHandlers,
+  type ConnectionOptions,
+  connectionOptionNames,
+  type HandoverHandlers,
+} from './handlers.js'
 import { decodeState, encodeState } from './state.js'
 import { WriteBox } from './write_box.js'
 
@@ -32,6 +38,7 @@ export interface EngineListener {
   /** `write` says false when so much waits. */
   readonly highBytes: number
   readonly run: RunMode
+  readonly messageIn: MessageIn | undefined
 }
 
 /** Frames that run on this thread instead of in the pool. Who runs them is not this package's business. */
@@ -45,6 +52,16 @@ export interface InlineFrames {
   close(): void
 }
 
+/**
+ * The `message` hook of a protocol: the frame is `length` bytes of the slab from `offset` on, and no buffer is made for it. Its
+ * result does not matter.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
+export type MessageIn = (conn: Connection<any>, slab: Buffer, offset: number, length: number, info: number) => void
+
+/** Under this name among the handlers; it comes before `message`. */
+export const messageIn: unique symbol = Symbol('messageIn')
+
 export interface EngineEvents {
   /** A hook of a connection threw or rejected; the connection has been closed. */
   handlerError(error: unknown, hook: string, listener: string): void
@@ -54,6 +71,8 @@ export interface EngineEvents {
 }
 
 const rowCapacity = 1024
+/** What waits for a connection is told in such steps. */
+const waitingUnit = 4 << 10
 /** Behind the rows: how far this thread has got with them, for the native side in case it dies there. */
 const progressAt = rowCapacity * eventRow.words
 
@@ -66,11 +85,15 @@ export class Engine {
   /** The connection whose `message` hook is running, up to its first await. */
   current: Connection | undefined
   readonly index: number
+  draining = false
   readonly #runtime: number
   readonly #hasPool: boolean
   readonly #events: EngineEvents
   readonly #rows = new Uint32Array(progressAt + 1)
   readonly #slabs = new Map<number, ArrayBuffer>()
+  /** The slab that frames were found in last, as a buffer. */
+  #slab: Buffer | undefined
+  #slabId = -1
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly #connections: (Connection<any> | undefined)[] = []
   readonly #listeners: EngineListener[] = []
@@ -124,7 +147,9 @@ export class Engine {
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
     if (framing.cut) hooks |= hookBit.message
     const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload, run, balance)
-    const number = this.#listeners.push({ name, framing, handlers, toPool, run, highBytes: native.outHighBytes }) - 1
+    const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
+    const highBytes = native.outHighBytes
+    const number = this.#listeners.push({ name, framing, handlers, toPool, run, messageIn: inSlab, highBytes }) - 1
     if (number >= this.driver.listenerCount()) this.driver.addListener(native)
     else this.driver.updateListener(number, native)
     return number
@@ -144,7 +169,7 @@ export class Engine {
   /** The first connection whose data cannot go to another thread, or nothing. Runs no hook. */
   unclonable(): Error | undefined {
     for (const conn of this.#connections) {
-      if (!conn?.isOpen || conn.data === undefined || listeners.get(conn)!.handlers.suspend) continue
+      if (!conn?.isOpen || conn.data === undefined || conn.internal.listener.handlers.suspend) continue
       try {
         encodeState(conn.data)
       } catch (cause) {
@@ -182,7 +207,7 @@ export class Engine {
   /** What `resume` gets in the next thread. Closes the connection when it cannot be had. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   async #stateOf(conn: Connection<any>): Promise<Uint8Array | undefined> {
-    const { suspend } = listeners.get(conn)!.handlers
+    const { suspend } = conn.internal.listener.handlers
     try {
       const state: unknown = suspend ? await suspend(conn) : conn.data
       return state === undefined ? undefined : encodeState(state)
@@ -204,6 +229,16 @@ export class Engine {
         'there is no pool to hand this frame to: start the server with pool: 1 or more, and give the app a parse hook',
       )
     }
+  }
+
+  /** Serves what is in flight and closes; see the native side. */
+  drain(lingerMs: number): void {
+    this.draining = true
+    this.driver.drain(lingerMs)
+  }
+
+  report(error: unknown, hook: string, listener: string): void {
+    this.#events.handlerError(error, hook, listener)
   }
 
   /** The batch being handed out, whose rest is not for a connection that stops now; -1 between batches, where nothing is left over. */
@@ -251,6 +286,16 @@ export class Engine {
     })
   }
 
+  /**
+   * Takes text at the place of the frame at hand, however much waits already: the reply of a protocol that asks nothing about room.
+   * False: it does not fit; call the driver.
+   */
+  reply(slot: number, generation: number, text: string, ascii: boolean): boolean {
+    const length = this.#box.add(slot, generation, text, Infinity, ascii)
+    this.#room -= length
+    return length >= 0
+  }
+
   // ---------------------------------------------------------------- events
 
   #newSlab(size: number, id: number): Uint8Array {
@@ -277,11 +322,15 @@ export class Engine {
       // What is older than this batch has been handed over; whoever still needs it holds a reference of his own.
       if (id < oldest && id !== current) this.#slabs.delete(id)
     }
+    if (!this.#slabs.has(this.#slabId)) {
+      this.#slabId = -1
+      this.#slab = undefined
+    }
   }
 
   #onEvent(rows: Uint32Array, at: number): void {
     const slot = rows[at + 1]!
-    switch (rows[at]) {
+    switch (rows[at]! & 0xffff) {
       case eventRow.parse:
         return this.#frames!.run(rows, at, this.#slabs.get(rows[at + 3]!)!)
       case eventRow.frame:
@@ -290,6 +339,8 @@ export class Engine {
         return this.#onOpen(slot, rows[at + 2]!, this.#listeners[rows[at + 3]!]!)
       case eventRow.received:
         return this.#onReceived(this.#connections[slot], slot, rows, at)
+      case eventRow.badFrame:
+        return this.#onBadFrame(this.#connections[slot], rows, at)
       case eventRow.close:
         return this.#onClose(slot, rows, at)
       case eventRow.end:
@@ -326,7 +377,6 @@ export class Engine {
   #onOpen(slot: number, generation: number, listener: EngineListener): void {
     // biome-ignore lint/suspicious/noExplicitAny: `open` decides
     const conn = new Connection<any>(this, listener, slot, generation, undefined)
-    listeners.set(conn, listener)
     this.#connections[slot] = conn
     if (!listener.handlers.open) return
     try {
@@ -354,7 +404,6 @@ export class Engine {
     const flags = rows[at + 6]! >>> 16
     // biome-ignore lint/suspicious/noExplicitAny: `resume` decides
     const conn = new Connection<any>(this, listener, slot, rows[at + 2]!, undefined, bytes.readBigUInt64LE(0))
-    listeners.set(conn, listener)
     this.#connections[slot] = conn
     if (flags & resumeFlag.ended) conn.markEnded()
     try {
@@ -389,24 +438,61 @@ export class Engine {
       if (this.#batch === conn.internal.stoppedIn) return
       conn.internal.stopped = false
     }
-    const frame = bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    const { messageIn, highBytes } = conn.internal.listener
     if (this.#roomOf !== conn) {
       this.#roomOf = conn
-      this.#room = listeners.get(conn)!.highBytes - rows[at + 7]!
+      this.#room = highBytes - (rows[at]! >>> 16) * waitingUnit
     }
-    this.#message(conn, frame, rows[at + 6]!)
+    if (messageIn) return this.#messageIn(conn, messageIn, rows, at)
+    const frame = bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    this.#message(conn, frame, rows[at + 6]!, rows[at + 7]!)
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #message(conn: Connection<any>, frame: Buffer, rawEnd: number): void {
+  #messageIn(conn: Connection<any>, hook: MessageIn, rows: Uint32Array, at: number): void {
+    const id = rows[at + 3]!
+    if (id !== this.#slabId) {
+      this.#slabId = id
+      this.#slab = Buffer.from(this.#slabs.get(id)!)
+    }
+    this.current = conn
+    conn.internal.seenIn = this.#batch
+    conn.internal.rawEnd = rows[at + 6]!
+    try {
+      hook(conn, this.#slab!, rows[at + 4]!, rows[at + 5]!, rows[at + 7]!)
+    } catch (error) {
+      this.#failed(error, 'message', conn)
+    }
+    this.current = undefined
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #message(conn: Connection<any>, frame: Buffer, rawEnd: number, info: number): void {
     this.current = conn
     conn.internal.seenIn = this.#batch
     conn.internal.rawEnd = rawEnd
     try {
-      const result: unknown = listeners.get(conn)!.handlers.message!(conn, frame)
+      const result: unknown = conn.internal.listener.handlers.message!(conn, frame, info)
       if (result !== undefined) this.#watch(result, 'message', conn)
     } catch (error) {
       this.#failed(error, 'message', conn)
+    }
+    this.current = undefined
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #onBadFrame(conn: Connection<any> | undefined, rows: Uint32Array, at: number): void {
+    if (!conn?.isOpen) return
+    // Stopped before it: found again when the connection goes on.
+    if (conn.internal.stopped && this.#batch === conn.internal.stoppedIn) return
+    this.current = conn
+    conn.internal.seenIn = this.#batch
+    conn.internal.rawEnd = rows[at + 6]!
+    const reason = closeReasons[rows[at + 3]!]! as BadFrame['reason']
+    try {
+      conn.internal.listener.handlers.badFrame!(conn, { reason, code: rows[at + 4]! })
+    } catch (error) {
+      this.#failed(error, 'badFrame', conn)
     }
     this.current = undefined
   }
@@ -424,7 +510,7 @@ export class Engine {
     this.#room = 0
     const generation = rows[at + 2]!
     const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
-    const listener = listeners.get(conn)!
+    const listener = conn.internal.listener
     const { cut, native: limits } = conn.internal.framing
     let used = 0
     let needed = 0
@@ -446,7 +532,7 @@ export class Engine {
       if (result.frame === undefined) continue
       if (result.frame.length > limits.maxBytes) return conn.destroy('frame-too-large')
       const frame = Buffer.from(result.frame.buffer, result.frame.byteOffset, result.frame.byteLength)
-      if (listener.handlers.message) this.#message(conn, frame, used)
+      if (listener.handlers.message) this.#message(conn, frame, used, 0)
       else if (listener.run !== 'pool') this.#frames!.place(slot, generation, frame)
       else this.driver.submit(slot, generation, frame, false)
     }
@@ -466,7 +552,7 @@ export class Engine {
         new MultireactorError('ERR_MR_CONNECTION_CLOSED', `call(): the connection closed (${reason}) before the result came`),
       )
     }
-    const listener = listeners.get(conn)!
+    const listener = conn.internal.listener
     if (!listener.handlers.close) return
     try {
       this.#watch(listener.handlers.close(conn, reason), 'close', conn)
@@ -479,7 +565,7 @@ export class Engine {
   #hook(name: 'end' | 'drain' | 'timeout', conn: Connection<any> | undefined): void {
     if (!conn?.isOpen) return
     try {
-      this.#watch(listeners.get(conn)!.handlers[name]!(conn), name, conn)
+      this.#watch(conn.internal.listener.handlers[name]!(conn), name, conn)
     } catch (error) {
       this.#failed(error, name, conn)
     }
@@ -528,9 +614,6 @@ export class Engine {
     if (hook !== 'close') conn.destroy('handler-error')
   }
 }
-
-/** Which listener a connection came in by, without a public field for it. */
-const listeners = new WeakMap<object, EngineListener>()
 
 function checkCut(cut: { consumed?: number | undefined; needed?: number | undefined } | undefined, available: number): void {
   if (cut === undefined) return

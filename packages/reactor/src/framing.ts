@@ -109,6 +109,75 @@ export function lengthPrefixed(options: LengthPrefixedOptions = {}): Framing {
 /** To the native framer: drop the header, however long it is (a varint's length is known only when it is read). */
 const stripHeader = 0xffff_ffff
 
+/** What `message` is told of a frame of `http1()`, as bits of its `info`; the rest is the size of the head in bytes. */
+export const http1Info: {
+  /** `info & headMask`: where the body begins in the frame. */
+  readonly headMask: number
+  /** No request follows: it says so, or is HTTP/1.0 without keep-alive. */
+  readonly close: number
+  /** HTTP/1.0 */
+  readonly old: number
+  /** HEAD */
+  readonly head: number
+  readonly chunked: number
+  /** The body follows in pieces. */
+  readonly follows: number
+  /** With `follows`: the peer waits for `100 Continue`. */
+  readonly expects: number
+  readonly upgrade: number
+  /** Not a head but a piece of the body of the last one, decoded. */
+  readonly piece: number
+  /** The body is whole. This piece may be empty. */
+  readonly lastPiece: number
+} = {
+  headMask: (1 << 20) - 1,
+  close: 1 << 20,
+  old: 1 << 21,
+  head: 1 << 22,
+  chunked: 1 << 23,
+  follows: 1 << 24,
+  expects: 1 << 25,
+  upgrade: 1 << 26,
+  piece: 1 << 28,
+  lastPiece: 1 << 29,
+}
+
+export interface Http1Options {
+  /** Request line and fields, and the trailer of a chunked body. Default 16 KiB. A longer head is answered 431, a longer line 414. */
+  maxHeadBytes?: number
+  /** Fields of one head. Default 100. */
+  maxHeaders?: number
+  /** The decoded body. Default 1 MiB. A longer one is malformed with code 413. A chunked body that is streamed is yours to count. */
+  maxBodyBytes?: number
+  /** `'whole'` (default): a request and its body are one frame. `'stream'`: large and chunked bodies follow their head in pieces. */
+  body?: 'whole' | 'stream'
+  /** With `'stream'`: a body of a declared length up to this comes with its head all the same. Default 16 KiB. */
+  wholeBytes?: number
+}
+
+/**
+ * HTTP/1.1 requests, checked strictly: whatever two readers could understand differently is malformed. A whole chunked body is
+ * delivered with its chunks; pieces are decoded.
+ */
+export function http1(options: Http1Options = {}): Framing {
+  const read = new OptionReader('http1()', options, ['maxHeadBytes', 'maxHeaders', 'maxBodyBytes', 'body', 'wholeBytes'])
+  const streams = read.oneOf('body', 'whole', ['whole', 'stream']) === 'stream'
+  const maxBytes = read.integer('maxBodyBytes', mebibyte, 0, streams ? Number.MAX_SAFE_INTEGER : mostWholeBody)
+  return {
+    native: {
+      kind: 13,
+      maxBytes,
+      maxHeadBytes: read.integer('maxHeadBytes', 16 << 10, 64, (1 << 20) - 1),
+      maxHeaders: read.integer('maxHeaders', 100, 1, 10_000),
+      wholeBytes: streams ? read.integer('wholeBytes', Math.min(16 << 10, maxBytes), 0, mostWholeBody) : 0,
+      streamsBody: streams,
+    },
+  }
+}
+
+/** Chunks included, a whole request must fit the 32 bits of a frame's length. */
+const mostWholeBody = 512 << 20
+
 /** A framer of your own, run on the reactor: for what the others cannot cut. Unread bytes are bounded by `maxBytes` (1 MiB). */
 export function custom(cut: CustomFramer, options: { maxBytes?: number } = {}): Framing {
   const read = new OptionReader('custom()', { ...options, cut }, ['maxBytes', 'cut'])

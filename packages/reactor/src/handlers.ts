@@ -11,17 +11,29 @@ export interface ConnectionHandlers<Data> {
   open?(conn: Connection<undefined>): Data
   /**
    * One frame. Its memory stays valid as long as it is referenced; `Buffer.from(frame)` for one that is kept long, since a small
-   * frame keeps the slab it lies in (256 KiB) alive.
+   * frame keeps the slab it lies in (256 KiB) alive. `info` is what the framing says of the frame: 0, but for `http1()`.
    */
-  message?(conn: Connection<Data>, frame: Buffer): void | Promise<void>
+  message?(conn: Connection<Data>, frame: Buffer, info: number): void | Promise<void>
   /** What `write` could not send at once has left: the out buffer is below its low water mark. */
   drain?(conn: Connection<Data>): void | Promise<void>
   /** The peer has finished sending. What is in flight is still answered, then the connection closes (`allowHalfOpen: true` keeps it). */
   end?(conn: Connection<Data>): void | Promise<void>
   /** Nothing was received or sent for the time of `conn.setTimeout`. Without this hook the connection closes as `timeout`. */
   timeout?(conn: Connection<Data>): void | Promise<void>
+  /**
+   * The peer broke the framing's rules, or was too slow with a frame. Comes behind the frames before; what is written here is the
+   * last thing the peer gets, in its place in the order, and then the connection closes as `failure.reason`.
+   */
+  badFrame?(conn: Connection<Data>, failure: BadFrame): void
   /** The connection is closed; nothing comes after it. */
   close?(conn: Connection<Data>, reason: CloseReason): void | Promise<void>
+}
+
+/** What was wrong with a frame. */
+export interface BadFrame {
+  reason: 'malformed-frame' | 'frame-too-large' | 'frame-timeout'
+  /** In the protocol's own words, where its framing has some: an HTTP status. Otherwise 0. */
+  code: number
 }
 
 /** How an app's connections get from one thread to the next: a reload, a replacement, `moveTo`. */
@@ -40,7 +52,7 @@ export interface HandoverHandlers<Data> {
 
 export const handoverHookNames = ['suspend', 'resume'] as const
 
-export const hookNames = ['open', 'message', 'drain', 'end', 'timeout', 'close'] as const
+export const hookNames = ['open', 'message', 'drain', 'end', 'timeout', 'badFrame', 'close'] as const
 
 /** What can be set for a listener's connections. */
 export interface ConnectionOptions {

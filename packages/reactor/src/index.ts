@@ -8,10 +8,13 @@ export {
   delimiter,
   type Framing,
   fixed,
+  type Http1Options,
+  http1,
+  http1Info,
   type LengthPrefixedOptions,
   lengthPrefixed,
   lines,
   raw,
 } from './framing.js'
-export type { ConnectionHandlers, ConnectionOptions, HandoverHandlers } from './handlers.js'
+export type { BadFrame, ConnectionHandlers, ConnectionOptions, HandoverHandlers } from './handlers.js'
 export { Reactor, type ReactorListener, type ReactorOptions, type ReactorStats } from './reactor.js'

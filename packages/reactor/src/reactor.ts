@@ -11,7 +11,7 @@ import {
 } from '@multireactor/addon'
 import { AcceptFailures } from './accept_failures.js'
 import { addressOptionNames, type ListenAddress, type OpenListener, openListener } from './address.js'
-import { Engine } from './engine.js'
+import { Engine, type MessageIn, messageIn } from './engine.js'
 import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, hookNames } from './handlers.js'
 
 export interface ReactorOptions {
@@ -96,6 +96,8 @@ export class Reactor {
     this.#checkOpen()
     // The hooks keep their `this`.
     const bound = Object.fromEntries(Object.entries(hooks).map(([name, hook]) => [name, (hook as () => unknown).bind(handlers)]))
+    const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
+    if (inSlab) Object.assign(bound, { [messageIn]: inSlab })
     const number = this.#engine.addListener(opened.name, bound as ConnectionHandlers<unknown>, connectionOptions, false)
     for (let member = 0; member < opened.members; member++) this.#engine.driver.listen(number, opened.group, member, false)
     signal?.addEventListener('abort', () => void this[Symbol.asyncDispose](), { once: true })
@@ -127,7 +129,7 @@ export class Reactor {
         clearTimeout(timer)
         resolve()
       }
-      driver.drain(Math.min(timeoutMs, 2_000))
+      this.#engine.drain(Math.min(timeoutMs, 2_000))
     })
     this.#state = 'closed'
     driver.close()

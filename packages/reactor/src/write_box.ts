@@ -23,9 +23,10 @@ export class WriteBox {
     this.#mostRows = driver.boxRows.length / rowWords
   }
 
-  /** How many bytes it took, or -1 when there is no room: then the driver is to be called. `room`: a larger write is not taken. */
-  add(slot: number, generation: number, data: string | Uint8Array, room: number): number {
-    const most = typeof data === 'string' ? data.length * 3 : data.length
+  /** How many bytes it took, or -1 when there is no room: then the driver is to be called. `room`: a larger write is not taken. `ascii`: the text is
+   * known to be nothing else. */
+  add(slot: number, generation: number, data: string | Uint8Array, room: number, ascii = false): number {
+    const most = typeof data === 'string' && !ascii ? data.length * 3 : data.length
     if (most > mostBytes || most >= room) return -1
     const count = this.#count[0]!
     // The driver has emptied it.
@@ -33,7 +34,7 @@ export class WriteBox {
     const used = this.#used
     if (count === this.#mostRows || used + most > this.#bytes.length) return -1
     let length = data.length
-    if (typeof data === 'string') length = this.#bytes.write(data, used)
+    if (typeof data === 'string') length = this.#bytes.write(data, used, ascii ? 'latin1' : 'utf8')
     else this.#bytes.set(data, used)
     const rows = this.#rows
     const at = count * rowWords

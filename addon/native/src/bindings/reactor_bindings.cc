@@ -101,7 +101,7 @@ Reactor::Place placeOf(const Napi::Value& value) {
 uint64_t sequenceOf(const Napi::Value& value) { return static_cast<uint64_t>(value.As<Napi::Number>().DoubleValue()); }
 
 // new ReactorDriver(runtime, index, rows: Uint32Array, onEvents(count, oldestSlab, currentSlab, more), newSlab(size, id) ->
-// Buffer)
+// Buffer, ownsRuntime)
 ReactorDriver::ReactorDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ReactorDriver>(info) {
   runtime_ = runtimeOf(info);
   if (!runtime_) return;
@@ -467,12 +467,14 @@ Napi::Value ReactorDriver::defer(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), done ? static_cast<double>(sequence) : -1);
 }
 
-// settleDeferred(slot, generation, sequence, data, flags)
+// settleDeferred(slot, generation, sequence, data, flags) -> as write
 Napi::Value ReactorDriver::settleDeferred(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);  // an answer may come after close(): its connection is gone
+  // An answer may come after close(): its connection is gone.
+  if (!reactor_ || closeAfterTurn_) return Napi::Number::New(info.Env(), 0);
   reactor_->emptyWriteBox();
-  return boolean(info, reactor_->settleDeferred(u32(info, 0), u32(info, 1), sequenceOf(info[2]), bytesOf(info[3]),
-                                                static_cast<uint8_t>(u32(info, 4))));
+  const auto result = reactor_->settleDeferred(u32(info, 0), u32(info, 1), sequenceOf(info[2]), bytesOf(info[3]),
+                                               static_cast<uint8_t>(u32(info, 4)));
+  return Napi::Number::New(info.Env(), static_cast<uint32_t>(result));
 }
 
 // inlineBox() -> { words, rows, samples, bytes }: see reactor/inline_box.h. It outlives this environment.

@@ -21,10 +21,11 @@ inline FrameCut partialFrame(size_t needed, size_t scanned = 0) {
   return cut;
 }
 
-inline FrameCut brokenFrame(FrameError error) {
+inline FrameCut brokenFrame(FrameError error, uint16_t code = 0) {
   FrameCut cut;
   cut.kind = FrameCut::Kind::kError;
   cut.error = error;
+  cut.code = code;
   return cut;
 }
 

@@ -3,10 +3,11 @@
 #include <algorithm>
 
 #include "base/fatal.h"
+#include "codec/http1.h"
 
 namespace mr {
 
-FrameCut nextFrame(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint) {
+FrameCut nextFrame(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint, uint64_t state) {
   switch (framing.kind) {
     case FramingKind::kRaw: {
       FrameCut cut;
@@ -31,6 +32,8 @@ FrameCut nextFrame(const FramingConfig& framing, const uint8_t* data, size_t siz
       return nextRespValue(framing, data, size);
     case FramingKind::kMqtt:
       return nextMqtt(framing, data, size);
+    case FramingKind::kHttp1:
+      return nextHttp1(framing, data, size, hint, state);
     case FramingKind::kCustom:
       break;
   }

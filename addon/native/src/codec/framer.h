@@ -6,16 +6,18 @@
 //   kFrame    a whole frame: its body is data[offset, offset + length); `consumed` bytes (body, header, terminator) belong to it
 //   kPartial  no whole frame yet: call again with the same start and more bytes. `needed` is the least total size worth a
 //             new call (> size), because no frame can be whole before; `scanned` may be handed back as `hint` so that a
-//             terminator search does not begin anew
-//   kError    the peer broke the rules: `error` says how. Nothing may be read after it
+//             search does not begin anew. `prompt`, if there is one, is what the peer waits for before it sends the rest
+//   kError    the peer broke the rules: `error` says how, `code` in the protocol's own words. Nothing may be read after it
 //
-// A framer is stateless and pure: the same bytes give the same answer however they arrived. It allocates nothing, whatever
-// length a header claims.
+// A framer is pure: the same bytes give the same answer however they arrived. What a protocol must remember between two frames
+// is one number, `state`: it comes with a frame and is handed in for the next one, 0 at the beginning. A framer allocates
+// nothing, whatever length a header claims.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "codec/resp_limits.h"
 
@@ -29,8 +31,12 @@ enum class FramingKind : uint8_t {
   kCustom = 4,
   kRespCommand = 10,
   kRespValue = 11,
-  kMqtt = 12
+  kMqtt = 12,
+  kHttp1 = 13
 };
+// Whether its state is ever anything but 0.
+inline constexpr bool remembers(FramingKind kind) { return kind == FramingKind::kHttp1; }
+
 enum class LengthType : uint8_t { kU8 = 0, kU16Be = 1, kU16Le = 2, kU32Be = 3, kU32Le = 4, kU64Be = 5, kVarint = 6 };
 enum class FrameError : uint8_t { kNone = 0, kTooLarge = 1, kMalformed = 2 };
 
@@ -47,6 +53,11 @@ struct FramingConfig {
   bool lengthIncludesHeader = false;  // the value counts lengthOffset and the field itself too
   uint32_t strip = 0;                 // bytes dropped from the front of the delivered frame, the header being the first of them
   static constexpr uint32_t kStripHeader = UINT32_MAX;  // as many as the header has; a varint's is known only when it is read
+  // kHttp1, where maxBytes is of the decoded body; see http1.h
+  uint32_t maxHeadBytes = 16 << 10;  // request line and fields; of a chunked body's trailer too. Below 2^20
+  uint32_t maxHeaders = 100;
+  uint64_t wholeBytes = 0;   // a body of a declared length up to this is delivered with its head
+  bool streamsBody = false;  // any other body follows its head in pieces; without this it is whole, chunks and all
 
   RespLimits resp;              // kRespCommand, kRespValue
   uint16_t mqttTypes = 0xffff;  // kMqtt: one bit for each packet type that may come
@@ -57,16 +68,20 @@ struct FramingConfig {
 struct FrameCut {
   enum class Kind : uint8_t { kFrame, kPartial, kError } kind = Kind::kPartial;
   FrameError error = FrameError::kNone;
+  uint16_t code = 0;   // of an error: an HTTP status, a WebSocket close code. 0: the protocol has no words for it
+  uint32_t info = 0;   // of a frame: what its framing has found out about it
+  uint64_t state = 0;  // of a frame: for the next call
   size_t offset = 0;
   size_t length = 0;
   size_t consumed = 0;
   size_t needed = 0;
   size_t scanned = 0;
+  std::string_view prompt;  // of constant memory
 };
 
 // kRaw: everything there is, as one frame of at most maxBytes (never an error); kPartial with needed 1 on empty input.
 // kCustom is not cut here: the caller asks the user's function.
-FrameCut nextFrame(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint);
+FrameCut nextFrame(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint, uint64_t state = 0);
 
 FrameCut nextDelimited(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint);
 FrameCut nextFixed(const FramingConfig& framing, const uint8_t* data, size_t size);

@@ -45,6 +45,7 @@ struct Connection {
     // Reasons not to read. Reading goes on when none is left.
     kPausedMask = 31u << 16 | kAwaitsReactor,
     kUnplaced = kAwaitsProxy | kAwaitsReactor,  // no hook may see it yet
+    kPrompted = 1u << 24,                       // has been told to send the rest of the frame at hand
   };
 
   Fd fd;
@@ -72,6 +73,7 @@ struct Connection {
   uint64_t receivingSinceMs = 0;  // accepted, or when the frame at hand began
   uint64_t sendingSinceMs = 0;    // when the peer last took a part of what waits; 0: nothing waits
   size_t inFlightBytes = 0;       // of frames in the pool
+  uint64_t framerState = 0;       // what the framing remembers for the next frame
   size_t accounted = 0;           // bytes of it in the reactor's sum
   uint32_t timeoutMs = 0;
   Peer peer;

@@ -8,9 +8,9 @@
 
 namespace mr {
 
-enum class Event : uint32_t {
+enum class Event : uint16_t {
   kOpen = 1,      // a: listener
-  kFrame = 2,     // a: slab, b: offset, c: length, d: its end in what was received, e: waits to be sent
+  kFrame = 2,     // a: slab, b: offset, c: length, d: end of the frame in what was received, e: FrameCut::info
   kReceived = 3,  // custom framing. a: slab, b: offset, c: length of everything unread
   kEnd = 4,
   kDrain = 5,
@@ -27,8 +27,11 @@ enum class Event : uint32_t {
   kCredit = 16,    // slot: 0. a: stream, b: amount, c: 1 when the connection is gone
   kGone = 17,      // a, b: id of a connection that closed with frames in flight. Only for a thread that asked
   kStall = 18,     // slot: 0. a: CostTable::Key, b: ns. judgeStall() is expected
-  kBalance = 19    // a: listener. It is not open yet: assign() is expected, with the reactor that shall have it
+  kBalance = 19,   // a: listener. It is not open yet: assign() is expected, with the reactor that shall have it
+  kBadFrame = 20   // a: the close reason to come, b: FrameCut::code, d: as for kFrame. The last words may be written
 };
+
+constexpr size_t kWaitingUnit = 4 << 10;
 
 // Beside the key of a kParse row: how long it takes is to be measured for this frame alone.
 constexpr uint32_t kTimedAlone = 1u << 31;
@@ -37,6 +40,7 @@ enum ResumeFlag : uint32_t { kResumePlain = 0, kResumeHasState = 1, kResumeDataL
 
 struct EventRow {
   Event event;
+  uint16_t waiting;  // kFrame: what the connection has not sent yet, in units of kWaitingUnit, rounded up
   uint32_t slot;
   uint32_t generation;
   uint32_t a, b, c, d, e;

@@ -18,6 +18,7 @@ enum Hook : uint32_t {
   kHookTimeout = 16,
   kHookClose = 32,
   kHookResume = 64,
+  kHookBadFrame = 1024,
 };
 
 // Where the frames that pass no hook run.

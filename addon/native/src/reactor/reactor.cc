@@ -108,7 +108,7 @@ void Reactor::requestAnotherTurn() {
 
 void Reactor::emit(Event event, uint32_t slot, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e) {
   const uint32_t generation = slot < table_.highest() ? table_.at(slot).generation : 0;
-  rows_.push_back({event, slot, generation, a, b, c, d, e});
+  rows_.push_back({event, 0, slot, generation, a, b, c, d, e});
 }
 
 bool Reactor::turn(int timeoutMs) {
@@ -319,6 +319,9 @@ uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason
     consider(connection.receivingSinceMs, cfg.firstByteMs, CloseReason::kFirstByteTimeout);
   } else if (connection.in && !connection.has(Connection::kPausedMask | Connection::kEnding | Connection::kHasPending)) {
     consider(connection.receivingSinceMs, cfg.frameMs, CloseReason::kFrameTimeout);
+  } else if (connection.framerState != 0 && !connection.has(Connection::kPausedMask | Connection::kEnding)) {
+    // In the middle of a message: the next piece of it is due.
+    consider(connection.lastActivityMs, cfg.frameMs, CloseReason::kFrameTimeout);
   }
   if (connection.sendingSinceMs != 0) consider(connection.sendingSinceMs, cfg.writeMs, CloseReason::kWriteTimeout);
   // While a frame is in flight it is asked again and again: nobody arms a timer when the answer leaves.
@@ -364,6 +367,8 @@ void Reactor::expireTimers() {
       emit(Event::kTimeout, slot);
       connection.lastActivityMs = nowMs_;
       armDeadline(slot);
+    } else if (reason == CloseReason::kFrameTimeout) {
+      frameTimedOut(slot);
     } else {
       closeNow(slot, reason);
     }

@@ -91,6 +91,8 @@ class Reactor {
   enum class Place : uint8_t { kInOrder, kBetween };  // inside a message hook, or at any other time
   enum class WriteResult : uint8_t { kGone, kFull, kBelowHigh };
   WriteResult write(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes, Place place);
+  // In order, and without waiting for the end of the turn where nothing is before it: for the whole of a small reply.
+  WriteResult writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes);
   // Where `message` hooks may leave writes instead of calling write(). Whoever asks the reactor for anything else on their behalf
   // calls emptyWriteBox() first, or what was written before would come after it.
   const std::shared_ptr<WriteBox>& writeBox() { return writeBox_; }
@@ -113,7 +115,8 @@ class Reactor {
   Submitted submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isCall, uint64_t* sequence);
   // A place in the order that is answered later, by settleDeferred.
   bool defer(uint32_t slot, uint32_t generation, uint64_t* sequence);
-  bool settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence, std::span<const uint8_t> bytes, uint16_t flags);
+  WriteResult settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence, std::span<const uint8_t> bytes,
+                             uint16_t flags);
   // Custom framing: how much of what was received has been used, and how much is worth a new look (0: any).
   bool consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint32_t needed);
 
@@ -175,6 +178,7 @@ class Reactor {
   static constexpr uint32_t kMemoryLookMs = 50;                // and how soon again while it is short
   static constexpr uint32_t kQuietMs = 10;                     // a listener nobody has queued on for so long is empty
   static constexpr uint32_t kRetireQuietMs = 1000;             // a peer may have its handshake under way
+  static constexpr uint32_t kFrameRetryMs = 20;                // a frame that is late and has just been added to
   static constexpr uint32_t kStallCheckMs = 2;                 // how often to look for frames claimed and not started
   static constexpr uint32_t kLingerMs = 2000;                  // how long a peer may take to answer our FIN
   static constexpr uint64_t kInlineTurnNs = 1'000'000;         // of `run: 'auto'`, by prediction; what is beyond goes to the pool
@@ -204,7 +208,13 @@ class Reactor {
     size_t consumed;
     bool fromInBuffer;
     size_t needed, hint;  // of what is left behind the last whole frame
-    FrameError error = FrameError::kNone;
+    bool ends = false;    // the connection ends behind these bytes, as `reason`
+    CloseReason reason = CloseReason::kMalformed;
+    uint16_t framing = 0;
+    uint64_t state = 0;        // of the framer, at the first byte
+    uint64_t stateBehind = 0;  // and behind the first `cut` bytes
+    size_t cut = 0;
+    std::string_view prompt = {};  // what the peer waits for
   };
 
   // reactor.cc
@@ -295,7 +305,12 @@ class Reactor {
   void finishSpans();
   void cutPending();
   void addPending(uint32_t slot);
-  void onFrameError(uint32_t slot, FrameError error);
+  void endBehindFrames(uint32_t slot, CloseReason reason);
+  void emitBadFrame(uint32_t slot, CloseReason reason, uint16_t code, size_t rawEnd);
+  void refuseForPool(uint32_t slot, CloseReason reason, uint16_t code);
+  void frameTimedOut(uint32_t slot);
+  void promptPeer(uint32_t slot, std::string_view prompt);
+  uint64_t framerStateBehind(const Span& span) const;
   void onReadEnd(uint32_t slot);
   bool ensureSlab(size_t atLeast);
   void stopAtCurrent(Connection& connection, uint32_t rawEnd);

@@ -285,6 +285,9 @@ void Reactor::leaveListener(uint32_t index) {
 
 // It has been accepted and has not yet said all of what it came for.
 bool Reactor::awaitsRequest(const Connection& connection) const {
+  // In the middle of a message whose beginning is with the app: its end belongs to what is in flight.
+  const uint64_t state = connection.span != 0 ? spans_[connection.span - 1].stateBehind : connection.framerState;
+  if (state != 0 && !connection.has(Connection::kReadEnded | Connection::kEnding)) return true;
   constexpr uint32_t kOver = Connection::kPausedMask | Connection::kReadEnded | Connection::kEnding;
   if (nowMs_ >= requestsUntilMs_ || connection.has(kOver)) return false;
   return connection.bytesRead == 0 || connection.span != 0 || (connection.in && connection.in->size() != 0);

@@ -16,7 +16,8 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
   const bool isAnswered = keepUnseenParses(delivered);
   for (Span& span : spans_) {
     span.needed = span.hint = 0;
-    span.error = FrameError::kNone;  // found again behind the frames that are cut again
+    span.ends = false;  // found again behind the frames that are cut again
+    span.prompt = {};
   }
   const auto spanOf = [this](const EventRow& row) -> Span* {
     Connection* connection = table_.find(row.slot, row.generation);
@@ -30,7 +31,7 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
   // custom framer used is known only when its call has returned.
   for (const EventRow& row : delivering_) {
     Span* span = spanOf(row);
-    if (span && row.event == Event::kFrame && !hasStopped(row)) span->consumed = 0;
+    if (span && (row.event == Event::kFrame || row.event == Event::kBadFrame) && !hasStopped(row)) span->consumed = 0;
   }
   std::vector<EventRow> unseen;
   for (size_t i = 0; i < delivering_.size(); ++i) {
@@ -38,14 +39,21 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
     Span* span = spanOf(row);
     if (i < delivered.begun) {
       if (span && row.event == Event::kFrame && !hasStopped(row)) span->consumed = std::min<size_t>(row.d, span->length);
+      if (span && row.event == Event::kBadFrame && !hasStopped(row)) {
+        span->consumed = std::min<size_t>(row.d, span->length);
+        span->ends = true;
+      }
       continue;
     }
+    if (row.event == Event::kBadFrame) continue;  // found again
     if (span && row.event == Event::kReceived) span->consumed = 0;
     unseen.push_back(row);
   }
   for (const EventRow& row : rows_) {
     Span* span = spanOf(row);
-    if (span && (row.event == Event::kFrame || row.event == Event::kReceived)) span->consumed = 0;
+    if (span && (row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kBadFrame))
+      span->consumed = 0;
+    if (row.event == Event::kBadFrame) continue;
     unseen.push_back(row);
   }
   // The frame that was being handled is never replayed.
@@ -143,7 +151,9 @@ void Reactor::updateListener(uint16_t listener, const ListenerConfig& update) {
   framings_[framing] = update.framing;
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     Connection& connection = table_.at(slot);
-    if (!connection.has(Connection::kOpen) || connection.framing != framing || !connection.in) continue;
+    if (!connection.has(Connection::kOpen) || connection.framing != framing) continue;
+    if (!remembers(update.framing.kind)) connection.framerState = 0;
+    if (!connection.in) continue;
     connection.in->needed = connection.in->hint = 0;
     addPending(slot);
   }

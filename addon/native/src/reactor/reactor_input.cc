@@ -27,6 +27,14 @@ void Reactor::onReadable(uint32_t slot) {
   }
 }
 
+namespace {
+
+CloseReason reasonOf(FrameError error) {
+  return error == FrameError::kTooLarge ? CloseReason::kFrameTooLarge : CloseReason::kMalformed;
+}
+
+}  // namespace
+
 // value 0 with ok(): the peer has finished. EAGAIN comes back as an error; anything worse has closed the connection.
 Result<size_t> Reactor::receiveInto(uint32_t slot, std::span<uint8_t> room) {
   Connection& connection = table_.at(slot);
@@ -97,7 +105,8 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   uint64_t groupCost = 0;
   uint32_t cutFrames = 0;
   bool stopped = false;  // whole frames may be left, because something is full
-  FrameError error = FrameError::kNone;
+  bool submitted = true;
+  uint64_t state = connection.framerState, groupState = state;
   FrameCut cut;
   std::vector<std::span<const uint8_t>>& group = group_;
   group.clear();
@@ -111,9 +120,11 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
     if (!submitTask(slot, task)) {
       task->release();
       used = groupStart;
+      state = groupState;
       return false;
     }
     groupStart = used;
+    groupState = state;
     groupBytes = groupCost = 0;
     group.clear();
     return true;
@@ -125,38 +136,41 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
       stopped = true;
       break;
     }
-    cut = nextFrame(framing, data + used, size - used, hint);
+    cut = nextFrame(framing, data + used, size - used, hint, state);
     hint = 0;
-    if (cut.kind == FrameCut::Kind::kPartial) break;
-    if (cut.kind == FrameCut::Kind::kError) {
-      error = cut.error;
-      break;
-    }
+    if (cut.kind != FrameCut::Kind::kFrame) break;
     const std::span<const uint8_t> frame(data + used + cut.offset, cut.length);
     const CostTable::Key key = CostTable::keyOf(connection.listener, cut.length);
     ++cutFrames;
     if (runsHere(config(connection), key)) {
-      if (!submitGroup()) return used;
+      if (!(submitted = submitGroup())) break;
       if (!emitParse(slot, frame, key, inSlab)) {
+        connection.framerState = state;
         addPending(slot);
         return used;
       }
+      state = groupState = cut.state;
+      connection.unset(Connection::kPrompted);
       used += cut.consumed;
       groupStart = used;
       continue;
     }
     const uint64_t cost = exchange_->costs().costNs(key);
     if (!group.empty() && (!Exchange::joins(group.size(), groupCost, cost) || groupBytes + cut.length > kMaxTaskBytes)) {
-      if (!submitGroup()) return used;
+      if (!(submitted = submitGroup())) break;
     }
+    state = cut.state;
+    connection.unset(Connection::kPrompted);
     group.push_back(frame);
     groupBytes += cut.length;
     groupCost += cost;
     used += cut.consumed;
   }
-  if (!submitGroup()) return used;
-  if (error != FrameError::kNone) {
-    onFrameError(slot, error);
+  if (submitted) submitted = submitGroup();
+  connection.framerState = state;
+  if (!submitted) return used;
+  if (!stopped && cut.kind == FrameCut::Kind::kError) {
+    refuseForPool(slot, reasonOf(cut.error), cut.code);
     return size;
   }
   if (stopped) {
@@ -168,6 +182,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   } else {
     neededOfRest_ = cut.needed;
     hintOfRest_ = cut.scanned;
+    promptPeer(slot, cut.prompt);
   }
   return used;
 }
@@ -264,10 +279,20 @@ void Reactor::receiveForHooks(uint32_t slot) {
   cutForHooks(slot, room.data(), received.value, false);
 }
 
+namespace {
+
+uint16_t inUnits(size_t waiting) {
+  return static_cast<uint16_t>(std::min<size_t>((waiting + kWaitingUnit - 1) / kWaitingUnit, UINT16_MAX));
+}
+
+}  // namespace
+
 void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer) {
   Connection& connection = table_.at(slot);
   const FramingConfig& framing = framings_[connection.framing];
   Span span{slot, connection.generation, data, size, 0, fromInBuffer, 0, 0};
+  span.framing = connection.framing;
+  span.state = span.stateBehind = connection.framerState;
   spans_.push_back(span);
   connection.span = static_cast<uint32_t>(spans_.size());
   if (framing.kind == FramingKind::kCustom) {
@@ -281,23 +306,30 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
       addPending(slot);
       break;
     }
-    const FrameCut cut = nextFrame(framing, data + used, size - used, hint);
+    const FrameCut cut = nextFrame(framing, data + used, size - used, hint, spans_.back().stateBehind);
     hint = 0;
     if (cut.kind == FrameCut::Kind::kPartial) {
       spans_.back().needed = cut.needed;
       spans_.back().hint = cut.scanned;
+      spans_.back().prompt = cut.prompt;
       break;
     }
     if (cut.kind == FrameCut::Kind::kError) {
-      spans_.back().error = cut.error;
+      spans_.back().ends = true;
+      spans_.back().reason = reasonOf(cut.error);
+      emitBadFrame(slot, spans_.back().reason, cut.code, size);
       used = size;
       break;
     }
     used += cut.consumed;
     if (!emitBytes(Event::kFrame, slot, {data + used - cut.consumed + cut.offset, cut.length}, used, !fromInBuffer)) break;
+    rows_.back().e = cut.info;
+    rows_.back().waiting = inUnits(connection.waitingBytes());
+    spans_.back().stateBehind = cut.state;
+    connection.unset(Connection::kPrompted);
     counters_.framesRead.add(1);
   }
-  spans_.back().consumed = used;
+  spans_.back().consumed = spans_.back().cut = used;
 }
 
 // Bytes of the in buffer move when it is compacted, so they are copied into a slab; those received into one stay there.
@@ -323,9 +355,7 @@ bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> byt
     slabUsed_ = std::min((slabUsed_ + bytes.size() + 7) & ~size_t{7}, slab_.size);
   }
   emittedAt_ = data;
-  const auto waiting = static_cast<uint32_t>(std::min<size_t>(table_.at(slot).waitingBytes(), UINT32_MAX));
-  emit(event, slot, slab, static_cast<uint32_t>(offset), static_cast<uint32_t>(bytes.size()), static_cast<uint32_t>(rawEnd),
-       waiting);
+  emit(event, slot, slab, static_cast<uint32_t>(offset), static_cast<uint32_t>(bytes.size()), static_cast<uint32_t>(rawEnd));
   return true;
 }
 
@@ -334,7 +364,8 @@ void Reactor::stopAtCurrent(Connection& connection, uint32_t rawEnd) {
   Span& span = spans_[connection.span - 1];
   span.consumed = std::min<size_t>(rawEnd, span.length);
   span.needed = span.hint = 0;
-  span.error = FrameError::kNone;  // what was cut behind this frame has not been seen yet
+  span.ends = false;  // what was cut behind this frame has not been seen yet
+  span.prompt = {};
   connection.set(Connection::kStopAtCurrent);
 }
 
@@ -357,6 +388,7 @@ void Reactor::finishSpans() {
     if (!connection->fd.valid()) continue;
     neededOfRest_ = span.needed;
     hintOfRest_ = span.hint;
+    if (span.framing == connection->framing) connection->framerState = framerStateBehind(span);
     if (span.fromInBuffer) {
       connection->in->consume(span.consumed);
       if (span.consumed != 0) connection->receivingSinceMs = nowMs_;
@@ -364,10 +396,12 @@ void Reactor::finishSpans() {
     } else {
       keepRest(span.slot, span.base + span.consumed, span.length - span.consumed);
     }
-    if (span.error != FrameError::kNone) {
-      onFrameError(span.slot, span.error);
+    if (span.ends) {
+      endBehindFrames(span.slot, span.reason);
       continue;
     }
+    promptPeer(span.slot, span.prompt);
+    if (!connection->fd.valid()) continue;
     if (connection->has(Connection::kStopAtCurrent)) {
       connection->unset(Connection::kStopAtCurrent);
       if (connection->in && !connection->has(Connection::kPausedByUser)) addPending(span.slot);
@@ -395,7 +429,7 @@ void Reactor::keepRest(uint32_t slot, const uint8_t* data, size_t size) {
   }
   neededOfRest_ = hintOfRest_ = 0;
   account(slot);
-  if (connection.in) hastenDeadline(slot);
+  if (connection.in || connection.framerState != 0) hastenDeadline(slot);
 }
 
 void Reactor::addPending(uint32_t slot) {
@@ -428,14 +462,67 @@ void Reactor::cutPending() {
   }
 }
 
-void Reactor::onFrameError(uint32_t slot, FrameError error) {
+// Frames before the bad one are still answered; nothing behind it is read.
+void Reactor::endBehindFrames(uint32_t slot, CloseReason reason) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
-  // Frames before the bad one are still answered; nothing behind it is read.
-  connection.endReason = error == FrameError::kTooLarge ? CloseReason::kFrameTooLarge : CloseReason::kMalformed;
+  connection.endReason = reason;
   connection.in.reset();
+  connection.framerState = 0;
   connection.set(Connection::kEnding);
   maybeFinish(slot);
+}
+
+void Reactor::emitBadFrame(uint32_t slot, CloseReason reason, uint16_t code, size_t rawEnd) {
+  if (!(config(table_.at(slot)).hooks & kHookBadFrame)) return;
+  emit(Event::kBadFrame, slot, static_cast<uint32_t>(reason), code, 0, static_cast<uint32_t>(rawEnd));
+}
+
+// The hook speaks between the end of reading and the end of the connection: its span keeps the connection until then.
+void Reactor::refuseForPool(uint32_t slot, CloseReason reason, uint16_t code) {
+  Connection& connection = table_.at(slot);
+  if (connection.fd.valid() && (config(connection).hooks & kHookBadFrame)) {
+    Span span{slot, connection.generation, nullptr, 0, 0, false, 0, 0};
+    span.ends = true;
+    span.reason = reason;
+    span.framing = connection.framing;
+    spans_.push_back(span);
+    connection.span = static_cast<uint32_t>(spans_.size());
+    emitBadFrame(slot, reason, code, 0);
+  }
+  endBehindFrames(slot, reason);
+}
+
+// A frame that is not whole in time. True to a hook that can say so; without one it closes at once.
+void Reactor::frameTimedOut(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (!(config(connection).hooks & kHookBadFrame)) return closeNow(slot, CloseReason::kFrameTimeout);
+  // What has come in this turn is with the hooks, and may be just what was missing.
+  if (connection.span != 0) return startTimer(slot, nowMs_ + kFrameRetryMs);
+  refuseForPool(slot, CloseReason::kFrameTimeout, 0);
+}
+
+// The peer waits for a word before it sends the rest of its frame. Said once, behind the replies to all frames before.
+void Reactor::promptPeer(uint32_t slot, std::string_view prompt) {
+  Connection& connection = table_.at(slot);
+  if (prompt.empty() || !connection.fd.valid() || connection.has(Connection::kPrompted | Connection::kEnding)) return;
+  connection.set(Connection::kPrompted);
+  const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(prompt.data()), prompt.size());
+  (void)write(slot, connection.generation, bytes, Place::kInOrder);
+}
+
+// Where a hook stopped in the middle, what was cut behind it does not count. A framer is pure: it says the same again.
+uint64_t Reactor::framerStateBehind(const Span& span) const {
+  const FramingConfig& framing = framings_[span.framing];
+  if (!remembers(framing.kind) || span.consumed == span.cut) return span.stateBehind;
+  uint64_t state = span.state;
+  for (size_t used = 0; used < span.consumed;) {
+    const FrameCut cut = nextFrame(framing, span.base + used, span.length - used, 0, state);
+    if (cut.kind != FrameCut::Kind::kFrame) break;
+    used += cut.consumed;
+    state = cut.state;
+  }
+  return state;
 }
 
 void Reactor::onReadEnd(uint32_t slot) {
@@ -472,6 +559,7 @@ void Reactor::resumeFrom(uint32_t slot, uint32_t reason) {
   Connection& connection = table_.at(slot);
   if (!connection.has(reason)) return;
   connection.unset(reason);
+  if (connection.framerState != 0) touch(slot);
   if (connection.in) {
     connection.receivingSinceMs = nowMs_;  // the time that we took is not the peer's
     addPending(slot);
@@ -522,6 +610,7 @@ bool Reactor::setFraming(uint32_t slot, uint32_t generation, uint16_t framing, u
   if (!connection || framing >= framings_.size()) return false;
   stopAtCurrent(*connection, rawEnd);
   connection->framing = framing;
+  connection->framerState = 0;
   if (connection->in && connection->span == 0) {
     connection->in->needed = connection->in->hint = 0;
     addPending(slot);

@@ -253,15 +253,43 @@ Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::spa
   return WriteResult::kFull;
 }
 
+// Those of one connection that lie one behind the other leave together.
 void Reactor::takeWriteBox() {
   const uint32_t count = std::min(std::exchange(writeBox_->count, 0), WriteBox::kRows);
   std::span<const uint8_t> rest(writeBox_->bytes);
-  for (uint32_t i = 0; i < count; ++i) {
+  for (uint32_t i = 0; i < count;) {
     const WriteBox::Row& row = writeBox_->rows[i];
-    const size_t length = std::min<size_t>(row.length, rest.size());
-    (void)write(row.slot, row.generation, rest.first(length), Place::kInOrder);
+    size_t length = 0;
+    for (; i < count; ++i) {
+      const WriteBox::Row& next = writeBox_->rows[i];
+      if (next.slot != row.slot || next.generation != row.generation) break;
+      length += next.length;
+    }
+    length = std::min(length, rest.size());
+    (void)writeNow(row.slot, row.generation, rest.first(length));
     rest = rest.subspan(length);
   }
+}
+
+Reactor::WriteResult Reactor::writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return WriteResult::kGone;
+  const bool isNext = config(*connection).unordered || connection->headSequence == connection->nextSequence;
+  if (!isNext || connection->window || !connection->out.empty() ||
+      connection->has(Connection::kEndSaid | Connection::kHeadStarted)) {
+    return write(slot, generation, bytes, Place::kInOrder);
+  }
+  const Result<size_t> sent = sock::send(connection->fd.get(), bytes.data(), bytes.size());
+  if (!sent.ok() && sent.error != EAGAIN && sent.error != EWOULDBLOCK) {
+    closeNow(slot, CloseReason::kReset, sent.error);
+    requestTurn();
+    return WriteResult::kGone;
+  }
+  const size_t left = sent.ok() ? sent.value : 0;
+  connection->bytesWritten += left;
+  counters_.bytesWritten.add(left);
+  touch(slot);
+  return left == bytes.size() ? WriteResult::kBelowHigh : write(slot, generation, bytes.subspan(left), Place::kInOrder);
 }
 
 bool Reactor::end(uint32_t slot, uint32_t generation, Place place) {
@@ -335,14 +363,14 @@ bool Reactor::defer(uint32_t slot, uint32_t generation, uint64_t* sequence) {
   return true;
 }
 
-bool Reactor::settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence, std::span<const uint8_t> bytes,
-                             uint16_t flags) {
+Reactor::WriteResult Reactor::settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence,
+                                             std::span<const uint8_t> bytes, uint16_t flags) {
   Connection* connection = find(slot, generation);
-  if (!connection) return false;
+  if (!connection) return WriteResult::kGone;
   if (overMaximum(slot, bytes.size())) {
     closeNow(slot, CloseReason::kSlowConsumer);
     requestTurn();
-    return false;
+    return WriteResult::kGone;
   }
   Reply reply;
   reply.connection = idOf(slot);
@@ -352,7 +380,10 @@ bool Reactor::settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequen
   if (flags & Reply::kLast) release(*connection);
   onReply(reply, bytes);
   requestTurn();
-  return true;
+  if (!connection->fd.valid()) return WriteResult::kGone;
+  if (connection->waitingBytes() < config(*connection).outHighBytes) return WriteResult::kBelowHigh;
+  connection->set(Connection::kWantsDrain);
+  return WriteResult::kFull;
 }
 
 void Reactor::onSend(std::unique_ptr<Message> message) {

@@ -1,0 +1,119 @@
+import { MultireactorError } from '@multireactor/addon'
+import type { App, TaskContext } from '@multireactor/core'
+import { type Connection, type Framing, http1 } from '@multireactor/reactor'
+import { type MessageIn, messageIn } from '@multireactor/reactor/parts'
+import { fromFetch } from './fetch_handler.js'
+import { LightResponse } from './fetch_response.js'
+import { HttpConnection, type HttpSettings, refusal, type RequestHandler } from './http_connection.js'
+import { type HttpAppOptions, type ReadOptions, readOptions } from './options.js'
+import { PoolExchange } from './pool_request.js'
+import type { HttpRequest } from './request.js'
+import type { HttpResponse } from './response.js'
+
+/** What `httpApp` makes: an app, and what `reactor.listen` takes. */
+export type HttpApp = App & { framing: Framing }
+
+/**
+ * An HTTP/1.1 app: the default export of an app module, or the handlers for `reactor.listen`.
+ *
+ * ```ts
+ * export default httpApp({ request(req, res) { res.end(`hello ${req.path}`) } })
+ * export default httpApp({ fetch: (request) => new Response(`hello ${request.url}`) })
+ * ```
+ */
+export function httpApp(options: HttpAppOptions): HttpApp {
+  const settled = readOptions(options)
+  if (settled.lightGlobals) globalThis.Response = LightResponse as unknown as typeof Response
+  const { request, fetch, own } = settled
+  // The handlers keep their `this`.
+  const handler: RequestHandler = request
+    ? (req, res) => request.call(own, req, res)
+    : fromFetch({ fetch: fetch!.bind(own) as typeof fetch & {} })
+  return settled.run === 'pool' ? inPool(settled, handler) : onReactors(settled, handler)
+}
+
+function common(settled: ReadOptions, body: 'whole' | 'stream'): HttpApp {
+  const { own } = settled
+  const app: HttpApp = {
+    framing: http1({
+      maxHeadBytes: settled.maxHeadBytes,
+      maxHeaders: settled.maxHeaders,
+      maxBodyBytes: settled.maxBodyBytes,
+      body,
+    }),
+    firstByteTimeoutMs: settled.headersTimeoutMs,
+    frameTimeoutMs: settled.headersTimeoutMs,
+    idleTimeoutMs: settled.keepAliveTimeoutMs,
+    writeTimeoutMs: settled.writeTimeoutMs,
+    maxInFlight: settled.maxPipelined,
+    allowHalfOpen: false,
+  }
+  for (const name of ['noDelay', 'keepAliveSeconds', 'outBuffer'] as const) {
+    if (own[name] !== undefined) Object.assign(app, { [name]: own[name] })
+  }
+  if (own.start) app.start = (context) => own.start!(context)
+  if (own.stop) app.stop = () => own.stop!()
+  return app
+}
+
+function onReactors(settled: ReadOptions, handler: RequestHandler): HttpApp {
+  const { own, error } = settled
+  const settings: HttpSettings = {
+    handler,
+    onError: error ? (failure, req, res) => error.call(own, failure, req, res) : answer500,
+    maxBodyBytes: settled.maxBodyBytes,
+    requestTimeoutMs: settled.requestTimeoutMs,
+  }
+  const onSlab: MessageIn = (conn, slab, start, length, info) => httpOf(conn, settings).onFrame(slab, start, length, info)
+  const app: HttpApp = {
+    ...common(settled, 'stream'),
+    message: (conn, frame, info) => httpOf(conn, settings).onFrame(frame, 0, frame.length, info),
+    ...{ [messageIn]: onSlab },
+    badFrame: (conn, failure) => httpOf(conn, settings).onBadFrame(failure),
+    drain: (conn) => httpOf(conn, settings).onDrain(),
+    close: (conn) => httpOf(conn, settings).onClose(),
+  }
+  if (own.parse) app.parse = (frame, ctx) => own.parse!(frame, ctx)
+  if (own.overloaded) app.overloaded = (frame, ctx) => own.overloaded!(frame, ctx)
+  return app
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
+function httpOf(conn: Connection<any>, settings: HttpSettings): HttpConnection {
+  const { internal } = conn
+  if (internal.protocol === undefined) internal.protocol = new HttpConnection(conn, settings)
+  return internal.protocol as HttpConnection
+}
+
+function answer500(_error: unknown, _req: HttpRequest, res: HttpResponse): void {
+  res.abandon(500, false)
+}
+
+function inPool(settled: ReadOptions, handler: RequestHandler): HttpApp {
+  const { own, error } = settled
+  const refuse = (status: number, ctx: TaskContext): string => {
+    ctx.end()
+    return refusal(status)
+  }
+  return {
+    ...common(settled, 'whole'),
+    parse(frame, ctx) {
+      const exchange = new PoolExchange(frame, ctx)
+      return exchange.run(handler)
+    },
+    async error(failure, frame, ctx) {
+      // The worker may still be at work on it, or it may have begun to answer.
+      if (failure instanceof MultireactorError && failure.code === 'ERR_MR_TASK_TIMEOUT') return refuse(503, ctx)
+      if (!error) {
+        ctx.reportError(failure)
+        return refuse(500, ctx)
+      }
+      const exchange = new PoolExchange(frame, ctx)
+      return exchange.run((req, res) => error.call(own, failure, req, res))
+    },
+    overloaded: own.overloaded ? (frame, ctx) => own.overloaded!(frame, ctx) : (_frame, ctx) => refuse(503, ctx),
+    badFrame(conn, { code, reason }) {
+      conn.write(refusal(code !== 0 ? code : reason === 'frame-timeout' ? 408 : 400))
+    },
+  }
+}

@@ -1,0 +1,294 @@
+import { MultireactorError } from '@multireactor/addon'
+import { type BadFrame, type Connection, type DeferredReply, http1Info } from '@multireactor/reactor'
+import { type BodySource, StreamedBody } from './body.js'
+import { overdue } from './overdue.js'
+import { aborted, HttpRequest, type RequestOrigin } from './request.js'
+import { type Bytes, HttpResponse, type ResponseTarget } from './response.js'
+import { dateLine, reasonOf, statusLine } from './status.js'
+
+export type RequestHandler = (req: HttpRequest, res: HttpResponse) => unknown
+
+/** What an app has settled for all of its connections. */
+export interface HttpSettings {
+  readonly handler: RequestHandler
+  /** Answers for a handler that failed. */
+  readonly onError: (error: unknown, req: HttpRequest, res: HttpResponse) => unknown
+  readonly maxBodyBytes: number
+  readonly requestTimeoutMs: number
+}
+
+const { close: closes, follows, expects, piece, lastPiece } = http1Info
+const goOn = 'HTTP/1.1 100 Continue\r\n\r\n'
+
+// biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
+type AnyConnection = Connection<any>
+
+/** HTTP on one connection, on the reactor that owns it: requests in, and responses at their places in the order. */
+export class HttpConnection {
+  readonly conn: AnyConnection
+  readonly settings: HttpSettings
+  /** The request whose body is arriving. */
+  #receiving: ReactorExchange | undefined
+  /** Those that are answered later. */
+  readonly #open = new Set<ReactorExchange>()
+  /** A request has said that none follows it. */
+  closing = false
+
+  constructor(conn: AnyConnection, settings: HttpSettings) {
+    this.conn = conn
+    this.settings = settings
+  }
+
+  onFrame(slab: Buffer, start: number, length: number, info: number): void {
+    if ((info & piece) !== 0) return this.#onPiece(slab.subarray(start, start + length), info)
+    if (this.closing) return
+    if ((info & closes) !== 0) this.closing = true
+    const exchange = new ReactorExchange(this, slab, start, length, info)
+    if ((info & follows) !== 0) this.#receiving = exchange
+    exchange.run()
+  }
+
+  #onPiece(bytes: Buffer, info: number): void {
+    const exchange = this.#receiving
+    // The thread that knew the request is gone: nobody can make anything of the rest.
+    if (!exchange) return this.closing ? undefined : this.conn.destroy('thread-lost')
+    const body = exchange.body!
+    if (body.received + bytes.length > this.settings.maxBodyBytes) {
+      return this.refuse(exchange, 413, 'the body is longer than maxBodyBytes')
+    }
+    body.push(bytes)
+    if ((info & lastPiece) === 0) return
+    this.#receiving = undefined
+    overdue.delete(exchange)
+    body.end()
+  }
+
+  /** The rest of the request at hand is not read; its response says why, if it has not begun. */
+  refuse(exchange: ReactorExchange, status: number, why: string): void {
+    this.#receiving = undefined
+    this.closing = true
+    overdue.delete(exchange)
+    exchange.body?.fail(new MultireactorError('ERR_MR_HTTP', `the request was given up with ${status}: ${why}`))
+    exchange.response.abandon(status, true)
+  }
+
+  onBadFrame({ code, reason }: BadFrame): void {
+    const status = code !== 0 ? code : reason === 'frame-timeout' ? 408 : 400
+    const exchange = this.#receiving
+    if (exchange) return this.refuse(exchange, status, reason)
+    if (this.closing) return
+    this.closing = true
+    this.conn.write(refusal(status))
+  }
+
+  onDrain(): void {
+    for (const exchange of this.#open) exchange.wakeWriters()
+  }
+
+  onClose(): void {
+    this.closing = true
+    this.#receiving = undefined
+    for (const exchange of this.#open) exchange.onGone()
+    this.#open.clear()
+  }
+
+  opened(exchange: ReactorExchange): void {
+    this.#open.add(exchange)
+  }
+
+  ended(exchange: ReactorExchange): void {
+    this.#open.delete(exchange)
+    if (this.#receiving === exchange) this.#receiving = undefined
+    overdue.delete(exchange)
+  }
+}
+
+/** A response that no request gets: to what could not be read as one. */
+export function refusal(status: number): string {
+  const text = `${reasonOf(status)}\n`
+  return `${statusLine(status)}${dateLine()}Content-Type: text/plain\r\nConnection: close\r\nContent-Length: ${text.length}\r\n\r\n${text}`
+}
+
+/** One request and its response. Answered within its hook, the response needs no place of its own in the order. */
+export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySource {
+  readonly #http: HttpConnection
+  readonly #info: number
+  readonly request: HttpRequest
+  readonly response: HttpResponse
+  readonly body: StreamedBody | undefined
+  /** When the whole request has to be there, in the ms of `performance.now`. */
+  deadline = 0
+  #reply: DeferredReply | undefined
+  #done = false
+  #gone = false
+  #continued = false
+  #abort: AbortController | undefined
+  #waiting: (() => void)[] | undefined
+
+  constructor(http: HttpConnection, slab: Buffer, start: number, length: number, info: number) {
+    this.#http = http
+    this.#info = info
+    this.body = (info & follows) === 0 ? undefined : new StreamedBody(this)
+    this.request = new HttpRequest(this, slab, start, length, info, this.body)
+    this.response = new HttpResponse(this, info)
+  }
+
+  /** Inside the message hook of the request. */
+  run(): void {
+    const { settings } = this.#http
+    if (this.body) {
+      this.#hold()
+      this.deadline = settings.requestTimeoutMs
+      overdue.add(this)
+    }
+    let result: unknown
+    try {
+      result = settings.handler(this.request, this.response)
+    } catch (error) {
+      this.#failed(error)
+    }
+    if (!this.#done) this.#hold()
+    if (isThenable(result)) result.then(undefined, (error: unknown) => this.#failed(error))
+  }
+
+  /** The request took too long to come. */
+  expire(): void {
+    this.#http.refuse(this, 408, 'it took longer than requestTimeoutMs')
+  }
+
+  #failed(error: unknown): void {
+    // Who went away has nothing to complain about, and neither has the server.
+    if (this.#gone) return
+    const { conn, settings } = this.#http
+    conn.reportError(error, 'request')
+    if (this.#done) return
+    try {
+      const answer = settings.onError(error, this.request, this.response)
+      if (isThenable(answer)) {
+        answer.then(
+          () => this.response.abandon(500, false),
+          (second: unknown) => this.#giveUp(second),
+        )
+        return
+      }
+    } catch (second) {
+      return this.#giveUp(second)
+    }
+    this.response.abandon(500, false)
+  }
+
+  #giveUp(error: unknown): void {
+    if (this.#gone) return
+    this.#http.conn.reportError(error, 'error')
+    this.response.abandon(500, false)
+  }
+
+  #hold(): DeferredReply {
+    if (!this.#reply) {
+      this.#reply = this.#http.conn.defer()
+      this.#http.opened(this)
+    }
+    return this.#reply
+  }
+
+  // ---------------------------------------------------------------- the response
+
+  whole(bytes: Bytes, close: boolean, ascii: boolean): void {
+    if (this.#reply) return this.last(bytes, close)
+    this.#done = true
+    const { conn } = this.#http
+    if (!close) return typeof bytes === 'string' ? conn.reply(bytes, ascii) : void conn.write(bytes)
+    this.#http.closing = true
+    conn.end(bytes)
+  }
+
+  part(bytes: Bytes): boolean {
+    return this.#gone ? true : this.#hold().write(bytes)
+  }
+
+  last(bytes: Bytes, close: boolean): void {
+    this.#done = true
+    const reply = this.#hold()
+    this.#http.ended(this)
+    if (this.#gone) return
+    if (!close) return void reply.end(bytes)
+    this.#http.closing = true
+    reply.close(bytes)
+  }
+
+  destroy(): void {
+    this.#done = true
+    this.#http.ended(this)
+    if (!this.#gone) this.#http.conn.destroy()
+  }
+
+  mustClose(): boolean {
+    // What is left of the body would have to be read away first.
+    return (this.#info & closes) !== 0 || (this.body !== undefined && !this.body.over) || this.#http.conn.draining
+  }
+
+  room(): Promise<void> {
+    if (this.#gone) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#waiting ??= []
+      this.#waiting.push(resolve)
+    })
+  }
+
+  wakeWriters(): void {
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    for (const wake of waiting ?? []) wake()
+  }
+
+  onGone(): void {
+    this.#gone = true
+    overdue.delete(this)
+    this.response.drop()
+    this.body?.fail(aborted())
+    this.#abort?.abort(aborted())
+    this.wakeWriters()
+  }
+
+  // ---------------------------------------------------------------- the request
+
+  get remoteAddress(): string | undefined {
+    return this.#http.conn.remoteAddress
+  }
+  get remotePort(): number | undefined {
+    return this.#http.conn.remotePort
+  }
+  get connection(): bigint {
+    return this.#http.conn.id
+  }
+
+  signalOf(): AbortSignal {
+    if (!this.#abort) {
+      this.#abort = new AbortController()
+      if (this.#gone) this.#abort.abort(aborted())
+    }
+    return this.#abort.signal
+  }
+
+  call(bytes: string | Uint8Array): Promise<Buffer> {
+    return this.#http.conn.call(bytes)
+  }
+
+  // ---------------------------------------------------------------- its body
+
+  beginBody(): void {
+    if ((this.#info & expects) === 0 || this.#continued || this.response.headersSent || this.#gone) return
+    this.#continued = true
+    this.#hold().write(goOn)
+  }
+  pauseBody(): void {
+    if (!this.#gone) this.#http.conn.pause()
+  }
+  resumeBody(): void {
+    if (!this.#gone) this.#http.conn.resume()
+  }
+}
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
+}

@@ -1,0 +1,7 @@
+export type { FetchHandler } from './fetch_handler.js'
+export { LightRequest } from './fetch_request.js'
+export { LightResponse, LightResponse as Response } from './fetch_response.js'
+export { type HttpApp, httpApp } from './http_app.js'
+export type { HttpAppOptions } from './options.js'
+export { HttpRequest } from './request.js'
+export { HttpResponse } from './response.js'

@@ -1,0 +1,182 @@
+import { MultireactorError } from '@multireactor/addon'
+import { http1Info } from '@multireactor/reactor'
+import type { StreamedBody } from './body.js'
+import { joinChunks } from './chunks.js'
+import { parseFields } from './fields.js'
+
+/** Where a request came from, and what can be done about it there. */
+export interface RequestOrigin {
+  readonly remoteAddress: string | undefined
+  readonly remotePort: number | undefined
+  /** The id of the connection, for `server.send`. */
+  readonly connection: bigint
+  /** Aborted when nobody waits for the answer any more. */
+  signalOf(request: HttpRequest): AbortSignal
+  /** Runs the app's `parse` in the pool. */
+  call(bytes: string | Uint8Array): Promise<Buffer>
+}
+
+const { headMask, head: isHead, old, chunked } = http1Info
+const space = 32
+const question = '?'
+
+/** One request. Nothing of it is parsed before it is asked for. */
+export class HttpRequest {
+  /** What the framing knows of it; see `http1Info`. */
+  readonly info: number
+  readonly #slab: Buffer
+  readonly #start: number
+  readonly #length: number
+  readonly #origin: RequestOrigin
+  #method: string | undefined
+  #target: string | undefined
+  #fields: Record<string, string> | undefined
+  #whole: Buffer | undefined
+  #streamed: StreamedBody | undefined
+
+  /** Made by the app. */
+  constructor(
+    origin: RequestOrigin,
+    slab: Buffer,
+    start: number,
+    length: number,
+    info: number,
+    streamed: StreamedBody | undefined,
+  ) {
+    this.#origin = origin
+    this.#slab = slab
+    this.#start = start
+    this.#length = length
+    this.info = info
+    this.#streamed = streamed
+  }
+
+  get method(): string {
+    if (this.#method !== undefined) return this.#method
+    const slab = this.#slab
+    const start = this.#start
+    // The bytes of 'GET '.
+    if (slab[start] === 0x47 && slab[start + 3] === space) this.#method = 'GET'
+    else if ((this.info & isHead) !== 0) this.#method = 'HEAD'
+    else this.#method = slab.toString('latin1', start, endOfWord(slab, start))
+    return this.#method
+  }
+
+  /** The request target, as it was sent: `/path?query` but for proxies' requests. */
+  get url(): string {
+    if (this.#target !== undefined) return this.#target
+    const start = endOfWord(this.#slab, this.#start) + 1
+    this.#target = this.#slab.toString('latin1', start, endOfWord(this.#slab, start))
+    return this.#target
+  }
+
+  /** The target up to its `?`. */
+  get path(): string {
+    const url = this.url
+    const end = url.indexOf(question)
+    return end < 0 ? url : url.slice(0, end)
+  }
+
+  /** What is behind the target's `?`. */
+  get query(): URLSearchParams {
+    const url = this.url
+    const end = url.indexOf(question)
+    return new URLSearchParams(end < 0 ? '' : url.slice(end + 1))
+  }
+
+  get httpVersion(): '1.0' | '1.1' {
+    return (this.info & old) === 0 ? '1.1' : '1.0'
+  }
+
+  /** By their names in lower case. Values of repeated fields are joined by commas. */
+  get headers(): Record<string, string> {
+    this.#fields ??= parseFields(this.#slab.toString('latin1', this.#start, this.#start + (this.info & headMask)))
+    return this.#fields
+  }
+
+  /** The value of a field, whose name may be in any case. */
+  header(name: string): string | undefined {
+    return this.headers[name.toLowerCase()]
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#origin.remoteAddress
+  }
+  get remotePort(): number | undefined {
+    return this.#origin.remotePort
+  }
+  /** The id of the connection, for `server.send`. */
+  get connection(): bigint {
+    return this.#origin.connection
+  }
+
+  /** Aborted when the peer goes away before the response has ended. */
+  get signal(): AbortSignal {
+    return this.#origin.signalOf(this)
+  }
+
+  /** The whole body, when it came with the head; undefined when it arrives in pieces: read it with `bytes`, `text`, `json` or as an iterable. */
+  get body(): Buffer | undefined {
+    if (this.#streamed) return undefined
+    if (this.#whole) return this.#whole
+    const bytes = this.#slab.subarray(this.#start + (this.info & headMask), this.#start + this.#length)
+    this.#whole = (this.info & chunked) === 0 ? bytes : joinChunks(bytes)
+    return this.#whole
+  }
+
+  /** The body, all of it. Rejects with `ERR_MR_CONNECTION_CLOSED` when the rest does not come. */
+  async bytes(): Promise<Buffer> {
+    const whole = this.body
+    if (whole) return whole
+    const pieces: Buffer[] = []
+    for await (const piece of this) pieces.push(piece)
+    return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
+  }
+
+  async text(): Promise<string> {
+    return (await this.bytes()).toString()
+  }
+
+  async json(): Promise<unknown> {
+    return JSON.parse(await this.text()) as unknown
+  }
+
+  /** The pieces of the body as they come. The peer waits when they are not taken. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, void> {
+    const streamed = this.#streamed
+    if (!streamed) {
+      const whole = this.body!
+      if (whole.length > 0) yield whole
+      return
+    }
+    for (let piece = await streamed.next(); piece; piece = await streamed.next()) yield piece
+  }
+
+  /** The same as a web stream. */
+  stream(): ReadableStream<Uint8Array> {
+    const pieces = this[Symbol.asyncIterator]()
+    return new ReadableStream<Uint8Array>({
+      pull: async (controller) => {
+        const { value } = await pieces.next()
+        // Whoever transfers it detaches it: the memory of a frame is not ours to give away.
+        if (value) controller.enqueue(Uint8Array.from(value))
+        else controller.close()
+      },
+    })
+  }
+
+  /** Runs the app's `parse` in the pool on these bytes, and resolves to what it returned. */
+  call(bytes: string | Uint8Array): Promise<Buffer> {
+    return this.#origin.call(bytes)
+  }
+}
+
+function endOfWord(bytes: Buffer, from: number): number {
+  let at = from
+  while (bytes[at] !== space) at++
+  return at
+}
+
+export function aborted(): MultireactorError {
+  return new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'the peer has closed the connection before the response had ended')
+}
