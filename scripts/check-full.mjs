@@ -5,6 +5,7 @@ import { filesBelow, output, root, run, runQuietly, whenMain } from './lib.mjs'
 import { prebuild } from './prebuild.mjs'
 import { prepare } from './prepare.mjs'
 import { runSteps } from './steps.mjs'
+import { sanitizedInNode } from './sanitized-in-node.mjs'
 
 const mocha = join(root, 'node_modules/mocha/bin/mocha.js')
 const make = (target) => [`C++ ${target}`, () => run('make', ['--no-print-directory', '-C', 'addon/native', target])]
@@ -32,6 +33,7 @@ await whenMain(import.meta.url, () => {
   runSteps([
     make('asan'),
     make('tsan'),
+    ['threads that die, with a sanitized addon in Node', sanitizedInNode],
     make('fuzz'),
     ['prebuild', prebuild],
     [

@@ -1,9 +1,8 @@
 import { expect } from 'chai'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
-import { Faults } from '../support/faults.js'
-import { census, expectNothingLeft } from '../support/leaks.js'
-import { type Report, ServerProcess } from '../support/faulty_server.js'
+import { faultSetup } from '../support/fault_setup.js'
+import type { Report, ServerProcess } from '../support/faulty_server.js'
 
 const options = { app: app('faults-pool'), listen: { port: 0, host: '127.0.0.1' }, reactors: 2, pool: 1 }
 
@@ -20,29 +19,15 @@ const connect = (server: ServerProcess, count: number) =>
   Promise.all(Array.from({ length: count }, () => Client.connect(server.target())))
 
 describe('a listener that cannot accept', () => {
-  before(function () {
-    this.timeout(120_000) // the first time, a compiler runs
-    Faults.build()
-  })
-  let faults: Faults
-  let server: ServerProcess | undefined
-  beforeEach(() => {
-    faults = new Faults()
-  })
-  const atFirst = census()
-  afterEach(async () => {
-    await server?.kill()
-    faults.close()
-    expectNothingLeft(atFirst)
-  })
+  const setup = faultSetup()
 
   for (const error of ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'] as const) {
     it(`${error}: does not spin, says so once a second, serves the others meanwhile and the new ones afterwards`, async () => {
-      server = await ServerProcess.start(faults, options)
+      const server = await setup.start(options)
       const open = await connect(server, 4)
       for (const client of open) await echoes(client, 'before')
       const start = await server.report()
-      const fault = faults.inject({ call: 'accept4', error })
+      const fault = setup.faults.inject({ call: 'accept4', error })
       // So many that the kernel gives some to each of the two reactors.
       const fresh = await connect(server, 24)
       for (const [i, client] of fresh.entries()) client.write(`fresh ${i}\n`)
@@ -75,7 +60,7 @@ describe('a listener that cannot accept', () => {
 
   it('for the real reason, a full table of descriptors: the same, and each that closes makes room for one that waits', async () => {
     const descriptors = 128
-    server = await ServerProcess.start(faults, { ...options, limits: { connections: 10_000 } }, descriptors)
+    const server = await setup.start({ ...options, limits: { connections: 10_000 } }, descriptors)
     // More than it can ever accept; the rest waits in the kernel.
     const clients = await connect(server, descriptors + 20)
     for (const [i, client] of clients.entries()) client.write(`first ${i}\n`)
@@ -109,9 +94,9 @@ describe('a listener that cannot accept', () => {
   })
 
   it('and that the epoll set does not take back at once: is asked again', async () => {
-    server = await ServerProcess.start(faults, { ...options, reactors: 1 })
-    const accept = faults.inject({ call: 'accept4', error: 'EMFILE', times: 1 })
-    const add = faults.inject({ call: 'epoll_add', error: 'ENOSPC', times: 3 })
+    const server = await setup.start({ ...options, reactors: 1 })
+    const accept = setup.faults.inject({ call: 'accept4', error: 'EMFILE', times: 1 })
+    const add = setup.faults.inject({ call: 'epoll_add', error: 'ENOSPC', times: 3 })
     const client = await Client.connect(server.target())
     await echoes(client, 'at last')
     expect([accept.happened, add.happened]).to.deep.equal([1, 3])
@@ -121,7 +106,7 @@ describe('a listener that cannot accept', () => {
 
   it('for the real reason: closes nevertheless, with an answer for everybody it has accepted', async () => {
     const descriptors = 128
-    server = await ServerProcess.start(faults, { ...options, app: app('work'), limits: { connections: 10_000 } }, descriptors)
+    const server = await setup.start({ ...options, app: app('work'), limits: { connections: 10_000 } }, descriptors)
     const clients = await connect(server, descriptors + 20)
     for (const client of clients) client.write('sleep 500\n')
     const { stats } = await server.until((report) => acceptErrors(report) > 0)
@@ -135,10 +120,10 @@ describe('a listener that cannot accept', () => {
   })
 
   it('does not spin while it closes, and serves who was queued when there are descriptors again', async () => {
-    server = await ServerProcess.start(faults, { ...options, reactors: 1 })
+    const server = await setup.start({ ...options, reactors: 1 })
     const client = await Client.connect(server.target(), { allowHalfOpen: true })
     await echoes(client, 'before')
-    const fault = faults.inject({ call: 'accept4', error: 'EMFILE', times: 10 })
+    const fault = setup.faults.inject({ call: 'accept4', error: 'EMFILE', times: 10 })
     const late = await Client.connect(server.target())
     late.write('late\n')
     await server.until((report) => acceptErrors(report) > 0)

@@ -4,10 +4,9 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
-import { type FaultRule, Faults } from '../support/faults.js'
-import { census, expectNothingLeft } from '../support/leaks.js'
+import { faultSetup } from '../support/fault_setup.js'
+import type { FaultRule } from '../support/faults.js'
 import { lineStream } from '../support/line_stream.js'
-import { ServerProcess } from '../support/faulty_server.js'
 
 interface Case {
   rules: FaultRule[]
@@ -76,22 +75,8 @@ const cases: Record<string, Case> = {
 
 describe('a kernel at its worst', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mr-'))
-  let faults: Faults
-  let server: ServerProcess | undefined
-  before(function () {
-    this.timeout(120_000) // the first time, a compiler runs
-    Faults.build()
-  })
+  const setup = faultSetup()
   after(() => rmSync(folder, { recursive: true }))
-  beforeEach(() => {
-    faults = new Faults()
-  })
-  const atFirst = census()
-  afterEach(async () => {
-    await server?.kill()
-    faults.close()
-    expectNothingLeft(atFirst)
-  })
 
   async function exchange(target: number | string, sent: Buffer): Promise<void> {
     const client = await Client.connect(target, { allowHalfOpen: true })
@@ -103,7 +88,7 @@ describe('a kernel at its worst', () => {
 
   for (const [what, { rules, bytes, longest }] of Object.entries(cases)) {
     it(`changes no byte and loses no connection: ${what}`, async () => {
-      server = await ServerProcess.start(faults, {
+      const server = await setup.start({
         app: app('faults-pool'),
         listen: [
           { name: 'pool', host: '127.0.0.1', port: 0 },
@@ -113,13 +98,13 @@ describe('a kernel at its worst', () => {
         reactors: 2,
         pool: 2,
       })
-      const injected = rules.map((rule) => faults.inject(rule))
+      const injected = rules.map((rule) => setup.faults.inject(rule))
       const clients = 18
       await Promise.all(
         Array.from({ length: clients }, (_, i) => {
           // Some are so short that their replies leave in one piece: `send`, and not `sendmsg`.
           const short = i >= clients / 2
-          return exchange(server!.target(i % 3), short ? lineStream(i, 300, 30) : lineStream(i, bytes, longest))
+          return exchange(server.target(i % 3), short ? lineStream(i, 300, 30) : lineStream(i, bytes, longest))
         }),
       )
       for (const fault of injected) expect(fault.happened, JSON.stringify(fault.rule)).to.be.above(0)

@@ -1,25 +1,13 @@
 import { expect } from 'chai'
 import { app } from '../support/app.js'
-import { type FaultRule, Faults } from '../support/faults.js'
-import { census, expectNothingLeft } from '../support/leaks.js'
+import { faultSetup } from '../support/fault_setup.js'
+import type { FaultRule } from '../support/faults.js'
 import { ServerProcess } from '../support/faulty_server.js'
 
 const options = { app: app('faults-pool'), listen: { port: 0, host: '127.0.0.1' }, reactors: 2, pool: 1 }
 
 describe('a server that the kernel gives nothing', () => {
-  let faults: Faults
-  before(function () {
-    this.timeout(120_000) // the first time, a compiler runs
-    Faults.build()
-  })
-  beforeEach(() => {
-    faults = new Faults()
-  })
-  const atFirst = census()
-  afterEach(() => {
-    faults.close()
-    expectNothingLeft(atFirst)
-  })
+  const setup = faultSetup()
 
   const refusals: [FaultRule, code: string][] = [
     [{ call: 'socket', error: 'EMFILE' }, 'EMFILE'],
@@ -37,8 +25,8 @@ describe('a server that the kernel gives nothing', () => {
   ]
   for (const [rule, code] of refusals) {
     it(`does not start, and says why: ${rule.error} from ${rule.every ? `call ${rule.every} of ` : ''}${rule.call}`, async () => {
-      const fault = faults.inject(rule)
-      const refused = await ServerProcess.refused(faults, options)
+      const fault = setup.faults.inject(rule)
+      const refused = await ServerProcess.refused(setup.faults, options)
       expect(refused.code).to.equal(code)
       expect(fault.happened).to.be.above(0)
       expect({ ...refused.after, threads: 0 }).to.deep.equal({ ...refused.before, threads: 0 })

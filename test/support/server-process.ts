@@ -34,6 +34,9 @@ export interface ServerPlan extends Omit<ServeOptions, 'app' | 'listen'> {
   faults?: Faults
 }
 
+/** What a server process needs for an addon that is compiled with a sanitizer; see scripts/sanitized-in-node.mjs. */
+const sanitizer = JSON.parse(process.env['STORM_SANITIZER'] ?? '{}') as Record<string, string>
+
 /** `serve()` in a process of its own, where memory, descriptors and CPU time are the server's alone. */
 export class ServerProcess {
   readonly ports: readonly number[]
@@ -62,7 +65,7 @@ export class ServerProcess {
     const child = fork(new URL('./server-program.js', import.meta.url), [options], {
       execArgv: ['--expose-gc', '--enable-source-maps', ...execArgv],
       serialization: 'advanced',
-      env: { ...process.env, ...faults?.env },
+      env: { ...process.env, ...sanitizer, ...faults?.env },
     })
     const started = await Promise.race([once(child, 'message'), once(child, 'exit')])
     const { ports } = (typeof started[0] === 'object' ? started[0] : {}) as { ports?: number[] }
@@ -120,13 +123,28 @@ export class ServerProcess {
     }
   }
 
+  /** Closes, and lets the process end by itself, as sanitizers need it: they look for leaks when it exits. */
+  async exit(): Promise<CloseResult> {
+    const result = await this.#close()
+    const exited = once(this.#child, 'exit')
+    this.#child.disconnect()
+    const [code, signal] = await exited
+    expect([code, signal], 'exit code and signal of the server process').to.deep.equal([0, null])
+    return result
+  }
+
   /** Orderly; the process must hold then what it held before it served. */
   async close(): Promise<CloseResult> {
+    const result = await this.#close()
+    await this.kill()
+    return result
+  }
+
+  async #close(): Promise<CloseResult> {
     type Counted = ReturnType<typeof census>
     const closed = (await this.#ask('close')) as { result: CloseResult; before: Counted; after: Counted }
     const { threads: before, ...descriptorsBefore } = closed.before
     const { threads: after, ...descriptors } = closed.after
-    await this.kill()
     expect(descriptors).to.deep.equal(descriptorsBefore)
     expect(after).to.be.at.most(before + 1)
     return closed.result

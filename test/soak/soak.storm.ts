@@ -1,0 +1,94 @@
+// Mixed load for a long time, with every fault of this repository's storms happening in the middle of it, at random from a seed.
+// Two minutes in `npm run check:full`; by hand, after a build, half an hour:
+//   SOAK_MINUTES=30 npx mocha --timeout 0 test/dist/soak/soak.storm.js
+import { expect } from 'chai'
+import { Crowd } from '../support/crowd.js'
+import { Faults } from '../support/faults.js'
+import { census, expectNothingLeft } from '../support/leaks.js'
+import { Random, stormSeed } from '../support/random.js'
+import { type ServerPlan, withServer } from '../support/server-process.js'
+import { slope } from '../support/slope.js'
+import { ask } from './asks.js'
+import { Injuries, withinTime } from './injuries.js'
+
+const minutes = Number(process.env['SOAK_MINUTES'] ?? 2)
+const soakMs = minutes * 60_000
+/** Looked at so often, always with the same threads. The first third warms heaps and allocator up. */
+const looks = 12
+const mebibyte = 1 << 20
+const most = { reactors: 3, pool: 3 }
+const start = { reactors: 2, pool: 2 }
+const plan: ServerPlan = {
+  app: 'soak',
+  listeners: ['main', 'binary'],
+  reactors: start.reactors,
+  pool: { size: start.pool, taskTimeoutMs: 3_000 },
+  hookTimeoutMs: 3_000,
+  resourceLimits: { maxOldGenerationSizeMb: 96 },
+}
+
+describe(`a soak of ${minutes} minutes`, function () {
+  this.timeout(soakMs * 2 + 300_000)
+  const atFirst = census()
+  const faults = new Faults()
+  before(() => Faults.build())
+  after(() => faults.close())
+  afterEach(() => expectNothingLeft(atFirst))
+
+  it('answers nobody wrongly, cuts only whom a fault has hit, and ends with the memory, descriptors and threads it began with', async () => {
+    const random = new Random(stormSeed())
+    await withServer({ ...plan, faults }, async (server) => {
+      // What is made once and stays is there from here on.
+      await server.resize(most)
+      await server.reload()
+      await server.resize(start)
+      const first = await server.vitals()
+      const crowd = new Crowd(server.port, { visitors: 8, residents: 12, ask, random })
+      const injuries = new Injuries(server, faults, random, { most, start })
+      const beganAt = performance.now()
+      const resident: [atMs: number, rss: number][] = []
+      try {
+        for (let look = 1; look <= looks; look++) {
+          await injuries.until(beganAt + (soakMs * look) / looks)
+          await withinTime(server.resize(start), async () => JSON.stringify(await server.vitals()))
+          resident.push([performance.now() - beganAt, (await server.vitals()).rss])
+        }
+        await injuries.untilEachHappened()
+      } finally {
+        injuries.stop()
+        await withinTime(crowd.stop(), async () => JSON.stringify(await server.vitals()))
+      }
+      await server.resize(start)
+      const last = await server.until(
+        `all is back: ${first.fds} descriptors, ${first.threads} threads`,
+        ({ stats, fds, threads }) => stats.connections.open === 0 && fds <= first.fds + 2 && threads <= first.threads + 1,
+        60_000,
+      )
+      const { closed, accepted } = last.stats.connections
+      console.log(`    ${crowd.visits} visits, ${crowd.answered} answers, ${crowd.failures.length} cut`)
+      console.log(`    happened: ${injuries.summary()}`)
+      console.log(`    closed: ${JSON.stringify(Object.fromEntries(Object.entries(closed).filter(([, count]) => count > 0)))}`)
+      console.log(`    MiB resident: ${resident.map(([, rss]) => Math.round(rss / mebibyte)).join(', ')}`)
+      expect(crowd.wrong, 'wrong or misplaced answers').to.deep.equal([])
+      expect(injuries.wrong, 'of those who suffered the faults').to.deep.equal([])
+      expect(injuries.missing(), 'faults that did not happen').to.deep.equal([])
+      expect(
+        Object.values(closed).reduce((sum, count) => sum + count, 0),
+        'closed once each',
+      ).to.equal(accepted)
+      // Whoever of the others was cut was hit by one of these: what his frame waited for died, or the kernel refused him.
+      const hit = ['task-lost', 'task-timeout', 'system-error', 'thread-lost', 'frame-timeout', 'write-timeout'] as const
+      const hits = hit.reduce((sum, reason) => sum + closed[reason], 0) - injuries.victims
+      expect(crowd.failures.length, `cut, of whom ${hits} were hit: ${crowd.failures.slice(0, 5).join('; ')}`).to.be.at.most(hits)
+      expect([closed['memory-limit'], closed['malformed-frame'], closed['handler-error'], closed['slow-consumer']]).to.deep.equal(
+        [0, 0, 0, 0],
+      )
+      expect(last.stats.queue).to.deep.equal({ tasks: 0, frames: 0, bytes: 0 })
+      expect(last.stats.memory.tasks + last.stats.memory.messages + last.stats.memory.buffered).to.equal(0)
+      // Over the whole time, whatever that was: what leaks a little with each fault leaks much in half an hour.
+      const growth = slope(resident.slice(looks / 3)) * soakMs
+      console.log(`    growth in ${minutes} minutes: ${(growth / mebibyte).toFixed(1)} MiB`)
+      expect(growth, 'bytes by which memory grows over the run').to.be.at.most(64 * mebibyte)
+    })
+  })
+})
