@@ -1,6 +1,8 @@
 // What any thread may ask of a runtime by its number: making and removing it, opening listeners, counters, and what the
 // supervisor does about workers that died.
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include <algorithm>
@@ -308,6 +310,12 @@ Napi::Value slabOf(const Napi::CallbackInfo& info) {
   return newSlab(info.Env(), *runtime->exchange, static_cast<size_t>(info[1].As<Napi::Number>().DoubleValue()));
 }
 
+// setThreadNice(nice): of the calling thread alone. Any user may be nicer; nobody is asked when the kernel refuses.
+Napi::Value setThreadNice(const Napi::CallbackInfo& info) {
+  const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
+  return Napi::Boolean::New(info.Env(), ::setpriority(PRIO_PROCESS, thread, static_cast<int>(u32(info, 0))) == 0);
+}
+
 // isAddressRange(text): an address, or one with a prefix length.
 Napi::Value isAddressRange(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), CidrRange::parse(info[0].As<Napi::String>().Utf8Value()).ok());
@@ -342,6 +350,7 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("forgetReactorThread", Napi::Function::New(env, forgetReactorThread));
   exports.Set("newSlab", Napi::Function::New(env, slabOf));
   exports.Set("fileLimit", Napi::Function::New(env, fileLimit));
+  exports.Set("setThreadNice", Napi::Function::New(env, setThreadNice));
   exports.Set("isAddressRange", Napi::Function::New(env, isAddressRange));
   exports.Set("closeReasonNames", Napi::Function::New(env, closeReasonNames));
 }
