@@ -54,7 +54,7 @@ describe('a wrong app', () => {
   it('that says where parse runs beside a message hook is refused, and so is a place that does not exist', async () => {
     const beside = await serving(fixture('bad-run-message.js'), 1)
     expect(beside.code).to.equal('ERR_MR_APP_SHAPE')
-    expect(beside.message).to.include("run: \"inline\"").and.include('message hook')
+    expect(beside.message).to.include('run: "inline"').and.include('message hook')
     const nowhere = await serving(fixture('bad-run-value.js'), 1)
     expect(nowhere.code).to.equal('ERR_MR_OPTION_RANGE')
     expect(nowhere.message).to.include("'run' must be 'pool' or 'inline' or 'auto'").and.include("did you mean 'inline'?")

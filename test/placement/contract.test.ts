@@ -23,7 +23,7 @@ for (const [run, pool] of [
       // Once it is known what an echo costs, it stays on the reactor; the commands of these tests are of the same sizes.
       const client = await Client.connect(server.listeners[0]!.port)
       const echoes = ['eight.by', 'sixteen bytes are', 'and then some more than thirty-two of them']
-      for (let round = 0; server.stats().reactors[0]!.framesInline < 10; round++) {
+      while (server.stats().reactors[0]!.framesInline < 10) {
         const from = client.received.length
         const text = echoes.map((one) => `${one}\n`).join('')
         client.write(text.repeat(20))
@@ -43,16 +43,7 @@ for (const [run, pool] of [
       const client = await connect()
       client.write('sleep 20\nlist\nbytes\nnothing\niterate 3\nsleep 1\nx\nthrow me\nreject you\nnumber\nstream 1\nlast\n')
       const replies = await client.lines(11)
-      expect(replies.slice(0, 8)).to.deep.equal([
-        'slept 20',
-        'list',
-        'bytes',
-        '0,1,2,',
-        'slept 1',
-        'x',
-        'error me',
-        'error you',
-      ])
+      expect(replies.slice(0, 8)).to.deep.equal(['slept 20', 'list', 'bytes', '0,1,2,', 'slept 1', 'x', 'error me', 'error you'])
       expect(replies[8]).to.match(/^error a reply must be/)
       expect(replies.slice(9)).to.deep.equal(['s'.repeat(1024), 'last'])
       client.destroy()
@@ -119,7 +110,8 @@ for (const [run, pool] of [
       expect(await client.lines(2)).to.deep.equal(['x', `${server.listeners[0]!.name} 127.0.0.1 1 bigint`])
       const late = server.stats().reactors[0]!.repliesLate + server.stats().repliesUnrouted
       const started = (): number =>
-        server.stats().reactors[0]!.framesInline + server.stats().workers.reduce((sum, { framesStarted }) => sum + framesStarted, 0)
+        server.stats().reactors[0]!.framesInline +
+        server.stats().workers.reduce((sum, { framesStarted }) => sum + framesStarted, 0)
       const before = started()
       client.write('gone\n')
       await until(() => started() > before)

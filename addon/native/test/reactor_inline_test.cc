@@ -115,7 +115,9 @@ TEST("inline: a stall that JS measured bans the class, and the reactor asks for 
   }
 }
 
-TEST("inline: what a dead thread had answered is answered, the frame in hand closes its connection, the rest is run once by the next") {
+TEST(
+    "inline: what a dead thread had answered is answered, the frame in hand closes its connection, the rest is run once by the "
+    "next") {
   Reactors server(running(Run::kInline));
   echoes(server);
   const Fd a = server.connect(), b = server.connect(), c = server.connect();

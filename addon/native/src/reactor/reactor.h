@@ -182,7 +182,7 @@ class Reactor {
   static constexpr uint64_t kMeasuredBatchNs = 250'000;
   static constexpr uint32_t kAnySibling = UINT16_MAX;          // of a move: whoever takes it when it goes
   static constexpr uint32_t kMeasuredTogether = 64;
-  static constexpr uint8_t kInlinePart = 128;                  // beside Reply::Flags: a hook's write that waits in the order
+  static constexpr uint8_t kInlinePart = 128;  // beside Reply::Flags: a hook's write that waits in the order
 
   struct Acceptor {
     Fd fd;
@@ -431,7 +431,7 @@ class Reactor {
   uint32_t measuredKey_ = 0, measuredRuns_ = 0;
   bool watchesGone_ = false;
   std::atomic<bool> endedForTime_{false};
-  uint32_t seenRunning_ = 0;  // what the supervisor last saw of the box,
+  uint32_t seenRunning_ = 0;      // what the supervisor last saw of the box,
   uint64_t seenRunningAtNs_ = 0;  // and when that was new
   ReactorCounters counters_;
 };

@@ -18,9 +18,7 @@ bool Reactor::runsHere(const ListenerConfig& cfg, CostTable::Key key) {
   return true;
 }
 
-std::span<uint8_t> Reactor::roomForParses() {
-  return {slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes)};
-}
+std::span<uint8_t> Reactor::roomForParses() { return {slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes)}; }
 
 bool Reactor::emitParse(uint32_t slot, std::span<const uint8_t> frame, CostTable::Key key, bool inSlab) {
   Connection& connection = table_.at(slot);
@@ -198,8 +196,8 @@ uint64_t Reactor::inlineRunningNs(uint64_t nowNs) {
 void Reactor::keepUnseen(const EventRow& row, const uint8_t* bytes) {
   Connection* connection = find(row.slot, row.generation);
   if (!connection) return;
-  TaskRef task(Task::create({idOf(row.slot), fullSequence(*connection, row.d), connection->listener, Task::kNone, connection->peer},
-                            1, row.c));
+  TaskRef task(Task::create(
+      {idOf(row.slot), fullSequence(*connection, row.d), connection->listener, Task::kNone, connection->peer}, 1, row.c));
   task->append({bytes, row.c});
   kept_.push_back({row.slot, row.generation, std::move(task)});
 }
