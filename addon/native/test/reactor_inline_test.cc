@@ -202,7 +202,7 @@ TEST("inline: a connection with a pending promise closes with its thread, and a 
   say(b, "b\n");
   server.until([&] { return rows.size() == 2; });
   const EventRow& first = rows[0].slot == 0 ? rows[0] : rows[1];
-  answer(server.reactor(), first, "done\n", Reply::kLast | InlineBox::kWasHeld);
+  answer(server.reactor(), first, "done\n", uint32_t{Reply::kLast} | uint32_t{InlineBox::kWasHeld});
   answer(server.reactor(), first, "again\n", Reply::kLast);
   server.reactor().settleInline();
   CHECK_EQ(server.read(a, 5), "done\n");
