@@ -301,6 +301,8 @@ export interface Native {
   fileLimit(): number
   /** Memory for received bytes, of whole pages that go back to the kernel; with anything in it. Counts until it is collected. */
   newSlab(runtime: number, size: number): ArrayBuffer
+  /** Of the calling thread; false when the kernel refuses. */
+  setThreadNice(nice: number): boolean
   isAddressRange(text: string): boolean
   readCounters(runtime: number): NativeCounters
   runningMs(runtime: number, worker: number): number

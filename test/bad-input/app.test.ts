@@ -51,6 +51,15 @@ describe('a wrong app', () => {
     expect(error.message).to.include('neither a parse nor a message hook')
   })
 
+  it('that says where parse runs beside a message hook is refused, and so is a place that does not exist', async () => {
+    const beside = await serving(fixture('bad-run-message.js'), 1)
+    expect(beside.code).to.equal('ERR_MR_APP_SHAPE')
+    expect(beside.message).to.include('run: "inline"').and.include('message hook')
+    const nowhere = await serving(fixture('bad-run-value.js'), 1)
+    expect(nowhere.code).to.equal('ERR_MR_OPTION_RANGE')
+    expect(nowhere.message).to.include("'run' must be 'pool' or 'inline' or 'auto'").and.include("did you mean 'inline'?")
+  })
+
   it('with a misspelt hook is told the right name', async () => {
     const error = await serving(fixture('bad-unknown-hook.js'))
     expect(error.code).to.equal('ERR_MR_UNKNOWN_OPTION')

@@ -2,6 +2,14 @@
 import { defineApp, lengthPrefixed, lines, type Server, serve, ThreadServer } from '@multireactor/core'
 import type { Reactor } from '@multireactor/reactor'
 
+export const placed = defineApp({
+  // @ts-expect-error: no such place
+  run: 'somewhere',
+  parse: (frame) => frame,
+})
+
+export const inline = defineApp({ run: 'inline', parse: (frame) => frame })
+
 export const typed = defineApp({
   framing: lines(),
   open(conn) {

@@ -292,7 +292,8 @@ TEST("worker slot: reaping tells what was started from what was not") {
 TEST("exchange: parks, wakes and steals without losing a frame or running one twice") {
   constexpr uint32_t kTasks = 6'000, kFrames = 4, kFeeders = 2;
   Exchange exchange({.reactors = kFeeders, .workers = 4, .queue = {.maxTasks = 256}});
-  exchange.costs().learnInPool(CostTable::keyOf(0, 8), 1, 1000, 0);  // cheap, so that workers claim many at once and there is something to steal
+  exchange.costs().learnInPool(CostTable::keyOf(0, 8), 1, 1000,
+                               0);  // cheap, so that workers claim many at once and there is something to steal
   CountingPool pool(exchange, kTasks * kFrames * kFeeders);
   pool.slowEvery = 500;
   std::vector<std::thread> feeders;

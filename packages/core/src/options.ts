@@ -19,6 +19,11 @@ export interface PoolSettings {
   size?: number
   /** Unsettled asynchronous frames of one worker. Default 32. */
   concurrency?: number
+  /**
+   * How much the workers give way to the reactors and to everybody else where cores are scarce: 0 to 19, as `nice(1)` has it, on
+   * top of nothing that a reactor has. Default 0. See docs/placement.md.
+   */
+  nice?: number
   /** Tasks that wait; reactors stop reading there. Default 16,384. */
   maxQueued?: number
   /**
@@ -204,6 +209,7 @@ function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolea
   const read = new OptionReader(`${where} pool`, spec, [
     'size',
     'concurrency',
+    'nice',
     'maxQueued',
     'maxQueuedBytes',
     'onQueueFull',
@@ -214,6 +220,7 @@ function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolea
   const pool: Required<PoolSettings> = {
     size: read.integer('size', Math.min(availableParallelism(), mostWorkers), 0, mostWorkers),
     concurrency: read.integer('concurrency', 32, 1, 4096),
+    nice: read.integer('nice', 0, 0, 19),
     maxQueued: read.integer('maxQueued', 16_384, 1, 1 << 24),
     maxQueuedBytes: read.integer('maxQueuedBytes', 256 << 20, 1, 2 ** 40),
     onQueueFull: read.oneOf('onQueueFull', 'pause', queueFullPolicies),

@@ -272,13 +272,13 @@ export class Server {
 
   async #startPool(plans: ListenerPlan[]): Promise<void> {
     const { pool } = this.#settings
-    const { concurrency, taskTimeoutMs } = pool
+    const { concurrency, nice, taskTimeoutMs } = pool
     this.#group = new WorkerGroup({
       runtime: this.#runtime,
       size: pool.size,
       entry: new URL('./worker_thread.js', import.meta.url),
       threadOptions: (index) => ({
-        workerData: { runtime: this.#runtime, index, plans, concurrency, taskTimeoutMs } satisfies WorkerThreadData,
+        workerData: { runtime: this.#runtime, index, plans, concurrency, nice, taskTimeoutMs } satisfies WorkerThreadData,
         name: `mr-worker-${index}`,
         ...(this.#settings.resourceLimits ? { resourceLimits: this.#settings.resourceLimits } : {}),
       }),

@@ -11,11 +11,12 @@ export interface WorkerThreadData {
   index: number
   plans: ListenerPlan[]
   concurrency: number
+  nice: number
   taskTimeoutMs: number
 }
 
 void runThread(async (side: ThreadSide) => {
-  const { runtime, index, plans, concurrency, taskTimeoutMs } = workerData as WorkerThreadData
+  const { runtime, index, plans, concurrency, nice, taskTimeoutMs } = workerData as WorkerThreadData
   const apps = await loadApps(plans)
   const server = ThreadServer.attach(runtime)
   for (const app of apps.values()) await app.start?.({ role: 'worker', index, server })
@@ -26,6 +27,7 @@ void runThread(async (side: ThreadSide) => {
     work: (listener) => work[listener]!,
     listenerName: (listener) => plans[listener]!.name,
     concurrency,
+    nice,
     taskTimeoutMs,
     onFailure: (error, listener) =>
       side.event('error', { error: toEnvelope(error), hook: 'parse', listener, thread: `worker ${index}` }),

@@ -2,7 +2,8 @@ const sampleWords = 4
 /** So many frames of one kind in a row share a look at the clock, which costs about as much as a small frame. */
 const mostRuns = 16
 const timedAlone = 0x8000_0000
-const asynchronous = 1
+/** Flags of a sample: some of its frames returned a promise, so that what follows is not measured; they ran on code that is cold. */
+export const sampleFlag = { asynchronous: 1, cold: 2 } as const
 
 /**
  * Measures what frames cost up to their first return, by listener and size class, and leaves it as samples in native memory,
@@ -35,14 +36,15 @@ export class CostMeter {
     this.#runs++
   }
 
-  /** The frame at hand returned a promise: what follows is not measured. `fromOutside`: nor is the batch measured here. */
-  wasAsynchronous(fromOutside: boolean): void {
+  /** Something that is to be known of the frame at hand. `fromOutside`: its batch is not measured here. */
+  note(flag: number, fromOutside: boolean): void {
     if (!fromOutside) {
-      this.#flags |= asynchronous
+      this.#flags |= flag
       return
     }
+    if (this.#words[this.#countAt] === 0) this.#samples[3] = 0
     this.#samples[1] = 0 // whoever measures it fills it in
-    this.#samples[3] = asynchronous
+    this.#samples[3]! |= flag
     this.#words[this.#countAt] = 1
   }
 

@@ -1,5 +1,5 @@
 import { MultireactorError, replyFlag, toEnvelope } from '@multireactor/addon'
-import { RunningFrame } from './running_frame.js'
+import type { RunningFrame } from './running_frame.js'
 import { type Bytes, isAsyncIterable, isBytes, notAReply, type Reply, type TaskContext } from './task_context.js'
 
 /** What a thread does with frames. */

@@ -1,5 +1,5 @@
 import { type NativeReactorDriver, replyFlag } from '@multireactor/addon'
-import { CostMeter } from './cost_meter.js'
+import { CostMeter, sampleFlag } from './cost_meter.js'
 import { FrameLoop, type FrameLoopOptions } from './frame_loop.js'
 import { GcWatch } from './gc_watch.js'
 import { ReplyBox } from './reply_box.js'
@@ -13,6 +13,9 @@ const wasHeld = 0x8000
 const stallMs = 1
 /** The garbage collector says afterwards that it was there. */
 const judgeAfterMs = 20
+/** In its first runs on a thread the code of a class is still being compiled: one stall of a moderate length is forgiven. */
+const coldRuns = 16
+const coldStallMs = 5
 
 /** Words of the box, before its rows; see `native/src/reactor/inline_box.h`. */
 const runningAt = 0
@@ -28,6 +31,9 @@ export class InlineLoop extends FrameLoop {
   readonly #out: ReplyBox
   readonly #meter: CostMeter
   readonly #gc = new GcWatch()
+  /** How often each class has run here, up to `coldRuns`; by the low half of its key. */
+  readonly #runs = new Uint8Array(1 << 16)
+  readonly #forgiven = new Set<number>()
   #inBatch = false
   #flushAsked = false
   #closed = false
@@ -68,12 +74,21 @@ export class InlineLoop extends FrameLoop {
     this.connectionGone((BigInt(high) << 32n) | BigInt(low))
   }
 
-  /** A run looked like a stall, and its class goes to the pool: unless it was only there when the garbage was collected. */
+  /**
+   * A run looked like a stall, and its class goes to the pool: unless it was only there when the garbage was collected, or when its
+   * code was compiled.
+   */
   stall(key: number, ns: number): void {
+    const milliseconds = ns / 1e6
+    if (this.#runs[key & 0xffff]! < coldRuns && milliseconds < coldStallMs && !this.#forgiven.has(key)) {
+      this.#forgiven.add(key)
+      return this.#driver.judgeStall(key, false)
+    }
     const to = performance.now()
-    const from = to - ns / 1e6 - stallMs
+    // It may have taken longer on the wall than it worked.
+    const from = to - milliseconds - judgeAfterMs
     setTimeout(() => {
-      if (!this.#closed) this.#driver.judgeStall(key, ns / 1e6 - this.#gc.between(from, to) > stallMs)
+      if (!this.#closed) this.#driver.judgeStall(key, milliseconds - this.#gc.between(from, to) > stallMs)
     }, judgeAfterMs).unref()
   }
 
@@ -91,9 +106,13 @@ export class InlineLoop extends FrameLoop {
     const measured = words[measuredAt] !== 0
     if (measured) this.#meter.before(key)
     words[runningAt]!++
+    if (this.#runs[key & 0xffff]! < coldRuns) {
+      this.#runs[key & 0xffff]!++
+      this.#meter.note(sampleFlag.cold, !measured)
+    }
     const listener = (key >>> 8) & 0xff
     const frame = new RunningFrame(this, 0, bytes, this.options.listenerName(listener), sequence, 0, slot, generation)
-    if (!this.runFrame(frame, this.options.work(listener))) this.#meter.wasAsynchronous(!measured)
+    if (!this.runFrame(frame, this.options.work(listener))) this.#meter.note(sampleFlag.asynchronous, !measured)
     words[runningAt]!++
   }
 

@@ -32,6 +32,8 @@ export interface PoolOptions {
   onQueueFull?: 'wait' | 'reject'
   /** Unsettled asynchronous tasks of one worker. Default 32. */
   concurrency?: number
+  /** How much the workers give way to other threads where cores are scarce: 0 (default) to 19. */
+  nice?: number
   /** Default 30,000. A worker that does not come back in time is replaced. */
   taskTimeoutMs?: number
   /** `'reject'` (default), or `'retry'`: a task whose worker died runs once more. */
@@ -88,6 +90,7 @@ export class Pool {
       'maxQueuedBytes',
       'onQueueFull',
       'concurrency',
+      'nice',
       'taskTimeoutMs',
       'onTaskLost',
       'onWorkerReplaced',
@@ -96,6 +99,7 @@ export class Pool {
     const worker = moduleUrl(where, read.raw('worker'))
     const size = read.integer('size', availableParallelism(), 1, 256)
     const concurrency = read.integer('concurrency', 32, 1, 4096)
+    const nice = read.integer('nice', 0, 0, 19)
     const taskTimeoutMs = read.integer('taskTimeoutMs', 30_000, 1, 0x7fff_ffff)
     const onReplaced = read.func<NonNullable<PoolOptions['onWorkerReplaced']>>('onWorkerReplaced')
     this.#rejectFull = read.oneOf('onQueueFull', 'wait', ['wait', 'reject']) === 'reject'
@@ -126,7 +130,7 @@ export class Pool {
       size,
       entry: new URL('./pool_thread.js', import.meta.url),
       threadOptions: (index) => ({
-        workerData: { runtime: this.#runtime, index, worker, concurrency, taskTimeoutMs },
+        workerData: { runtime: this.#runtime, index, worker, concurrency, nice, taskTimeoutMs },
         name: `mr-pool-${index}`,
       }),
       taskTimeoutMs,

@@ -9,11 +9,12 @@ export interface PoolThreadData {
   index: number
   worker: string
   concurrency: number
+  nice: number
   taskTimeoutMs: number
 }
 
 void runThread(async () => {
-  const { runtime, index, worker, concurrency, taskTimeoutMs } = workerData as PoolThreadData
+  const { runtime, index, worker, concurrency, nice, taskTimeoutMs } = workerData as PoolThreadData
   const module = await load(worker)
   if (typeof module.default !== 'function') {
     throw new MultireactorError(
@@ -29,6 +30,7 @@ void runThread(async () => {
     work: () => work,
     listenerName: () => '',
     concurrency,
+    nice,
     taskTimeoutMs,
     onFailure: () => {}, // it goes to the caller
   })

@@ -1,5 +1,5 @@
 import { native, type NativeWorkerDriver } from '@multireactor/addon'
-import { CostMeter } from './cost_meter.js'
+import { CostMeter, sampleFlag } from './cost_meter.js'
 import { FrameLoop, type FrameLoopOptions } from './frame_loop.js'
 import { ReplyBox } from './reply_box.js'
 import { RunningFrame } from './running_frame.js'
@@ -10,6 +10,8 @@ export interface WorkerLoopOptions extends FrameLoopOptions {
   index: number
   /** Unsettled asynchronous frames. */
   concurrency: number
+  /** How much the thread gives way to others, 0 to 19. */
+  nice: number
 }
 
 const rowWords = 8
@@ -53,6 +55,7 @@ export class WorkerLoop extends FrameLoop {
     this.#runtime = options.runtime
     this.#concurrency = options.concurrency
     this.#slab = new Uint8Array(native.newSlab(options.runtime, slabBytes))
+    if (options.nice > 0) native.setThreadNice(options.nice)
     this.driver = new native.WorkerDriver(
       options.runtime,
       options.index,
@@ -180,7 +183,7 @@ export class WorkerLoop extends FrameLoop {
     if ((flags & refusedBit) !== 0) return this.refuse(frame, work)
     const measured = this.#words[measuredAt] !== 0
     if (measured) this.#meter.before(key)
-    if (!this.runFrame(frame, work)) this.#meter.wasAsynchronous(!measured)
+    if (!this.runFrame(frame, work)) this.#meter.note(sampleFlag.asynchronous, !measured)
   }
 
   // ---------------------------------------------------------------- settling

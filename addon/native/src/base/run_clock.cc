@@ -2,8 +2,6 @@
 
 #include <sys/resource.h>
 
-#include <algorithm>
-
 namespace mr {
 
 RunClock::Usage RunClock::usage() {
@@ -12,20 +10,25 @@ RunClock::Usage RunClock::usage() {
   const auto ns = [](const timeval& time) {
     return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_usec) * 1'000;
   };
-  return {ns(now.ru_utime) + ns(now.ru_stime), now.ru_nivcsw};
+  return {ns(now.ru_utime) + ns(now.ru_stime), now.ru_nivcsw, now.ru_nvcsw};
 }
 
-void RunClock::begin(uint64_t nowNs) {
-  if (nowNs < baseAtNs_ + kFreshNs) return;
+void RunClock::begin(uint64_t nowNs, bool isLong) {
+  if (!isLong && nowNs < baseAtNs_ + kFreshNs) return;
   base_ = usage();
   baseAtNs_ = nowNs;
 }
 
-uint64_t RunClock::workedNs(uint64_t wallNs) const {
+RunClock::Worked RunClock::worked(uint64_t wallNs, uint64_t nowNs) const {
   const Usage now = usage();
-  // Nobody took the core away: whatever it waited for, it was its own doing.
-  if (now.preempted == base_.preempted) return wallNs;
-  return std::min(wallNs, now.cpuNs - base_.cpuNs);
+  const bool preempted = now.preempted != base_.preempted;
+  // It slept, and nobody took the core away meanwhile: whatever it waited for, it was its own doing.
+  if (now.blocked != base_.blocked && !preempted) return {wallNs, true};
+  const uint64_t window = nowNs - baseAtNs_, cpu = now.cpuNs - base_.cpuNs;
+  // To other threads, or to other machines on the same hardware.
+  const uint64_t lost = window > cpu ? window - cpu : 0;
+  if (lost < wallNs / 8) return {wallNs, true};
+  return {lost < wallNs ? wallNs - lost : 0, false};
 }
 
 }  // namespace mr

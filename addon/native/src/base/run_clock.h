@@ -8,16 +8,20 @@ namespace mr {
 
 class RunClock {
  public:
-  // Before some work. Asks the kernel at most once a millisecond.
-  void begin(uint64_t nowNs);
-  // After a stretch of it that took `wallNs`, up to now: what of that was work, or waiting that was asked for. Asks the kernel, so
-  // it is for stretches that look too long.
-  uint64_t workedNs(uint64_t wallNs) const;
+  // Before some work. Asks the kernel at most once a millisecond, unless the work is long enough to be worth it.
+  void begin(uint64_t nowNs, bool isLong);
+  // Of a stretch of it that took `wallNs`: what was work, or waiting that was the thread's own doing. Asks the kernel, so it is
+  // for stretches that look too long. Where the thread lost its core it is a lower bound, and not exact.
+  struct Worked {
+    uint64_t ns;
+    bool exact;
+  };
+  Worked worked(uint64_t wallNs, uint64_t nowNs) const;
 
  private:
   struct Usage {
     uint64_t cpuNs = 0;
-    int64_t preempted = 0;
+    int64_t preempted = 0, blocked = 0;
   };
   static Usage usage();
 

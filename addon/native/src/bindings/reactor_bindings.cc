@@ -490,7 +490,8 @@ Napi::Value ReactorDriver::inlineBox(const Napi::CallbackInfo& info) {
   static_assert(offsetof(InlineBox, samples) == 3 * sizeof(uint32_t));
   Napi::Object result = Napi::Object::New(env);
   result.Set("words", Napi::Uint32Array::New(env, 4, shared(&box.running, 4 * sizeof(uint32_t)), 0));
-  result.Set("rows", Napi::Uint32Array::New(env, sizeof(box.rows) / sizeof(uint32_t), shared(box.rows.data(), sizeof(box.rows)), 0));
+  result.Set("rows",
+             Napi::Uint32Array::New(env, sizeof(box.rows) / sizeof(uint32_t), shared(box.rows.data(), sizeof(box.rows)), 0));
   result.Set("samples", Napi::Uint32Array::New(env, sizeof(box.sampleRows) / sizeof(uint32_t),
                                                shared(box.sampleRows.data(), sizeof(box.sampleRows)), 0));
   result.Set("bytes", Napi::Uint8Array::New(env, InlineBox::kBytes, shared(box.bytes.data(), InlineBox::kBytes), 0));
@@ -506,9 +507,9 @@ Napi::Value ReactorDriver::settleInline(const Napi::CallbackInfo& info) {
 // replyInline(slot, generation, sequence, flags, data, frameBytes, credit, stream)
 Napi::Value ReactorDriver::replyInline(const Napi::CallbackInfo& info) {
   if (!reactor_ || closeAfterTurn_) return info.Env().Undefined();
-  reactor_->replyInline({u32(info, 0), u32(info, 1), u32(info, 2), static_cast<uint16_t>(u32(info, 3)), u32(info, 5),
-                         u32(info, 6), u32(info, 7)},
-                        bytesOf(info[4]));
+  reactor_->replyInline(
+      {u32(info, 0), u32(info, 1), u32(info, 2), static_cast<uint16_t>(u32(info, 3)), u32(info, 5), u32(info, 6), u32(info, 7)},
+      bytesOf(info[4]));
   return info.Env().Undefined();
 }
 

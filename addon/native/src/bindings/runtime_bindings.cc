@@ -1,6 +1,8 @@
 // What any thread may ask of a runtime by its number: making and removing it, opening listeners, counters, and what the
 // supervisor does about workers that died.
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include <algorithm>
@@ -148,9 +150,11 @@ Napi::Value numbers(Napi::Env env, const Counter* const (&counters)[N]) {
 }
 
 Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
-  return numbers(env, {&c.open, &c.accepted, &c.handedOver, &c.acceptErrors, &c.bytesRead, &c.bytesWritten, &c.framesRead,
-                       &c.framesSubmitted, &c.repliesWritten, &c.repliesLate, &c.repliesHeld, &c.sends, &c.pausesByQueue,
-                       &c.pausesByPeer, &c.turns, &c.moved, &c.framesShed, &c.acceptsDelayed, &c.buffered, &c.framesInline, &c.inlineStalls});
+  return numbers(env,
+                 {&c.open,          &c.accepted,        &c.handedOver,     &c.acceptErrors, &c.bytesRead,   &c.bytesWritten,
+                  &c.framesRead,    &c.framesSubmitted, &c.repliesWritten, &c.repliesLate,  &c.repliesHeld, &c.sends,
+                  &c.pausesByQueue, &c.pausesByPeer,    &c.turns,          &c.moved,        &c.framesShed,  &c.acceptsDelayed,
+                  &c.buffered,      &c.framesInline,    &c.inlineStalls});
 }
 
 Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) {
@@ -308,6 +312,12 @@ Napi::Value slabOf(const Napi::CallbackInfo& info) {
   return newSlab(info.Env(), *runtime->exchange, static_cast<size_t>(info[1].As<Napi::Number>().DoubleValue()));
 }
 
+// setThreadNice(nice): of the calling thread alone. Any user may be nicer; nobody is asked when the kernel refuses.
+Napi::Value setThreadNice(const Napi::CallbackInfo& info) {
+  const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
+  return Napi::Boolean::New(info.Env(), ::setpriority(PRIO_PROCESS, thread, static_cast<int>(u32(info, 0))) == 0);
+}
+
 // isAddressRange(text): an address, or one with a prefix length.
 Napi::Value isAddressRange(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), CidrRange::parse(info[0].As<Napi::String>().Utf8Value()).ok());
@@ -342,6 +352,7 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("forgetReactorThread", Napi::Function::New(env, forgetReactorThread));
   exports.Set("newSlab", Napi::Function::New(env, slabOf));
   exports.Set("fileLimit", Napi::Function::New(env, fileLimit));
+  exports.Set("setThreadNice", Napi::Function::New(env, setThreadNice));
   exports.Set("isAddressRange", Napi::Function::New(env, isAddressRange));
   exports.Set("closeReasonNames", Napi::Function::New(env, closeReasonNames));
 }

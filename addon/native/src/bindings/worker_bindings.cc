@@ -187,11 +187,11 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
   slot().counters.framesCancelled.add(static_cast<uint64_t>(taken_.end() - gone));
   taken_.erase(gone, taken_.end());
   takenAtNs_ = monotonicNs();
-  clock_.begin(takenAtNs_);
   slot().claim(epoch_, taken_, &claimed_, takenAtNs_);
   const uint64_t maxWait = exchange().options().maxWaitNs;
   const uint64_t oldest = maxWait != 0 && takenAtNs_ > maxWait ? takenAtNs_ - maxWait : 0;
   planMeasuring();
+  clock_.begin(takenAtNs_, slot().outBox().measured != 0);
   uint32_t* row = rows.Data();
   for (const WorkerSlot::Claimed& claim : claimed_) {
     const Task& task = *claim.frame.task.get();
@@ -364,8 +364,11 @@ void WorkerDriver::learn(uint32_t started, uint64_t nowNs) {
   for (uint32_t i = 0; i < std::min(box.samples, OutBox::kSamples); ++i) {
     const OutBox::Sample& sample = box.sampleRows[i];
     if (sample.runs == 0 || (sample.key >> 8) >= CostTable::kMaxListeners || (sample.key & 0xff) >= CostTable::kClasses) continue;
-    const uint64_t worked = sample.ns > CostTable::kStallNs ? clock_.workedNs(sample.ns) : sample.ns;
-    costs.learnInPool(sample.key, sample.runs, worked / sample.runs, nowNs);
+    const auto [ns, exact] = sample.ns > CostTable::kHopNs ? clock_.worked(sample.ns, nowNs) : RunClock::Worked{sample.ns, true};
+    // A worker that lost its core for a moment knows what it has cost at most: enough where it is dear or nothing is known.
+    if (exact || ns > CostTable::kStallNs || costs.costNs(sample.key) == 0) {
+      costs.learnInPool(sample.key, sample.runs, ns / sample.runs, nowNs);
+    }
     if (sample.flags & OutBox::kAsynchronous) costs.banAsynchronous(sample.key);
   }
   box.samples = 0;

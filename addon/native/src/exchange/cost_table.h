@@ -15,10 +15,10 @@ class CostTable {
  public:
   static constexpr uint32_t kMaxListeners = 256;
   static constexpr uint32_t kClasses = 24;  // a class holds the sizes up to twice its smallest; the last one all that are larger
-  static constexpr uint64_t kHopNs = 50'000;               // what a frame loses by going to the pool and back, sleeping worker included
-  static constexpr uint64_t kStallNs = 1'000'000;          // one run on a reactor that takes longer is a stall
-  static constexpr uint64_t kBannedNs = 10'000'000'000;    // after one, the class stays in the pool at least so long,
-  static constexpr uint32_t kCheapRuns = 100;              // and until so many runs in a row there were cheaper than a hop
+  static constexpr uint64_t kHopNs = 50'000;       // what a frame loses by going to the pool and back, sleeping worker included
+  static constexpr uint64_t kStallNs = 1'000'000;  // one run on a reactor that takes longer is a stall
+  static constexpr uint64_t kBannedNs = 10'000'000'000;  // after one, the class stays in the pool at least so long,
+  static constexpr uint32_t kCheapRuns = 100;            // and until so many runs in a row there were cheaper than a hop
 
   CostTable() = default;
   ~CostTable();
@@ -53,7 +53,9 @@ class CostTable {
   static constexpr uint64_t kCostMask = 0xffff'ffff;
   static constexpr uint64_t kBanned = uint64_t{1} << 32;
   static constexpr uint32_t kRunsShift = 40;
-  static bool isNews(uint64_t known, uint64_t next) { return known == 0 || next + known / 64 < known || next > known + known / 64; }
+  static bool isNews(uint64_t known, uint64_t next) {
+    return known == 0 || next + known / 64 < known || next > known + known / 64;
+  }
   struct Cell {
     std::atomic<uint64_t> word{0};
     std::atomic<uint64_t> bannedUntilNs{0};

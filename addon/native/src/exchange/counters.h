@@ -23,8 +23,8 @@ class Counter {
 // In the order in which they cross to JS: see `reactorCounterNames` in addon/src.
 struct ReactorCounters {
   Counter open, accepted, handedOver, acceptErrors, bytesRead, bytesWritten, framesRead, framesSubmitted, repliesWritten,
-      repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved, framesShed, acceptsDelayed, buffered, framesInline,
-      inlineStalls;
+      repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved, framesShed, acceptsDelayed, buffered,
+      framesInline, inlineStalls;
   std::array<Counter, kCloseReasons> closed;
 };
 

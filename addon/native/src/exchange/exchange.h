@@ -56,7 +56,8 @@ enum class MemoryState : uint8_t {
 class Exchange {
  public:
   static constexpr uint32_t kMaxMailboxes = ConnectionId::kMaxHomes;
-  static constexpr uint32_t kMaxListeners = CostTable::kMaxListeners;
+  static constexpr uint32_t kMaxListeners = 256;
+  static_assert(kMaxListeners == CostTable::kMaxListeners);
   static constexpr uint32_t kMaxWorkers = 256;
 
   explicit Exchange(const ExchangeOptions& options);  // throws std::system_error when no descriptor can be had

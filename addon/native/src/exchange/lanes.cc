@@ -53,7 +53,8 @@ TaskRef Lanes::take(uint32_t worker, uint32_t workers, uint64_t nowNs, Lane* lan
   for (const Lane which : {kLong, kHeavy}) {
     const Account& account = accounts_[which];
     const uint64_t cost = account.costNs.load(std::memory_order_relaxed);
-    if (queue_.depth(which) == 0 || account.passedOverNs.load(std::memory_order_relaxed) < kShare * std::max(cost, kHeavyNs)) continue;
+    if (queue_.depth(which) == 0 || account.passedOverNs.load(std::memory_order_relaxed) < kShare * std::max(cost, kHeavyNs))
+      continue;
     if (TaskRef task = from(which)) return task;
   }
   for (const Lane which : {kLight, kHeavy, kLong}) {

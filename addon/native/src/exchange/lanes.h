@@ -16,9 +16,9 @@ class Lanes {
   enum Lane : uint32_t { kLight, kHeavy, kLong };
   static constexpr uint32_t kLanes = 3;
   static_assert(kLanes <= TaskQueue::kMaxLanes);
-  static constexpr uint64_t kHeavyNs = 200'000;          // predicted, of a whole task
-  static constexpr uint64_t kLongNs = 5'000'000;         // nobody should have to wait for the rest of such a one
-  static constexpr uint64_t kShare = 3;                  // so much more time than it needs itself is a task passed over for
+  static constexpr uint64_t kHeavyNs = 200'000;             // predicted, of a whole task
+  static constexpr uint64_t kLongNs = 5'000'000;            // nobody should have to wait for the rest of such a one
+  static constexpr uint64_t kShare = 3;                     // so much more time than it needs itself is a task passed over for
   static constexpr uint64_t kLightAboutNs = 1'000'000'000;  // so long after the last light task one worker is still kept free
 
   Lanes(TaskQueue& queue, uint32_t maxWorkers);

@@ -8,7 +8,8 @@ namespace mr {
 
 TaskQueue::TaskQueue(QueueLimits limits, uint32_t lanes) : limits_(limits), laneCount_(lanes) {
   MR_CHECK(lanes >= 1 && lanes <= kMaxLanes, "no such number of lanes");
-  // Twice the limit, so that a taker that is descheduled between two instructions is not in a pusher's way. Each lane may get all.
+  // Twice the limit, so that a taker that is descheduled between two instructions is not in a pusher's way. Each lane may get
+  // all.
   const uint64_t capacity = std::bit_ceil(uint64_t{limits.maxTasks} * 2);
   mask_ = capacity - 1;
   for (uint32_t i = 0; i < lanes; ++i) {

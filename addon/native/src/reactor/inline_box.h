@@ -21,7 +21,8 @@ struct InlineBox {
   struct Row {
     uint32_t slot, generation, sequence, flags, offset, length, frameBytes, unused;
   };
-  enum SampleFlags : uint32_t { kAsynchronous = 1 };  // some of them returned a promise
+  // Some of them returned a promise; ran while the thread had hardly run any such frame: its code is still being compiled.
+  enum SampleFlags : uint32_t { kAsynchronous = 1, kCold = 2 };
   struct Sample {
     uint32_t key, runs, ns, flags;  // ns of all runs
   };

@@ -65,6 +65,7 @@ void Reactor::detach() {
   owner_.assertCurrent(__func__);
   finishSpans();
   closeHeld();
+  if (box_) box_->running.store(0, std::memory_order_relaxed);
   sink_ = nullptr;
   slab_ = {};
   owner_.detach();
@@ -72,6 +73,7 @@ void Reactor::detach() {
 
 void Reactor::forgetDeadThread() {
   if (owner_.isFree()) return;  // it has detached on its way out
+  if (box_) box_->running.store(0, std::memory_order_relaxed);
   sink_ = nullptr;
   slab_ = {};
   owner_.forceDetach();

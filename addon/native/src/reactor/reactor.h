@@ -185,7 +185,8 @@ class Reactor {
   static constexpr uint64_t kMeasuredTogetherNs = 5'000;       // frames cheaper than this are not worth a look at the clock each
   static constexpr uint64_t kMeasuredBatchNs = 250'000;
   static constexpr uint32_t kAnySibling = UINT16_MAX;          // of a move: whoever takes it when it goes
-  static constexpr uint8_t kInlinePart = 128;                  // beside Reply::Flags: a hook's write that waits in the order
+  static constexpr uint32_t kMeasuredTogether = 64;
+  static constexpr uint8_t kInlinePart = 128;  // beside Reply::Flags: a hook's write that waits in the order
 
   struct Acceptor {
     Fd fd;
@@ -445,7 +446,7 @@ class Reactor {
   uint32_t measuredKey_ = 0, measuredRuns_ = 0;
   bool watchesGone_ = false;
   std::atomic<bool> endedForTime_{false};
-  uint32_t seenRunning_ = 0;  // what the supervisor last saw of the box,
+  uint32_t seenRunning_ = 0;      // what the supervisor last saw of the box,
   uint64_t seenRunningAtNs_ = 0;  // and when that was new
   ReactorCounters counters_;
 };

@@ -61,7 +61,8 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
     const EventRow& last = delivering_[delivered.begun - 1];
     const bool late = last.event == Event::kParse && endedForTime_.load(std::memory_order_acquire);
     const bool names = last.event != Event::kClose && last.event != Event::kCredit && last.event != Event::kStall;
-    if (names && find(last.slot, last.generation)) closeNow(last.slot, late ? CloseReason::kTaskTimeout : CloseReason::kThreadLost);
+    if (names && find(last.slot, last.generation))
+      closeNow(last.slot, late ? CloseReason::kTaskTimeout : CloseReason::kThreadLost);
   }
   // Nobody is left who knows what to do with the result of a call.
   for (const EventRow& row : unseen) {

@@ -18,9 +18,7 @@ bool Reactor::runsHere(const ListenerConfig& cfg, CostTable::Key key) {
   return true;
 }
 
-std::span<uint8_t> Reactor::roomForParses() {
-  return {slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes)};
-}
+std::span<uint8_t> Reactor::roomForParses() { return {slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes)}; }
 
 bool Reactor::emitParse(uint32_t slot, std::span<const uint8_t> frame, CostTable::Key key, bool inSlab) {
   Connection& connection = table_.at(slot);
@@ -127,14 +125,18 @@ void Reactor::planMeasuring() {
   measuredRuns_ = 0;
   if (!box_) return;
   box_->measured = 1;
-  clock_.begin(monotonicNs());
-  if (parsing_.empty()) return;
   uint32_t runs = 0, key = 0;
+  bool alike = true;
   for (const EventRow& row : delivering_) {
-    if (row.event != Event::kParse) return;
+    if (row.event != Event::kParse) {
+      alike = false;
+      continue;
+    }
     if (runs++ == 0) key = row.e;
-    if (row.e != key || (key & kTimedAlone)) return;
+    alike = alike && row.e == key && !(key & kTimedAlone);
   }
+  clock_.begin(monotonicNs(), runs > kMeasuredTogether || (runs != 0 && !alike));
+  if (!alike || runs == 0) return;
   if (runs * exchange_->costs().costNs(key) > kMeasuredBatchNs) return;
   box_->measured = 0;
   measuredKey_ = key;
@@ -154,15 +156,18 @@ void Reactor::measureBatch(uint64_t startedNs) {
 void Reactor::takeSamples() {
   CostTable& costs = exchange_->costs();
   const uint32_t samples = std::min(box_->samples, InlineBox::kSamples);
+  const uint64_t nowNs = samples != 0 ? monotonicNs() : 0;
   for (uint32_t i = 0; i < samples; ++i) {
     const InlineBox::Sample& sample = box_->sampleRows[i];
     const CostTable::Key key = sample.key & ~kTimedAlone;
     if (sample.runs == 0 || (key >> 8) >= Exchange::kMaxListeners || (key & 0xff) >= CostTable::kClasses) continue;
-    const uint64_t worked = sample.ns > CostTable::kStallNs ? clock_.workedNs(sample.ns) : sample.ns;
-    costs.learnInline(key, std::max<uint64_t>(worked / sample.runs, 1));
-    if (worked > CostTable::kStallNs) {
-      costs.ban(key, worked / sample.runs, monotonicNs());
-      emit(Event::kStall, 0, key, static_cast<uint32_t>(worked));
+    const auto [ns, exact] = sample.ns > CostTable::kHopNs ? clock_.worked(sample.ns, nowNs) : RunClock::Worked{sample.ns, true};
+    const bool isStall = ns > CostTable::kStallNs;
+    // A reactor that lost its core for a moment has learned nothing, and the first runs say little of those that follow.
+    if ((exact && !(sample.flags & InlineBox::kCold)) || isStall) costs.learnInline(key, ns / sample.runs);
+    if (isStall) {
+      costs.ban(key, ns / sample.runs, nowNs);
+      emit(Event::kStall, 0, key, static_cast<uint32_t>(ns));
     }
     if (sample.flags & InlineBox::kAsynchronous) costs.banAsynchronous(key);
   }
@@ -191,8 +196,8 @@ uint64_t Reactor::inlineRunningNs(uint64_t nowNs) {
 void Reactor::keepUnseen(const EventRow& row, const uint8_t* bytes) {
   Connection* connection = find(row.slot, row.generation);
   if (!connection) return;
-  TaskRef task(Task::create({idOf(row.slot), fullSequence(*connection, row.d), connection->listener, Task::kNone, connection->peer},
-                            1, row.c));
+  TaskRef task(Task::create(
+      {idOf(row.slot), fullSequence(*connection, row.d), connection->listener, Task::kNone, connection->peer}, 1, row.c));
   task->append({bytes, row.c});
   kept_.push_back({row.slot, row.generation, std::move(task)});
 }
