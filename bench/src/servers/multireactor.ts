@@ -6,8 +6,8 @@ import { announce, serverOptions } from './start.js'
 const { work, reactors, pool, listen, run, tryOnly } = serverOptions()
 
 const inlineApps = { echo: 'echo', lines: 'lines', orders: 'json-inline', json: 'json-inline', idle: 'context' }
-const poolApps = { echo: 'echo', lines: 'lines-pool', orders: 'json', json: 'json', idle: 'json' }
-const autoApps = { echo: 'echo', lines: 'lines-auto', orders: 'json-auto', json: 'json-auto', idle: 'json-auto' }
+const poolApps = { echo: 'echo', lines: 'lines-pool', orders: 'json', json: 'json', idle: 'idle-pool' }
+const autoApps = { echo: 'echo', lines: 'lines-auto', orders: 'json-auto', json: 'json-auto', idle: 'idle-pool' }
 const apps = run === 'auto' ? autoApps : pool === 0 ? inlineApps : poolApps
 
 const asked = performance.now()
