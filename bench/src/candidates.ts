@@ -109,9 +109,8 @@ function tryAuto(): string | undefined {
     })
     return undefined
   } catch (error) {
-    const said = String((error as { stderr?: Buffer }).stderr ?? '')
-    const line = said.split('\n').find((one) => /\bERR_MR_|Error:/.test(one)) ?? (error as Error).message.split('\n')[0]
-    return `this core does not serve with run: 'auto' (${line!.trim()})`
+    const code = /ERR_MR_\w+/.exec(String((error as { stderr?: Buffer }).stderr ?? ''))?.[0]
+    return `this core does not serve an app with run: 'auto' (${code ?? (error as Error).message.split('\n')[0]})`
   }
 }
 

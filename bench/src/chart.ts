@@ -1,5 +1,5 @@
 import { caseTitle } from './markdown.js'
-import { type Metric, metrics, shownValue } from './metric.js'
+import { type Metric, metrics, moreIsBetter, shownValue } from './metric.js'
 import type { Spread } from './statistics.js'
 import type { Case } from './summary.js'
 
@@ -12,7 +12,6 @@ const titleHeight = 34
 const margin = 16
 const ours = '#2f6fde'
 const others = '#9aa4b2'
-const moreIsBetter: ReadonlySet<Metric> = new Set(['throughput', 'light', 'heavy'])
 
 /** The first figure of each work as bars, one panel a case, each panel with its own scale. The whisker is the 95 % interval. */
 export function chart(cases: readonly Case[]): string {

@@ -43,7 +43,7 @@ async function atRest(server: ServerProcess, expected: number): Promise<{ kib: n
     if (open === expected && still) return { kib: now, open }
   }
   const { open } = await server.counts()
-  throw new Error(`${server.name} did not come to rest: it counts ${open} open connections of ${expected}`)
+  throw new Error(`${server.name} did not come to rest: it counts ${open} open connections of ${expected}${server.said}`)
 }
 
 /** Not for servers of several processes: it looks at one. */

@@ -73,6 +73,6 @@ async function run(
     return JSON.parse(stdout) as LoadResult
   } catch (error) {
     const { stderr, message } = error as Error & { stderr?: string }
-    throw new Error(stderr?.trim() || message)
+    throw new Error(`${stderr?.trim() || message}${server.said}`)
   }
 }

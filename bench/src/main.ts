@@ -6,9 +6,10 @@ import { chart } from './chart.js'
 import { conditions } from './conditions.js'
 import { fillDocument } from './document.js'
 import { figureTable } from './figures.js'
+import { lossesTable } from './losses.js'
 import { markdown } from './markdown.js'
 import { buildNative } from './native.js'
-import { type Options, parseOptions, usage } from './options.js'
+import { HelpAsked, type Options, parseOptions, usage } from './options.js'
 import { askedCandidates, passesOf } from './plan.js'
 import { measureRound, type Sample } from './rounds.js'
 import { type Case, summarize } from './summary.js'
@@ -30,6 +31,10 @@ function optionsOrExit(args: string[]): Options {
     if (askedCandidates(options).length === 0) throw new Error(`--only ${options.only.join()} names no server`)
     return options
   } catch (error) {
+    if (error instanceof HelpAsked) {
+      process.stdout.write(`${usage}\n`)
+      process.exit(0)
+    }
     process.stderr.write(`bench: ${(error as Error).message}\n\n${usage}\n`)
     process.exit(2)
   }
@@ -77,7 +82,7 @@ function write(options: Options, kept: Kept, cases: Case[], report: string, tabl
   if (options.write === undefined) return
   // npm runs the bench in its own folder, and a path is meant from where the command was given.
   const document = resolve(process.env.INIT_CWD ?? '.', options.write)
-  fillDocument(document, { conditions: `\`${kept.command}\`\n\n${kept.conditions}`, figures, tables })
+  fillDocument(document, { conditions: `\`${kept.command}\`\n\n${kept.conditions}`, figures, losses: lossesTable(cases), tables })
   writeFileSync(document.replace(/\.md$/, '.svg'), drawing)
   process.stderr.write(`written: ${document} and its chart\n`)
 }

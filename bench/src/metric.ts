@@ -17,6 +17,9 @@ export const metrics = {
 
 export type Metric = keyof typeof metrics
 
+/** Of the others, less is better. */
+export const moreIsBetter: ReadonlySet<Metric> = new Set(['throughput', 'light', 'heavy'])
+
 export type Values = Partial<Record<Metric, number>>
 
 /** What one window of the load generator says. */

@@ -33,6 +33,8 @@ export interface Options {
 const shortWorks: readonly WorkloadName[] = ['echo', 'lines', 'json128', 'json2k', 'churn', 'pingpong', 'isolation', 'start']
 const fullWorks = workloadNames.filter((name) => name !== 'data')
 
+export class HelpAsked extends Error {}
+
 export const usage = `npm run bench -- [options]
   --work a,b          of ${workloadNames.join(', ')}
                       (${shortWorks.join(', ')}; --full: all)
@@ -63,9 +65,10 @@ export function parseOptions(args: string[]): Options {
     options: {
       ...{ rounds: text, seconds: text, warmup: text, only: text, work: text, connections: text, 'in-flight': text, data: text },
       ...{ pin: text, 'server-cores': text, 'load-cores': text, full: flag, figures: flag, against: text },
-      ...{ from: text, write: text, name: text },
+      ...{ from: text, write: text, name: text, help: flag },
     },
   })
+  if (values.help) throw new HelpAsked()
   const { full = false, figures = false } = values
   if (full && figures) throw new Error('--full measures what --figures needs, and prints its table too: give one of them')
   const long = full || figures

@@ -35,6 +35,7 @@ export class ServerProcess {
   readonly started: Started
   readonly #child: ChildProcess
   readonly #lines: Interface
+  #stderr = ''
 
   private constructor(name: string, addresses: (number | string)[], child: ChildProcess, lines: Interface, started: Started) {
     this.name = name
@@ -42,6 +43,9 @@ export class ServerProcess {
     this.started = started
     this.#child = child
     this.#lines = lines
+    child.stderr!.on('data', (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-shownErrorBytes)
+    })
   }
 
   /** Resolves when the server listens; rejects with what it printed when it ends or stays silent instead. */
@@ -69,6 +73,12 @@ export class ServerProcess {
     const found = [this.pid]
     for (const pid of found) found.push(...(children.get(pid) ?? []))
     return found
+  }
+
+  /** The end of what it has said on stderr since it listens; part of the message when a measurement fails. */
+  get said(): string {
+    const text = this.#stderr.trim()
+    return text === '' ? '' : `; the server said: ${text}`
   }
 
   /** What the server counts itself. Where memory is measured, it also collects its garbage. */

@@ -20,6 +20,7 @@ interface Manifest {
   scripts?: Record<string, string>
   dependencies?: Record<string, string>
   devDependencies?: Record<string, string>
+  optionalDependencies?: Record<string, string>
 }
 
 function manifest(folder: string): Manifest {
@@ -54,8 +55,8 @@ describe('packages', () => {
   it('pin every dependency, and docs/decisions/0001-dependencies.md names it with its reason', () => {
     const reasons = readFileSync(join(root, 'docs/decisions/0001-dependencies.md'), 'utf8')
     for (const folder of ['.', ...folders, 'bench']) {
-      const { dependencies = {}, devDependencies = {} } = manifest(folder)
-      for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies })) {
+      const { dependencies = {}, devDependencies = {}, optionalDependencies = {} } = manifest(folder)
+      for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies, ...optionalDependencies })) {
         if (/^(@multireactor\/|multireactor$)/.test(name)) continue
         expect(version, `${folder}: ${name}`).to.match(/^\d+\.\d+\.\d+$/)
         expect(reasons, `${folder}: ${name}`).to.include(`${name} ${version}`)

@@ -16,8 +16,6 @@
 
 namespace loadgen {
 
-// A closed connection holds its port for a minute, and one address has 28,000 of them.
-constexpr size_t kSourceAddresses = 64;
 constexpr uint64_t kLifeLimit = 10 * kNanosecondsPerSecond;  // A connection that takes longer has failed.
 
 class Churn {
@@ -53,7 +51,7 @@ class Churn {
     life.number = begun_++;
     life.answered_bytes = 0;
     life.begun = now();
-    life.fd = connect_to(address_of(options_.to, life.number), static_cast<uint8_t>(2 + life.number % kSourceAddresses));
+    life.fd = connect_to(address_of(options_.to, life.number), source_of(life.number));
     living_++;
     std::string_view message = message_of(life);
     if (send(life.fd, message.data(), message.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(message.size()))

@@ -38,7 +38,7 @@ namespace {
 
 void hold_idle(const Options& options) {
   std::vector<int> fds;
-  for (size_t i = 0; i < options.idle; i++) fds.push_back(connect_to(address_of(options.to, i)));
+  for (size_t i = 0; i < options.idle; i++) fds.push_back(connect_to(address_of(options.to, i), source_of(i)));
   std::printf("{\"connected\":%zu}\n", fds.size());
   std::fflush(stdout);
   char byte;

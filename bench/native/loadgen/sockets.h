@@ -62,6 +62,12 @@ inline int connect_to(const std::string& address, uint8_t from = 0) {
 // The several addresses of a server get the connections in turn.
 inline const std::string& address_of(const std::vector<std::string>& to, size_t connection) { return to[connection % to.size()]; }
 
+// One address has 28,000 ports towards a server, a closed connection holds its own for a minute, and the search for a free one
+// among the last half is slow: thousands of connections come from several addresses of the loopback.
+constexpr size_t kSourceAddresses = 64;
+
+inline uint8_t source_of(size_t connection) { return static_cast<uint8_t>(2 + connection % kSourceAddresses); }
+
 class Epoll {
  public:
   Epoll() : fd_(epoll_create1(EPOLL_CLOEXEC)) {

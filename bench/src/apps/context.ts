@@ -4,6 +4,8 @@ import { lineHandlers } from '../work.js'
 /** A connection object and a context of its own: what an app has that remembers anything. */
 export default defineApp({
   framing: lines({ maxBytes: 1 << 20 }),
+  // Longer than the measurement: the timer is part of what an idle connection costs.
+  firstByteTimeoutMs: 3_600_000,
   open() {
     return { frames: 0 }
   },

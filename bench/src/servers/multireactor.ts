@@ -1,16 +1,17 @@
-import { type ServeOptions, serve } from '@multireactor/core'
+import { serve } from '@multireactor/core'
 import { announce, serverOptions } from './start.js'
 
-// With a pool the app has only `parse`, and no JavaScript runs on a reactor. Without one the same work runs in `message`.
+// With a pool the app has only `parse`, and no JavaScript runs on a reactor, unless the app leaves that to the runtime. Without a pool
+// the same work runs in `message`.
 const { work, reactors, pool, listen, run, tryOnly } = serverOptions()
 
 const inlineApps = { echo: 'echo', lines: 'lines', orders: 'json-inline', json: 'json-inline', idle: 'context' }
-const poolApps = { echo: 'echo', lines: 'lines-pool', orders: 'json', json: 'json', idle: 'json' }
-const app = new URL(`../apps/${(pool === 0 ? inlineApps : poolApps)[work]}.js`, import.meta.url)
+const poolApps = { echo: 'echo', lines: 'lines-pool', orders: 'json', json: 'json', idle: 'idle-pool' }
+const autoApps = { echo: 'echo', lines: 'lines-auto', orders: 'json-auto', json: 'json-auto', idle: 'idle-pool' }
+const apps = run === 'auto' ? autoApps : pool === 0 ? inlineApps : poolApps
 
-const options: ServeOptions & { run?: string } = { app, listen, reactors, pool, ...(run === undefined ? {} : { run }) }
 const asked = performance.now()
-const server = await serve(options)
+const server = await serve({ app: new URL(`../apps/${apps[work]}.js`, import.meta.url), listen, reactors, pool })
 const serveMs = performance.now() - asked
 
 if (tryOnly) await server.close()

@@ -1,0 +1,12 @@
+import { defineApp, lines } from '@multireactor/core'
+import { lineHandlers } from '../work.js'
+
+/** The orders app, for connections that say nothing. */
+export default defineApp({
+  framing: lines({ maxBytes: 1 << 20 }),
+  // Longer than the measurement: the timer is part of what an idle connection costs.
+  firstByteTimeoutMs: 3_600_000,
+  parse(frame) {
+    return lineHandlers.json(frame.toString())
+  },
+})
