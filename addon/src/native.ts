@@ -318,6 +318,12 @@ export interface Native {
   resizeWorkers(runtime: number, count: number): void
   growListener(runtime: number, group: number, more: number): number | string
   keepListeners(runtime: number, group: number, count: number): void
+  /** The number of the CPU that each socket's reactor is pinned to; the error's name when it failed. */
+  steerByCpu(runtime: number, group: number, cpus: readonly number[]): string | undefined
+  /** The CPUs that the calling thread may run on. */
+  allowedCpus(): number[]
+  /** The calling thread, to one CPU; the error's name when it failed. */
+  pinThread(cpu: number): string | undefined
   forwardMail(runtime: number, reactor: number): void
   wakeReactor(runtime: number, reactor: number): void
   setReactorActive(runtime: number, reactor: number, on: boolean): void

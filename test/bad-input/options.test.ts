@@ -18,7 +18,7 @@ describe('wrong options', () => {
       [{ pool: { taskTimeoutMS: 1 } }, "unknown option 'taskTimeoutMS', did you mean 'taskTimeoutMs'?"],
       [
         { xyzzyxyzzy: 1 },
-        '(known: app, listen, reactors, pool, balance, limits, hookTimeoutMs, resourceLimits, logger, signal, control)',
+        '(known: app, listen, reactors, pool, balance, pin, limits, hookTimeoutMs, resourceLimits, logger, signal, control)',
       ],
     ]
     for (const [options, text] of wrong) {
@@ -65,6 +65,24 @@ describe('wrong options', () => {
       expect(error.message).to.include("did you mean 'least-connections'?")
     }
     expect((await serving({ balance: 'app' })).code).to.equal('ERR_MR_OPTION_RANGE')
+  })
+
+  it('of serve(): CPUs that there are not are refused before a thread is made', async () => {
+    for (const [pin, code, text] of [
+      [[4096], 'ERR_MR_OPTION_RANGE', "'reactors' has 4096, which is no CPU that this process may use (they are "],
+      [[-1], 'ERR_MR_OPTION_RANGE', "'reactors' has -1"],
+      [[0.5], 'ERR_MR_OPTION_RANGE', "'reactors' has 0.5"],
+      [{ pool: [100_000] }, 'ERR_MR_OPTION_RANGE', "'pool' has 100000"],
+      [[], 'ERR_MR_OPTION_TYPE', "'reactors' must be true or a list of CPU numbers"],
+      [['0'], 'ERR_MR_OPTION_TYPE', 'a list of CPU numbers'],
+      [{ reactors: 0 }, 'ERR_MR_OPTION_TYPE', 'and is 0'],
+      [{ reactor: true }, 'ERR_MR_UNKNOWN_OPTION', "did you mean 'reactors'?"],
+      [1, 'ERR_MR_OPTION_TYPE', 'and are 1'],
+    ] as const) {
+      const error = await serving({ pin })
+      expect(error.code, text).to.equal(code)
+      expect(error.message).to.include(text)
+    }
   })
 
   it('of serve(): a wrong logger is refused before anything starts', async () => {

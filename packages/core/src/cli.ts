@@ -15,6 +15,7 @@ Serves an app module (.js or .ts) with several reactors and a pool.
   --control FILE      Unix socket for hot restarts: a new process with the same FILE takes over
   --reactors N        Reactor threads. Default: one for each core
   --balance POLICY    Which reactor gets a connection: kernel (default), least-connections, address
+  --pin               Keep each reactor on one CPU, in turn
   --pool N            Pool workers. Default: one for each core if the app has parse
   --task-timeout MS   Time limit of one parse. Default: 30000
   --close-timeout MS  Time to answer what is in flight on SIGINT or SIGTERM. Default: 5000
@@ -31,6 +32,7 @@ const options = {
   control: { type: 'string' },
   reactors: { type: 'string' },
   balance: { type: 'string' },
+  pin: { type: 'boolean' },
   pool: { type: 'string' },
   'task-timeout': { type: 'string' },
   'close-timeout': { type: 'string' },
@@ -93,6 +95,7 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
     ...(values.control === undefined ? {} : { control: { path: values.control, timeoutMs: closeTimeoutMs } }),
     ...(values.reactors === undefined ? {} : { reactors: number('--reactors', values.reactors) }),
     ...(values.balance === undefined ? {} : { balance: values.balance as BalancePolicy }),
+    ...(values.pin ? { pin: true } : {}),
     pool: {
       ...(values.pool === undefined ? {} : { size: number('--pool', values.pool) }),
       ...(values['task-timeout'] === undefined ? {} : { taskTimeoutMs: number('--task-timeout', values['task-timeout']) }),

@@ -4,6 +4,7 @@ import { type BalancePolicy, balancePolicies, MultireactorError, native, OptionR
 import type { ListenAddress } from '@multireactor/reactor'
 import { addressOptionNames } from '@multireactor/reactor/parts'
 import { type ControlSettings, readControl } from './control.js'
+import { type PinChoice, type Pins, type PinSettings, readPin } from './pin.js'
 import { appUrl } from './load_app.js'
 
 /** An address, and for a list of them a name and an app of its own. */
@@ -75,6 +76,11 @@ export interface ServeOptions {
    * `balance` hook decides, if there is one. See docs/balance.md.
    */
   balance?: BalancePolicy
+  /**
+   * Keeps each reactor's thread on one CPU, and gives it the connections that this CPU receives: `true` for all CPUs of the
+   * process in turn, or their numbers. `{ reactors, pool }` pins the workers, too. Default: the kernel moves threads as it likes.
+   */
+  pin?: PinChoice | PinSettings
   /** Limits of the process. */
   limits?: ProcessLimits
   /** A reactor's thread that does not turn for so long (an endless loop in a hook) is ended and replaced. Default 30,000. */
@@ -107,6 +113,7 @@ export interface AddressSettings {
 export interface ServeSettings {
   addresses: AddressSettings[]
   reactors: number
+  pin: Pins
   pool: Required<PoolSettings>
   /** Whether the caller named a pool size. */
   poolIsGiven: boolean
@@ -139,6 +146,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     'reactors',
     'pool',
     'balance',
+    'pin',
     'limits',
     'hookTimeoutMs',
     'resourceLimits',
@@ -165,6 +173,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     addresses: list.map((one) => readAddress(one, app, balance)),
     fetchAdapter: readAdapter(read.raw('fetchAdapter')),
     reactors,
+    pin: readPin(where, read.raw('pin')),
     pool,
     poolIsGiven: given,
     resourceLimits: readResourceLimits(read.raw('resourceLimits')),

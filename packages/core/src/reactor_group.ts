@@ -1,6 +1,7 @@
 import type { ResourceLimits } from 'node:worker_threads'
 import { MultireactorError, native, reactorCounterNames } from '@multireactor/addon'
 import { Deaths, started, Thread, within } from '@multireactor/pool/parts'
+import { cpuOf } from './pin.js'
 import type { AppDescription, AttachRequest, ListenerPlan, ListenRequest, ReactorThreadData } from './reactor_thread.js'
 
 export interface ReactorReplaced {
@@ -17,6 +18,8 @@ export interface ReactorGroupOptions {
   runtime: number
   hasPool: boolean
   plans: ListenerPlan[]
+  /** The CPUs of the threads, if they are pinned. */
+  cpus: readonly number[] | undefined
   /** A thread that does not turn for so long is ended and replaced. */
   hookTimeoutMs: number
   /** A thread that runs one frame for so long is ended and replaced. */
@@ -178,8 +181,8 @@ export class ReactorGroup {
   }
 
   #spawn(index: number, caretaker = false): Thread {
-    const { runtime, hasPool, plans, taskTimeoutMs, resourceLimits, onEvent } = this.#options
-    const data: ReactorThreadData = { runtime, index, hasPool, plans, taskTimeoutMs, caretaker }
+    const { runtime, hasPool, plans, cpus, taskTimeoutMs, resourceLimits, onEvent } = this.#options
+    const data: ReactorThreadData = { runtime, index, hasPool, plans, taskTimeoutMs, cpu: cpuOf(cpus, index), caretaker }
     return new Thread(
       new URL('./reactor_thread.js', import.meta.url),
       { workerData: data, name: `mr-reactor-${index}`, ...(resourceLimits ? { resourceLimits } : {}) },

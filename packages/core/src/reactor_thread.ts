@@ -5,6 +5,7 @@ import { Engine } from '@multireactor/reactor/parts'
 import type { ConnectionHandlers } from '@multireactor/reactor'
 import { connectionOptions, loadApps } from './load_app.js'
 import { frameWork } from './frame_work.js'
+import { pinThread } from './pin.js'
 import { ThreadServer } from './thread_server.js'
 
 export interface ListenerPlan {
@@ -22,6 +23,8 @@ export interface ReactorThreadData {
   hasPool: boolean
   plans: ListenerPlan[]
   taskTimeoutMs: number
+  /** The only one it runs on. */
+  cpu: number | undefined
   /** Loads no app: the reactor only hands everything to its siblings. */
   caretaker: boolean
 }
@@ -51,6 +54,7 @@ export interface ListenRequest {
 
 void runThread(async (side: ThreadSide) => {
   const { runtime, index, hasPool, caretaker, taskTimeoutMs, ...data } = workerData as ReactorThreadData
+  pinThread(data.cpu)
   const plans = caretaker ? [] : data.plans
   const apps = await loadApps(plans)
   const all = [...apps.values()]

@@ -28,6 +28,7 @@ import {
   type ServeOptions,
   type ServeSettings,
 } from './options.js'
+import { cpuOf } from './pin.js'
 import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
 import type { ListenerPlan } from './reactor_thread.js'
 import { type SendOutcome, ThreadServer } from './thread_server.js'
@@ -161,6 +162,7 @@ export class Server {
       runtime: this.#runtime,
       hasPool: size > 0,
       plans: this.#plans,
+      cpus: settings.pin.reactors,
       hookTimeoutMs: settings.hookTimeoutMs,
       taskTimeoutMs: settings.pool.taskTimeoutMs,
       resourceLimits: settings.resourceLimits,
@@ -278,7 +280,14 @@ export class Server {
       size: pool.size,
       entry: new URL('./worker_thread.js', import.meta.url),
       threadOptions: (index) => ({
-        workerData: { runtime: this.#runtime, index, plans, concurrency, nice, taskTimeoutMs } satisfies WorkerThreadData,
+        workerData: {
+          runtime: this.#runtime,
+          index,
+          plans,
+          concurrency,
+          taskTimeoutMs,
+          cpu: cpuOf(this.#settings.pin.pool, index),
+        } satisfies WorkerThreadData,
         name: `mr-worker-${index}`,
         ...(this.#settings.resourceLimits ? { resourceLimits: this.#settings.resourceLimits } : {}),
       }),
@@ -310,7 +319,19 @@ export class Server {
       const each = Array.from({ length: members }, (_, member) => member)
       await Promise.all(each.map((member) => this.#reactors.listen(member % reactors, { listener, group, member, spread })))
     }
+    this.#steer(reactors)
     this.#describeListeners()
+  }
+
+  /** Socket i belongs to reactor i: it gets what the CPU of that reactor receives. */
+  #steer(reactors: number): void {
+    const { pin, logger } = this.#settings
+    if (!pin.reactors) return
+    const cpus = Array.from({ length: reactors }, (_, index) => cpuOf(pin.reactors, index)!)
+    for (const { group, address, fixed } of this.#opened) {
+      const error = fixed ? undefined : native.steerByCpu(this.#runtime, group, cpus)
+      if (error) logger.warn(`connections to ${address} do not go to the reactor of the CPU that receives them: ${error}`)
+    }
   }
 
   #grow({ group, address }: OpenListener, more: number): number {
@@ -444,6 +465,7 @@ export class Server {
         await this.#reactors.listen(before + i, { listener, group, member: first + i, spread: false })
       }
     }
+    this.#steer(count)
     this.#describeListeners()
   }
 

@@ -3,6 +3,7 @@ import { toEnvelope } from '@multireactor/addon'
 import { runThread, type ThreadSide, workerRequests } from '@multireactor/pool/parts'
 import { frameWork } from './frame_work.js'
 import { loadApps } from './load_app.js'
+import { pinThread } from './pin.js'
 import type { ListenerPlan } from './reactor_thread.js'
 import { ThreadServer } from './thread_server.js'
 
@@ -13,10 +14,13 @@ export interface WorkerThreadData {
   concurrency: number
   nice: number
   taskTimeoutMs: number
+  /** The only one it runs on. */
+  cpu: number | undefined
 }
 
 void runThread(async (side: ThreadSide) => {
-  const { runtime, index, plans, concurrency, nice, taskTimeoutMs } = workerData as WorkerThreadData
+  const { runtime, index, plans, concurrency, nice, taskTimeoutMs, cpu } = workerData as WorkerThreadData
+  pinThread(cpu)
   const apps = await loadApps(plans)
   const server = ThreadServer.attach(runtime)
   for (const app of apps.values()) await app.start?.({ role: 'worker', index, server })

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/cpu.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 
@@ -269,6 +270,30 @@ Napi::Value keepListeners(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// steerByCpu(runtime, group, cpus) -> nothing, or the error's name
+Napi::Value steerByCpu(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  auto group = runtime ? runtime->group(u32(info, 1)) : nullptr;
+  const auto list = info[2].As<Napi::Array>();
+  std::vector<int> cpus;
+  for (uint32_t i = 0; i < list.Length(); ++i) cpus.push_back(list.Get(i).As<Napi::Number>().Int32Value());
+  const int error = group ? group->steerByCpu(cpus) : 0;
+  return error == 0 ? info.Env().Undefined() : Napi::String::New(info.Env(), uv_err_name(-error)).As<Napi::Value>();
+}
+
+// allowedCpus() -> those that the calling thread may run on
+Napi::Value readAllowedCpus(const Napi::CallbackInfo& info) {
+  Napi::Array all = Napi::Array::New(info.Env());
+  for (const int cpu : allowedCpus()) all.Set(all.Length(), Napi::Number::New(info.Env(), cpu));
+  return all;
+}
+
+// pinThread(cpu): the calling thread. Nothing, or the error's name.
+Napi::Value pinThread(const Napi::CallbackInfo& info) {
+  const int error = pinThisThread(info[0].As<Napi::Number>().Int32Value());
+  return error == 0 ? info.Env().Undefined() : Napi::String::New(info.Env(), uv_err_name(-error)).As<Napi::Value>();
+}
+
 // wakeReactor(runtime, reactor): a turn follows, if its thread turns at all.
 Napi::Value wakeReactor(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
@@ -346,6 +371,9 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("resizeWorkers", Napi::Function::New(env, resizeWorkers));
   exports.Set("growListener", Napi::Function::New(env, growListener));
   exports.Set("keepListeners", Napi::Function::New(env, keepListeners));
+  exports.Set("steerByCpu", Napi::Function::New(env, steerByCpu));
+  exports.Set("allowedCpus", Napi::Function::New(env, readAllowedCpus));
+  exports.Set("pinThread", Napi::Function::New(env, pinThread));
   exports.Set("wakeReactor", Napi::Function::New(env, wakeReactor));
   exports.Set("forwardMail", Napi::Function::New(env, forwardMail));
   exports.Set("setReactorActive", Napi::Function::New(env, setReactorActive));

@@ -237,13 +237,33 @@ int ListenerGroup::grow(int more) {
   }
   listening_ += more;
   kept_ = listening_;
-  if (steered_) steerAway(sockets_.back().get());
+  std::lock_guard lock(mutex_);
+  if (steered_) (void)applySteering(sockets_.back().get());
   return 0;
 }
 
 void ListenerGroup::steerAway(int fd) {
   if (options_.shared || kept_ < 1) return;
-  if (sock::steerToFirst(fd, static_cast<uint32_t>(kept_)).ok()) steered_ = true;
+  std::lock_guard lock(mutex_);
+  (void)applySteering(fd);
+}
+
+int ListenerGroup::steerByCpu(const std::vector<int>& cpus) {
+  if (options_.shared || fixed_) return 0;
+  std::lock_guard lock(mutex_);
+  cpus_ = cpus;
+  for (size_t i = 0; i < sockets_.size(); ++i) {
+    const int fd = sockets_[i].valid() ? sockets_[i].get() : i < taken_.size() ? taken_[i] : -1;
+    if (fd >= 0) return applySteering(fd);
+  }
+  return 0;
+}
+
+int ListenerGroup::applySteering(int fd) {
+  const auto count = static_cast<uint32_t>(kept_ > 0 ? kept_.load() : listening_);
+  const Result<int> steered = sock::steer(fd, count, cpus_);
+  if (steered.ok()) steered_ = true;
+  return steered.error;
 }
 
 Fd ListenerGroup::take(int member) {

@@ -55,6 +55,9 @@ class ListenerGroup {
   // With any socket of the group: the others take its new connections. Nothing happens to a group that is shared with another
   // server, whose sockets nobody here can count.
   void steerAway(int fd);
+  // New connections go to the socket whose reactor runs on the CPU that received them: cpus[i] is that of socket i. The errno, 0
+  // on success, also where nothing is steered.
+  int steerByCpu(const std::vector<int>& cpus);
   const ListenerOptions& options() const { return options_; }
   int members() const { return static_cast<int>(sockets_.size()); }
   Fd take(int member);  // once each; the taker owns it from then on
@@ -87,7 +90,10 @@ class ListenerGroup {
   Address address_;
   ListenerOptions options_;
   std::atomic<int> kept_{0};
-  int listening_ = 0;  // sockets among which the kernel chooses, as far as they are ours
+  int applySteering(int fd);
+
+  std::vector<int> cpus_;  // under mutex_
+  int listening_ = 0;      // sockets among which the kernel chooses, as far as they are ours
   std::atomic<bool> steered_{false};
   StartGuard guard_;
   std::vector<Fd> sockets_;

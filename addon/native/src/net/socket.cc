@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <iterator>
+#include <map>
 
 namespace mr::sock {
 
@@ -162,14 +163,49 @@ Result<int> pendingError(int fd) {
   return result.ok() ? Result<int>::success(error) : result;
 }
 
-Result<int> steerToFirst(int fd, uint32_t count) {
-  sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(SKF_AD_OFF + SKF_AD_RANDOM)),
-      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count),
-      BPF_STMT(BPF_RET | BPF_A, 0),
-  };
-  const sock_fprog program{static_cast<unsigned short>(std::size(code)), code};
-  return setOption(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program);
+namespace {
+
+using Program = std::vector<sock_filter>;
+
+constexpr uint32_t kCpu = static_cast<uint32_t>(SKF_AD_OFF + SKF_AD_CPU);
+constexpr uint32_t kRandom = static_cast<uint32_t>(SKF_AD_OFF + SKF_AD_RANDOM);
+constexpr size_t kMostBehindJump = 255;  // a jump's length is a byte
+
+void randomOf(Program& program, uint32_t count) {
+  program.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kRandom));
+  program.push_back(BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count));
+}
+
+// One of these sockets.
+Program anyOf(const std::vector<uint32_t>& sockets) {
+  Program program;
+  if (sockets.size() > 1) randomOf(program, static_cast<uint32_t>(sockets.size()));
+  for (uint32_t i = 0; i + 1 < sockets.size(); ++i) {
+    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, i, 0, 1));
+    program.push_back(BPF_STMT(BPF_RET | BPF_K, sockets[i]));
+  }
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, sockets.back()));
+  return program;
+}
+
+}  // namespace
+
+Result<int> steer(int fd, uint32_t count, std::span<const int> cpus) {
+  std::map<int, std::vector<uint32_t>> socketsOf;
+  for (uint32_t i = 0; i < count && i < cpus.size(); ++i) socketsOf[cpus[i]].push_back(i);
+  Program program;
+  if (!socketsOf.empty()) program.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kCpu));
+  for (const auto& [cpu, sockets] : socketsOf) {
+    const Program found = anyOf(sockets);
+    if (found.size() > kMostBehindJump) return Result<int>::failure(E2BIG);
+    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(cpu), 0, static_cast<uint8_t>(found.size())));
+    program.insert(program.end(), found.begin(), found.end());
+  }
+  randomOf(program, count);
+  program.push_back(BPF_STMT(BPF_RET | BPF_A, 0));
+  if (program.size() > BPF_MAXINSNS) return Result<int>::failure(E2BIG);
+  const sock_fprog attached{static_cast<unsigned short>(program.size()), program.data()};
+  return setOption(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, attached);
 }
 
 Result<int> refuseNewConnections(int fd) {

@@ -44,10 +44,12 @@ Result<int> pendingError(int fd);    // SO_ERROR as value
 // The orderly way to empty a listener: what is queued, and what is in its handshake, can still be accepted. On TCP a new
 // connection waits in vain (its SYN is dropped) until the listener closes; on a Unix path it gets ECONNREFUSED, and the
 // listener stays readable for ever: accept until EAGAIN, then take it out of the epoll set.
-// Of the listening sockets that share the port of this one, only the first `count` get new connections, in random turn.
-Result<int> steerToFirst(int fd, uint32_t count);
 Result<int> refuseNewConnections(int fd);
-Result<int> stopSteering(int fd);    // undoes steerToFirst, for all sockets of the port
+// Of the listening sockets that share the port of this one, only the first `count` get new connections: those of the CPU that
+// received it (`cpus` has one for each socket, or none at all), and where there is none, any of them in random turn. One
+// program for both, since a second one would replace the first. E2BIG: too many for a program.
+Result<int> steer(int fd, uint32_t count, std::span<const int> cpus);
+Result<int> stopSteering(int fd);    // undoes steer(), for all sockets of the port
 Result<int> checkListening(int fd);  // EBADF, ENOTSOCK, EPROTOTYPE (no stream), EAFNOSUPPORT, EINVAL (does not listen)
 Result<bool> sharesPort(int fd);     // SO_REUSEPORT is on
 Result<int> makeOurs(int fd);        // non-blocking and close-on-exec, as if it had been made here
