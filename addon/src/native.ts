@@ -40,6 +40,7 @@ export interface NativeListener {
   firstByteMs: number
   frameMs: number
   writeMs: number
+  maxSubscriptions: number
   answersOverload: boolean
 }
 
@@ -79,6 +80,10 @@ export interface NativeReactorDriver {
   consumed(slot: number, generation: number, bytes: number, needed: number): boolean
   details(slot: number, generation: number): NativeDetails | undefined
   localAddress(slot: number, generation: number): [address: string, port: number] | undefined
+  subscribe(slot: number, generation: number, topic: string, policy: number): 0 | 1 | 2 | 3
+  unsubscribe(slot: number, generation: number, topic: string): boolean
+  subscriptions(slot: number, generation: number): string[]
+  publish(topic: string, data: string | Uint8Array): number
 }
 
 export type NativeDetails = [
@@ -117,6 +122,7 @@ export interface NativePort {
   close(): void
   setReferenced(referenced: boolean): void
   send(id: bigint, data: string | Uint8Array): number
+  publish(topic: string, data: string | Uint8Array): number
   run(data: string | Uint8Array): number
   forget(call: number): void
   awaitRoom(): void
@@ -130,6 +136,7 @@ export interface NativeCounters {
   queueFrames: number
   queueBytes: number
   repliesUnrouted: number
+  publicationsRefused: number
 }
 
 export interface NativeRuntimeOptions {
@@ -357,6 +364,9 @@ export const reactorCounterNames = [
   'framesShed',
   'acceptsDelayed',
   'buffered',
+  'subscriptions',
+  'publications',
+  'publicationsDropped',
 ] as const
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
 

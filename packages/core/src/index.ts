@@ -17,6 +17,8 @@ export {
   lines,
   MultireactorError,
   raw,
+  type SlowPolicy,
+  type SubscribeOptions,
 } from '@multireactor/reactor'
 export type { Bytes, Replaced, Reply, TaskContext } from '@multireactor/pool'
 export { type App, defineApp, type StartContext } from './app.js'

@@ -51,6 +51,8 @@ export interface ServerStats {
   workersReplaced: number
   reactorsReplaced: number
   repliesUnrouted: number
+  /** Refused, because too much waited to be delivered. */
+  publicationsRefused: number
 }
 
 export interface CloseResult {
@@ -361,6 +363,7 @@ export class Server {
       workersReplaced: this.#workersReplaced,
       reactorsReplaced: this.#reactorsReplaced,
       repliesUnrouted: counters.repliesUnrouted,
+      publicationsRefused: counters.publicationsRefused,
     }
   }
 
@@ -460,6 +463,11 @@ export class Server {
   /** See `ThreadServer.send`. */
   send(id: bigint, data: string | Uint8Array): Promise<SendOutcome> {
     return this.#threadServer.send(id, data)
+  }
+
+  /** See `ThreadServer.publish`. */
+  publish(topic: string, data: string | Uint8Array): Promise<number | 'full'> {
+    return this.#threadServer.publish(topic, data)
   }
 
   /**

@@ -151,7 +151,8 @@ Napi::Value numbers(Napi::Env env, const Counter* const (&counters)[N]) {
 Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
   return numbers(env, {&c.open, &c.accepted, &c.handedOver, &c.acceptErrors, &c.bytesRead, &c.bytesWritten, &c.framesRead,
                        &c.framesSubmitted, &c.repliesWritten, &c.repliesLate, &c.repliesHeld, &c.sends, &c.pausesByQueue,
-                       &c.pausesByPeer, &c.turns, &c.moved, &c.framesShed, &c.acceptsDelayed, &c.buffered});
+                       &c.pausesByPeer, &c.turns, &c.moved, &c.framesShed, &c.acceptsDelayed, &c.buffered, &c.subscriptions,
+                       &c.publications, &c.publicationsDropped});
 }
 
 Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) {
@@ -184,6 +185,7 @@ Napi::Value readCounters(const Napi::CallbackInfo& info) {
   result.Set("queueFrames", Napi::Number::New(env, exchange.queue().frames()));
   result.Set("queueBytes", Napi::Number::New(env, static_cast<double>(exchange.queue().bytes())));
   result.Set("repliesUnrouted", Napi::Number::New(env, static_cast<double>(exchange.repliesUnrouted.load())));
+  result.Set("publicationsRefused", Napi::Number::New(env, static_cast<double>(exchange.publicationsRefused.load())));
   return result;
 }
 

@@ -23,7 +23,8 @@ class Counter {
 // In the order in which they cross to JS: see `reactorCounterNames` in addon/src.
 struct ReactorCounters {
   Counter open, accepted, handedOver, acceptErrors, bytesRead, bytesWritten, framesRead, framesSubmitted, repliesWritten,
-      repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved, framesShed, acceptsDelayed, buffered;
+      repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved, framesShed, acceptsDelayed, buffered,
+      subscriptions, publications, publicationsDropped;
   std::array<Counter, kCloseReasons> closed;
 };
 

@@ -14,6 +14,7 @@
 #include "exchange/admission.h"
 #include "exchange/directory.h"
 #include "exchange/mailbox.h"
+#include "exchange/publications.h"
 #include "exchange/task_queue.h"
 #include "exchange/worker_slot.h"
 
@@ -113,6 +114,13 @@ class Exchange {
   void watchGone(uint32_t worker, bool on) { watchers_[worker].store(on, std::memory_order_relaxed); }
   void announceGone(ConnectionId id);
 
+  // --- publishing ---
+  PublicationList& publications() { return publications_; }
+  enum class Publishing : uint8_t { kSent, kNobody, kFull };
+  Publishing publish(const PublicationRef& publication);  // Any thread.
+  void finishPublication(Publication& publication);       // a reactor has come to its end
+  std::atomic<uint64_t> publicationsRefused{0};
+
   std::atomic<uint64_t> repliesUnrouted{0};  // to connections that were gone already at the directory
 
  private:
@@ -152,6 +160,7 @@ class Exchange {
   std::atomic<uint32_t> stoppedCount_{0};
   std::unique_ptr<std::atomic<bool>[]> watchers_;
   std::array<std::atomic<uint64_t>, kMaxListeners> costs_{};
+  PublicationList publications_;
   // What mailboxes_ points to, under its mutex. Last, so that messages end before what they name.
   std::vector<std::unique_ptr<Mailbox>> owned_;
 };

@@ -8,6 +8,7 @@
 #include "base/fatal.h"
 #include "net/socket.h"
 #include "reactor/moved.h"
+#include "reactor/topics.h"
 
 namespace mr {
 
@@ -62,6 +63,9 @@ void Reactor::detach() {
   owner_.assertCurrent(__func__);
   finishSpans();
   closeHeld();
+  // A reactor without a thread must not keep what is published for subscribers that it does not have.
+  while (topics_ && topics_->empty() && deliverPublications()) {
+  }
   sink_ = nullptr;
   slab_ = {};
   owner_.detach();
@@ -116,6 +120,7 @@ bool Reactor::turn(int timeoutMs) {
   nowMs_ = monotonicMs();
   mailbox_.unpark();
   bool more = drainMailbox();
+  more = deliverPublications() || more;
   resumeStopped();
   for (const epoll_event& event : events) dispatch(event);
   expireTimers();
@@ -134,7 +139,7 @@ bool Reactor::turn(int timeoutMs) {
   mailbox_.park();
   // Asked again after parking: the wake-up may have come while nobody slept, and room may have gone again since.
   if (waitsForQueue_) exchange_->stopUntilLow(exchange_->reactorMailbox(index_));
-  return !mailbox_.empty();
+  return !mailbox_.empty() || hasPublications();
 }
 
 void Reactor::flush() {
@@ -357,7 +362,9 @@ void Reactor::expireTimers() {
 
 void Reactor::account(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  const size_t now = connection.fd.valid() ? connection.waitingBytes() + (connection.in ? connection.in->capacity() : 0) : 0;
+  const size_t now = connection.fd.valid()
+                         ? connection.waitingBytes() - connection.sharedBytes() + (connection.in ? connection.in->capacity() : 0)
+                         : 0;
   if (now == connection.accounted) return;
   if (now > connection.accounted) {
     counters_.buffered.add(now - connection.accounted);
