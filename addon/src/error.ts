@@ -30,6 +30,8 @@ export const errorCodes = {
   ERR_MR_TASK_TIMEOUT: 'The task ran longer than `taskTimeoutMs`.',
   ERR_MR_TASK_TOO_LARGE: 'The task is larger than the whole task queue may be.',
   ERR_MR_THREAD_LOST: 'A thread of the server died and could not be replaced.',
+  ERR_MR_TOO_MANY_SUBSCRIPTIONS: 'The connection has as many subscriptions as it may have: `maxSubscriptions` of the app.',
+  ERR_MR_TOPIC: 'A topic is a string of 1 to 1,024 bytes.',
   ERR_MR_TS_LOADER: 'A TypeScript app on a Node without type stripping needs the package tsx. Run `npm install tsx`.',
   ERR_MR_UNKNOWN_OPTION: 'There is no such option; the message names the nearest one.',
   ERR_MR_WRONG_THREAD: 'The object belongs to another thread.',

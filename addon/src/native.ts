@@ -46,6 +46,7 @@ export interface NativeListener {
   firstByteMs: number
   frameMs: number
   writeMs: number
+  maxSubscriptions: number
   answersOverload: boolean
   /** The number of one of `balancePolicies`. */
   balance: number
@@ -111,6 +112,10 @@ export interface NativeReactorDriver {
   consumed(slot: number, generation: number, bytes: number, needed: number): boolean
   details(slot: number, generation: number): NativeDetails | undefined
   localAddress(slot: number, generation: number): [address: string, port: number] | undefined
+  subscribe(slot: number, generation: number, topic: string, policy: number): 0 | 1 | 2 | 3
+  unsubscribe(slot: number, generation: number, topic: string): boolean
+  subscriptions(slot: number, generation: number): string[]
+  publish(topic: string, data: string | Uint8Array): number
 }
 
 /** What lies between a reactor and the frames that run on it; see `native/src/reactor/inline_box.h`. Outlives the thread. */
@@ -160,6 +165,7 @@ export interface NativePort {
   close(): void
   setReferenced(referenced: boolean): void
   send(id: bigint, data: string | Uint8Array): number
+  publish(topic: string, data: string | Uint8Array): number
   run(data: string | Uint8Array): number
   forget(call: number): void
   awaitRoom(): void
@@ -174,6 +180,7 @@ export interface NativeCounters {
   queueBytes: number
   memory: MemoryUse
   repliesUnrouted: number
+  publicationsRefused: number
 }
 
 /** What a server holds for its connections, in bytes; see `MemoryUse` in `native/src/exchange/exchange.h`. */
@@ -439,6 +446,9 @@ export const reactorCounterNames = [
   'buffered',
   'framesInline',
   'inlineStalls',
+  'subscriptions',
+  'publications',
+  'publicationsDropped',
 ] as const
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
 

@@ -23,6 +23,8 @@ export {
   lines,
   MultireactorError,
   raw,
+  type SlowPolicy,
+  type SubscribeOptions,
 } from '@multireactor/reactor'
 export type { RunMode } from '@multireactor/addon'
 export type { Bytes, Replaced, Reply, TaskContext } from '@multireactor/pool'

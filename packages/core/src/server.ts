@@ -55,6 +55,8 @@ export interface ServerStats {
   workersReplaced: number
   reactorsReplaced: number
   repliesUnrouted: number
+  /** Refused, because too much waited to be delivered. */
+  publicationsRefused: number
 }
 
 export interface CloseResult {
@@ -285,6 +287,7 @@ export class Server {
           index,
           plans,
           concurrency,
+            nice,
           taskTimeoutMs,
           cpu: cpuOf(this.#settings.pin.pool, index),
         } satisfies WorkerThreadData,
@@ -392,6 +395,7 @@ export class Server {
       workersReplaced: this.#workersReplaced,
       reactorsReplaced: this.#reactorsReplaced,
       repliesUnrouted: counters.repliesUnrouted,
+      publicationsRefused: counters.publicationsRefused,
     }
   }
 
@@ -489,6 +493,11 @@ export class Server {
   /** See `ThreadServer.send`. */
   send(id: bigint, data: string | Uint8Array): Promise<SendOutcome> {
     return this.#threadServer.send(id, data)
+  }
+
+  /** See `ThreadServer.publish`. */
+  publish(topic: string, data: string | Uint8Array): Promise<number | 'full'> {
+    return this.#threadServer.publish(topic, data)
   }
 
   /**

@@ -1,4 +1,5 @@
 import { closedError, MultireactorError, type NativePort, native, sendOutcomes, shown } from '@multireactor/addon'
+import { checkPublication } from '@multireactor/reactor/parts'
 
 export type SendOutcome = (typeof sendOutcomes)[number]
 
@@ -7,7 +8,8 @@ export class ThreadServer {
   /** Give it to your own threads: `ThreadServer.attach(token)` there. */
   readonly token: number
   readonly #port: NativePort
-  readonly #waiting = new Map<number, (outcome: SendOutcome) => void>()
+  /** Sends, answered with an index of `sendOutcomes`, and publications, answered with a number of subscribers. */
+  readonly #waiting = new Map<number, { isSend: boolean; resolve: (outcome: number) => void }>()
   #closed = false
 
   private constructor(runtime: number) {
@@ -15,10 +17,11 @@ export class ThreadServer {
     this.#port = new native.Port(
       runtime,
       (request, outcome) => {
-        const resolve = this.#waiting.get(request)
+        const waiting = this.#waiting.get(request)
+        if (!waiting) return
         this.#waiting.delete(request)
         if (this.#waiting.size === 0) this.#port.setReferenced(false)
-        resolve?.(sendOutcomes[outcome]!)
+        waiting.resolve(outcome)
       },
       () => {},
       () => {},
@@ -50,17 +53,40 @@ export class ThreadServer {
     const request = this.#port.send(id, data)
     if (request === -1) return Promise.resolve('gone')
     if (request === -2) return Promise.resolve('full')
-    // A thread with nothing else to do must live to hear the outcome.
-    if (this.#waiting.size === 0) this.#port.setReferenced(true)
-    return new Promise((resolve) => this.#waiting.set(request, resolve))
+    return this.#outcome(request, true).then((outcome) => sendOutcomes[outcome]!)
   }
 
-  /** Pending sends resolve to `'gone'`. */
+  /**
+   * Sends bytes to every connection of the server that has subscribed to `topic`, on whatever reactor; they go between two replies.
+   * Copied once, before the call returns. Every subscriber sees the publications of a topic in the same order. Resolves to the number of
+   * subscribers that it was sent to, or waits for; `'full'`: refused, since 64 MiB of publications wait for a reactor that does not come
+   * to them. Rejects with `ERR_MR_TOPIC`, `ERR_MR_DATA` and `ERR_MR_CLOSED`.
+   */
+  publish(topic: string, data: string | Uint8Array): Promise<number | 'full'> {
+    try {
+      if (this.#closed) throw closedError('the server')
+      checkPublication('publish()', topic, data)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    const request = this.#port.publish(topic, data)
+    if (request === -1) return Promise.resolve(0)
+    if (request === -2) return Promise.resolve('full')
+    return this.#outcome(request, false)
+  }
+
+  #outcome(request: number, isSend: boolean): Promise<number> {
+    // A thread with nothing else to do must live to hear the outcome.
+    if (this.#waiting.size === 0) this.#port.setReferenced(true)
+    return new Promise((resolve) => this.#waiting.set(request, { isSend, resolve }))
+  }
+
+  /** Pending sends resolve to `'gone'`, pending publications to 0. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
     this.#port.close()
-    for (const resolve of this.#waiting.values()) resolve('gone')
+    for (const { isSend, resolve } of this.#waiting.values()) resolve(isSend ? sendOutcomes.indexOf('gone') : 0)
     this.#waiting.clear()
   }
 }

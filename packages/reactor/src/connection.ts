@@ -4,11 +4,13 @@ import {
   type ErrorEnvelope,
   failureFromEnvelope,
   MultireactorError,
+  OptionReader,
   replyFlag,
   shown,
 } from '@multireactor/addon'
 import type { Engine, EngineListener } from './engine.js'
 import type { Framing } from './framing.js'
+import { checkTopic, slowPolicies, type SubscribeOptions } from './topics.js'
 
 const families = { 0: undefined, 4: 'IPv4', 6: 'IPv6' } as const
 const outsideMessage = 0xffff_ffff
@@ -254,6 +256,37 @@ export class Connection<Data = unknown> {
   /** Reports an error as if a hook had thrown it, and leaves the connection open. */
   reportError(error: unknown, hook = 'message'): void {
     this.#engine.report(error, hook, this.#listener.name)
+  }
+
+  /**
+   * Gets what is published to `topic` from now on, whoever publishes it and on whatever thread. It goes between two replies. Kept with
+   * the connection: a reload, the death of the thread and `moveTo` change nothing. False: it had subscribed before, and only the
+   * options are new. Throws `ERR_MR_TOPIC`, `ERR_MR_TOO_MANY_SUBSCRIPTIONS` and `ERR_MR_CONNECTION_CLOSED`.
+   */
+  subscribe(topic: string, options: SubscribeOptions = {}): boolean {
+    this.#checkOpen('subscribe()')
+    checkTopic('subscribe()', topic)
+    const slow = new OptionReader('subscribe()', options, ['slow']).oneOf('slow', 'close', slowPolicies)
+    const done = this.#engine.driver.subscribe(this.#slot, this.#generation, topic, slowPolicies.indexOf(slow))
+    if (done === 0) throw gone('subscribe()')
+    if (done === 3) {
+      throw new MultireactorError(
+        'ERR_MR_TOO_MANY_SUBSCRIPTIONS',
+        'subscribe(): this connection has as many subscriptions as it may have; raise maxSubscriptions of the app, or use fewer topics',
+      )
+    }
+    return done === 1
+  }
+
+  /** Ends a subscription. What was published before may still come. False when there was none, or the connection is closed. */
+  unsubscribe(topic: string): boolean {
+    checkTopic('unsubscribe()', topic)
+    return this.#closed === undefined && this.#engine.driver.unsubscribe(this.#slot, this.#generation, topic)
+  }
+
+  /** The topics that it has subscribed to, in no order. */
+  get subscriptions(): string[] {
+    return this.#closed ? [] : this.#engine.driver.subscriptions(this.#slot, this.#generation)
   }
 
   get remoteAddress(): string | undefined {

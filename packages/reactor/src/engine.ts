@@ -662,6 +662,7 @@ function nativeListener(
     firstByteMs: read.integer('firstByteTimeoutMs', 60_000, 0, mostMs),
     frameMs: read.integer('frameTimeoutMs', 60_000, 0, mostMs),
     writeMs: read.integer('writeTimeoutMs', 60_000, 0, mostMs),
+    maxSubscriptions: read.integer('maxSubscriptions', 1024, 0, 1 << 20),
     answersOverload,
     balance: balancePolicies.indexOf(balance),
   }

@@ -90,6 +90,8 @@ export interface ConnectionOptions {
   frameTimeoutMs?: number
   /** Closes as `write-timeout` a peer that takes nothing of what waits for it for so long. Default 60,000; 0: never. */
   writeTimeoutMs?: number
+  /** Topics that one connection may have subscribed to. Default 1,024. */
+  maxSubscriptions?: number
 }
 
 export const connectionOptionNames = [
@@ -105,4 +107,5 @@ export const connectionOptionNames = [
   'firstByteTimeoutMs',
   'frameTimeoutMs',
   'writeTimeoutMs',
+  'maxSubscriptions',
 ] as const

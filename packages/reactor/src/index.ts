@@ -17,4 +17,5 @@ export {
   raw,
 } from './framing.js'
 export type { BadFrame, ConnectionHandlers, ConnectionOptions, HandoverHandlers } from './handlers.js'
+export type { SlowPolicy, SubscribeOptions } from './topics.js'
 export { Reactor, type ReactorListener, type ReactorOptions, type ReactorStats } from './reactor.js'

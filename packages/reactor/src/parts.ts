@@ -4,4 +4,5 @@ export { addressOptionNames, type OpenListener, openControl, openListener } from
 export { Engine, type EngineEvents, type InlineFrames, type MessageIn, messageIn } from './engine.js'
 export { isFraming } from './framing.js'
 export { connectionOptionNames, handoverHookNames, hookNames } from './handlers.js'
+export { checkPublication } from './publication.js'
 export { InheritedSockets } from './inherited.js'

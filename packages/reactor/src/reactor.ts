@@ -13,6 +13,7 @@ import { AcceptFailures } from './accept_failures.js'
 import { addressOptionNames, type ListenAddress, type OpenListener, openListener } from './address.js'
 import { Engine, type MessageIn, messageIn } from './engine.js'
 import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, hookNames } from './handlers.js'
+import { checkPublication } from './publication.js'
 
 export interface ReactorOptions {
   /** Told of every hook that threw or rejected, and once a second of a listener that cannot accept. Default: `console.error`. */
@@ -102,6 +103,17 @@ export class Reactor {
     for (let member = 0; member < opened.members; member++) this.#engine.driver.listen(number, opened.group, member, false)
     signal?.addEventListener('abort', () => void this[Symbol.asyncDispose](), { once: true })
     return { name: opened.name, address: opened.address, port: opened.port }
+  }
+
+  /**
+   * Sends bytes to every connection of this reactor that has subscribed to `topic`, and says how many those are; `'full'`: refused,
+   * since 64 MiB of publications wait to be delivered. Copied once, before the call returns. Throws `ERR_MR_TOPIC` and `ERR_MR_DATA`.
+   */
+  publish(topic: string, data: string | Uint8Array): number | 'full' {
+    this.#checkOpen()
+    checkPublication('reactor.publish()', topic, data)
+    const subscribers = this.#engine.driver.publish(topic, data)
+    return subscribers < 0 ? 'full' : subscribers
   }
 
   /** Counters since the start; never resets, never blocks. */

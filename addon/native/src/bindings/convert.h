@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "codec/framer.h"
@@ -21,6 +22,11 @@ void throwCoded(Napi::Env env, const char* code, const std::string& message, int
 
 // The bytes of a string (as UTF-8) or Uint8Array. Valid until the next call on this thread, or as long as the JS value is.
 std::span<const uint8_t> bytesOf(const Napi::Value& value);
+
+inline std::string_view textOf(const Napi::Value& value) {
+  const auto bytes = bytesOf(value);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 inline uint32_t u32(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().Uint32Value(); }
 

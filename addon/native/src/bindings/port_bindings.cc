@@ -28,6 +28,7 @@ class Port final : public Napi::ObjectWrap<Port> {
   Napi::Value close(const Napi::CallbackInfo& info);
   Napi::Value setReferenced(const Napi::CallbackInfo& info);
   Napi::Value send(const Napi::CallbackInfo& info);
+  Napi::Value publish(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
   Napi::Value forget(const Napi::CallbackInfo& info);
   Napi::Value awaitRoom(const Napi::CallbackInfo& info);
@@ -61,6 +62,13 @@ class Port final : public Napi::ObjectWrap<Port> {
   bool dying_ = false;
 
   Exchange& exchange() { return *runtime_->exchange; }
+  // Never 0, which is nobody's.
+  uint32_t newRequest() {
+    do {
+      nextRequest_ = (nextRequest_ + 1) & 0x7fffffff;
+    } while (nextRequest_ == 0);
+    return nextRequest_;
+  }
 };
 
 uint32_t firstGeneration() {
@@ -161,6 +169,12 @@ bool Port::onMessage(Message& message) {
     return callJs(Env(), onSent_, context_,
                   {Napi::Number::New(Env(), result.request), Napi::Number::New(Env(), static_cast<int>(result.outcome))});
   }
+  if (message.kind == Message::Kind::kPublished) {
+    const auto& published = static_cast<const Published&>(message);
+    return callJs(Env(), onSent_, context_,
+                  {Napi::Number::New(Env(), published.request),
+                   Napi::Number::New(Env(), static_cast<double>(published.reached))});
+  }
   MR_CHECK(message.kind == Message::Kind::kReplies, "a message that is not for a port");
   Reply reply;
   std::span<const uint8_t> bytes;
@@ -222,12 +236,32 @@ Napi::Value Port::send(const Napi::CallbackInfo& info) {
   message->connection = id;
   message->data.assign(bytes.begin(), bytes.end());
   message->replyTo = mailbox_;
-  message->request = ++nextRequest_ & 0x7fffffff;
+  message->request = newRequest();
   const uint32_t request = message->request;
   ++roads_.try_emplace(id.value, Road{*owner, 0}).first->second.underWay;
   sends_[request] = id.value;
   box.send(std::move(message));
   return Napi::Number::New(info.Env(), request);
+}
+
+// publish(topic, data) -> a request number that onSent will name with the number of subscribers reached; -1: there are none;
+// -2: too much waits to be delivered
+Napi::Value Port::publish(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  auto publication = std::make_shared<Publication>();
+  publication->topic = textOf(info[0]);
+  publication->bytes = SharedBytesRef::copyOf(bytesOf(info[1]));
+  publication->replyTo = mailbox_;
+  publication->request = newRequest();
+  switch (exchange().publish(publication)) {
+    case Exchange::Publishing::kNobody:
+      return Napi::Number::New(info.Env(), -1);
+    case Exchange::Publishing::kFull:
+      return Napi::Number::New(info.Env(), -2);
+    case Exchange::Publishing::kSent:
+      break;
+  }
+  return Napi::Number::New(info.Env(), publication->request);
 }
 
 // run(data) -> the call's number that onResult will name, or -1 when the queue is full
@@ -278,7 +312,7 @@ Napi::Value Port::awaitRoom(const Napi::CallbackInfo& info) {
 Napi::Function Port::define(Napi::Env env) {
   return DefineClass(env, "Port",
                      {InstanceMethod<&Port::close>("close"), InstanceMethod<&Port::setReferenced>("setReferenced"),
-                      InstanceMethod<&Port::send>("send"), InstanceMethod<&Port::run>("run"),
+                      InstanceMethod<&Port::send>("send"), InstanceMethod<&Port::publish>("publish"), InstanceMethod<&Port::run>("run"),
                       InstanceMethod<&Port::forget>("forget"), InstanceMethod<&Port::awaitRoom>("awaitRoom")});
 }
 

@@ -74,6 +74,10 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value retire(const Napi::CallbackInfo& info);
   Napi::Value assign(const Napi::CallbackInfo& info);
   Napi::Value loads(const Napi::CallbackInfo& info);
+  Napi::Value subscribe(const Napi::CallbackInfo& info);
+  Napi::Value unsubscribe(const Napi::CallbackInfo& info);
+  Napi::Value subscriptions(const Napi::CallbackInfo& info);
+  Napi::Value publish(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Runtime> runtime_;
   std::shared_ptr<Reactor> reactor_;
@@ -261,6 +265,7 @@ static ListenerConfig toListenerConfig(const Napi::Value& value) {
   config.firstByteMs = static_cast<uint32_t>(number("firstByteMs"));
   config.frameMs = static_cast<uint32_t>(number("frameMs"));
   config.writeMs = static_cast<uint32_t>(number("writeMs"));
+  config.maxSubscriptions = static_cast<uint32_t>(number("maxSubscriptions"));
   config.answersOverload = flag("answersOverload");
   config.balance = static_cast<Balance::Policy>(number("balance"));
   return config;
@@ -579,6 +584,35 @@ Napi::Value ReactorDriver::localAddress(const Napi::CallbackInfo& info) {
   return row;
 }
 
+// subscribe(slot, generation, topic, policy) -> 0 gone, 1 done, 2 was subscribed already, 3 too many
+Napi::Value ReactorDriver::subscribe(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const auto done = reactor_->subscribe(u32(info, 0), u32(info, 1), textOf(info[2]), static_cast<SlowPolicy>(u32(info, 3)));
+  return Napi::Number::New(info.Env(), static_cast<uint32_t>(done));
+}
+
+Napi::Value ReactorDriver::unsubscribe(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->unsubscribe(u32(info, 0), u32(info, 1), textOf(info[2])));
+}
+
+// subscriptions(slot, generation) -> string[]
+Napi::Value ReactorDriver::subscriptions(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const auto names = reactor_->subscriptions(u32(info, 0), u32(info, 1));
+  Napi::Array array = Napi::Array::New(info.Env(), names.size());
+  for (uint32_t i = 0; i < names.size(); ++i) array.Set(i, Napi::String::New(info.Env(), names[i]));
+  return array;
+}
+
+// publish(topic, data) -> how many have subscribed on this reactor, -1 when too much waits to be delivered
+Napi::Value ReactorDriver::publish(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const std::string topic(textOf(info[0]));  // the bytes of the next string take its place
+  const auto subscribers = reactor_->publishHere(topic, bytesOf(info[1]));
+  return Napi::Number::New(info.Env(), subscribers ? static_cast<double>(*subscribers) : -1);
+}
+
 Napi::Function ReactorDriver::define(Napi::Env env) {
   return DefineClass(env, "ReactorDriver",
                      {InstanceMethod<&ReactorDriver::close>("close"),
@@ -624,7 +658,11 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
                       InstanceMethod<&ReactorDriver::judgeStall>("judgeStall"),
                       InstanceMethod<&ReactorDriver::consumed>("consumed"),
                       InstanceMethod<&ReactorDriver::details>("details"),
-                      InstanceMethod<&ReactorDriver::localAddress>("localAddress")});
+                      InstanceMethod<&ReactorDriver::localAddress>("localAddress"),
+                      InstanceMethod<&ReactorDriver::subscribe>("subscribe"),
+                      InstanceMethod<&ReactorDriver::unsubscribe>("unsubscribe"),
+                      InstanceMethod<&ReactorDriver::subscriptions>("subscriptions"),
+                      InstanceMethod<&ReactorDriver::publish>("publish")});
 }
 
 }  // namespace

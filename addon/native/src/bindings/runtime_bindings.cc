@@ -155,7 +155,8 @@ Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
                  {&c.open,          &c.accepted,        &c.handedOver,     &c.acceptErrors, &c.bytesRead,   &c.bytesWritten,
                   &c.framesRead,    &c.framesSubmitted, &c.repliesWritten, &c.repliesLate,  &c.repliesHeld, &c.sends,
                   &c.pausesByQueue, &c.pausesByPeer,    &c.turns,          &c.moved,        &c.framesShed,  &c.acceptsDelayed,
-                  &c.buffered,      &c.framesInline,    &c.inlineStalls});
+                  &c.buffered,      &c.framesInline,    &c.inlineStalls,  &c.subscriptions, &c.publications,
+                  &c.publicationsDropped});
 }
 
 Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) {
@@ -195,6 +196,7 @@ Napi::Value readCounters(const Napi::CallbackInfo& info) {
   memory.Set("received", Napi::Number::New(env, static_cast<double>(use.received)));
   result.Set("memory", memory);
   result.Set("repliesUnrouted", Napi::Number::New(env, static_cast<double>(exchange.repliesUnrouted.load())));
+  result.Set("publicationsRefused", Napi::Number::New(env, static_cast<double>(exchange.publicationsRefused.load())));
   return result;
 }
 

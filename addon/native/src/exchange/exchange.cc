@@ -28,7 +28,8 @@ Exchange::Exchange(const ExchangeOptions& options)
       balance_(options_.maxReactors),
       buffered_(new std::atomic<uint64_t>[std::max(options_.maxReactors, 1u)]()),
       stopped_(new std::atomic<bool>[kMaxMailboxes]()),
-      watchers_(new std::atomic<bool>[kMaxWorkers]()) {
+      watchers_(new std::atomic<bool>[kMaxWorkers]()),
+      publications_(options_.maxReactors, options_.maxMailboxBytes) {
   MR_CHECK(options_.maxWorkers <= kMaxWorkers && options_.maxReactors + options_.maxWorkers < kMaxMailboxes, "too many threads");
   workers_.resize(options_.maxWorkers);
   reactorActive_.reset(new std::atomic<bool>[options_.maxReactors]());
@@ -142,6 +143,7 @@ bool Exchange::submitRefused(Task* task) {
 
 MemoryUse Exchange::memoryUse() const {
   MemoryUse use;
+  use.messages = SharedBytes::bytesAlive();
   for (uint32_t i = 0; i < options_.maxReactors; ++i) use.buffered += buffered_[i].load(std::memory_order_relaxed);
   use.tasks = tasks_.sum();
   use.received = received_->sum();
@@ -398,6 +400,26 @@ void Exchange::announceGone(ConnectionId id) {
     message->connection = id;
     mailbox(workerMailbox(i)).send(std::move(message));
   }
+}
+
+// ---------------------------------------------------------------- publishing
+
+Exchange::Publishing Exchange::publish(const PublicationRef& publication) {
+  const auto reactors = publications_.add(publication);
+  if (!reactors) {
+    publicationsRefused.fetch_add(1, std::memory_order_relaxed);
+    return Publishing::kFull;
+  }
+  for (const uint32_t reactor : *reactors) mailbox(reactorMailbox(reactor)).wake();
+  return reactors->empty() ? Publishing::kNobody : Publishing::kSent;
+}
+
+void Exchange::finishPublication(Publication& publication) {
+  if (publication.unfinished.fetch_sub(1, std::memory_order_acq_rel) != 1 || publication.request == 0) return;
+  auto published = std::make_unique<Published>();
+  published->request = publication.request;
+  published->reached = publication.reached.load(std::memory_order_relaxed);
+  mailbox(publication.replyTo).send(std::move(published));
 }
 
 }  // namespace mr

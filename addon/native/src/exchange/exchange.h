@@ -18,6 +18,7 @@
 #include "exchange/lanes.h"
 #include "exchange/mailbox.h"
 #include "exchange/memory_shares.h"
+#include "exchange/publications.h"
 #include "exchange/task_queue.h"
 #include "exchange/worker_slot.h"
 
@@ -42,7 +43,7 @@ struct ExchangeOptions {
 struct MemoryUse {
   uint64_t buffered = 0;  // by reactors: frames in part, what is unsent, replies held for the order
   uint64_t tasks = 0;     // frames on their way through the pool: queued, claimed, or being worked on
-  uint64_t messages = 0;  // in mailboxes: replies and sends on their way
+  uint64_t messages = 0;  // replies and sends in mailboxes, and what was published and has not left, once each
   uint64_t received = 0;  // slabs, as long as JS holds them or has not collected them
   uint64_t sum() const { return buffered + tasks + messages + received; }
 };
@@ -143,6 +144,13 @@ class Exchange {
   void watchGone(uint32_t worker, bool on) { watchers_[worker].store(on, std::memory_order_relaxed); }
   void announceGone(ConnectionId id);
 
+  // --- publishing ---
+  PublicationList& publications() { return publications_; }
+  enum class Publishing : uint8_t { kSent, kNobody, kFull };
+  Publishing publish(const PublicationRef& publication);  // Any thread.
+  void finishPublication(Publication& publication);       // a reactor has come to its end
+  std::atomic<uint64_t> publicationsRefused{0};
+
   std::atomic<uint64_t> repliesUnrouted{0};  // to connections that were gone already at the directory
 
  private:
@@ -194,6 +202,7 @@ class Exchange {
   CostTable costs_;
   std::atomic<uint64_t> shortSinceMs_{0}, collectAskedMs_{0};  // 0: there is enough memory
   std::atomic<uint32_t> collectionsAsked_{0};
+  PublicationList publications_;
   // What mailboxes_ points to, under its mutex. Last, so that messages end before what they name.
   std::vector<std::unique_ptr<Mailbox>> owned_;
 };

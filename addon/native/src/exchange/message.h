@@ -15,7 +15,7 @@
 namespace mr {
 
 struct Message {
-  enum class Kind : uint8_t { kReplies, kSend, kSendResult, kCredit, kGone, kHandover, kMoved, kReleased };
+  enum class Kind : uint8_t { kReplies, kSend, kSendResult, kCredit, kGone, kHandover, kMoved, kReleased, kPublished };
   explicit Message(Kind k) : kind(k) {}
   virtual ~Message() = default;
   Message(const Message&) = delete;

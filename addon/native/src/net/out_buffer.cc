@@ -19,11 +19,16 @@ constexpr size_t kBlockBytes = 16 << 10;     // of the following ones, so that s
 constexpr size_t kMaxBlockBytes = 64 << 10;  // a large reply is cut, so that its memory goes back while it drains
 constexpr int kMaxParts = 64;                // blocks in one send: more bytes than a socket usually takes
 
+// Below it, a copy costs less than a block and a part of its own.
+constexpr size_t kShareFrom = 1 << 10;
+
 struct Block {
   Block* next;
   size_t size;
   size_t capacity;
-  uint8_t* data() { return reinterpret_cast<uint8_t*>(this + 1); }
+  SharedBytesRef shared;  // instead of bytes behind this
+  uint8_t* own() { return reinterpret_cast<uint8_t*>(this + 1); }
+  const uint8_t* data() { return shared ? shared->data() : own(); }
   size_t room() const { return capacity - size; }
 };
 
@@ -51,6 +56,10 @@ class BlockCache {
   }
 
   void give(Block* block) {
+    if (block->shared) {
+      block->~Block();
+      return std::free(block);
+    }
     for (Shelf& shelf : shelves_) {
       if (block->capacity != shelf.capacity || shelf.room == 0) continue;
       --shelf.room;
@@ -60,18 +69,18 @@ class BlockCache {
     std::free(block);
   }
 
+  static Block* make(size_t capacity) {
+    void* memory = std::malloc(sizeof(Block) + capacity);
+    if (!memory) throw std::bad_alloc();
+    return new (memory) Block{nullptr, 0, capacity, {}};
+  }
+
  private:
   struct Shelf {
     size_t capacity;
     uint32_t room;
     Block* first = nullptr;
   };
-
-  static Block* make(size_t capacity) {
-    void* memory = std::malloc(sizeof(Block) + capacity);
-    if (!memory) throw std::bad_alloc();
-    return new (memory) Block{nullptr, 0, capacity};
-  }
 
 // A block that is used after it was given back must be seen.
 #if defined(__SANITIZE_ADDRESS__)
@@ -91,12 +100,13 @@ struct OutBuffer::State {
   Block* last = nullptr;
   size_t offset = 0;  // of the first block's bytes that have left
   size_t size = 0;
+  size_t shared = 0;  // bytes of whole blocks that others hold, too
 
   void append(const uint8_t* data, size_t length) {
     while (length > 0) {
       if (!last || last->room() == 0) addBlock(length);
       const size_t fits = std::min(length, last->room());
-      std::memcpy(last->data() + last->size, data, fits);
+      std::memcpy(last->own() + last->size, data, fits);
       last->size += fits;
       size += fits;
       data += fits;
@@ -104,8 +114,18 @@ struct OutBuffer::State {
     }
   }
 
-  void addBlock(size_t length) {
-    Block* block = blocks.take(std::clamp(length, last ? kBlockBytes : kFirstBytes, kMaxBlockBytes));
+  void addBlock(size_t length) { add(blocks.take(std::clamp(length, last ? kBlockBytes : kFirstBytes, kMaxBlockBytes))); }
+
+  void share(const SharedBytesRef& bytes) {
+    Block* block = BlockCache::make(0);
+    block->shared = bytes;
+    block->size = block->capacity = bytes.size();
+    add(block);
+    size += bytes.size();
+    shared += bytes.size();
+  }
+
+  void add(Block* block) {
     (last ? last->next : first) = block;
     last = block;
   }
@@ -116,6 +136,7 @@ struct OutBuffer::State {
     while (first && offset >= first->size) {
       offset -= first->size;
       Block* done = std::exchange(first, first->next);
+      if (done->shared) shared -= done->size;
       blocks.give(done);
     }
     if (!first) last = nullptr;
@@ -125,7 +146,7 @@ struct OutBuffer::State {
     int count = 0;
     size_t skip = offset;
     for (Block* block = first; block && count < kMaxParts; block = block->next) {
-      out[count++] = {block->data() + skip, block->size - skip};
+      out[count++] = {const_cast<uint8_t*>(block->data()) + skip, block->size - skip};  // sending only reads
       skip = 0;
     }
     return count;
@@ -156,7 +177,17 @@ void OutBuffer::append(const void* data, size_t size) {
   state_->append(static_cast<const uint8_t*>(data), size);
 }
 
+void OutBuffer::append(const SharedBytesRef& bytes) {
+  if (bytes.size() < kShareFrom) return append(bytes.span().data(), bytes.size());
+  if (!state_) state_ = new State();
+  state_->share(bytes);
+}
+
 size_t OutBuffer::size() const { return state_ ? state_->size : 0; }
+size_t OutBuffer::sharedSize() const {
+  if (!state_ || !state_->first) return 0;
+  return state_->shared - (state_->first->shared ? state_->offset : 0);
+}
 
 Result<size_t> OutBuffer::flush(int fd) {
   size_t total = 0;

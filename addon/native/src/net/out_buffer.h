@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "base/result.h"
+#include "base/shared_bytes.h"
 
 namespace mr {
 
@@ -22,7 +23,10 @@ class OutBuffer {
 
   // Copies. Small appends share a block, so that adjacent replies leave in one send.
   void append(const void* data, size_t size);
+  // Holds them instead of copying, but for few: those share a block like any others.
+  void append(const SharedBytesRef& bytes);
   size_t size() const;
+  size_t sharedSize() const;  // of it, bytes that are held for others, too
   bool empty() const { return size() == 0; }
   // Sends until the buffer is empty or the socket is full. value: bytes taken by the kernel; EAGAIN is not an error
   // (size() says what is left); any other errno is.

@@ -12,6 +12,7 @@
 #include "net/out_buffer.h"
 #include "reactor/in_buffer.h"
 #include "reactor/order_window.h"
+#include "reactor/subscription.h"
 #include "reactor/timer_wheel.h"
 
 namespace mr {
@@ -68,6 +69,7 @@ struct Connection {
   std::unique_ptr<InBuffer> in;
   std::unique_ptr<OrderWindow> window;
   std::unique_ptr<std::vector<ReplyPart>> creditsDue;  // streamed parts that lie in `out`
+  std::unique_ptr<Subscriptions> subscriptions;
   TimerWheel::Link timer;
   uint64_t lastActivityMs = 0;
   uint64_t receivingSinceMs = 0;  // accepted, or when the frame at hand began
@@ -81,7 +83,11 @@ struct Connection {
   bool has(uint32_t mask) const { return (flags & mask) != 0; }
   void set(uint32_t mask) { flags |= mask; }
   void unset(uint32_t mask) { flags &= ~mask; }
-  size_t waitingBytes() const { return out.size() + (window ? window->heldBytes() : 0); }
+  size_t waitingBytes() const {
+    return out.size() + (window ? window->heldBytes() : 0) + (subscriptions ? subscriptions->latestBytes : 0);
+  }
+  // Of them, those that exist once for many connections.
+  size_t sharedBytes() const { return out.sharedSize() + (subscriptions ? subscriptions->latestBytes : 0); }
 };
 
 }  // namespace mr

@@ -19,6 +19,9 @@ class Reactor::Moved final : public Message {
   bool hasState = false;
   bool dataLost = false;  // with the thread that knew it
 
+  std::vector<MovedSubscription> subscriptions;
+  PublicationList::Pin pin;  // keeps what is published meanwhile
+
   Acceptor acceptor;
 };
 

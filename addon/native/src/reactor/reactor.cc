@@ -8,6 +8,7 @@
 #include "base/fatal.h"
 #include "net/socket.h"
 #include "reactor/moved.h"
+#include "reactor/topics.h"
 
 namespace mr {
 
@@ -66,6 +67,9 @@ void Reactor::detach() {
   finishSpans();
   closeHeld();
   if (box_) box_->running.store(0, std::memory_order_relaxed);
+  // A reactor without a thread must not keep what is published for subscribers that it does not have.
+  while (topics_ && topics_->empty() && deliverPublications()) {
+  }
   sink_ = nullptr;
   slab_ = {};
   owner_.detach();
@@ -123,6 +127,7 @@ bool Reactor::turn(int timeoutMs) {
   inlineLeftNs_ = kInlineTurnNs;
   if (!kept_.empty()) runKept();
   bool more = drainMailbox();
+  more = deliverPublications() || more;
   resumeStopped();
   for (const epoll_event& event : events) dispatch(event);
   expireTimers();
@@ -141,7 +146,7 @@ bool Reactor::turn(int timeoutMs) {
   mailbox_.park();
   // Asked again after parking: the wake-up may have come while nobody slept, and room may have gone again since.
   if (waitsForQueue_) exchange_->stopUntilLow(exchange_->reactorMailbox(index_));
-  return !mailbox_.empty();
+  return !mailbox_.empty() || hasPublications();
 }
 
 void Reactor::flush() {

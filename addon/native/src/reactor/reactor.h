@@ -5,6 +5,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <unordered_map>
@@ -24,6 +25,8 @@
 #include "reactor/write_box.h"
 
 namespace mr {
+
+class Topics;
 
 class Reactor {
  public:
@@ -141,6 +144,14 @@ class Reactor {
   // The supervisor. How long the frame at hand has been running, as far as its looks can tell; and that it is ended for that.
   uint64_t inlineRunningNs(uint64_t nowNs);
   void endForTime() { endedForTime_.store(true, std::memory_order_release); }
+  // --- publishing. Topics are 1 to kMaxTopicBytes bytes ---
+  static constexpr size_t kMaxTopicBytes = 1024;
+  enum class Subscribed : uint8_t { kGone, kDone, kAlready, kTooMany };
+  Subscribed subscribe(uint32_t slot, uint32_t generation, std::string_view topic, SlowPolicy policy);
+  bool unsubscribe(uint32_t slot, uint32_t generation, std::string_view topic);
+  std::vector<std::string> subscriptions(uint32_t slot, uint32_t generation);
+  // To all reactors. How many subscribers this one has; nothing when too much waits to be delivered.
+  std::optional<uint64_t> publishHere(std::string_view topic, std::span<const uint8_t> bytes);
 
   struct Details {
     Peer peer;
@@ -164,7 +175,9 @@ class Reactor {
   static constexpr size_t kReadBytes = 64 << 10;       // one receive of one connection
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
-  static constexpr uint32_t kAlwaysInFlight = 4;  // frames of one connection, whatever their size
+  static constexpr uint32_t kMaxDeliveriesPerTurn = 256;   // of publications to subscribers
+  static constexpr size_t kPublicationsAtOnce = 256;       // taken from the list that all reactors share
+  static constexpr uint32_t kAlwaysInFlight = 4;           // frames of one connection, whatever their size
   static constexpr uint64_t kCheapNs = 20'000;
   static constexpr uint32_t kMostUnwoken = 16;
   static constexpr int kHookRounds = 4;               // hooks may cause events, whose hooks may cause events
@@ -380,6 +393,19 @@ class Reactor {
   uint32_t nextSibling();
   void emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t flags);
 
+  // reactor_publish.cc
+  Topics& joinedTopics();
+  Subscription& enterTopic(uint32_t slot, std::string_view topic, SlowPolicy policy);
+  void dropSubscriptions(Connection& connection);
+  bool hasPublications() const;
+  bool deliverPublications();
+  bool deliverSome(Publication& publication, uint32_t* budget);
+  void deliverTo(Subscription& subscription, Publication& publication);
+  void appendShared(uint32_t slot, const SharedBytesRef& bytes);
+  void releaseLatest(uint32_t slot);
+  void packSubscriptions(uint32_t slot, Moved* moved);
+  void unpackSubscriptions(uint32_t slot, Moved& moved);
+
   // reactor_close.cc
   void closeNow(uint32_t slot, CloseReason reason, int error = 0);
   void maybeFinish(uint32_t slot);
@@ -448,6 +474,7 @@ class Reactor {
   std::atomic<bool> endedForTime_{false};
   uint32_t seenRunning_ = 0;      // what the supervisor last saw of the box,
   uint64_t seenRunningAtNs_ = 0;  // and when that was new
+  std::unique_ptr<Topics> topics_;                    // null while nobody has subscribed to anything
   ReactorCounters counters_;
 };
 

@@ -64,6 +64,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
          static_cast<uint32_t>(connection.bytesWritten), static_cast<uint32_t>(connection.bytesWritten >> 32));
   }
   connection.out.clear();
+  dropSubscriptions(connection);
   account(slot);
   heldTotal_ -= connection.held;
   connection.held = 0;

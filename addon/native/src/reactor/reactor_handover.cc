@@ -299,6 +299,7 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
   moved->state = std::move(state);
   moved->hasState = hasState;
   moved->dataLost = abandoned_ && connection.has(Connection::kHasData);
+  packSubscriptions(slot, moved.get());
   const ConnectionId id = connection.id;
   const uint32_t generation = connection.generation;
   counters_.buffered.sub(connection.accounted);
@@ -351,6 +352,8 @@ void Reactor::adoptMoved(Moved& moved) {
   connection.accounted = 0;
   // A custom framer that setFraming() named is a function of the thread that it comes from.
   if (!moved.listenersFraming && moved.framing.kind == FramingKind::kCustom) return closeNow(slot, CloseReason::kThreadLost);
+  unpackSubscriptions(slot, moved);
+  if (!connection.fd.valid()) return;
   account(slot);
   armDeadline(slot);
   if (connection.has(Connection::kAwaitsProxy)) {

@@ -461,6 +461,9 @@ void Reactor::flushConnection(uint32_t slot) {
 void Reactor::afterFlush(uint32_t slot) {
   Connection& connection = table_.at(slot);
   const ListenerConfig& cfg = config(connection);
+  if (connection.subscriptions && connection.subscriptions->latestBytes != 0 && connection.out.size() <= cfg.outLowBytes) {
+    releaseLatest(slot);
+  }
   if (connection.waitingBytes() <= cfg.outLowBytes) {
     if (connection.has(Connection::kPausedByOutput)) resumeFrom(slot, Connection::kPausedByOutput);
     if (connection.has(Connection::kWantsDrain)) {

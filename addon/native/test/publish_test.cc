@@ -1,0 +1,351 @@
+// Publications: which subscribers they reach, in which order, once each, and what becomes of them for those who do not read.
+#include <atomic>
+#include <cstring>
+#include <map>
+#include <thread>
+
+#include "exchange/publications.h"
+#include "net/out_buffer.h"
+#include "reactors.h"
+
+using namespace mr;
+using namespace mr::test;
+
+namespace {
+
+ListenerConfig raw() {
+  ListenerConfig config = lines(false);
+  config.outHighBytes = 64 << 10;
+  config.outLowBytes = 16 << 10;
+  config.outMaxBytes = 4 << 20;
+  return config;
+}
+
+// Each connection says the topic it wants: "+news" subscribes, "-news" unsubscribes, ">1" moves to reactor 1.
+struct Subscribers {
+  explicit Subscribers(Reactors& server, SlowPolicy policy = SlowPolicy::kClose) : server_(server), policy_(policy) {
+    for (uint32_t i = 0; i < server.reactors.size(); ++i) watch(i);
+  }
+  void watch(uint32_t i) {
+    server_.js(i).hook = [this, i](const EventRow& row, std::string_view bytes) {
+      Reactor& reactor = server_.reactor(i);
+      if (row.event == Event::kHandover) CHECK(reactor.moveNow(row.slot, row.generation, {}, false));
+      if (row.event != Event::kFrame) return;
+      const std::string_view topic = bytes.substr(1);
+      if (bytes[0] == '+') last = reactor.subscribe(row.slot, row.generation, topic, policy_);
+      if (bytes[0] == '-') was = reactor.unsubscribe(row.slot, row.generation, topic);
+      if (bytes[0] == '>') {
+        CHECK(reactor.moveTo(row.slot, row.generation, static_cast<uint32_t>(topic[0] - '0'), Reactor::kOutsideMessage));
+      }
+      ++frames;
+    };
+  }
+  void tell(const Fd& fd, std::string_view text) {
+    const int before = frames;
+    say(fd, std::string(text) + "\n");
+    server_.until([&] { return frames != before; });
+  }
+
+  Reactor::Subscribed last = Reactor::Subscribed::kGone;
+  bool was = false;
+  int frames = 0;
+
+ private:
+  Reactors& server_;
+  const SlowPolicy policy_;
+};
+
+PublicationRef publication(std::string_view topic, std::string_view text, uint16_t replyTo = 0, uint32_t request = 0) {
+  auto made = std::make_shared<Publication>();
+  made->topic = topic;
+  made->bytes = SharedBytesRef::copyOf(spanOf(text));
+  made->replyTo = replyTo;
+  made->request = request;
+  return made;
+}
+
+uint64_t reached(Reactors& server, uint16_t port) {
+  std::unique_ptr<Message> message;
+  server.until([&] { return message || (message = server.exchange->mailbox(port).take()); });
+  CHECK(message->kind == Message::Kind::kPublished);
+  return static_cast<Published&>(*message).reached;
+}
+
+uint64_t sum(Reactors& server, Counter ReactorCounters::*counter) {
+  uint64_t all = 0;
+  for (const auto& reactor : server.reactors) all += (reactor->counters().*counter).get();
+  return all;
+}
+
+}  // namespace
+
+TEST("a publication reaches the subscribers of its topic, and says how many") {
+  Reactors server(raw());
+  Subscribers subscribers(server);
+  const Fd a = server.connect(), b = server.connect(), c = server.connect();
+  for (const Fd* fd : {&a, &b}) subscribers.tell(*fd, "+news");
+  subscribers.tell(c, "+sport");
+  const uint16_t port = server.exchange->openPort();
+  CHECK(server.exchange->publish(publication("news", "one\n", port, 7)) == Exchange::Publishing::kSent);
+  CHECK_EQ(reached(server, port), 2u);
+  CHECK_EQ(*server.reactor().publishHere("sport", spanOf("two\n")), 1u);
+  CHECK_EQ(server.read(a, 4), "one\n");
+  CHECK_EQ(server.read(b, 4), "one\n");
+  CHECK_EQ(server.read(c, 4), "two\n");
+  CHECK_EQ(server.reactor().counters().subscriptions.get(), 3u);
+  CHECK_EQ(server.reactor().counters().publications.get(), 3u);
+}
+
+TEST("without any subscriber a publication costs nothing and is told so") {
+  Reactors server(raw());
+  CHECK(server.exchange->publish(publication("news", "one")) == Exchange::Publishing::kNobody);
+  CHECK_EQ(server.exchange->publications().bytes(), 0u);
+}
+
+TEST("subscribing twice changes the policy, unsubscribing ends it, and closing ends all") {
+  ListenerConfig config = raw();
+  config.maxSubscriptions = 2;
+  Reactors server(config);
+  Subscribers subscribers(server);
+  Fd a = server.connect();
+  subscribers.tell(a, "+x");
+  CHECK(subscribers.last == Reactor::Subscribed::kDone);
+  subscribers.tell(a, "+x");
+  CHECK(subscribers.last == Reactor::Subscribed::kAlready);
+  subscribers.tell(a, "+y");
+  subscribers.tell(a, "+z");
+  CHECK(subscribers.last == Reactor::Subscribed::kTooMany);
+  subscribers.tell(a, "-x");
+  CHECK(subscribers.was);
+  subscribers.tell(a, "-x");
+  CHECK(!subscribers.was);
+  CHECK_EQ(server.reactor().counters().subscriptions.get(), 1u);
+  a.reset();
+  server.until([&] { return server.reactor().counters().subscriptions.get() == 0; });
+  server.turns(3);
+  CHECK(server.exchange->publish(publication("y", "one")) == Exchange::Publishing::kNobody);
+}
+
+TEST("a topic's publications come in one order to all, with what other publishers say between them") {
+  Reactors server(raw(), 2);
+  Subscribers subscribers(server);
+  const Fd a = server.connect(), b = server.connect();
+  subscribers.tell(a, "+n");
+  subscribers.tell(b, "+n");
+  subscribers.tell(b, ">1");
+  server.until([&] { return server.open(1) == 1; });
+  constexpr int kEach = 2000;
+  std::vector<std::thread> publishers;
+  for (int p = 0; p < 3; ++p) {
+    publishers.emplace_back([&server, p] {
+      for (int i = 0; i < kEach; ++i) {
+        char text[9];
+        std::snprintf(text, sizeof(text), "%d%06d\n", p, i);
+        CHECK(server.exchange->publish(publication("n", text)) == Exchange::Publishing::kSent);
+      }
+    });
+  }
+  const size_t size = 3 * kEach * 8;
+  const std::string atA = server.read(a, size), atB = server.read(b, size);
+  for (std::thread& publisher : publishers) publisher.join();
+  CHECK(atA == atB);
+  std::map<char, int> next;
+  for (size_t at = 0; at < size; at += 8) CHECK_EQ(std::stoi(atA.substr(at + 1, 6)), next[atA[at]]++);
+}
+
+TEST("the bytes of a publication exist once, however many wait for them on however many reactors") {
+  Reactors server(raw(), 3);
+  Subscribers subscribers(server);
+  std::vector<Fd> clients;
+  for (int i = 0; i < 9; ++i) {
+    clients.push_back(server.connect());
+    subscribers.tell(clients.back(), "+n");
+    subscribers.tell(clients.back(), ">" + std::to_string(i % 3));
+  }
+  server.until([&] { return server.open(1) == 3 && server.open(2) == 3; });
+  const uint64_t before = SharedBytes::bytesAlive();
+  const std::string much(3 << 20, 'm');
+  const uint16_t port = server.exchange->openPort();
+  CHECK(server.exchange->publish(publication("n", much, port, 1)) == Exchange::Publishing::kSent);
+  CHECK_EQ(reached(server, port), 9u);
+  CHECK_EQ(SharedBytes::bytesAlive() - before, much.size());
+  // It is not theirs, so that none of them is shed for it.
+  for (uint32_t i = 0; i < 3; ++i) CHECK(server.reactor(i).counters().buffered.get() < 1 << 20);
+  for (const Fd& client : clients) CHECK(server.read(client, much.size()) == much);
+  server.until([&] { return SharedBytes::bytesAlive() == before; });
+}
+
+TEST("it goes between two replies, never inside one") {
+  ListenerConfig config = lines(true);
+  config.hooks = kHookMessage | kHookOpen;
+  Reactors server(config);
+  std::optional<EventRow> opened;
+  server.js().hook = [&](const EventRow& row, std::string_view) {
+    if (row.event == Event::kOpen) opened = row;
+  };
+  const Fd a = server.connect();
+  server.until([&] { return opened.has_value(); });
+  CHECK(server.reactor().subscribe(opened->slot, opened->generation, "n", SlowPolicy::kClose) == Reactor::Subscribed::kDone);
+  say(a, "x\ny\n");
+  const FrameRef first = server.task();
+  server.reply(first, "begin-", 0);
+  server.turns(3);
+  CHECK_EQ(*server.reactor().publishHere("n", spanOf("[news]")), 1u);
+  server.turns(3);
+  server.reply(first, "end ");
+  CHECK_EQ(server.read(a, 16), "begin-end [news]");
+}
+
+TEST("slow subscribers: 'drop' gets what fits, 'latest' the newest, 'close' all or closes") {
+  for (const SlowPolicy policy : {SlowPolicy::kDrop, SlowPolicy::kLatest, SlowPolicy::kClose}) {
+    Reactors server(raw());
+    Subscribers subscribers(server, policy);
+    const Fd a = server.connect();
+    subscribers.tell(a, "+n");
+    const int count = policy == SlowPolicy::kClose ? 60 : 200;
+    for (int i = 0; i < count; ++i) {
+      CHECK(server.reactor().publishHere("n", spanOf(std::string(40 << 10, static_cast<char>('0' + i % 10)) + "\n")));
+      server.turns(2);
+    }
+    const uint64_t dropped = server.reactor().counters().publicationsDropped.get();
+    if (policy == SlowPolicy::kClose) {
+      CHECK_EQ(dropped, 0u);
+      for (int i = 0; i < 100; ++i) {
+        CHECK(server.reactor().publishHere("n", spanOf(std::string(40 << 10, 'x'))));
+        server.turns(2);
+      }
+      CHECK_EQ(server.closed(CloseReason::kSlowConsumer), 1u);
+      continue;
+    }
+    CHECK(dropped > 100);
+    CHECK_EQ(server.reactor().counters().closed[static_cast<size_t>(CloseReason::kSlowConsumer)].get(), 0u);
+    // Whole ones only, in order; the newest is the last one if it asked for that.
+    CHECK(server.reactor().publishHere("n", spanOf("last\n")));
+    server.turns(2);
+    std::string text;
+    const auto complete = [&] { return text.size() >= 5 && text.substr(text.size() - 5) == "last\n"; };
+    if (policy == SlowPolicy::kLatest) {
+      while (!complete()) text += server.read(a, 1);
+    } else {
+      const size_t whole = static_cast<size_t>(count - dropped) * ((40 << 10) + 1);
+      text = server.read(a, whole);
+    }
+    size_t at = 0;
+    while (at < text.size() && text[at] != 'l') {
+      const size_t end = text.find('\n', at);
+      CHECK_EQ(end - at, size_t{40} << 10);
+      CHECK(text.find_first_not_of(text[at], at) == end);
+      at = end + 1;
+    }
+  }
+}
+
+TEST("a connection that moves while much is published misses nothing and gets nothing twice") {
+  Reactors server(raw(), 3);
+  Subscribers subscribers(server);
+  const Fd a = server.connect();
+  // Others on each reactor, so that all of them are busy with the topic.
+  std::vector<Fd> others;
+  for (int i = 0; i < 6; ++i) {
+    others.push_back(server.connect());
+    subscribers.tell(others.back(), "+other");
+    subscribers.tell(others.back(), ">" + std::to_string(i % 3));
+  }
+  subscribers.tell(a, "+n");
+  std::atomic<bool> stop{false};
+  std::atomic<int> published{0};
+  std::thread publisher([&] {
+    while (!stop) {
+      char text[9];
+      std::snprintf(text, sizeof(text), "%07d\n", published.load());
+      if (server.exchange->publish(publication("n", text)) != Exchange::Publishing::kSent) continue;
+      ++published;
+      (void)server.exchange->publish(publication("other", "."));
+      if (published % 50 == 0) std::this_thread::yield();
+    }
+  });
+  std::string got;
+  for (int i = 0; i < 60; ++i) {
+    const uint64_t before = sum(server, &ReactorCounters::moved);
+    say(a, ">" + std::to_string((i + 1) % 3) + "\n");
+    server.until([&] { return sum(server, &ReactorCounters::moved) > before; });
+    got += server.read(a, 8 * 20);
+  }
+  stop = true;
+  publisher.join();
+  got += server.read(a, static_cast<size_t>(published) * 8 - got.size());
+  for (int i = 0; i < published; ++i) CHECK_EQ(std::stoi(got.substr(static_cast<size_t>(i) * 8, 7)), i);
+}
+
+TEST("subscriptions stay when the driving thread dies, and what was published meanwhile comes") {
+  ListenerConfig config = raw();
+  config.hooks |= kHookResume;
+  Reactors server(config);
+  Subscribers subscribers(server);
+  const Fd a = server.connect();
+  subscribers.tell(a, "+n");
+  server.leave();
+  CHECK(server.exchange->publish(publication("n", "meanwhile\n")) == Exchange::Publishing::kSent);
+  server.takeOver(true);
+  CHECK_EQ(server.read(a, 10), "meanwhile\n");
+}
+
+TEST("too much for a reactor that does not come to it is refused, and counted") {
+  ExchangeOptions options;
+  options.maxMailboxBytes = 1 << 20;
+  Reactors server(raw(), 1, options);
+  Subscribers subscribers(server, SlowPolicy::kDrop);
+  const Fd a = server.connect();
+  subscribers.tell(a, "+n");
+  const std::string text(300 << 10, 'x');
+  for (int i = 0; i < 3; ++i) CHECK(server.exchange->publish(publication("n", text)) == Exchange::Publishing::kSent);
+  CHECK(server.exchange->publish(publication("n", text)) == Exchange::Publishing::kFull);
+  CHECK_EQ(server.exchange->publicationsRefused.load(), 1u);
+  server.turns(5);
+  CHECK(server.exchange->publish(publication("n", text)) == Exchange::Publishing::kSent);
+}
+
+TEST("a topic of many is delivered over several turns, also when they come and go meanwhile") {
+  Reactors server(raw());
+  Subscribers subscribers(server);
+  // One connection with many topics is no topic of many: this takes connections.
+  std::vector<Fd> clients;
+  for (int i = 0; i < 300; ++i) {
+    clients.push_back(server.connect());
+    say(clients.back(), "+n\n");
+  }
+  server.until([&] { return subscribers.frames == 300; });
+  CHECK_EQ(*server.reactor().publishHere("n", spanOf("one\n")), 300u);
+  server.turns(1);
+  const uint64_t first = server.reactor().counters().publications.get();
+  CHECK(first > 0 && first < 300);
+  clients.erase(clients.begin() + 150, clients.begin() + 160);
+  server.until([&] { return server.reactor().counters().subscriptions.get() == 290; });
+  for (const Fd& client : clients) CHECK_EQ(server.read(client, 4), "one\n");
+  server.turns(3);
+  for (const Fd& client : clients) {
+    char byte;
+    CHECK_EQ(sock::receive(client.get(), &byte, 1).error, EAGAIN);
+  }
+}
+
+TEST("shared bytes go out in the order of the appends, and are let go as they leave") {
+  OutBuffer buffer;
+  const SharedBytesRef large = SharedBytesRef::copyOf(spanOf(std::string(5000, 'L')));
+  const SharedBytesRef small = SharedBytesRef::copyOf(spanOf("small"));
+  buffer.append("a", 1);
+  buffer.append(large);
+  buffer.append(small);
+  buffer.append(large);
+  buffer.append("z", 1);
+  CHECK_EQ(large->holders(), 3u);
+  CHECK_EQ(small->holders(), 1u);
+  CHECK_EQ(buffer.size(), 10007u);
+  CHECK_EQ(buffer.sharedSize(), 10000u);
+  const Pair pair = unixPair();
+  CHECK_EQ(buffer.flush(pair.near.get()).value, 10007u);
+  CHECK_EQ(large->holders(), 1u);
+  std::string got(10007, '\0');
+  CHECK_EQ(::recv(pair.far.get(), got.data(), got.size(), MSG_WAITALL), 10007);
+  CHECK(got == "a" + std::string(5000, 'L') + "small" + std::string(5000, 'L') + "z");
+}

@@ -1,0 +1,7 @@
+import { checkBytes } from './connection.js'
+import { checkTopic } from './topics.js'
+
+export function checkPublication(call: string, topic: unknown, data: unknown): void {
+  checkTopic(call, topic)
+  checkBytes(call, data)
+}

@@ -1,0 +1,24 @@
+import { MultireactorError, shown } from '@multireactor/addon'
+
+/** What becomes of a publication for a subscriber that does not take what it has got already; see `SlowPolicy`. */
+export const slowPolicies = ['close', 'drop', 'latest'] as const
+export type SlowPolicy = (typeof slowPolicies)[number]
+
+export interface SubscribeOptions {
+  /**
+   * What becomes of a publication when more than `outBuffer.high` would wait for this connection. `'close'` (default): it waits all
+   * the same, and at `outBuffer.max` the connection closes as `slow-consumer`. `'drop'`: it is not sent. `'latest'`: the newest
+   * one of the topic is sent once there is room.
+   */
+  slow?: SlowPolicy
+}
+
+const mostTopicBytes = 1024
+
+export function checkTopic(call: string, topic: unknown): asserts topic is string {
+  if (typeof topic === 'string' && topic.length > 0 && topic.length <= mostTopicBytes) {
+    if (topic.length * 3 <= mostTopicBytes || Buffer.byteLength(topic) <= mostTopicBytes) return
+  }
+  const what = typeof topic === 'string' ? `has ${Buffer.byteLength(topic)}` : `is ${shown(topic)}`
+  throw new MultireactorError('ERR_MR_TOPIC', `${call}: a topic is a string of 1 to ${mostTopicBytes} bytes, and this one ${what}`)
+}
