@@ -13,9 +13,12 @@ const wasHeld = 0x8000
 const stallMs = 1
 /** The garbage collector says afterwards that it was there. */
 const judgeAfterMs = 20
-/** In its first runs on a thread the code of a class is still being compiled: one stall of a moderate length is forgiven. */
+/** The first runs of a class on a thread, on code that has not been compiled, say little of those that follow. */
 const coldRuns = 16
-const coldStallMs = 5
+/** The engine compiles better and better code for a while, and stops the thread for that: a few moderate stalls are forgiven. */
+const warmRuns = 2_000
+const warmStallMs = 5
+const mostForgiven = 2
 
 /** Words of the box, before its rows; see `native/src/reactor/inline_box.h`. */
 const runningAt = 0
@@ -31,9 +34,9 @@ export class InlineLoop extends FrameLoop {
   readonly #out: ReplyBox
   readonly #meter: CostMeter
   readonly #gc = new GcWatch()
-  /** How often each class has run here, up to `coldRuns`; by the low half of its key. */
-  readonly #runs = new Uint8Array(1 << 16)
-  readonly #forgiven = new Set<number>()
+  /** How often each class has run here, up to `warmRuns`; by the low half of its key. */
+  readonly #runs = new Uint16Array(1 << 16)
+  readonly #forgiven = new Uint8Array(1 << 16)
   #inBatch = false
   #flushAsked = false
   #closed = false
@@ -80,8 +83,8 @@ export class InlineLoop extends FrameLoop {
    */
   stall(key: number, ns: number): void {
     const milliseconds = ns / 1e6
-    if (this.#runs[key & 0xffff]! < coldRuns && milliseconds < coldStallMs && !this.#forgiven.has(key)) {
-      this.#forgiven.add(key)
+    if (this.#runs[key]! < warmRuns && milliseconds < warmStallMs && this.#forgiven[key]! < mostForgiven) {
+      this.#forgiven[key]!++
       return this.#driver.judgeStall(key, false)
     }
     const to = performance.now()
@@ -106,8 +109,9 @@ export class InlineLoop extends FrameLoop {
     const measured = words[measuredAt] !== 0
     if (measured) this.#meter.before(key)
     words[runningAt]!++
-    if (this.#runs[key & 0xffff]! < coldRuns) {
-      this.#runs[key & 0xffff]!++
+    const runs = this.#runs[key & 0xffff]!
+    if (runs < warmRuns) this.#runs[key & 0xffff] = runs + 1
+    if (runs < coldRuns) {
       this.#meter.note(sampleFlag.cold, !measured)
     }
     const listener = (key >>> 8) & 0xff

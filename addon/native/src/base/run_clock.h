@@ -28,6 +28,7 @@ class RunClock {
   static constexpr uint64_t kFreshNs = 1'000'000;
   Usage base_;
   uint64_t baseAtNs_ = 0;
+  bool fresh_ = false;  // the base is from the beginning of this stretch
 };
 
 }  // namespace mr
