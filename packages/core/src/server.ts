@@ -285,6 +285,7 @@ export class Server {
           index,
           plans,
           concurrency,
+          nice,
           taskTimeoutMs,
           cpu: cpuOf(this.#settings.pin.pool, index),
         } satisfies WorkerThreadData,
