@@ -287,7 +287,7 @@ export class Server {
           index,
           plans,
           concurrency,
-            nice,
+          nice,
           taskTimeoutMs,
           cpu: cpuOf(this.#settings.pin.pool, index),
         } satisfies WorkerThreadData,
