@@ -2,7 +2,10 @@ export {
   type BadFrame,
   type BalanceContext,
   type CloseReason,
+  type ClientHandlers,
   type ConnectionHandlers,
+  type ConnectOptions,
+  type ConnectTarget,
   type ConnectionOptions,
   Connection,
   type CustomFramer,
@@ -22,6 +25,10 @@ export {
   lengthPrefixed,
   lines,
   MultireactorError,
+  type ProxyEndpoint,
+  type ProxyHeaderOptions,
+  proxyHeader,
+  type ReactorHandle,
   raw,
 } from '@multireactor/reactor'
 export type { RunMode } from '@multireactor/addon'

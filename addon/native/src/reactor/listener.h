@@ -45,6 +45,8 @@ struct ListenerConfig {
   uint32_t writeMs = 0;      // the peer takes nothing of what waits for it
   Balance::Policy balance = Balance::Policy::kKernel;
   bool answersOverload = false;  // the app has words for a refused frame
+
+  bool operator==(const ListenerConfig&) const = default;
 };
 
 }  // namespace mr
