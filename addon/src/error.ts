@@ -9,11 +9,13 @@ export const errorCodes = {
   ERR_MR_BALANCE:
     'The `balance` hook answered with no reactor that takes connections; the connection stayed where it was accepted.',
   ERR_MR_CLOSED: 'The server, reactor or pool has been closed.',
+  ERR_MR_CONNECT: 'A connection could not be made; the cause has the code of the system (ECONNREFUSED, ETIMEDOUT, ENOTFOUND…).',
   ERR_MR_CONNECTION_CLOSED: 'The connection is closed: nothing can be written to it, and what it waited for will not come.',
   ERR_MR_CONTROL: 'Who answers on the control socket is no server of this user that can hand over, or nobody can answer there.',
   ERR_MR_DATA: 'Bytes were expected (a string or Uint8Array), and something else was given.',
   ERR_MR_FRAMER: 'A custom framer returned something that is not a cut of its input.',
   ERR_MR_HTTP: 'HTTP cannot carry this response, or it has ended already; the message names what is wrong.',
+  ERR_MR_LIMIT: 'The process has as many connections as `limits.connections` allows, or as many bytes as `limits.memory`.',
   ERR_MR_LISTEN_FD: 'A descriptor given to `listen` is not a listening stream socket, or does not fit beside the others.',
   ERR_MR_NO_POOL: 'A frame was submitted to a pool, and the server has none or the app has no `parse`.',
   ERR_MR_OPTION_RANGE: 'An option is outside of its range; the message names the range.',
@@ -22,7 +24,8 @@ export const errorCodes = {
   ERR_MR_PARSE_RESULT: '`parse` returned something that is no reply: neither bytes, nor a list of bytes, nor an async iterable.',
   ERR_MR_PLATFORM: 'multireactor runs on Linux only.',
   ERR_MR_QUEUE_FULL: 'The task queue is full and the pool was told to reject.',
-  ERR_MR_STATE: 'The data of a connection cannot go to another thread: it cannot be cloned, and the app has no `suspend` hook.',
+  ERR_MR_STATE:
+    'A connection is not in a state for that: its data or it itself cannot go to another thread, or it cannot be piped now.',
   ERR_MR_SOCKET_ACTIVATION: 'systemd passed no such socket to this process.',
   ERR_MR_SYSTEM: 'The kernel refused something; the message names it.',
   ERR_MR_TASK_FAILED: 'The worker function threw or rejected; its error is the cause.',

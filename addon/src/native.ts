@@ -52,6 +52,9 @@ export interface NativeListener {
   balance: number
 }
 
+/** Where to connect to, or from: a literal address with its port, or a Unix path. */
+export type NativeTarget = { host: string; port: number } | { path: string }
+
 /** A reactor, as the thread that drives it sees it. Connections are named by slot and generation. */
 export interface NativeReactorDriver {
   /** Writes that wait for the end of the batch, or for the next call: rows of slot, generation, length. They outlive the thread. */
@@ -73,6 +76,12 @@ export interface NativeReactorDriver {
   retire(abandoned: boolean): void
   assign(slot: number, generation: number, reactor: number): boolean
   loads(): number[]
+  /** Its number, or the errno's name: ECANCELED the reactor is closing, ENOSPC the process has as many as it may. */
+  connect(target: NativeTarget, local: NativeTarget | undefined, client: NativeListener, timeoutMs: number): number | string
+  cancelConnect(request: number): void
+  /** 0 gone, 1 busy, 2 done. */
+  pipe(slotA: number, generationA: number, rawEndA: number, slotB: number, generationB: number, rawEndB: number): number
+  staysHere(slot: number, generation: number): boolean
   addFraming(framing: NativeFraming): number
   listen(listener: number, group: number, member: number, spread: boolean): void
   leaveListeners(graceMs: number): void
@@ -373,6 +382,8 @@ export const eventRow = {
   stall: 18,
   balance: 19,
   badFrame: 20,
+  connected: 32,
+  connectFailed: 33,
 } as const
 
 /** Which reactor gets a fresh connection; see `native/src/exchange/balance.h`. `'app'`: its balance hook says. */
@@ -449,6 +460,10 @@ export const reactorCounterNames = [
   'subscriptions',
   'publications',
   'publicationsDropped',
+  'connecting',
+  'connected',
+  'connectFailures',
+  'piped',
 ] as const
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
 

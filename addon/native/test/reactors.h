@@ -114,6 +114,10 @@ class Js final : public EventSink {
         return "stall";
       case Event::kBalance:
         return "balance";
+      case Event::kConnected:
+        return "connected " + std::to_string(row.a);
+      case Event::kConnectFailed:
+        return "connect-failed " + std::to_string(row.a) + " " + std::to_string(row.b);
     }
     return "?";
   }

@@ -1,16 +1,25 @@
-import type { BalanceHandlers, ConnectionHandlers, ConnectionOptions, Framing, HandoverHandlers } from '@multireactor/reactor'
+import type { BalanceHandlers, ConnectionHandlers, ConnectionOptions, Framing, HandoverHandlers, ReactorHandle } from '@multireactor/reactor'
 import type { Reply, TaskContext } from '@multireactor/pool'
 import type { RunMode } from '@multireactor/addon'
 import type { ThreadServer } from './thread_server.js'
 
-/** Where a thread stands: given to `start`. */
-export interface StartContext {
-  role: 'reactor' | 'worker'
+interface StartBase {
   /** 0 and up, within its role. */
   index: number
   /** The server, as far as it can be reached from this thread. */
   server: ThreadServer
 }
+
+/** Where a thread stands: given to `start`. */
+export type StartContext = StartBase &
+  (
+    | {
+        role: 'reactor'
+        /** Connects to others on this thread. It waits until the thread drives its reactor, so do not `await` it in `start`. */
+        reactor: ReactorHandle
+      }
+    | { role: 'worker'; reactor?: undefined }
+  )
 
 /**
  * An app: one module, loaded by every thread. Reactors use the connection hooks, pool workers use `parse` and `error`.

@@ -2,7 +2,10 @@ export {
   type BadFrame,
   type BalanceContext,
   type CloseReason,
+  type ClientHandlers,
   type ConnectionHandlers,
+  type ConnectOptions,
+  type ConnectTarget,
   type ConnectionOptions,
   Connection,
   type CustomFramer,
@@ -22,6 +25,10 @@ export {
   lengthPrefixed,
   lines,
   MultireactorError,
+  type ProxyEndpoint,
+  type ProxyHeaderOptions,
+  proxyHeader,
+  type ReactorHandle,
   raw,
   type SlowPolicy,
   type SubscribeOptions,
@@ -35,4 +42,6 @@ export type { ReactorReplaced } from './reactor_group.js'
 export type { BalancePolicy } from '@multireactor/addon'
 export type { Logger, PoolSettings, ServeAddress, ServeOptions } from './options.js'
 export { type CloseResult, Server, type ServerEvents, type ServerListener, type ServerStats, serve } from './server.js'
+export { prometheusContentType, prometheusText } from './prometheus.js'
+export type { ThreadStats } from './stats.js'
 export { type SendOutcome, ThreadServer } from './thread_server.js'

@@ -1,7 +1,7 @@
 import { workerData } from 'node:worker_threads'
 import { type BalancePolicy, closeReasons, toEnvelope } from '@multireactor/addon'
 import { InlineLoop, runThread, type ThreadSide } from '@multireactor/pool/parts'
-import { Engine } from '@multireactor/reactor/parts'
+import { Engine, ReactorHandle } from '@multireactor/reactor/parts'
 import type { ConnectionHandlers } from '@multireactor/reactor'
 import { connectionOptions, loadApps } from './load_app.js'
 import { frameWork } from './frame_work.js'
@@ -70,7 +70,14 @@ void runThread(async (side: ThreadSide) => {
     } as const
   })
   const server = ThreadServer.attach(runtime)
-  for (const app of all) await app.start?.({ role: 'reactor', index, server })
+  let drives!: (engine: Engine) => void
+  const reactor = new ReactorHandle(
+    index,
+    new Promise<Engine>((resolve) => {
+      drives = resolve
+    }),
+  )
+  for (const app of all) await app.start?.({ role: 'reactor', index, server, reactor })
   let onDrained: (() => void) | undefined
   let attached: Engine | undefined
   const engine = (): Engine => attached!
@@ -120,6 +127,7 @@ void runThread(async (side: ThreadSide) => {
           attached.addListener(name, handlers, options, parse !== undefined, overloaded !== undefined, run, balance)
         }
         attached.driver.resumeConnections(lost)
+        drives(attached)
       },
       listen: ({ listener, group, member, spread }: ListenRequest) => engine().driver.listen(listener, group, member, spread),
       leaveListeners: (graceMs: number) => engine().driver.leaveListeners(graceMs),

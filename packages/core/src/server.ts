@@ -1,18 +1,12 @@
 import { EventEmitter } from 'node:events'
 import {
-  type CloseReason,
   closedError,
-  closeReasons,
   type ErrorEnvelope,
   failureFromEnvelope,
-  type MemoryUse,
   MultireactorError,
-  named,
   native,
   OptionReader,
-  type ReactorCounterName,
   reactorCounterNames,
-  type WorkerCounterName,
   workerCounterNames,
 } from '@multireactor/addon'
 import type { Replaced } from '@multireactor/pool'
@@ -31,6 +25,7 @@ import {
 import { cpuOf } from './pin.js'
 import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
 import type { ListenerPlan } from './reactor_thread.js'
+import { readStats, type ThreadStats } from './stats.js'
 import { type SendOutcome, ThreadServer } from './thread_server.js'
 import type { WorkerThreadData } from './worker_thread.js'
 
@@ -44,19 +39,9 @@ export interface ServerListener {
   readonly reactors: number
 }
 
-export interface ServerStats {
-  /** Sums over the reactors. */
-  connections: { open: number; accepted: number; closed: Record<CloseReason, number> }
-  reactors: (Record<ReactorCounterName, number> & { closed: Record<CloseReason, number> })[]
-  queue: { tasks: number; frames: number; bytes: number }
-  /** What `limits.memory` bounds, in bytes. */
-  memory: MemoryUse & { sum: number }
-  workers: Record<WorkerCounterName, number>[]
+export interface ServerStats extends ThreadStats {
   workersReplaced: number
   reactorsReplaced: number
-  repliesUnrouted: number
-  /** Refused, because too much waited to be delivered. */
-  publicationsRefused: number
 }
 
 export interface CloseResult {
@@ -378,24 +363,10 @@ export class Server {
   /** Counters of every reactor, of the queue and of the pool. Never resets, never blocks. Throws `ERR_MR_CLOSED` after `close()`. */
   stats(): ServerStats {
     if (this.#state === 'closed') throw closedError('the server')
-    const counters = native.readCounters(this.#runtime)
-    const reactors = counters.reactors.map((row, i) => ({
-      ...named(reactorCounterNames, row),
-      closed: named(closeReasons, counters.closed[i]!),
-    }))
-    const sum = (of: (reactor: (typeof reactors)[number]) => number) =>
-      reactors.reduce((total, reactor) => total + of(reactor), 0)
-    const closed = Object.fromEntries(closeReasons.map((reason) => [reason, sum((reactor) => reactor.closed[reason])]))
     return {
-      connections: { open: sum((r) => r.open), accepted: sum((r) => r.accepted), closed: closed as Record<CloseReason, number> },
-      reactors,
-      queue: { tasks: counters.queueTasks, frames: counters.queueFrames, bytes: counters.queueBytes },
-      memory: { ...counters.memory, sum: Object.values(counters.memory).reduce((sum, bytes) => sum + bytes, 0) },
-      workers: counters.workers.map((row) => named(workerCounterNames, row)),
+      ...readStats(this.#runtime),
       workersReplaced: this.#workersReplaced,
       reactorsReplaced: this.#reactorsReplaced,
-      repliesUnrouted: counters.repliesUnrouted,
-      publicationsRefused: counters.publicationsRefused,
     }
   }
 

@@ -1,6 +1,8 @@
 import { closedError, MultireactorError, type NativePort, native, sendOutcomes, shown } from '@multireactor/addon'
 import { checkPublication } from '@multireactor/reactor/parts'
 
+import { readStats, type ThreadStats } from './stats.js'
+
 export type SendOutcome = (typeof sendOutcomes)[number]
 
 /** A server, as any thread can reach it: made by `serve()`, given to `start`, or attached to by its token. */
@@ -79,6 +81,12 @@ export class ThreadServer {
     // A thread with nothing else to do must live to hear the outcome.
     if (this.#waiting.size === 0) this.#port.setReferenced(true)
     return new Promise((resolve) => this.#waiting.set(request, { isSend, resolve }))
+  }
+
+  /** Counters of all threads of the server. Never waits. Throws `ERR_MR_CLOSED` when the server has closed. */
+  stats(): ThreadStats {
+    if (this.#closed) throw closedError('the server')
+    return readStats(this.token)
   }
 
   /** Pending sends resolve to `'gone'`, pending publications to 0. */

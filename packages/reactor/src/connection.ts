@@ -10,6 +10,7 @@ import {
 } from '@multireactor/addon'
 import type { Engine, EngineListener } from './engine.js'
 import type { Framing } from './framing.js'
+import type { ReactorHandle } from './handle.js'
 import { checkTopic, slowPolicies, type SubscribeOptions } from './topics.js'
 
 const families = { 0: undefined, 4: 'IPv4', 6: 'IPv6' } as const
@@ -83,7 +84,12 @@ export class Connection<Data = unknown> {
     return this.#id ?? this.#engine.idOf(this.#slot, this.#generation)
   }
 
-  /** The name of the listener it came in by. */
+  /** The reactor that owns it: connects to others, on the same thread. */
+  get reactor(): ReactorHandle {
+    return this.#engine.handle
+  }
+
+  /** The name of the listener it came in by; of a client connection, what it was connected to. */
   get listener(): string {
     return this.#listener.name
   }
@@ -192,7 +198,7 @@ export class Connection<Data = unknown> {
   submit(frame: string | Uint8Array): void {
     this.#checkOpen('submit()')
     checkBytes('submit()', frame)
-    this.#engine.checkPool()
+    this.#engine.checkPool(this.#listener)
     this.#engine.driver.submit(this.#slot, this.#generation, frame, false)
     this.#engine.touched()
   }
@@ -204,7 +210,7 @@ export class Connection<Data = unknown> {
   call(frame: string | Uint8Array): Promise<Buffer> {
     this.#checkOpen('call()')
     checkBytes('call()', frame)
-    this.#engine.checkPool()
+    this.#engine.checkPool(this.#listener)
     const number = this.#engine.driver.submit(this.#slot, this.#generation, frame, true)
     this.#engine.touched()
     if (number === -2) {
@@ -234,6 +240,12 @@ export class Connection<Data = unknown> {
       throw new MultireactorError(
         'ERR_MR_STATE',
         'moveTo(): the custom framing of setFraming() is a function of this thread and cannot go along',
+      )
+    }
+    if (this.#engine.driver.staysHere(this.#slot, this.#generation)) {
+      throw new MultireactorError(
+        'ERR_MR_STATE',
+        'moveTo(): a client connection, and one that is piped, stays with the reactor that it belongs to',
       )
     }
     const rawEnd = this.#rawEnd()
@@ -287,6 +299,36 @@ export class Connection<Data = unknown> {
   /** The topics that it has subscribed to, in no order. */
   get subscriptions(): string[] {
     return this.#closed ? [] : this.#engine.driver.subscriptions(this.#slot, this.#generation)
+  }
+
+  /**
+   * From now on the bytes of each connection go to the other, in both directions, and no `message`, `end` or `drain` is called
+   * for either: with backpressure, half-close passed on, and a reset as a reset. The frame at hand, and what was delivered
+   * before, is yours; what follows it, paused or half received, goes through. Both go on reading. When one closes the other does,
+   * for the same reason. Throws `ERR_MR_STATE` when one of them has frames in flight, ends, moves, or is piped already,
+   * `ERR_MR_WRONG_THREAD` when they are of two reactors.
+   */
+  pipe(other: Connection<unknown>): void {
+    this.#checkOpen('pipe()')
+    if (!(other instanceof Connection)) {
+      throw new MultireactorError('ERR_MR_OPTION_TYPE', `pipe(): must be a connection, and is ${shown(other)}`)
+    }
+    other.#checkOpen('pipe()')
+    if (other.#engine !== this.#engine) {
+      throw new MultireactorError('ERR_MR_WRONG_THREAD', 'pipe(): both connections must belong to the same reactor')
+    }
+    const driver = this.#engine.driver
+    const done = driver.pipe(this.#slot, this.#generation, this.#rawEnd(), other.#slot, other.#generation, other.#rawEnd())
+    if (done === 0) throw gone('pipe()')
+    if (done === 1) {
+      throw new MultireactorError(
+        'ERR_MR_STATE',
+        'pipe(): both must be two connections without frames in flight, not ending, not about to move and not piped already: pause() one in open() until the other is connected',
+      )
+    }
+    this.#stop()
+    other.#stop()
+    this.#engine.touched()
   }
 
   get remoteAddress(): string | undefined {

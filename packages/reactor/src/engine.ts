@@ -1,3 +1,4 @@
+import { getSystemErrorName } from 'node:util'
 import {
   balancePolicies,
   closeReasons,
@@ -7,6 +8,7 @@ import {
   native,
   type NativeListener,
   type NativeReactorDriver,
+  type NativeTarget,
   OptionReader,
   replyFlag,
   type RunMode,
@@ -18,6 +20,7 @@ import { type BalanceHandlers, balanceFresh } from './balance.js'
 import { bufferOf } from './buffer_of.js'
 import { Connection, callFailure } from './connection.js'
 import { type Framing, isFraming, raw } from './framing.js'
+import { ReactorHandle } from './handle.js'
 import {
   type BadFrame,
   type ConnectionHandlers,
@@ -39,6 +42,8 @@ export interface EngineListener {
   readonly highBytes: number
   readonly run: RunMode
   readonly messageIn: MessageIn | undefined
+  /** It is not one: these are connections that we have made. */
+  readonly isClient?: boolean
 }
 
 /** Frames that run on this thread instead of in the pool. Who runs them is not this package's business. */
@@ -70,6 +75,10 @@ export interface EngineEvents {
   drained(): void
 }
 
+/** How an attempt to connect ends: with a connection, an errno's name, or what the `open` hook threw. */
+// biome-ignore lint/suspicious/noExplicitAny: `open` decides
+export type ConnectResult = Connection<any> | string | Error
+
 const rowCapacity = 1024
 /** What waits for a connection is told in such steps. */
 const waitingUnit = 4 << 10
@@ -98,6 +107,8 @@ export class Engine {
   readonly #connections: (Connection<any> | undefined)[] = []
   readonly #listeners: EngineListener[] = []
   readonly #framings = new Map<Framing, number>()
+  readonly #connects = new Map<number, { listener: EngineListener; ended(result: ConnectResult): void }>()
+  #handle: ReactorHandle | undefined
   readonly #calls = new Map<number, { parts: Buffer[]; resolve(bytes: Buffer): void; reject(error: Error): void }>()
   readonly #box: WriteBox
   /** How much the connection whose frames are being handed out may still write before `write` says false. */
@@ -140,10 +151,7 @@ export class Engine {
     balance: (typeof balancePolicies)[number] = 'kernel',
   ): number {
     const framing = options.framing ?? raw()
-    let hooks = 0
-    for (const [hook, bit] of Object.entries(hookBit)) {
-      if (handlers[hook as keyof typeof hookBit]) hooks |= bit
-    }
+    let hooks = hooksOf(handlers)
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
     if (framing.cut) hooks |= hookBit.message
     const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload, run, balance)
@@ -160,16 +168,46 @@ export class Engine {
     this.#frames = make(this.driver)
   }
 
-  /** The thread lets go of the reactor. */
+  /**
+   * Begins to connect, for at most `timeoutMs`. The number of the attempt, or the errno's name when it has failed at once.
+   * `ended` is called once, and not after `cancelConnect`.
+   */
+  connect(
+    target: NativeTarget,
+    local: NativeTarget | undefined,
+    client: { listener: EngineListener; native: NativeListener; timeoutMs: number },
+    ended: (result: ConnectResult) => void,
+  ): number | string {
+    const request = this.driver.connect(target, local, client.native, client.timeoutMs)
+    if (typeof request === 'number') this.#connects.set(request, { listener: client.listener, ended })
+    return request
+  }
+
+  cancelConnect(request: number): void {
+    this.#connects.delete(request)
+    this.driver.cancelConnect(request)
+  }
+
+  /** What user code gets of it. */
+  get handle(): ReactorHandle {
+    this.#handle ??= new ReactorHandle(this.index, this)
+    return this.#handle
+  }
+
+  /** Drives no more. Who is still connecting hears that it was in vain. */
   close(): void {
     this.#frames?.close()
     this.driver.close()
+    const connects = [...this.#connects.values()]
+    this.#connects.clear()
+    for (const { ended } of connects) ended('ECANCELED')
   }
 
   /** The first connection whose data cannot go to another thread, or nothing. Runs no hook. */
   unclonable(): Error | undefined {
     for (const conn of this.#connections) {
-      if (!conn?.isOpen || conn.data === undefined || conn.internal.listener.handlers.suspend) continue
+      if (!conn?.isOpen || conn.data === undefined || conn.internal.listener.isClient) continue
+      if (conn.internal.listener.handlers.suspend) continue
       try {
         encodeState(conn.data)
       } catch (cause) {
@@ -197,7 +235,7 @@ export class Engine {
       this.driver.quiesce()
     })
     for (const conn of this.#connections) {
-      if (!conn?.isOpen) continue
+      if (!conn?.isOpen || conn.internal.listener.isClient) continue
       const state = await this.#stateOf(conn)
       if (state !== undefined && conn.isOpen) conn.keepState(state)
     }
@@ -222,7 +260,13 @@ export class Engine {
     return (BigInt(this.index) << 52n) | (BigInt(slot) << 32n) | BigInt(generation)
   }
 
-  checkPool(): void {
+  checkPool(listener: EngineListener): void {
+    if (listener.isClient) {
+      throw new MultireactorError(
+        'ERR_MR_NO_POOL',
+        `the connection to ${listener.name} is one that this server has made, and has no parse: hand the frame to the pool by the connection that it is for`,
+      )
+    }
     if (!this.#hasPool) {
       throw new MultireactorError(
         'ERR_MR_NO_POOL',
@@ -367,6 +411,10 @@ export class Engine {
         return this.#frames?.gone(rows[at + 3]!, rows[at + 4]!)
       case eventRow.stall:
         return this.#frames?.stall(rows[at + 3]!, rows[at + 4]!)
+      case eventRow.connected:
+        return this.#onConnected(slot, rows[at + 2]!, rows[at + 3]!)
+      case eventRow.connectFailed:
+        return this.#onConnectFailed(rows[at + 3]!, rows[at + 4]!)
       case eventRow.drained:
         return this.#events.drained()
       case eventRow.acceptError:
@@ -395,6 +443,32 @@ export class Engine {
     } catch (error) {
       this.#events.handlerError(error, 'balance', listener.name)
     }
+  }
+
+  #onConnected(slot: number, generation: number, request: number): void {
+    const connect = this.#connects.get(request)
+    this.#connects.delete(request)
+    // Cancelled when it was connected already.
+    if (!connect) return void this.driver.destroy(slot, generation, closeReasons.indexOf('destroyed'))
+    const { listener, ended } = connect
+    // biome-ignore lint/suspicious/noExplicitAny: `open` decides
+    const conn = new Connection<any>(this, listener, slot, generation, undefined)
+    this.#connections[slot] = conn
+    try {
+      const data: unknown = listener.handlers.open?.(conn)
+      if (data !== undefined) conn.data = data
+      this.#watch(data, 'open', conn)
+    } catch (error) {
+      this.#failed(error, 'open', conn)
+      return ended(error instanceof Error ? error : new Error(String(error)))
+    }
+    ended(conn)
+  }
+
+  #onConnectFailed(request: number, errno: number): void {
+    const connect = this.#connects.get(request)
+    this.#connects.delete(request)
+    connect?.ended(getSystemErrorName(-errno))
   }
 
   /** A connection that another thread has served. */
@@ -472,7 +546,8 @@ export class Engine {
     conn.internal.seenIn = this.#batch
     conn.internal.rawEnd = rawEnd
     try {
-      const result: unknown = conn.internal.listener.handlers.message!(conn, frame, info)
+      // A client may have none: what it is sent is of no interest then.
+      const result: unknown = conn.internal.listener.handlers.message?.(conn, frame, info)
       if (result !== undefined) this.#watch(result, 'message', conn)
     } catch (error) {
       this.#failed(error, 'message', conn)
@@ -632,7 +707,15 @@ function checkCut(cut: { consumed?: number | undefined; needed?: number | undefi
 
 const mostMs = 0x7fff_ffff
 
-function nativeListener(
+export function hooksOf(handlers: ConnectionHandlers<unknown> & HandoverHandlers<unknown>): number {
+  let hooks = 0
+  for (const [hook, bit] of Object.entries(hookBit)) {
+    if (handlers[hook as keyof typeof hookBit]) hooks |= bit
+  }
+  return hooks
+}
+
+export function nativeListener(
   options: ConnectionOptions,
   framing: Framing,
   hooks: number,

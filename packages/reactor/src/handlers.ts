@@ -50,6 +50,9 @@ export interface HandoverHandlers<Data> {
   resume?(conn: Connection<Data>, state: unknown): Data | void
 }
 
+/** What a client connection does: the hooks, and the options beside them. All may be absent. */
+export type ClientHandlers<Data> = ConnectionHandlers<Data> & ConnectionOptions
+
 export const handoverHookNames = ['suspend', 'resume'] as const
 
 export const hookNames = ['open', 'message', 'drain', 'end', 'timeout', 'badFrame', 'close'] as const

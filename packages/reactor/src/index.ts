@@ -1,6 +1,7 @@
 export { type CloseReason, type ErrorCode, errorCodes, MultireactorError } from '@multireactor/addon'
 export type { ListenAddress } from './address.js'
 export type { BalanceContext, BalanceHandlers, FreshPeer } from './balance.js'
+export type { ConnectOptions, ConnectTarget } from './connect.js'
 export { Connection, type DeferredReply } from './connection.js'
 export {
   type CustomFramer,
@@ -16,6 +17,8 @@ export {
   lines,
   raw,
 } from './framing.js'
-export type { BadFrame, ConnectionHandlers, ConnectionOptions, HandoverHandlers } from './handlers.js'
+export { ReactorHandle } from './handle.js'
+export type { BadFrame, ClientHandlers, ConnectionHandlers, ConnectionOptions, HandoverHandlers } from './handlers.js'
+export { type ProxyEndpoint, proxyHeader, type ProxyHeaderOptions } from './proxy_header.js'
 export type { SlowPolicy, SubscribeOptions } from './topics.js'
 export { Reactor, type ReactorListener, type ReactorOptions, type ReactorStats } from './reactor.js'

@@ -11,8 +11,11 @@ import {
 } from '@multireactor/addon'
 import { AcceptFailures } from './accept_failures.js'
 import { addressOptionNames, type ListenAddress, type OpenListener, openListener } from './address.js'
+import { boundHooks } from './bound_hooks.js'
+import type { ConnectOptions, ConnectTarget } from './connect.js'
+import type { Connection } from './connection.js'
 import { Engine, type MessageIn, messageIn } from './engine.js'
-import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, hookNames } from './handlers.js'
+import type { ClientHandlers, ConnectionHandlers, ConnectionOptions } from './handlers.js'
 import { checkPublication } from './publication.js'
 
 export interface ReactorOptions {
@@ -80,26 +83,16 @@ export class Reactor {
   ): Promise<ReactorListener> {
     this.#checkOpen()
     const where = 'reactor.listen()'
-    const read = new OptionReader(where, handlers, [...hookNames, ...connectionOptionNames])
+    const { hooks, connectionOptions } = boundHooks(where, handlers)
     const signal = new OptionReader(where, options, ['signal']).signal()
     new OptionReader(where, typeof address === 'number' ? {} : address, addressOptionNames)
-    const hooks: Record<string, unknown> = {}
-    for (const hook of hookNames) {
-      const handler = read.func(hook)
-      if (handler) hooks[hook] = handler
-    }
-    if (!hooks['message']) throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: the handlers need a message hook`)
-    const connectionOptions = Object.fromEntries(
-      connectionOptionNames.flatMap((name) => (name in handlers ? [[name, read.raw(name)]] : [])),
-    )
+    if (!hooks.message) throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: the handlers need a message hook`)
     signal?.throwIfAborted()
     const opened: OpenListener = await openListener(this.#runtime, where, address, 1)
     this.#checkOpen()
-    // The hooks keep their `this`.
-    const bound = Object.fromEntries(Object.entries(hooks).map(([name, hook]) => [name, (hook as () => unknown).bind(handlers)]))
     const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
-    if (inSlab) Object.assign(bound, { [messageIn]: inSlab })
-    const number = this.#engine.addListener(opened.name, bound as ConnectionHandlers<unknown>, connectionOptions, false)
+    if (inSlab) Object.assign(hooks, { [messageIn]: inSlab })
+    const number = this.#engine.addListener(opened.name, hooks, connectionOptions, false)
     for (let member = 0; member < opened.members; member++) this.#engine.driver.listen(number, opened.group, member, false)
     signal?.addEventListener('abort', () => void this[Symbol.asyncDispose](), { once: true })
     return { name: opened.name, address: opened.address, port: opened.port }
@@ -114,6 +107,16 @@ export class Reactor {
     checkPublication('reactor.publish()', topic, data)
     const subscribers = this.#engine.driver.publish(topic, data)
     return subscribers < 0 ? 'full' : subscribers
+  }
+
+  /** As `conn.reactor.connect()`: a connection of this reactor to somebody else. Nothing has to listen for it. */
+  async connect<Data = undefined>(
+    target: ConnectTarget,
+    handlers: ClientHandlers<Data> = {},
+    options: ConnectOptions = {},
+  ): Promise<Connection<Data>> {
+    if (this.#state === 'closed') throw closedError('the reactor')
+    return this.#engine.handle.connect(target, handlers, options)
   }
 
   /** Counters since the start; never resets, never blocks. */
@@ -144,7 +147,7 @@ export class Reactor {
       this.#engine.drain(Math.min(timeoutMs, 2_000))
     })
     this.#state = 'closed'
-    driver.close()
+    this.#engine.close()
     native.removeRuntime(this.#runtime)
     this.#onClosed()
     return { destroyed }

@@ -1,10 +1,13 @@
 // A reactor as its driving thread sees it: turns in the thread's own event loop, one call into JS for a turn's events.
+#include <uv.h>
+
 #include <algorithm>
 
 #include "base/fatal.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/loop_driver.h"
+#include "net/address.h"
 
 namespace mr {
 
@@ -78,6 +81,10 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value unsubscribe(const Napi::CallbackInfo& info);
   Napi::Value subscriptions(const Napi::CallbackInfo& info);
   Napi::Value publish(const Napi::CallbackInfo& info);
+  Napi::Value connect(const Napi::CallbackInfo& info);
+  Napi::Value cancelConnect(const Napi::CallbackInfo& info);
+  Napi::Value pipe(const Napi::CallbackInfo& info);
+  Napi::Value staysHere(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Runtime> runtime_;
   std::shared_ptr<Reactor> reactor_;
@@ -356,6 +363,46 @@ Napi::Value ReactorDriver::loads(const Napi::CallbackInfo& info) {
   return pairs;
 }
 
+// connect({ host, port } | { path }, { host, port } | undefined, listener, timeoutMs) -> its number, or the errno's name
+Napi::Value ReactorDriver::connect(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const auto toAddress = [](const Napi::Object& target) {
+    const Napi::Value path = target.Get("path");
+    if (path.IsString()) return Address::unixPath(path.As<Napi::String>().Utf8Value());
+    return Address::inet(target.Get("host").As<Napi::String>().Utf8Value(),
+                         static_cast<uint16_t>(target.Get("port").As<Napi::Number>().Uint32Value()));
+  };
+  const auto failed = [&](int error) { return Napi::String::New(info.Env(), uv_err_name(-error)); };
+  const Result<Address> address = toAddress(info[0].As<Napi::Object>());
+  if (!address.ok()) return failed(address.error);
+  Result<Address> local = Result<Address>::success({});
+  if (info[1].IsObject()) local = toAddress(info[1].As<Napi::Object>());
+  if (!local.ok()) return failed(local.error);
+  const auto begun =
+      reactor_->connect(address.value, info[1].IsObject() ? &local.value : nullptr, toListenerConfig(info[2]), u32(info, 3));
+  armTimer();
+  if (!begun.ok()) return failed(begun.error);
+  return Napi::Number::New(info.Env(), begun.value);
+}
+
+Napi::Value ReactorDriver::cancelConnect(const Napi::CallbackInfo& info) {
+  if (reactor_ && !closeAfterTurn_) reactor_->cancelConnect(u32(info, 0));
+  return info.Env().Undefined();
+}
+
+// pipe(slotA, generationA, rawEndA, slotB, generationB, rawEndB) -> 0 gone, 1 busy, 2 done
+Napi::Value ReactorDriver::pipe(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const auto piped = reactor_->pipe(u32(info, 0), u32(info, 1), u32(info, 2), u32(info, 3), u32(info, 4), u32(info, 5));
+  armTimer();
+  return Napi::Number::New(info.Env(), static_cast<uint32_t>(piped));
+}
+
+Napi::Value ReactorDriver::staysHere(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->staysHere(u32(info, 0), u32(info, 1)));
+}
+
 Napi::Value ReactorDriver::addFraming(const Napi::CallbackInfo& info) {
   MR_READY(info);
   return Napi::Number::New(info.Env(), reactor_->addFraming(toFraming(info[0].As<Napi::Object>())));
@@ -630,6 +677,10 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
                       InstanceMethod<&ReactorDriver::retire>("retire"),
                       InstanceMethod<&ReactorDriver::assign>("assign"),
                       InstanceMethod<&ReactorDriver::loads>("loads"),
+                      InstanceMethod<&ReactorDriver::connect>("connect"),
+                      InstanceMethod<&ReactorDriver::cancelConnect>("cancelConnect"),
+                      InstanceMethod<&ReactorDriver::pipe>("pipe"),
+                      InstanceMethod<&ReactorDriver::staysHere>("staysHere"),
                       InstanceMethod<&ReactorDriver::addFraming>("addFraming"),
                       InstanceMethod<&ReactorDriver::listen>("listen"),
                       InstanceMethod<&ReactorDriver::leaveListeners>("leaveListeners"),

@@ -98,9 +98,18 @@ Result<Accepted> accept(int fd) {
   return Result<Accepted>::success(std::move(accepted));
 }
 
-Result<Fd> connect(const Address& address) {
+Result<Fd> connect(const Address& address, const Address* local) {
   Result<Fd> made = create(address.family());
   if (!made.ok()) return made;
+  if (local) {
+    const int fd = made.value.get();
+    // Without a port of its own, the kernel chooses one at connect(), where it may serve several destinations at once; a given
+    // one may still be in TIME_WAIT towards some other destination.
+    (void)(local->port() == 0 ? setOption(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+                              : setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1));
+    const auto bound = checked([&] { return ::bind(fd, raw(*local), local->length); });
+    if (!bound.ok()) return Result<Fd>::failure(bound.error);
+  }
   // Not repeated on EINTR: the handshake goes on by itself, and a second call would only say so.
   const int result = ::connect(made.value.get(), raw(address), address.length);
   if (result == 0 || errno == EINPROGRESS || errno == EINTR) return made;
@@ -131,6 +140,12 @@ Result<Address> localAddress(int fd) {
   address.length = sizeof(address.storage);
   const auto result = checked([&] { return ::getsockname(fd, raw(address), &address.length); });
   return result.ok() ? Result<Address>::success(address) : Result<Address>::failure(result.error);
+}
+
+bool isConnectedToItself(int fd) {
+  const Result<Address> near = localAddress(fd), far = peerAddress(fd);
+  return near.ok() && far.ok() && !near.value.isUnix() && near.value.length == far.value.length &&
+         near.value.port() == far.value.port() && near.value.host() == far.value.host();
 }
 
 Result<Address> peerAddress(int fd) {

@@ -1,5 +1,5 @@
-// One accepted socket and everything that waits on it. Plain state: the Reactor holds the rules. Kept small, because an idle
-// server is mostly made of these.
+// One connected socket, accepted or made by us, and everything that waits on it. Plain state: the Reactor holds the rules. Kept
+// small, because an idle server is mostly made of these.
 #pragma once
 
 #include <cstdint>
@@ -40,13 +40,17 @@ struct Connection {
     kPausedByQueue = 1u << 18,
     kPausedByOrder = 1u << 19,
     kPausedForHandover = 1u << 20,
+    kPausedByPipe = 1u << 28,   // whom it is piped to takes no more for now
     kCounted = 1u << 21,        // among the connections of its address
     kAwaitsProxy = 1u << 22,    // its first bytes are a PROXY header, and say who it is
     kAwaitsReactor = 1u << 23,  // the app is to say which reactor gets it
     // Reasons not to read. Reading goes on when none is left.
-    kPausedMask = 31u << 16 | kAwaitsReactor,
+    kPausedMask = 31u << 16 | kAwaitsReactor | kPausedByPipe,
     kUnplaced = kAwaitsProxy | kAwaitsReactor,  // no hook may see it yet
     kPrompted = 1u << 24,                       // has been told to send the rest of the frame at hand
+    kPipeFinSent = 1u << 29,  // the peer's end of stream has been passed on to it
+    kPiped = 1u << 30,        // its bytes go to another connection, without any hook
+    kClient = 1u << 31,       // we have connected: `listener` is a client profile
   };
 
   Fd fd;
@@ -61,6 +65,7 @@ struct Connection {
   uint32_t inFlight = 0;                      // frames submitted and not settled
   uint32_t held = 0;                          // promises, deferred replies and calls that live in the driving thread
   uint16_t moveTarget = 0;
+  uint32_t pipe = 0;  // with kPiped: the other one's slot
   uint64_t headSequence = 0;
   uint64_t nextSequence = 0;
   uint64_t bytesRead = 0;

@@ -28,7 +28,9 @@ enum class Event : uint16_t {
   kGone = 17,      // a, b: id of a connection that closed with frames in flight. Only for a thread that asked
   kStall = 18,     // slot: 0. a: CostTable::Key, b: ns. judgeStall() is expected
   kBalance = 19,   // a: listener. It is not open yet: assign() is expected, with the reactor that shall have it
-  kBadFrame = 20   // a: the close reason to come, b: FrameCut::code, d: as for kFrame. The last words may be written
+  kBadFrame = 20,  // a: the close reason to come, b: FrameCut::code, d: as for kFrame. The last words may be written
+  kConnected = 32,  // a client connection is open. a: the request that connect() answered with
+  kConnectFailed = 33  // slot: 0. a: request, b: errno
 };
 
 constexpr size_t kWaitingUnit = 4 << 10;

@@ -45,7 +45,9 @@ struct ListenerConfig {
   uint32_t writeMs = 0;              // the peer takes nothing of what waits for it
   uint32_t maxSubscriptions = 1024;  // of one connection
   Balance::Policy balance = Balance::Policy::kKernel;
-  bool answersOverload = false;      // the app has words for a refused frame
+  bool answersOverload = false;  // the app has words for a refused frame
+
+  bool operator==(const ListenerConfig&) const = default;
 };
 
 }  // namespace mr

@@ -32,6 +32,7 @@ Reactor::Reactor(std::shared_ptr<Exchange> exchange, uint32_t index)
       mailbox_(exchange_->mailbox(exchange_->reactorMailbox(index))),
       table_(firstGeneration()),
       wheel_(monotonicMs()),
+      connector_(epoll_, monotonicMs()),
       scratch_(kReadBytes),
       nowMs_(monotonicMs()) {
   const Result<int> watched = epoll_.add(mailbox_.fd(), EPOLLIN, kMailboxToken);
@@ -67,6 +68,7 @@ void Reactor::detach() {
   finishSpans();
   closeHeld();
   if (box_) box_->running.store(0, std::memory_order_relaxed);
+  leaveClients();
   // A reactor without a thread must not keep what is published for subscribers that it does not have.
   while (topics_ && topics_->empty() && deliverPublications()) {
   }
@@ -131,6 +133,7 @@ bool Reactor::turn(int timeoutMs) {
   resumeStopped();
   for (const epoll_event& event : events) dispatch(event);
   expireTimers();
+  expireConnects();
   serviceAcceptors();
   cutPending();
   wakeForTurn();
@@ -166,13 +169,14 @@ void Reactor::flush() {
 
 void Reactor::settleTurn() {
   // Slots are given out again only now, when nothing of this turn can name them any more.
-  for (uint32_t slot : closed_) table_.close(slot);
+  for (uint32_t slot : closed_) forgetSlot(slot);
   closed_.clear();
   shedMemory();
   if (!moving_.empty()) moveQuiet();
   if (!fresh_.empty()) drainFresh();
   if (quiescing_ && heldTotal_ == 0) {
     quiescing_ = false;
+    leaveClients();
     emit(Event::kQuiet, 0);
   }
   if (stallCheckAtMs_ != 0 && nowMs_ >= stallCheckAtMs_) {
@@ -181,6 +185,7 @@ void Reactor::settleTurn() {
     const bool again = exchange_->queue().depth() != 0 || exchange_->hasUnstarted();
     stallCheckAtMs_ = again ? nowMs_ + kStallCheckMs : 0;
   }
+  if ((draining_ || retiring_) && !servesAccepted()) finishClients();
   finishDrainIfEmpty();
 }
 
@@ -256,6 +261,11 @@ void Reactor::dispatch(const epoll_event& event) {
   const auto slot = static_cast<uint32_t>(event.data.u64);
   const auto generation = static_cast<uint32_t>(event.data.u64 >> 32);
   if (event.data.u64 == kMailboxToken) return;  // unpark() has read it away
+  if (generation == 0 && (slot & Connector::kTokenBit)) {
+    Connector::Ended ended;
+    if (connector_.finish(slot & ~Connector::kTokenBit, &ended)) onConnectEnded(std::move(ended));
+    return;
+  }
   if (generation == 0) return acceptSome(slot);
   dispatchConnection(slot, generation, event.events);
 }
@@ -264,6 +274,7 @@ void Reactor::dispatchConnection(uint32_t slot, uint32_t generation, uint32_t ev
   Connection* connection = table_.find(slot, generation);
   if (!connection || !connection->fd.valid()) return;  // closed earlier in this turn
   if (events & EPOLLERR) {
+    if (connection->has(Connection::kPiped)) receiveLastForPipe(slot);
     const Result<int> pending = sock::pendingError(connection->fd.get());
     return closeNow(slot, CloseReason::kReset, pending.value);
   }
@@ -391,6 +402,7 @@ int64_t Reactor::untilNextTimerMs() {
     const int64_t left = at > now ? static_cast<int64_t>(at - now) : 0;
     if (next < 0 || left < next) next = left;
   };
+  if (const int64_t left = connector_.untilNextMs(now); left >= 0 && (next < 0 || left < next)) next = left;
   consider(stallCheckAtMs_);
   consider(memoryLookAtMs_);
   if (!fresh_.empty()) consider(requestsUntilMs_);

@@ -18,7 +18,9 @@
 #include "net/cidr.h"
 #include "net/epoll.h"
 #include "net/listener_group.h"
+#include "reactor/client_profiles.h"
 #include "reactor/connection_table.h"
+#include "reactor/connector.h"
 #include "reactor/event_batch.h"
 #include "reactor/inline_box.h"
 #include "reactor/listener.h"
@@ -56,6 +58,18 @@ class Reactor {
   uint32_t listenerCount() const { return static_cast<uint32_t>(listeners_.size()); }
   // New code for an old listener: its connections follow.
   void updateListener(uint16_t listener, const ListenerConfig& config);
+
+  // --- connections that we make ---
+  // Begins to connect; Event::kConnected or kConnectFailed follows for its number. `local`: where from, or null. timeoutMs 0: as
+  // long as the kernel tries. A client without a message hook begins paused. Fails at once with an errno: ECANCELED when the
+  // reactor is closing, ENOSPC when the process has as many connections or bytes as it may, or the kernel's own.
+  Result<uint32_t> connect(const Address& address, const Address* local, const ListenerConfig& config, uint32_t timeoutMs);
+  void cancelConnect(uint32_t request);  // no event follows
+  // From now on the bytes of each go to the other, and their ends too, without any hook but timeout and close. rawEnd as for
+  // pause(). kBusy: one of them has frames in flight, is piped, is about to move, or ends already.
+  enum class Piped : uint8_t { kGone, kBusy, kDone };
+  Piped pipe(uint32_t slotA, uint32_t generationA, uint32_t rawEndA, uint32_t slotB, uint32_t generationB, uint32_t rawEndB);
+  bool staysHere(uint32_t slot, uint32_t generation);  // it is a client or piped: it does not move to a sibling
 
   // --- from one driving thread to the next ---
   // Stops feeding hooks; Event::kQuiet when no promise, deferred reply or call lives in this thread any more.
@@ -243,7 +257,13 @@ class Reactor {
   bool drainMailbox();
   void expireTimers();
   void settleTurn();
-  const ListenerConfig& config(const Connection& connection) const { return listeners_[connection.listener]; }
+  const ListenerConfig& config(const Connection& connection) const {
+    return connection.has(Connection::kClient) ? profiles_.config(connection.listener) : listeners_[connection.listener];
+  }
+  // The framing that it has without setFraming().
+  uint16_t ownFraming(const Connection& connection) const {
+    return connection.has(Connection::kClient) ? profiles_.framing(connection.listener) : listenerFramings_[connection.listener];
+  }
   // Its frames pass no hook: they are cut and queued without JS.
   bool goesToPool(const Connection& connection) const {
     return config(connection).toPool && framings_[connection.framing].kind != FramingKind::kCustom;
@@ -295,6 +315,24 @@ class Reactor {
   void stay(uint32_t slot);
   void handOverPlaced(uint32_t slot, uint32_t target);
   uint32_t enterSibling(const Connection& connection);
+  // reactor_connect.cc
+  void onConnectEnded(Connector::Ended ended);
+  void expireConnects();
+  void cancelConnects();
+  void forgetSlot(uint32_t slot);
+  bool servesAccepted() const;
+  void finishClients();
+  void leaveClients();
+
+  // reactor_pipe.cc
+  void receiveForPipe(uint32_t slot);
+  void receiveLastForPipe(uint32_t slot);
+  void forwardKept(uint32_t slot);
+  void forwardBytes(uint32_t slot, std::span<const uint8_t> bytes);
+  void stopPipeWhenFull(uint32_t slot);
+  void settlePipe(uint32_t slot);
+  uint32_t unlinkPipe(uint32_t slot);
+  void closePipe(uint32_t slot, CloseReason reason);
 
   // reactor_input.cc
   void onReadable(uint32_t slot);
@@ -423,6 +461,10 @@ class Reactor {
   std::deque<FramingConfig> framings_;  // none of them moves while it cuts
   std::vector<uint16_t> listenerFramings_;
   std::vector<Acceptor> acceptors_;
+  ClientProfiles profiles_;
+  Connector connector_;
+  std::vector<Connector::Ended> connectsEnded_;
+  uint32_t clients_ = 0, pipedAccepted_ = 0;  // of the table
   std::vector<EventRow> rows_, delivering_;
   std::vector<Span> spans_;
   std::vector<uint32_t> dirty_, pending_, closed_, expired_, ended_, moving_;

@@ -1,34 +1,17 @@
 // The reactor's door: accepting, backing off when the machine is out of descriptors, emptying the listeners at the end.
-#include <netinet/in.h>
-
 #include <algorithm>
-#include <cstring>
+#include <cerrno>
 
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "codec/proxy_header.h"
 #include "net/socket.h"
+#include "reactor/peer_of.h"
 #include "reactor/reactor.h"
 
 namespace mr {
 
 namespace {
-
-Peer peerOf(const Address& address) {
-  Peer peer;
-  if (address.family() == AF_INET) {
-    const auto& in = reinterpret_cast<const sockaddr_in&>(address.storage);
-    peer.family = Peer::Family::kInet4;
-    peer.port = ntohs(in.sin_port);
-    std::memcpy(peer.bytes.data(), &in.sin_addr, sizeof(in.sin_addr));
-  } else if (address.family() == AF_INET6) {
-    const auto& in = reinterpret_cast<const sockaddr_in6&>(address.storage);
-    peer.family = Peer::Family::kInet6;
-    peer.port = ntohs(in.sin6_port);
-    std::memcpy(peer.bytes.data(), &in.sin6_addr, sizeof(in.sin6_addr));
-  }
-  return peer;
-}
 
 // The connection went away between the kernel's queue and us: nothing is wrong with the listener.
 bool isPeersAffair(int error) { return error == ECONNABORTED || error == EPROTO || error == EPERM || error == ENETDOWN; }
@@ -289,7 +272,7 @@ bool Reactor::awaitsRequest(const Connection& connection) const {
   const uint64_t state = connection.span != 0 ? spans_[connection.span - 1].stateBehind : connection.framerState;
   if (state != 0 && !connection.has(Connection::kReadEnded | Connection::kEnding)) return true;
   constexpr uint32_t kOver = Connection::kPausedMask | Connection::kReadEnded | Connection::kEnding;
-  if (nowMs_ >= requestsUntilMs_ || connection.has(kOver)) return false;
+  if (nowMs_ >= requestsUntilMs_ || connection.has(kOver | Connection::kClient)) return false;
   return connection.bytesRead == 0 || connection.span != 0 || (connection.in && connection.in->size() != 0);
 }
 
@@ -325,7 +308,10 @@ void Reactor::drain(uint32_t lingerMs) {
     acceptor.lastAcceptMs = nowMs_;
   }
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
-    if (table_.at(slot).has(Connection::kOpen) && table_.at(slot).fd.valid()) drainConnection(slot);
+    // Clients go on as long as an accepted connection may need them.
+    if (table_.at(slot).has(Connection::kOpen) && table_.at(slot).fd.valid() && !table_.at(slot).has(Connection::kClient)) {
+      drainConnection(slot);
+    }
   }
   mailbox_.park();
   mailbox_.wake();  // a turn follows, also when nothing else happens
@@ -334,6 +320,7 @@ void Reactor::drain(uint32_t lingerMs) {
 void Reactor::drainConnection(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (connection.has(Connection::kDraining)) return;
+  if (connection.has(Connection::kPiped)) return;  // until one of the two peers ends it, or the time is over
   const uint32_t generation = connection.generation;
   if (connection.has(Connection::kAwaitsReactor)) stay(slot);  // nobody goes anywhere any more
   // What the peer has sent by now is served; what it sends later is not.
@@ -346,7 +333,7 @@ void Reactor::drainConnection(uint32_t slot) {
 }
 
 void Reactor::finishDrainIfEmpty() {
-  if (!(draining_ || retiring_) || drained_ || table_.size() != away_) return;
+  if (!(draining_ || retiring_) || drained_ || table_.size() != away_ || connector_.size() != 0) return;
   // A sibling is sending one.
   if (exchange_->balance().of(index_) != 0) return requestAnotherTurn();
   for (const Acceptor& acceptor : acceptors_) {

@@ -8,6 +8,8 @@ namespace mr {
 bool Reactor::nothingInFlight(const Connection& connection) const {
   if (connection.inFlight != 0 || connection.span != 0 || connection.has(Connection::kHasPending)) return false;
   if (connection.window && !connection.window->empty()) return false;
+  // While the reactor closes, a hook that is still at work may have an answer, or somebody to pipe it to.
+  if (connection.held != 0 && connection.has(Connection::kDraining) && !connection.has(Connection::kEnding)) return false;
   // Received, and stopped only because something was full: still owed.
   const bool stopped = connection.has(Connection::kPausedByQueue | Connection::kPausedByOrder | Connection::kPausedByOutput);
   return !(connection.in && stopped && !connection.has(Connection::kEnding));
@@ -16,6 +18,7 @@ bool Reactor::nothingInFlight(const Connection& connection) const {
 // Orderly: all replies, then FIN, then whatever the peer still sends is read away until its FIN or the end of the linger time.
 void Reactor::maybeFinish(uint32_t slot) {
   Connection& connection = table_.at(slot);
+  if (connection.has(Connection::kPiped)) return settlePipe(slot);
   if (!connection.fd.valid() || connection.has(Connection::kFinSent)) {
     if (connection.fd.valid() && connection.has(Connection::kReadEnded)) closeNow(slot, connection.endReason);
     return;
@@ -37,6 +40,7 @@ void Reactor::maybeFinish(uint32_t slot) {
 void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
+  if (connection.has(Connection::kPiped)) closePipe(slot, reason);
   exchange_->directory().retract(connection.id);
   forgetName(slot);
   exchange_->balance().leave(index_);
@@ -91,9 +95,10 @@ uint32_t Reactor::destroyAll(CloseReason reason) {
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
     // A peer that only has not said goodbye yet has lost nothing.
-    if (!connection.has(Connection::kFinSent)) ++destroyed;
+    if (!connection.has(Connection::kFinSent | Connection::kClient)) ++destroyed;
     closeNow(slot, reason);
   }
+  cancelConnects();
   draining_ = true;
   exchange_->balance().setTaking(index_, false);
   requestTurn();

@@ -109,6 +109,10 @@ bool Reactor::hold(uint32_t slot, uint32_t generation, bool on) {
     retain(*connection);
   } else {
     release(*connection);
+    if (connection->has(Connection::kDraining)) {
+      ended_.push_back(slot);
+      requestTurn();
+    }
   }
   return true;
 }
@@ -132,6 +136,8 @@ void Reactor::quiesce() {
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !usesThread(config(connection))) continue;
+    // What the hooks of the others still wait for may come from a client, and pipes run without hooks.
+    if (connection.has(Connection::kClient | Connection::kPiped)) continue;
     pauseFor(slot, Connection::kPausedForHandover);
   }
   requestTurn();
@@ -172,6 +178,7 @@ void Reactor::emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t
 void Reactor::resumeConnections(bool lost) {
   owner_.assertCurrent(__func__);
   quiescing_ = false;
+  leaveClients();
   std::vector<EventRow> unseen;
   unseen.swap(rows_);  // they come after the connection they are about
   std::erase_if(unseen, [](const EventRow& row) { return row.event == Event::kBalance; });  // asked again below
@@ -179,7 +186,7 @@ void Reactor::resumeConnections(bool lost) {
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
     const uint32_t hooks = config(connection).hooks;
-    const bool ownFraming = connection.framing != listenerFramings_[connection.listener];
+    const bool reframed = connection.framing != ownFraming(connection);
     if (connection.has(Connection::kAwaitsReactor)) {
       place(slot);
       if (!connection.fd.valid()) continue;
@@ -187,7 +194,7 @@ void Reactor::resumeConnections(bool lost) {
       const auto state = states_.find(connection.id.value);
       const bool dataLost = lost && connection.has(Connection::kHasData);
       // A custom framer that setFraming() named is a function of the thread that is gone.
-      const bool framerLost = ownFraming && framings_[connection.framing].kind == FramingKind::kCustom;
+      const bool framerLost = reframed && framings_[connection.framing].kind == FramingKind::kCustom;
       if ((dataLost && !(hooks & kHookResume)) || framerLost) {
         closeNow(slot, CloseReason::kThreadLost);
         continue;
@@ -214,7 +221,7 @@ void Reactor::resumeConnections(bool lost) {
 
 bool Reactor::moveTo(uint32_t slot, uint32_t generation, uint32_t reactor, uint32_t rawEnd) {
   Connection* connection = find(slot, generation);
-  if (!connection || !exchange_->isActive(reactor)) return false;
+  if (!connection || !exchange_->isActive(reactor) || connection->has(Connection::kClient | Connection::kPiped)) return false;
   if (reactor == index_) return true;
   stopAtCurrent(*connection, rawEnd);
   beginMove(slot, reactor);
@@ -226,7 +233,7 @@ void Reactor::beginMove(uint32_t slot, uint32_t reactor) {
   Connection& connection = table_.at(slot);
   if (reactor == kAnySibling && nextSibling() == Exchange::kNoReactor) return;
   connection.moveTarget = static_cast<uint16_t>(reactor);
-  if (connection.has(Connection::kMoving)) return;
+  if (connection.has(Connection::kMoving | Connection::kClient | Connection::kPiped)) return;
   connection.set(Connection::kMoving);
   pauseFor(slot, Connection::kPausedForHandover);
   moving_.push_back(slot);
@@ -423,6 +430,7 @@ void Reactor::retire(bool abandoned) {
   nowMs_ = monotonicMs();
   retiring_ = true;
   abandoned_ = abandoned;
+  if (abandoned) leaveClients();
   moveAcceptors(abandoned);
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);

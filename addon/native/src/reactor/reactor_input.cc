@@ -13,6 +13,7 @@ void Reactor::onReadable(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (connection.span != 0 || connection.has(Connection::kHasPending)) return;  // the last bytes come first
   if (refusingInput_ && exchange_->memoryState(nowMs_) != MemoryState::kFine) return closeNow(slot, CloseReason::kMemoryLimit);
+  if (connection.has(Connection::kPiped)) return receiveForPipe(slot);
   if (connection.has(Connection::kAwaitsProxy)) return receiveProxyHeader(slot);
   if (connection.has(Connection::kEnding | Connection::kDraining)) {
     // Nothing new is served, but what the peer still sends must be read away: closing over it would reset our last bytes.
@@ -453,6 +454,10 @@ void Reactor::cutPending() {
     connection.unset(Connection::kHasPending);
     if (!connection.fd.valid() || !connection.in || connection.has(Connection::kEnding)) continue;
     if (connection.has(Connection::kPausedMask)) continue;  // whatever resumes it puts it on the list again
+    if (connection.has(Connection::kPiped)) {
+      forwardKept(slot);
+      continue;
+    }
     if (!goesToPool(connection)) {
       cutForHooks(slot, connection.in->data(), connection.in->size(), true);
       continue;
@@ -542,8 +547,9 @@ void Reactor::finishEnded() {
   ended.swap(ended_);
   for (uint32_t slot : ended) {
     Connection& connection = table_.at(slot);
-    if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !connection.has(Connection::kReadEnded)) continue;
-    if (!config(connection).allowHalfOpen) connection.set(Connection::kEnding);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
+    const bool stays = config(connection).allowHalfOpen || connection.has(Connection::kPiped);
+    if (connection.has(Connection::kReadEnded) && !stays) connection.set(Connection::kEnding);
     maybeFinish(slot);
   }
 }

@@ -301,6 +301,7 @@ bool Reactor::end(uint32_t slot, uint32_t generation, Place place) {
     ++connection->nextSequence;
     return true;
   }
+  if (connection->has(Connection::kPiped)) closePipe(slot, CloseReason::kEnd);
   connection->set(Connection::kEnding);
   if (connection->inFlight == 0) connection->set(Connection::kEndSaid);
   ended_.push_back(slot);
@@ -421,7 +422,8 @@ void Reactor::append(uint32_t slot, std::span<const uint8_t> bytes) {
 
 void Reactor::markPausedByOutput(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  if (connection.has(Connection::kPausedByOutput)) return;
+  // Piped, each direction stops alone: whoever does not read may be waiting for us to take what he has.
+  if (connection.has(Connection::kPausedByOutput | Connection::kPiped)) return;
   counters_.pausesByPeer.add(1);
   connection.set(Connection::kPausedByOutput);
 }
@@ -466,6 +468,7 @@ void Reactor::afterFlush(uint32_t slot) {
   }
   if (connection.waitingBytes() <= cfg.outLowBytes) {
     if (connection.has(Connection::kPausedByOutput)) resumeFrom(slot, Connection::kPausedByOutput);
+    if (connection.has(Connection::kPiped)) resumeFrom(connection.pipe, Connection::kPausedByPipe);
     if (connection.has(Connection::kWantsDrain)) {
       connection.unset(Connection::kWantsDrain);
       if (cfg.hooks & kHookDrain) {

@@ -1,0 +1,19 @@
+import { OptionReader } from '@multireactor/addon'
+import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, hookNames } from './handlers.js'
+
+export interface BoundHooks {
+  hooks: ConnectionHandlers<unknown>
+  connectionOptions: ConnectionOptions
+}
+
+/** Takes hooks and options of one object apart. The hooks keep their `this`. Throws for what is neither. */
+export function boundHooks<Data>(where: string, handlers: ConnectionHandlers<Data> & ConnectionOptions): BoundHooks {
+  const read = new OptionReader(where, handlers, [...hookNames, ...connectionOptionNames])
+  const hooks: Record<string, unknown> = {}
+  for (const name of hookNames) {
+    const hook = read.func<() => unknown>(name)
+    if (hook) hooks[name] = hook.bind(handlers)
+  }
+  const options = Object.fromEntries(connectionOptionNames.flatMap((name) => (name in handlers ? [[name, read.raw(name)]] : [])))
+  return { hooks: hooks as ConnectionHandlers<unknown>, connectionOptions: options as ConnectionOptions }
+}
