@@ -63,7 +63,10 @@ describe('publish and subscribe', () => {
         parentPort.postMessage(await server.publish('n', new TextEncoder().encode('own\\n')))
         server.close()
       })`
-    const worker = new Worker(code, { eval: true, workerData: { token: server.token, core: import.meta.resolve('@multireactor/core') } })
+    const worker = new Worker(code, {
+      eval: true,
+      workerData: { token: server.token, core: import.meta.resolve('@multireactor/core') },
+    })
     expect(await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))).to.equal(3)
     await worker.terminate()
     for (const client of [a, b, c]) {
@@ -122,7 +125,9 @@ describe('publish and subscribe', () => {
       expect(numbers.join('')).to.equal(Array.from({ length: published }, (_, i) => `n${i}\n`).join(''))
     }
     const after = await ask(a, '?')
-    expect(after).to.match(/^n in \d+$/).and.not.equal(inThread)
+    expect(after)
+      .to.match(/^n in \d+$/)
+      .and.not.equal(inThread)
     expect(sum('subscriptions')).to.equal(2)
   })
 
@@ -167,7 +172,10 @@ describe('publish and subscribe', () => {
     // Ask something, so that all that was on its way is there.
     expect(await ask(latest, '-n')).to.equal('unsubscribed true')
     for (const client of [latest, drop]) {
-      const numbers = client.received.toString().match(/^\d+(?= x{65536}$)/gm)!.map(Number)
+      const numbers = client.received
+        .toString()
+        .match(/^\d+(?= x{65536}$)/gm)!
+        .map(Number)
       expect(numbers).to.have.length.below(count)
       expect(numbers).to.deep.equal([...numbers].sort((x, y) => x - y))
     }
@@ -194,6 +202,8 @@ describe('reactor.publish', () => {
       await client.until(({ received }) => received.toString() === 'hello\nfrom a\n')
       client.destroy()
     }
-    expect(() => reactor.publish('', 'x')).to.throw().with.property('code', 'ERR_MR_TOPIC')
+    expect(() => reactor.publish('', 'x'))
+      .to.throw()
+      .with.property('code', 'ERR_MR_TOPIC')
   })
 })

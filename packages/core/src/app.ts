@@ -1,4 +1,11 @@
-import type { BalanceHandlers, ConnectionHandlers, ConnectionOptions, Framing, HandoverHandlers, ReactorHandle } from '@multireactor/reactor'
+import type {
+  BalanceHandlers,
+  ConnectionHandlers,
+  ConnectionOptions,
+  Framing,
+  HandoverHandlers,
+  ReactorHandle,
+} from '@multireactor/reactor'
 import type { Reply, TaskContext } from '@multireactor/pool'
 import type { RunMode } from '@multireactor/addon'
 import type { ThreadServer } from './thread_server.js'

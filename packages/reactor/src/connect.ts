@@ -66,7 +66,15 @@ export async function connect<Data>(
   const { hooks, connectionOptions } = boundHooks(where, handlers)
   const framing = connectionOptions.framing ?? raw()
   // Who connects speaks first as a rule, so there is no time limit for the other side's first byte unless it is asked for.
-  const native = nativeListener({ firstByteTimeoutMs: 0, ...connectionOptions }, framing, hooksOf(hooks), false, false, 'pool', 'kernel')
+  const native = nativeListener(
+    { firstByteTimeoutMs: 0, ...connectionOptions },
+    framing,
+    hooksOf(hooks),
+    false,
+    false,
+    'pool',
+    'kernel',
+  )
   const listener: EngineListener = {
     name: plan.name,
     framing,

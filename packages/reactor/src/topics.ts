@@ -20,5 +20,8 @@ export function checkTopic(call: string, topic: unknown): asserts topic is strin
     if (topic.length * 3 <= mostTopicBytes || Buffer.byteLength(topic) <= mostTopicBytes) return
   }
   const what = typeof topic === 'string' ? `has ${Buffer.byteLength(topic)}` : `is ${shown(topic)}`
-  throw new MultireactorError('ERR_MR_TOPIC', `${call}: a topic is a string of 1 to ${mostTopicBytes} bytes, and this one ${what}`)
+  throw new MultireactorError(
+    'ERR_MR_TOPIC',
+    `${call}: a topic is a string of 1 to ${mostTopicBytes} bytes, and this one ${what}`,
+  )
 }

@@ -171,9 +171,9 @@ bool Port::onMessage(Message& message) {
   }
   if (message.kind == Message::Kind::kPublished) {
     const auto& published = static_cast<const Published&>(message);
-    return callJs(Env(), onSent_, context_,
-                  {Napi::Number::New(Env(), published.request),
-                   Napi::Number::New(Env(), static_cast<double>(published.reached))});
+    return callJs(
+        Env(), onSent_, context_,
+        {Napi::Number::New(Env(), published.request), Napi::Number::New(Env(), static_cast<double>(published.reached))});
   }
   MR_CHECK(message.kind == Message::Kind::kReplies, "a message that is not for a port");
   Reply reply;
@@ -310,10 +310,11 @@ Napi::Value Port::awaitRoom(const Napi::CallbackInfo& info) {
 }
 
 Napi::Function Port::define(Napi::Env env) {
-  return DefineClass(env, "Port",
-                     {InstanceMethod<&Port::close>("close"), InstanceMethod<&Port::setReferenced>("setReferenced"),
-                      InstanceMethod<&Port::send>("send"), InstanceMethod<&Port::publish>("publish"), InstanceMethod<&Port::run>("run"),
-                      InstanceMethod<&Port::forget>("forget"), InstanceMethod<&Port::awaitRoom>("awaitRoom")});
+  return DefineClass(
+      env, "Port",
+      {InstanceMethod<&Port::close>("close"), InstanceMethod<&Port::setReferenced>("setReferenced"),
+       InstanceMethod<&Port::send>("send"), InstanceMethod<&Port::publish>("publish"), InstanceMethod<&Port::run>("run"),
+       InstanceMethod<&Port::forget>("forget"), InstanceMethod<&Port::awaitRoom>("awaitRoom")});
 }
 
 }  // namespace

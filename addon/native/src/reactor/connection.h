@@ -48,9 +48,9 @@ struct Connection {
     kPausedMask = 31u << 16 | kAwaitsReactor | kPausedByPipe,
     kUnplaced = kAwaitsProxy | kAwaitsReactor,  // no hook may see it yet
     kPrompted = 1u << 24,                       // has been told to send the rest of the frame at hand
-    kPipeFinSent = 1u << 29,  // the peer's end of stream has been passed on to it
-    kPiped = 1u << 30,        // its bytes go to another connection, without any hook
-    kClient = 1u << 31,       // we have connected: `listener` is a client profile
+    kPipeFinSent = 1u << 29,                    // the peer's end of stream has been passed on to it
+    kPiped = 1u << 30,                          // its bytes go to another connection, without any hook
+    kClient = 1u << 31,                         // we have connected: `listener` is a client profile
   };
 
   Fd fd;

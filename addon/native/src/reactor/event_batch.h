@@ -19,16 +19,16 @@ enum class Event : uint16_t {
   kCallResult = 8,    // a: call, b: slab, c: offset, d: length, e: Reply flags
   kDrained = 9,       // slot: 0. The reactor has closed its last listener and connection
   kAcceptError = 10,  // slot: 0. a: listener, b: errno
-  kResume = 11,    // came from another thread. a: slab, b: offset, c: length of its id and state, d: listener | ResumeFlag << 16
-  kHandover = 12,  // is about to move to a sibling: moveNow() with its state is expected
-  kMoved = 13,     // has moved to a sibling
-  kQuiet = 14,     // slot: 0. After quiesce(): nothing is held by this thread any more
-  kParse = 15,     // a: slab, b: offset, c: length, d: low half of the sequence, e: CostTable::Key | kTimedAlone
-  kCredit = 16,    // slot: 0. a: stream, b: amount, c: 1 when the connection is gone
-  kGone = 17,      // a, b: id of a connection that closed with frames in flight. Only for a thread that asked
-  kStall = 18,     // slot: 0. a: CostTable::Key, b: ns. judgeStall() is expected
-  kBalance = 19,   // a: listener. It is not open yet: assign() is expected, with the reactor that shall have it
-  kBadFrame = 20,  // a: the close reason to come, b: FrameCut::code, d: as for kFrame. The last words may be written
+  kResume = 11,     // came from another thread. a: slab, b: offset, c: length of its id and state, d: listener | ResumeFlag << 16
+  kHandover = 12,   // is about to move to a sibling: moveNow() with its state is expected
+  kMoved = 13,      // has moved to a sibling
+  kQuiet = 14,      // slot: 0. After quiesce(): nothing is held by this thread any more
+  kParse = 15,      // a: slab, b: offset, c: length, d: low half of the sequence, e: CostTable::Key | kTimedAlone
+  kCredit = 16,     // slot: 0. a: stream, b: amount, c: 1 when the connection is gone
+  kGone = 17,       // a, b: id of a connection that closed with frames in flight. Only for a thread that asked
+  kStall = 18,      // slot: 0. a: CostTable::Key, b: ns. judgeStall() is expected
+  kBalance = 19,    // a: listener. It is not open yet: assign() is expected, with the reactor that shall have it
+  kBadFrame = 20,   // a: the close reason to come, b: FrameCut::code, d: as for kFrame. The last words may be written
   kConnected = 32,  // a client connection is open. a: the request that connect() answered with
   kConnectFailed = 33  // slot: 0. a: request, b: errno
 };

@@ -189,9 +189,9 @@ class Reactor {
   static constexpr size_t kReadBytes = 64 << 10;       // one receive of one connection
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
-  static constexpr uint32_t kMaxDeliveriesPerTurn = 256;   // of publications to subscribers
-  static constexpr size_t kPublicationsAtOnce = 256;       // taken from the list that all reactors share
-  static constexpr uint32_t kAlwaysInFlight = 4;           // frames of one connection, whatever their size
+  static constexpr uint32_t kMaxDeliveriesPerTurn = 256;  // of publications to subscribers
+  static constexpr size_t kPublicationsAtOnce = 256;      // taken from the list that all reactors share
+  static constexpr uint32_t kAlwaysInFlight = 4;          // frames of one connection, whatever their size
   static constexpr uint64_t kCheapNs = 20'000;
   static constexpr uint32_t kMostUnwoken = 16;
   static constexpr int kHookRounds = 4;               // hooks may cause events, whose hooks may cause events
@@ -514,9 +514,9 @@ class Reactor {
   uint32_t measuredKey_ = 0, measuredRuns_ = 0;
   bool watchesGone_ = false;
   std::atomic<bool> endedForTime_{false};
-  uint32_t seenRunning_ = 0;      // what the supervisor last saw of the box,
-  uint64_t seenRunningAtNs_ = 0;  // and when that was new
-  std::unique_ptr<Topics> topics_;                    // null while nobody has subscribed to anything
+  uint32_t seenRunning_ = 0;        // what the supervisor last saw of the box,
+  uint64_t seenRunningAtNs_ = 0;    // and when that was new
+  std::unique_ptr<Topics> topics_;  // null while nobody has subscribed to anything
   ReactorCounters counters_;
 };
 

@@ -15,7 +15,8 @@ Result<uint32_t> Reactor::connect(const Address& address, const Address* local, 
   owner_.assertCurrent(__func__);
   if (!inTurn_) nowMs_ = monotonicMs();
   if ((draining_ || retiring_) && !servesAccepted()) return Result<uint32_t>::failure(ECANCELED);
-  if (exchange_->memoryState(nowMs_) != MemoryState::kFine || !exchange_->admission().enter()) return Result<uint32_t>::failure(ENOSPC);
+  if (exchange_->memoryState(nowMs_) != MemoryState::kFine || !exchange_->admission().enter())
+    return Result<uint32_t>::failure(ENOSPC);
   const bool hasRoom = framings_.size() + 1 < UINT16_MAX;
   const uint16_t profile = hasRoom ? profiles_.use(config, addFraming(config.framing)) : ClientProfiles::kNone;
   Result<uint32_t> begun = profile == ClientProfiles::kNone ? Result<uint32_t>::failure(ENOBUFS)

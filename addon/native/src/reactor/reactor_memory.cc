@@ -7,7 +7,9 @@ namespace mr {
 
 void Reactor::account(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  const size_t now = connection.fd.valid() ? connection.waitingBytes() - connection.sharedBytes() + (connection.in ? connection.in->capacity() : 0) : 0;
+  const size_t now = connection.fd.valid()
+                         ? connection.waitingBytes() - connection.sharedBytes() + (connection.in ? connection.in->capacity() : 0)
+                         : 0;
   if (now == connection.accounted) return;
   if (now > connection.accounted) {
     counters_.buffered.add(now - connection.accounted);
