@@ -38,6 +38,7 @@ export function chart(cases: readonly Case[]): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${top}" viewBox="0 0 ${width} ${top}"`,
     ' font-family="system-ui, sans-serif" font-size="12" fill="#1f2733">\n',
+    '<title>multireactor beside others: medians and 95 % intervals</title>\n',
     `<rect width="${width}" height="${top}" fill="#ffffff"/>\n`,
     [heading, ...panels].join('\n'),
     '\n</svg>\n',
