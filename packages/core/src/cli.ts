@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type BalancePolicy, didYouMean, MultireactorError } from '@multireactor/addon'
 import type { ServeAddress } from './options.js'
-import { type Server, serve } from './server.js'
+import { type Server, startServer } from './server.js'
 
 const help = `Usage: multireactor serve APP [options]
 
@@ -88,7 +88,7 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
   const ports = values.port ?? (addresses.length === 0 ? [process.env['PORT'] ?? '7000'] : [])
   for (const port of ports) addresses.push({ port: number('--port', port), ...(host ? { host } : {}) })
   const closeTimeoutMs = number('--close-timeout', values['close-timeout'] ?? '5000')
-  const server = await serve({
+  const server = await startServer({
     app,
     ...(fetchAdapter === undefined ? {} : { fetchAdapter }),
     listen: addresses,

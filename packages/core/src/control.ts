@@ -7,7 +7,7 @@ import {
   native,
   OptionReader,
 } from '@multireactor/addon'
-import { InheritedSockets } from '@multireactor/reactor/parts'
+import { InheritedSockets } from '@multireactor/reactor/listen'
 
 export interface ControlSettings {
   /** The Unix socket where a server waits for its successor. */

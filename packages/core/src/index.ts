@@ -1,12 +1,20 @@
+export type {
+  BadFrame,
+  BalanceContext,
+  ClientHandlers,
+  ConnectionHandlers,
+  ConnectionOptions,
+  ConnectOptions,
+  ConnectTarget,
+  FreshPeer,
+  ListenAddress,
+  ReactorHandle,
+  SlowPolicy,
+  SubscribeOptions,
+} from '@multireactor/reactor'
+// Every app module imports this package, in every thread: what only the main thread needs is loaded by serve().
 export {
-  type BadFrame,
-  type BalanceContext,
   type CloseReason,
-  type ClientHandlers,
-  type ConnectionHandlers,
-  type ConnectOptions,
-  type ConnectTarget,
-  type ConnectionOptions,
   Connection,
   type CustomFramer,
   custom,
@@ -15,24 +23,19 @@ export {
   type ErrorCode,
   errorCodes,
   type Framing,
-  type FreshPeer,
   fixed,
   type Http1Options,
   http1,
   http1Info,
   type LengthPrefixedOptions,
-  type ListenAddress,
   lengthPrefixed,
   lines,
   MultireactorError,
   type ProxyEndpoint,
   type ProxyHeaderOptions,
   proxyHeader,
-  type ReactorHandle,
   raw,
-  type SlowPolicy,
-  type SubscribeOptions,
-} from '@multireactor/reactor'
+} from '@multireactor/reactor/app'
 export type { RunMode } from '@multireactor/addon'
 export type { Bytes, Replaced, Reply, TaskContext } from '@multireactor/pool'
 export { type App, defineApp, type StartContext } from './app.js'
@@ -41,7 +44,8 @@ export type { PinChoice, PinSettings } from './pin.js'
 export type { ReactorReplaced } from './reactor_group.js'
 export type { BalancePolicy } from '@multireactor/addon'
 export type { Logger, PoolSettings, ServeAddress, ServeOptions } from './options.js'
-export { type CloseResult, Server, type ServerEvents, type ServerListener, type ServerStats, serve } from './server.js'
+export type { CloseResult, Server, ServerEvents, ServerListener, ServerStats } from './server.js'
 export { prometheusContentType, prometheusText } from './prometheus.js'
 export type { ThreadStats } from './stats.js'
+export { serve } from './serve.js'
 export { type SendOutcome, ThreadServer } from './thread_server.js'

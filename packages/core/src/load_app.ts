@@ -2,8 +2,8 @@ import { existsSync, realpathSync } from 'node:fs'
 import { extname } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { MultireactorError, OptionReader, runModes, shown } from '@multireactor/addon'
-import { connectionOptionNames, handoverHookNames, hookNames, isFraming } from '@multireactor/reactor/parts'
-import { type Framing, raw, type ConnectionOptions } from '@multireactor/reactor'
+import type { ConnectionOptions } from '@multireactor/reactor'
+import { connectionOptionNames, type Framing, handoverHookNames, hookNames, isFraming, raw } from '@multireactor/reactor/app'
 import type { App } from './app.js'
 
 const appKeys = [

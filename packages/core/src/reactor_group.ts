@@ -1,6 +1,6 @@
 import type { ResourceLimits } from 'node:worker_threads'
 import { MultireactorError, native, reactorCounterNames } from '@multireactor/addon'
-import { Deaths, started, Thread, within } from '@multireactor/pool/parts'
+import { Deaths, started, Thread, within } from '@multireactor/pool/group'
 import { cpuOf } from './pin.js'
 import type { AppDescription, AttachRequest, ListenerPlan, ListenRequest, ReactorThreadData } from './reactor_thread.js'
 

@@ -10,8 +10,8 @@ import {
   workerCounterNames,
 } from '@multireactor/addon'
 import type { Replaced } from '@multireactor/pool'
-import { type Thread, WorkerGroup, within } from '@multireactor/pool/parts'
-import { AcceptFailures, type OpenListener, openControl, openListener } from '@multireactor/reactor/parts'
+import { type Thread, WorkerGroup, within } from '@multireactor/pool/group'
+import { AcceptFailures, type OpenListener, openControl, openListener } from '@multireactor/reactor/listen'
 import { ControlServer, Predecessor } from './control.js'
 import {
   mostReactors,
@@ -67,7 +67,7 @@ export interface ServerEvents {
 }
 
 /** Starts a server, and resolves when every reactor accepts. */
-export async function serve(options: ServeOptions): Promise<Server> {
+export async function startServer(options: ServeOptions): Promise<Server> {
   const settings = readServeOptions(options)
   settings.signal?.throwIfAborted()
   const server = new Server(settings)

@@ -1,5 +1,5 @@
 import { closedError, MultireactorError, type NativePort, native, sendOutcomes, shown } from '@multireactor/addon'
-import { checkPublication } from '@multireactor/reactor/parts'
+import { checkPublication } from '@multireactor/reactor/app'
 
 import { readStats, type ThreadStats } from './stats.js'
 

@@ -1,0 +1,45 @@
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+
+/** The modules of ours that a program loads, by the names of their files. */
+function loadedBy(program: string): string[] {
+  const hooks = `
+    import { register } from 'node:module'
+    register('data:text/javascript,' + encodeURIComponent(\`
+      export async function load(url, context, next) {
+        if (/multireactor.*dist|packages|addon/.test(url) && !url.includes('node_modules/')) process._rawDebug(url)
+        return next(url, context)
+      }\`))`
+  const args = ['--import', `data:text/javascript,${encodeURIComponent(hooks)}`, '--input-type=module', '-e', program]
+  const { stderr, status } = spawnSync(process.execPath, args, {
+    encoding: 'utf8',
+    cwd: fileURLToPath(new URL('..', import.meta.url)),
+  })
+  expect(status, stderr).to.equal(0)
+  return stderr.split('\n').flatMap((line) => /([^/]+\/dist\/\w+)\.js$/.exec(line)?.[1] ?? [])
+}
+
+describe('what is loaded', () => {
+  it('by an app module: nothing of the server, of a reactor or of the pool', () => {
+    const loaded = loadedBy(`import { defineApp, lines } from '@multireactor/core'; defineApp({ framing: lines() })`)
+    expect(loaded).to.include('reactor/dist/framing')
+    expect(loaded).to.include('core/dist/serve')
+    for (const none of [
+      'core/dist/server',
+      'core/dist/options',
+      'reactor/dist/engine',
+      'reactor/dist/address',
+      'pool/dist/thread',
+    ]) {
+      expect(loaded).to.not.include(none)
+    }
+  })
+
+  it('by the thread that calls serve(): no engine, and nothing that runs frames', () => {
+    const loaded = loadedBy(`import { serve } from '@multireactor/core'; await serve({}).catch(() => {})`)
+    expect(loaded).to.include('core/dist/server')
+    for (const none of ['reactor/dist/engine', 'pool/dist/worker_loop', 'pool/dist/inline_loop'])
+      expect(loaded).to.not.include(none)
+  })
+})
