@@ -27,6 +27,14 @@ const storms = () => {
   return files.map((file) => [`storm ${file}`, () => runQuietly('mocha', ['--timeout', '600000', file], { env })])
 }
 
+// Its C++ programs drive the addon's rooms by themselves: what changes there must not leave them behind. Numbers are not looked at.
+const bench = () => {
+  const node = (program, ...args) => run(process.execPath, [join(root, 'bench/dist', program), ...args])
+  node('main.js', '--rounds', '1', '--seconds', '0.1', '--warmup', '0.05', '--name', 'check')
+  node('scale.js', '--messages', '20000', '--rounds', '1')
+  node('costs.js', '--frames', '4000', '--simulated', '1000')
+}
+
 await whenMain(import.meta.url, () => {
   prepare()
   const nodes = installNodes()
@@ -44,6 +52,7 @@ await whenMain(import.meta.url, () => {
         }),
     ],
     ...matrix(nodes),
+    ['bench: one short round of each work, costs and scale', bench],
     ...storms(),
   ])
 })

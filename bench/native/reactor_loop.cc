@@ -104,7 +104,8 @@ class Worker {
     if (taken_.empty()) return false;
     mr::WorkerSlot& slot = exchange_.worker(index_);
     const uint64_t begun = mr::monotonicNs();
-    const uint16_t listener = taken_.front().task->header().listener;
+    const mr::FrameRef& first = taken_.front();
+    const auto key = mr::CostTable::keyOf(first.task->header().listener, first.task->frame(first.index).size());
     slot.claim(epoch_, taken_, &claimed_, begun);
     std::unique_ptr<mr::ReplyBatch> batch;
     uint16_t owner = 0;
@@ -115,7 +116,9 @@ class Worker {
       answer(frame, &batch, &owner);
     }
     if (batch) exchange_.mailbox(owner).send(std::move(batch));
-    exchange_.learnCost(listener, (mr::monotonicNs() - begun) / claimed_.size());
+    const uint64_t ended = mr::monotonicNs();
+    const auto runs = static_cast<uint32_t>(claimed_.size());
+    exchange_.costs().learnInPool(key, runs, (ended - begun) / runs, ended);
     return true;
   }
 

@@ -7,8 +7,8 @@ import { onCores } from './cores.js'
 import type { Announcement, ServerCounts } from './servers/start.js'
 import type { Work } from './work.js'
 
-const startLimitMs = 10_000
-const countsLimitMs = 5_000
+const startLimitMs = 60_000
+const countsLimitMs = 30_000
 const stopLimitMs = 2_000
 const shownErrorBytes = 600
 
