@@ -5,5 +5,7 @@ export { Engine, type EngineEvents, type InlineFrames, type MessageIn, messageIn
 export { ReactorHandle } from './handle.js'
 export { isFraming } from './framing.js'
 export { connectionOptionNames, handoverHookNames, hookNames } from './handlers.js'
+export { callResult, checkCallSize } from './calls.js'
+export { checkBytes } from './connection.js'
 export { checkPublication } from './publication.js'
 export { InheritedSockets } from './inherited.js'
