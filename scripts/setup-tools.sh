@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs the Debian packages that the checks need beside node, g++, make and python3, when they are absent.
+# Installs the Debian packages that the checks and the tests need beside node, g++, make and python3, when they are absent.
 set -euo pipefail
 
 packages=()
@@ -16,6 +16,9 @@ command -v nc >/dev/null || packages+=(netcat-openbsd)
 command -v logger >/dev/null || packages+=(bsdutils)
 /usr/bin/python3 -c 'import prometheus_client' 2>/dev/null || packages+=(python3-prometheus-client)
 dpkg-query -W -f '${Status}' libclang-rt-14-dev 2>/dev/null | grep -q 'ok installed' || packages+=(libclang-rt-14-dev)
+# Clients of the redis example, and the server that it is compared with.
+command -v redis-cli >/dev/null || packages+=(redis-tools)
+command -v redis-server >/dev/null || packages+=(redis-server)
 [ ${#packages[@]} -eq 0 ] && exit 0
 
 sudo=()

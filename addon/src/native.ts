@@ -125,6 +125,7 @@ export interface NativeReactorDriver {
   unsubscribe(slot: number, generation: number, topic: string): boolean
   subscriptions(slot: number, generation: number): string[]
   publish(topic: string, data: string | Uint8Array): number
+  answerCall(number: number, outcome: number, data: string | Uint8Array): boolean
 }
 
 /** What lies between a reactor and the frames that run on it; see `native/src/reactor/inline_box.h`. Outlives the thread. */
@@ -175,6 +176,7 @@ export interface NativePort {
   setReferenced(referenced: boolean): void
   send(id: bigint, data: string | Uint8Array): number
   publish(topic: string, data: string | Uint8Array): number
+  callReactor(reactor: number, data: string | Uint8Array): number
   run(data: string | Uint8Array): number
   forget(call: number): void
   awaitRoom(): void
@@ -384,6 +386,7 @@ export const eventRow = {
   badFrame: 20,
   connected: 32,
   connectFailed: 33,
+  called: 30,
 } as const
 
 /** Which reactor gets a fresh connection; see `native/src/exchange/balance.h`. `'app'`: its balance hook says. */
@@ -405,6 +408,9 @@ export const replyFlag = { last: 1, end: 2, destroy: 4, error: 8, call: 16, lost
 
 /** Outcomes of a send from any thread; see `SendOutcome` in `native/src/exchange/message.h`. */
 export const sendOutcomes = ['sent', 'buffered', 'gone', 'full'] as const
+
+/** Outcomes of a call of a reactor's app; see `native/src/exchange/call.h`. */
+export const callOutcome = { answered: 0, failed: 1, lost: 2, noReactor: 3, noHook: 4 } as const
 
 /** Why a connection closed; a test compares the order with `native/src/exchange/close_reason.h`. */
 export const closeReasons = [

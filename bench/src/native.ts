@@ -5,6 +5,7 @@ const directory = fileURLToPath(new URL('../native/', import.meta.url))
 
 export const loadgen = `${directory}build/loadgen`
 export const epollEcho = `${directory}build/epoll_echo`
+export const fanout = `${directory}build/fanout`
 export const reactorLoop = `${directory}build/reactor_loop`
 export const countingLibrary = `${directory}build/counting.so`
 export const queueScale = `${directory}build/queue_scale`

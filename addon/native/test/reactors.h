@@ -45,7 +45,7 @@ class Js final : public EventSink {
     for (size_t i = 0; i < rows.size(); ++i) {
       const EventRow& row = rows[i];
       const bool hasBytes = row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kResume ||
-                            row.event == Event::kParse;
+                            row.event == Event::kParse || row.event == Event::kCalled;
       std::string_view bytes;
       if (hasBytes) bytes = {reinterpret_cast<const char*>(slabs_[row.a].data() + row.b), row.c};
       const std::string line = std::to_string(row.slot) + " " + describe(row, bytes);
@@ -118,6 +118,8 @@ class Js final : public EventSink {
         return "connected " + std::to_string(row.a);
       case Event::kConnectFailed:
         return "connect-failed " + std::to_string(row.a) + " " + std::to_string(row.b);
+      case Event::kCalled:
+        return "called " + std::string(bytes);
     }
     return "?";
   }

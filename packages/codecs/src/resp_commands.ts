@@ -10,6 +10,7 @@ const longestName = 32
  */
 export class CommandReader {
   #frame: Buffer = Buffer.alloc(0)
+  #from = 0
   #at = 0
   /** Where each argument begins and ends. */
   readonly #places: number[] = []
@@ -20,6 +21,7 @@ export class CommandReader {
 
   start(frame: Buffer): void {
     this.#frame = frame
+    this.#from = 0
     this.#at = 0
     this.#count = 0
   }
@@ -27,6 +29,7 @@ export class CommandReader {
   /** To the next command that has any arguments; false when there is none left. */
   next(): boolean {
     while (this.#at < this.#frame.length) {
+      this.#from = this.#at
       if (this.#frame[this.#at] === star) this.#readArray()
       else this.#readInline()
       if (this.#count > 0) return true
@@ -87,6 +90,11 @@ export class CommandReader {
     return negative ? -value : value
   }
 
+  /** The command as it came, as a view of the frame: another reader can start with it. */
+  raw(): Buffer {
+    return this.#frame.subarray(this.#from, this.#at)
+  }
+
   /** All arguments, each as `text()`. */
   texts(): string[] {
     return Array.from({ length: this.#count }, (_, i) => this.text(i))
@@ -128,7 +136,7 @@ export class CommandReader {
     let end = frame.indexOf(newline, this.#at)
     if (end < 0) end = frame.length
     const words = splitWords(frame.toString('latin1', this.#at, end))
-    this.#at = end + 1
+    this.#at = Math.min(end + 1, frame.length)
     this.#words = Buffer.from(words.join(''), 'latin1')
     let at = 0
     for (const [i, word] of words.entries()) {

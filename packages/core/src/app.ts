@@ -6,7 +6,7 @@ import type {
   HandoverHandlers,
   ReactorHandle,
 } from '@multireactor/reactor'
-import type { Reply, TaskContext } from '@multireactor/pool'
+import type { Bytes, Reply, TaskContext } from '@multireactor/pool'
 import type { RunMode } from '@multireactor/addon'
 import type { ThreadServer } from './thread_server.js'
 
@@ -27,6 +27,13 @@ export type StartContext = StartBase &
       }
     | { role: 'worker'; reactor?: undefined }
   )
+
+/** Where a call is answered. */
+export interface CallContext {
+  /** The reactor that was called. */
+  reactor: number
+  server: ThreadServer
+}
 
 /**
  * An app: one module, loaded by every thread. Reactors use the connection hooks, pool workers use `parse` and `error`.
@@ -54,6 +61,11 @@ export interface App<Data = undefined>
    * than `maxWaitMs`. Be quick. Without it the connection closes as `overloaded`.
    */
   overloaded?(frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
+  /**
+   * On a reactor: another thread, or this one, asks for something with `server.call`. What it returns, or resolves to, is the answer. Of several
+   * apps of a server, the first that has this hook gets the calls.
+   */
+  called?(bytes: Buffer, ctx: CallContext): Bytes | undefined | void | Promise<Bytes | undefined | void>
   /** In every thread, awaited before the thread takes work. A throw stops the server from starting. */
   start?(context: StartContext): void | Promise<void>
   /** In every thread, before it ends in an orderly way. */

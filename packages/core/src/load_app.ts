@@ -15,6 +15,7 @@ const appKeys = [
   'parse',
   'error',
   'overloaded',
+  'called',
   'start',
   'stop',
 ] as const
@@ -108,7 +109,7 @@ function checkedApp(url: string, app: unknown): App<any> {
     )
   }
   const read = new OptionReader(where, app, appKeys)
-  for (const hook of [...hookNames, ...handoverHookNames, 'balance', 'parse', 'error', 'overloaded', 'start', 'stop'])
+  for (const hook of [...hookNames, ...handoverHookNames, 'balance', 'parse', 'error', 'overloaded', 'called', 'start', 'stop'])
     read.func(hook)
   if (!read.raw('parse') && !read.raw('message')) {
     throw new MultireactorError(

@@ -77,6 +77,9 @@ void runThread(async (side: ThreadSide) => {
       drives = resolve
     }),
   )
+  const host = all.find((app) => app.called !== undefined)
+  const called = host && ((bytes: Buffer) => host.called!(bytes, { reactor: index, server }))
+  if (called) server.hostCalls(index, called)
   for (const app of all) await app.start?.({ role: 'reactor', index, server, reactor })
   let onDrained: (() => void) | undefined
   let attached: Engine | undefined
@@ -91,6 +94,7 @@ void runThread(async (side: ThreadSide) => {
       handlerError: (error, hook, listener) =>
         side.event('error', { error: toEnvelope(error), hook, listener, thread: `reactor ${index}` }),
       acceptError: (errno, listener) => side.event('acceptError', { errno, listener }),
+      called,
       drained: () => onDrained?.(),
     })
   const stopApps = async (): Promise<void> => {

@@ -26,7 +26,7 @@ import { cpuOf } from './pin.js'
 import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
 import type { ListenerPlan } from './reactor_thread.js'
 import { readStats, type ThreadStats } from './stats.js'
-import { type SendOutcome, ThreadServer } from './thread_server.js'
+import { type CallOptions, type SendOutcome, ThreadServer } from './thread_server.js'
 import type { WorkerThreadData } from './worker_thread.js'
 
 export interface ServerListener {
@@ -464,6 +464,11 @@ export class Server {
   /** See `ThreadServer.send`. */
   send(id: bigint, data: string | Uint8Array): Promise<SendOutcome> {
     return this.#threadServer.send(id, data)
+  }
+
+  /** See `ThreadServer.call`. */
+  call(reactor: number, bytes: string | Uint8Array, options: CallOptions = {}): Promise<Buffer> {
+    return this.#threadServer.call(reactor, bytes, options)
   }
 
   /** See `ThreadServer.publish`. */

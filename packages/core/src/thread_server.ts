@@ -1,9 +1,16 @@
-import { closedError, MultireactorError, type NativePort, native, sendOutcomes, shown } from '@multireactor/addon'
-import { checkPublication } from '@multireactor/reactor/app'
+import { closedError, MultireactorError, type NativePort, native, OptionReader, sendOutcomes, shown } from '@multireactor/addon'
+import { callResult, checkBytes, checkCallSize, checkPublication } from '@multireactor/reactor/app'
+import { callsFull, noReactor, PendingCalls } from './pending_calls.js'
 
 import { readStats, type ThreadStats } from './stats.js'
 
 export type SendOutcome = (typeof sendOutcomes)[number]
+
+export interface CallOptions {
+  /** How long to wait for the answer. Default 30,000; 0: for ever. Accurate to 50 ms. */
+  timeoutMs?: number
+  signal?: AbortSignal
+}
 
 /** A server, as any thread can reach it: made by `serve()`, given to `start`, or attached to by its token. */
 export class ThreadServer {
@@ -12,6 +19,9 @@ export class ThreadServer {
   readonly #port: NativePort
   /** Sends, answered with an index of `sendOutcomes`, and publications, answered with a number of subscribers. */
   readonly #waiting = new Map<number, { isSend: boolean; resolve: (outcome: number) => void }>()
+  readonly #calls = new PendingCalls(() => this.#settled())
+  #local: { reactor: number; called: (bytes: Buffer) => unknown } | undefined
+  #localCalls = 0
   #closed = false
 
   private constructor(runtime: number) {
@@ -22,10 +32,10 @@ export class ThreadServer {
         const waiting = this.#waiting.get(request)
         if (!waiting) return
         this.#waiting.delete(request)
-        if (this.#waiting.size === 0) this.#port.setReferenced(false)
+        this.#settled()
         waiting.resolve(outcome)
       },
-      () => {},
+      (request, outcome, bytes) => this.#calls.onOutcome(request, outcome, bytes),
       () => {},
     )
     this.#port.setReferenced(false)
@@ -77,9 +87,62 @@ export class ThreadServer {
     return this.#outcome(request, false)
   }
 
+  /**
+   * Runs the `called` hook of the app on the thread of a reactor, and resolves to what it returned. Every reactor has one state of its own in
+   * its thread: so are keys sharded. Calls of one thread to one reactor begin in the order in which they were made. On the reactor's own
+   * thread the hook runs at once, on the very bytes; otherwise they are copied before the call returns. A reload, and a thread that is
+   * replaced, let what has not begun wait for the next thread. Rejects with the error of the hook, and with `ERR_MR_NO_REACTOR`,
+   * `ERR_MR_NO_HOOK`, `ERR_MR_THREAD_LOST` (the hook had begun), `ERR_MR_CALL_TIMEOUT`, `ERR_MR_CALL_TOO_LARGE`, `ERR_MR_CALLS_FULL`,
+   * `ERR_MR_CLOSED`, or the signal's reason.
+   */
+  async call(reactor: number, bytes: string | Uint8Array, options: CallOptions = {}): Promise<Buffer> {
+    if (this.#closed) throw closedError('the server')
+    checkBytes('call()', bytes)
+    checkCallSize('call(): the bytes', bytes)
+    const read = new OptionReader('call()', options, ['timeoutMs', 'signal'])
+    const timeoutMs = read.integer('timeoutMs', 30_000, 0, 0x7fff_ffff)
+    const signal = read.signal()
+    signal?.throwIfAborted()
+    if (!Number.isInteger(reactor) || reactor < 0) throw noReactor(reactor)
+    this.#calls.checkRoom()
+    if (this.#local?.reactor === reactor) return this.#callHere(this.#local.called, reactor, bytes, timeoutMs, signal)
+    const number = this.#port.callReactor(reactor, bytes)
+    if (number === -1) throw noReactor(reactor)
+    if (number === -2) throw callsFull(`64 MiB wait in the mailbox of reactor ${reactor}`)
+    if (this.#waiting.size + this.#calls.size === 0) this.#port.setReferenced(true)
+    return this.#calls.add(number, reactor, timeoutMs, signal)
+  }
+
+  #callHere(
+    called: (bytes: Buffer) => unknown,
+    reactor: number,
+    bytes: string | Uint8Array,
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Buffer> | Buffer {
+    const result = called(asBuffer(bytes))
+    if (typeof (result as PromiseLike<unknown> | undefined)?.then !== 'function') return asBuffer(callResult(result))
+    // Not one of the native side's numbers.
+    const number = -++this.#localCalls
+    const promise = this.#calls.add(number, reactor, timeoutMs, signal)
+    ;(result as PromiseLike<unknown>)
+      .then((value) => this.#calls.onOutcome(number, 0, asBuffer(callResult(value))))
+      .then(undefined, (error: unknown) => this.#calls.reject(number, error))
+    return promise
+  }
+
+  /** Used by the runtime: calls of this reactor need no way through another thread. */
+  hostCalls(reactor: number, called: (bytes: Buffer) => unknown): void {
+    this.#local = { reactor, called }
+  }
+
+  #settled(): void {
+    if (this.#waiting.size + this.#calls.size === 0 && !this.#closed) this.#port.setReferenced(false)
+  }
+
   #outcome(request: number, isSend: boolean): Promise<number> {
     // A thread with nothing else to do must live to hear the outcome.
-    if (this.#waiting.size === 0) this.#port.setReferenced(true)
+    if (this.#waiting.size + this.#calls.size === 0) this.#port.setReferenced(true)
     return new Promise((resolve) => this.#waiting.set(request, { isSend, resolve }))
   }
 
@@ -89,12 +152,17 @@ export class ThreadServer {
     return readStats(this.token)
   }
 
-  /** Pending sends resolve to `'gone'`, pending publications to 0. */
+  /** Pending sends resolve to `'gone'`, pending publications to 0; pending calls reject with `ERR_MR_CLOSED`. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
     this.#port.close()
     for (const { isSend, resolve } of this.#waiting.values()) resolve(isSend ? sendOutcomes.indexOf('gone') : 0)
     this.#waiting.clear()
+    this.#calls.close()
   }
+}
+
+function asBuffer(bytes: string | Uint8Array): Buffer {
+  return typeof bytes === 'string' ? Buffer.from(bytes) : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

@@ -19,3 +19,5 @@ export {
 export { type ProxyEndpoint, type ProxyHeaderOptions, proxyHeader } from './proxy_header.js'
 export { checkPublication } from './publication.js'
 export { connectionOptionNames, handoverHookNames, hookNames } from './handlers.js'
+export { callResult, checkCallSize } from './calls.js'
+export { checkBytes } from './connection.js'

@@ -18,6 +18,7 @@ import {
 } from '@multireactor/addon'
 import { type BalanceHandlers, balanceFresh } from './balance.js'
 import { bufferOf } from './buffer_of.js'
+import { answerCall } from './calls.js'
 import { Connection, callFailure } from './connection.js'
 import { type Framing, isFraming, raw } from './framing.js'
 import { ReactorHandle } from './handle.js'
@@ -71,6 +72,8 @@ export interface EngineEvents {
   /** A hook of a connection threw or rejected; the connection has been closed. */
   handlerError(error: unknown, hook: string, listener: string): void
   acceptError(errno: number, listener: string): void
+  /** Another thread has called the app. What it returns, or resolves to, is the answer; without this there is no hook. */
+  called?: ((bytes: Buffer) => unknown) | undefined
   /** After `drain`: the last listener and connection of this reactor have closed. */
   drained(): void
 }
@@ -415,6 +418,13 @@ export class Engine {
         return this.#onConnected(slot, rows[at + 2]!, rows[at + 3]!)
       case eventRow.connectFailed:
         return this.#onConnectFailed(rows[at + 3]!, rows[at + 4]!)
+      case eventRow.called:
+        return answerCall(
+          this.driver,
+          rows[at + 6]!,
+          this.#events.called,
+          Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!),
+        )
       case eventRow.drained:
         return this.#events.drained()
       case eventRow.acceptError:

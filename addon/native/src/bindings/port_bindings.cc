@@ -6,6 +6,7 @@
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/loop_driver.h"
+#include "exchange/call.h"
 
 namespace mr {
 
@@ -29,6 +30,7 @@ class Port final : public Napi::ObjectWrap<Port> {
   Napi::Value setReferenced(const Napi::CallbackInfo& info);
   Napi::Value send(const Napi::CallbackInfo& info);
   Napi::Value publish(const Napi::CallbackInfo& info);
+  Napi::Value callReactor(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
   Napi::Value forget(const Napi::CallbackInfo& info);
   Napi::Value awaitRoom(const Napi::CallbackInfo& info);
@@ -169,6 +171,12 @@ bool Port::onMessage(Message& message) {
     return callJs(Env(), onSent_, context_,
                   {Napi::Number::New(Env(), result.request), Napi::Number::New(Env(), static_cast<int>(result.outcome))});
   }
+  if (message.kind == Message::Kind::kCallResult) {
+    const auto& result = static_cast<const CallResult&>(message);
+    return callJs(Env(), onResult_, context_,
+                  {Napi::Number::New(Env(), result.request), Napi::Number::New(Env(), static_cast<int>(result.outcome)),
+                   Napi::Buffer<uint8_t>::Copy(Env(), result.data.data(), result.data.size())});
+  }
   if (message.kind == Message::Kind::kPublished) {
     const auto& published = static_cast<const Published&>(message);
     return callJs(
@@ -264,6 +272,22 @@ Napi::Value Port::publish(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), publication->request);
 }
 
+// callReactor(reactor, data) -> a request number that onResult will name with the outcome; -1: no such reactor; -2: too much
+// waits for it
+Napi::Value Port::callReactor(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  const uint32_t request = newRequest();
+  switch (exchange().call(u32(info, 0), bytesOf(info[1]), mailbox_, request)) {
+    case Exchange::Calling::kNoReactor:
+      return Napi::Number::New(info.Env(), -1);
+    case Exchange::Calling::kFull:
+      return Napi::Number::New(info.Env(), -2);
+    case Exchange::Calling::kSent:
+      break;
+  }
+  return Napi::Number::New(info.Env(), request);
+}
+
 // run(data) -> the call's number that onResult will name, or -1 when the queue is full
 Napi::Value Port::run(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
@@ -310,11 +334,11 @@ Napi::Value Port::awaitRoom(const Napi::CallbackInfo& info) {
 }
 
 Napi::Function Port::define(Napi::Env env) {
-  return DefineClass(
-      env, "Port",
-      {InstanceMethod<&Port::close>("close"), InstanceMethod<&Port::setReferenced>("setReferenced"),
-       InstanceMethod<&Port::send>("send"), InstanceMethod<&Port::publish>("publish"), InstanceMethod<&Port::run>("run"),
-       InstanceMethod<&Port::forget>("forget"), InstanceMethod<&Port::awaitRoom>("awaitRoom")});
+  return DefineClass(env, "Port",
+                     {InstanceMethod<&Port::close>("close"), InstanceMethod<&Port::setReferenced>("setReferenced"),
+                      InstanceMethod<&Port::send>("send"), InstanceMethod<&Port::publish>("publish"),
+                      InstanceMethod<&Port::callReactor>("callReactor"), InstanceMethod<&Port::run>("run"),
+                      InstanceMethod<&Port::forget>("forget"), InstanceMethod<&Port::awaitRoom>("awaitRoom")});
 }
 
 }  // namespace

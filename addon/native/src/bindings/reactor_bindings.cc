@@ -85,6 +85,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value cancelConnect(const Napi::CallbackInfo& info);
   Napi::Value pipe(const Napi::CallbackInfo& info);
   Napi::Value staysHere(const Napi::CallbackInfo& info);
+  Napi::Value answerCall(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Runtime> runtime_;
   std::shared_ptr<Reactor> reactor_;
@@ -187,7 +188,7 @@ EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
   uint32_t oldest = UINT32_MAX;
   for (const EventRow& row : rows) {
     if (row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kCallResult ||
-        row.event == Event::kResume || row.event == Event::kParse) {
+        row.event == Event::kResume || row.event == Event::kParse || row.event == Event::kCalled) {
       oldest = std::min(oldest, row.a);
     }
   }
@@ -660,6 +661,12 @@ Napi::Value ReactorDriver::publish(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), subscribers ? static_cast<double>(*subscribers) : -1);
 }
 
+// answerCall(number, outcome, data)
+Napi::Value ReactorDriver::answerCall(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return boolean(info, false);  // an answer may come after close(): its caller knows
+  return boolean(info, reactor_->answerCall(u32(info, 0), static_cast<CallOutcome>(u32(info, 1)), bytesOf(info[2])));
+}
+
 Napi::Function ReactorDriver::define(Napi::Env env) {
   return DefineClass(env, "ReactorDriver",
                      {InstanceMethod<&ReactorDriver::close>("close"),
@@ -713,7 +720,8 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
                       InstanceMethod<&ReactorDriver::subscribe>("subscribe"),
                       InstanceMethod<&ReactorDriver::unsubscribe>("unsubscribe"),
                       InstanceMethod<&ReactorDriver::subscriptions>("subscriptions"),
-                      InstanceMethod<&ReactorDriver::publish>("publish")});
+                      InstanceMethod<&ReactorDriver::publish>("publish"),
+                      InstanceMethod<&ReactorDriver::answerCall>("answerCall")});
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "exchange/call.h"
 
 namespace mr {
 
@@ -400,6 +401,20 @@ void Exchange::announceGone(ConnectionId id) {
     message->connection = id;
     mailbox(workerMailbox(i)).send(std::move(message));
   }
+}
+
+// ---------------------------------------------------------------- calls
+
+Exchange::Calling Exchange::call(uint32_t reactor, std::span<const uint8_t> bytes, uint16_t replyTo, uint32_t request) {
+  if (!isActive(reactor)) return Calling::kNoReactor;
+  Mailbox& box = mailbox(reactorMailbox(reactor));
+  if (box.bytes() + bytes.size() > options_.maxMailboxBytes) return Calling::kFull;
+  auto message = std::make_unique<Call>();
+  message->data.assign(bytes.begin(), bytes.end());
+  message->replyTo = replyTo;
+  message->request = request;
+  box.send(std::move(message));
+  return Calling::kSent;
 }
 
 // ---------------------------------------------------------------- publishing

@@ -144,6 +144,10 @@ class Exchange {
   void watchGone(uint32_t worker, bool on) { watchers_[worker].store(on, std::memory_order_relaxed); }
   void announceGone(ConnectionId id);
 
+  // --- calls of a reactor's app. Any thread ---
+  enum class Calling : uint8_t { kSent, kNoReactor, kFull };
+  Calling call(uint32_t reactor, std::span<const uint8_t> bytes, uint16_t replyTo, uint32_t request);
+
   // --- publishing ---
   PublicationList& publications() { return publications_; }
   enum class Publishing : uint8_t { kSent, kNobody, kFull };

@@ -15,7 +15,19 @@
 namespace mr {
 
 struct Message {
-  enum class Kind : uint8_t { kReplies, kSend, kSendResult, kCredit, kGone, kHandover, kMoved, kReleased, kPublished };
+  enum class Kind : uint8_t {
+    kReplies,
+    kSend,
+    kSendResult,
+    kCredit,
+    kGone,
+    kHandover,
+    kMoved,
+    kReleased,
+    kPublished,
+    kCall,
+    kCallResult
+  };
   explicit Message(Kind k) : kind(k) {}
   virtual ~Message() = default;
   Message(const Message&) = delete;

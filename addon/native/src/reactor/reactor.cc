@@ -69,6 +69,7 @@ void Reactor::detach() {
   closeHeld();
   if (box_) box_->running.store(0, std::memory_order_relaxed);
   leaveClients();
+  loseCalls();
   // A reactor without a thread must not keep what is published for subscribers that it does not have.
   while (topics_ && topics_->empty() && deliverPublications()) {
   }
@@ -80,6 +81,7 @@ void Reactor::detach() {
 void Reactor::forgetDeadThread() {
   if (owner_.isFree()) return;  // it has detached on its way out
   if (box_) box_->running.store(0, std::memory_order_relaxed);
+  loseCalls();
   sink_ = nullptr;
   slab_ = {};
   owner_.forceDetach();
@@ -174,7 +176,7 @@ void Reactor::settleTurn() {
   shedMemory();
   if (!moving_.empty()) moveQuiet();
   if (!fresh_.empty()) drainFresh();
-  if (quiescing_ && heldTotal_ == 0) {
+  if (quiescing_ && heldTotal_ == 0 && calls_.empty()) {
     quiescing_ = false;
     leaveClients();
     emit(Event::kQuiet, 0);
@@ -246,6 +248,10 @@ bool Reactor::drainMailbox() {
         break;
       case Message::Kind::kCredit:
         onCredit(static_cast<Credit&>(*message));
+        break;
+      case Message::Kind::kCall:
+        onCall(std::move(message));
+        --budget;
         break;
       case Message::Kind::kReleased:
         onReleased(static_cast<Released&>(*message).connection);

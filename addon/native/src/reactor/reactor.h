@@ -14,6 +14,7 @@
 #include "base/run_clock.h"
 #include "base/slab_pool.h"
 #include "base/thread_owner.h"
+#include "exchange/call.h"
 #include "exchange/exchange.h"
 #include "net/cidr.h"
 #include "net/epoll.h"
@@ -158,6 +159,10 @@ class Reactor {
   // The supervisor. How long the frame at hand has been running, as far as its looks can tell; and that it is ended for that.
   uint64_t inlineRunningNs(uint64_t nowNs);
   void endForTime() { endedForTime_.store(true, std::memory_order_release); }
+
+  // The answer to Event::kCalled. False when nobody waits for it.
+  bool answerCall(uint32_t number, CallOutcome outcome, std::span<const uint8_t> bytes);
+
   // --- publishing. Topics are 1 to kMaxTopicBytes bytes ---
   static constexpr size_t kMaxTopicBytes = 1024;
   enum class Subscribed : uint8_t { kGone, kDone, kAlready, kTooMany };
@@ -431,6 +436,16 @@ class Reactor {
   uint32_t nextSibling();
   void emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t flags);
 
+  // reactor_calls.cc
+  struct Caller {
+    uint16_t mailbox;
+    uint32_t request;
+  };
+  void onCall(std::unique_ptr<Message> message);
+  void onWaitingCalls();
+  void sendCallResult(const Caller& to, CallOutcome outcome, std::span<const uint8_t> bytes);
+  void loseCalls();
+
   // reactor_publish.cc
   Topics& joinedTopics();
   Subscription& enterTopic(uint32_t slot, std::string_view topic, SlowPolicy policy);
@@ -514,8 +529,12 @@ class Reactor {
   uint32_t measuredKey_ = 0, measuredRuns_ = 0;
   bool watchesGone_ = false;
   std::atomic<bool> endedForTime_{false};
-  uint32_t seenRunning_ = 0;        // what the supervisor last saw of the box,
-  uint64_t seenRunningAtNs_ = 0;    // and when that was new
+  uint32_t seenRunning_ = 0;                           // what the supervisor last saw of the box,
+  uint64_t seenRunningAtNs_ = 0;                       // and when that was new
+  std::unordered_map<uint32_t, Caller> calls_;         // given to the app and not answered, by number
+  std::deque<std::unique_ptr<Message>> waitingCalls_;  // for the next thread
+  uint32_t nextCalled_ = 1;
+  bool handingOver_ = false;        // from quiesce() to the next thread
   std::unique_ptr<Topics> topics_;  // null while nobody has subscribed to anything
   ReactorCounters counters_;
 };

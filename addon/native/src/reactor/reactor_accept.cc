@@ -336,6 +336,7 @@ void Reactor::finishDrainIfEmpty() {
   if (!(draining_ || retiring_) || drained_ || table_.size() != away_ || connector_.size() != 0) return;
   // A sibling is sending one.
   if (exchange_->balance().of(index_) != 0) return requestAnotherTurn();
+  if (retiring_ && !calls_.empty()) return;  // their answers come from here
   for (const Acceptor& acceptor : acceptors_) {
     if (acceptor.fd.valid()) return;
   }

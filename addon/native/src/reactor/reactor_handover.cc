@@ -132,7 +132,7 @@ bool Reactor::setHasData(uint32_t slot, uint32_t generation, bool on) {
 
 void Reactor::quiesce() {
   owner_.assertCurrent(__func__);
-  quiescing_ = true;
+  quiescing_ = handingOver_ = true;
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !usesThread(config(connection))) continue;
@@ -214,6 +214,7 @@ void Reactor::resumeConnections(bool lost) {
   }
   states_.clear();
   rows_.insert(rows_.end(), unseen.begin(), unseen.end());
+  onWaitingCalls();
   requestTurn();
 }
 
@@ -431,6 +432,7 @@ void Reactor::retire(bool abandoned) {
   retiring_ = true;
   abandoned_ = abandoned;
   if (abandoned) leaveClients();
+  if (abandoned) onWaitingCalls();
   moveAcceptors(abandoned);
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
@@ -446,7 +448,17 @@ void Reactor::retire(bool abandoned) {
 
 void Reactor::forwardMail() {
   if (!owner_.attach()) return;  // it has a thread again
+  while (!waitingCalls_.empty()) {
+    const Call& call = static_cast<Call&>(*waitingCalls_.front());
+    sendCallResult({call.replyTo, call.request}, CallOutcome::kLost, {});
+    waitingCalls_.pop_front();
+  }
   while (std::unique_ptr<Message> message = unfinished_ ? std::move(unfinished_) : mailbox_.take()) {
+    if (message->kind == Message::Kind::kCall) {
+      const Call& call = static_cast<Call&>(*message);
+      sendCallResult({call.replyTo, call.request}, CallOutcome::kLost, {});
+      continue;
+    }
     if (message->kind == Message::Kind::kSend) {
       onSend(std::move(message));
     } else if (message->kind == Message::Kind::kReleased) {

@@ -1,0 +1,238 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { expect } from 'chai'
+import { Redis } from 'ioredis'
+import { createClient } from 'redis'
+import { Client } from '../support/client.js'
+
+const folder = fileURLToPath(new URL('../../../examples/redis/', import.meta.url))
+const run = promisify(execFile)
+
+/** The Debian package redis-tools has them; `scripts/setup-tools.sh` installs it. */
+async function tool(name: string, ...args: string[]): Promise<string> {
+  try {
+    return (await run(name, args, { timeout: 60_000, maxBuffer: 1 << 26 })).stdout
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    throw new Error(`${name} is not installed: run \`bash scripts/setup-tools.sh\``)
+  }
+}
+
+describe('the redis example', function () {
+  this.timeout(60_000)
+  let child: ChildProcess
+  let port: number
+  let errors = ''
+
+  before(async () => {
+    child = spawn(process.execPath, ['main.js'], { cwd: folder, env: { ...process.env, PORT: '0', REACTORS: '3' } })
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      errors += text
+    })
+    const exit = once(child, 'exit').then(() => expect.fail(`it ended before it listened: ${errors}`))
+    const [text] = (await Promise.race([once(child.stdout!.setEncoding('utf8'), 'data'), exit])) as [string]
+    exit.catch(() => {})
+    port = Number(/listening on port (\d+) with 3 reactors/.exec(text)![1])
+  })
+  after(async () => {
+    const exited = once(child, 'exit')
+    child.kill('SIGTERM')
+    expect(await exited).to.deep.equal([0, null])
+    expect(errors).to.equal('')
+  })
+
+  const cli = async (...words: string[]) => (await tool('redis-cli', '-p', String(port), ...words)).trimEnd()
+
+  /** What a connection gets for some commands that are sent at once, each a line of words. */
+  async function raw(commands: string[], replies: string): Promise<void> {
+    const client = await Client.connect(port)
+    client.write(commands.map((command) => `${command}\r\n`).join(''))
+    await client.bytes(replies.length)
+    expect(client.received.toString('latin1')).to.equal(replies)
+    client.destroy()
+    await client.untilClosed()
+  }
+
+  beforeEach(async () => {
+    await raw(['FLUSHALL'], '+OK\r\n')
+  })
+
+  describe('redis-cli', () => {
+    it('sees strings, numbers, lists, hashes and sets', async () => {
+      expect(await cli('PING')).to.equal('PONG')
+      expect(await cli('SET', 'greeting', 'hello world')).to.equal('OK')
+      expect(await cli('GET', 'greeting')).to.equal('hello world')
+      expect(await cli('APPEND', 'greeting', '!')).to.equal('12')
+      expect(await cli('INCRBY', 'n', '41')).to.equal('41')
+      expect(await cli('INCR', 'n')).to.equal('42')
+      expect(await cli('RPUSH', 'list', 'a', 'b', 'c')).to.equal('3')
+      expect(await cli('LRANGE', 'list', '0', '-1')).to.equal('a\nb\nc')
+      expect(await cli('LPOP', 'list')).to.equal('a')
+      expect(await cli('HSET', 'hash', 'f', '1', 'g', '2')).to.equal('2')
+      expect(await cli('HGETALL', 'hash')).to.equal('f\n1\ng\n2')
+      expect(await cli('SADD', 'set', 'x', 'y', 'x')).to.equal('2')
+      expect(await cli('TYPE', 'set')).to.equal('set')
+      expect(await cli('DBSIZE')).to.equal('5')
+      expect(await cli('INCR', 'list')).to.match(/^WRONGTYPE/)
+      expect(await cli('NOSUCH')).to.match(/^ERR unknown command 'NOSUCH'/)
+      expect(await cli('GET')).to.match(/^ERR wrong number of arguments/)
+      expect(await cli('INFO')).to.include('reactors:3').and.include('db0:keys=5')
+    })
+
+    it('speaks RESP3', async () => {
+      await cli('HSET', 'h', 'f', 'v')
+      expect(await cli('-3', '--json', 'HGETALL', 'h')).to.equal('{"f":"v"}')
+    })
+
+    it('scans every key once that stays, over all shards', async () => {
+      const keys = Array.from({ length: 500 }, (_, i) => `key:${i}`)
+      await raw(
+        keys.map((key) => `SET ${key} v`),
+        '+OK\r\n'.repeat(keys.length),
+      )
+      expect((await cli('--scan', '--pattern', 'key:*')).split('\n').sort()).to.deep.equal([...keys].sort())
+      expect((await cli('KEYS', 'key:1?')).split('\n').sort()).to.deep.equal(keys.slice(10, 20))
+    })
+  })
+
+  it('answers pipelined commands of all shards in their order, whatever the parts they come in', async () => {
+    const client = await Client.connect(port)
+    const commands: string[] = []
+    const replies: string[] = []
+    for (let i = 0; i < 2000; i++) {
+      commands.push(`SET k${i % 100} v${i}`, `GET k${i % 100}`, 'PING', 'nonsense')
+      replies.push('+OK\r\n', `$${`v${i}`.length}\r\nv${i}\r\n`, '+PONG\r\n', "-ERR unknown command 'nonsense'\r\n")
+    }
+    const bytes = Buffer.from(commands.map((command) => `${command}\r\n`).join(''))
+    for (let at = 0; at < bytes.length; at += 1013) client.write(bytes.subarray(at, at + 1013))
+    const expected = replies.join('')
+    await client.bytes(expected.length)
+    expect(client.received.toString() === expected).to.equal(true)
+    client.destroy()
+    await client.untilClosed()
+  })
+
+  it('refuses a transaction over two shards as CROSSSLOT, and runs one within a shard', async () => {
+    await raw(
+      ['MULTI', 'SET {a}1 x', 'SET b x', 'EXEC'],
+      "+OK\r\n+QUEUED\r\n-CROSSSLOT Keys in request don't hash to the same slot\r\n" +
+        '-EXECABORT Transaction discarded because of previous errors.\r\n',
+    )
+    for (const tag of ['a', 'b', 'c', 'd', 'e']) {
+      await raw(
+        ['MULTI', `SET {${tag}}1 5`, `INCR {${tag}}1`, `LPUSH {${tag}}1 x`, `GET {${tag}}1`, 'EXEC', `GET {${tag}}1`],
+        '+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*4\r\n+OK\r\n:6\r\n' +
+          '-WRONGTYPE Operation against a key holding the wrong kind of value\r\n$1\r\n6\r\n$1\r\n6\r\n',
+      )
+    }
+    await raw(['EXEC', 'DISCARD', 'MULTI', 'MULTI', 'DISCARD'], '-ERR EXEC without MULTI\r\n-ERR DISCARD without MULTI\r\n+OK\r\n-ERR MULTI calls can not be nested\r\n+OK\r\n')
+  })
+
+  it('closes a connection that does not speak RESP, after the answers that it is owed', async () => {
+    const client = await Client.connect(port)
+    client.write('PING\r\n*1\r\n+no\r\n')
+    await client.untilClosed()
+    expect(client.received.toString()).to.equal('+PONG\r\n')
+  })
+
+  it('lets redis-benchmark run, 64 commands at once', async () => {
+    const report = await tool('redis-benchmark', '-p', String(port), '-P', '64', '-c', '20', '-n', '20000', '-r', '1000', '-q', '-t', 'ping,set,get,incr,lpush,rpop,sadd,hset,mset')
+    for (const name of ['SET', 'GET', 'INCR', 'LPUSH', 'RPOP', 'SADD', 'HSET']) expect(report).to.match(new RegExp(`${name}: [\\d.]+ requests per second`))
+    expect(report).to.not.match(/error/i)
+    expect(Number(await cli('DBSIZE'))).to.be.above(1000)
+  })
+
+  describe('ioredis', () => {
+    let redis: Redis
+    before(() => {
+      redis = new Redis({ port, lazyConnect: true })
+      return redis.connect()
+    })
+    after(() => redis.quit())
+
+    it('reads what it has written, over several shards', async () => {
+      const keys = Array.from({ length: 50 }, (_, i) => `k${i}`)
+      expect(await redis.mset(Object.fromEntries(keys.map((key, i) => [key, `v${i}`])))).to.equal('OK')
+      expect(await redis.mget(...keys, 'none')).to.deep.equal([...keys.map((_, i) => `v${i}`), null])
+      expect(await redis.exists(...keys, 'none')).to.equal(50)
+      expect(await redis.del('k0', 'k1', 'none')).to.equal(2)
+      const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))
+      await redis.set('binary', bytes)
+      expect(await redis.getBuffer('binary')).to.deep.equal(bytes)
+    })
+
+    it('keeps times: EX, PX, NX, XX, KEEPTTL, TTL, PERSIST', async () => {
+      expect(await redis.set('k', 'v', 'PX', 40)).to.equal('OK')
+      expect(await redis.pttl('k')).to.be.within(0, 40)
+      while ((await redis.get('k')) !== null);
+      expect(await redis.ttl('k')).to.equal(-2)
+      expect(await redis.set('k', 'a', 'NX')).to.equal('OK')
+      expect(await redis.set('k', 'b', 'NX')).to.equal(null)
+      expect(await redis.set('none', 'b', 'XX')).to.equal(null)
+      expect(await redis.ttl('k')).to.equal(-1)
+      await redis.set('k', 'v', 'EX', 100)
+      await redis.set('k', 'w', 'KEEPTTL')
+      expect(await redis.ttl('k')).to.be.within(95, 100)
+      expect(await redis.persist('k')).to.equal(1)
+      expect(await redis.ttl('k')).to.equal(-1)
+      // Those that nobody asks for go, too.
+      const many = Array.from({ length: 30 }, (_, i) => `gone${i}`)
+      await Promise.all(many.map((key) => redis.set(key, 'v', 'PX', 1)))
+      while ((await redis.dbsize()) !== 1);
+    })
+
+    it('pipelines, and sees each result at its place', async () => {
+      const pipeline = redis.pipeline()
+      for (let i = 0; i < 500; i++) pipeline.set(`p${i}`, i).get(`p${i}`)
+      const results = (await pipeline.exec())!
+      expect(results.filter(([error]) => error)).to.deep.equal([])
+      expect(results.map(([, value]) => value)).to.deep.equal(Array.from({ length: 500 }, (_, i) => ['OK', String(i)]).flat())
+    })
+
+    it('runs transactions', async () => {
+      expect(await redis.multi().set('{t}1', 1).incr('{t}1').exec()).to.deep.equal([
+        [null, 'OK'],
+        [null, 2],
+      ])
+    })
+  })
+
+  describe('node-redis', () => {
+    for (const RESP of [2, 3] as const) {
+      it(`reads, writes, publishes and subscribes in RESP${RESP}`, async () => {
+        const client = createClient({ url: `redis://127.0.0.1:${port}`, RESP })
+        const subscriber = createClient({ url: `redis://127.0.0.1:${port}`, RESP })
+        await Promise.all([client.connect(), subscriber.connect()])
+        await client.set('k', 'v', { expiration: { type: 'EX', value: 10 } })
+        expect(await client.get('k')).to.equal('v')
+        await client.hSet('h', { a: '1', b: '2' })
+        expect({ ...(await client.hGetAll('h')) }).to.deep.equal({ a: '1', b: '2' })
+        const got: string[] = []
+        let wake = () => {}
+        await subscriber.subscribe('news', (message) => {
+          got.push(message)
+          wake()
+        })
+        for (let i = 0; i < 20; i++) expect(await client.publish('news', `n${i}`)).to.equal(1)
+        while (got.length < 20) await new Promise<void>((resolve) => (wake = resolve))
+        expect(got).to.deep.equal(Array.from({ length: 20 }, (_, i) => `n${i}`))
+        await subscriber.unsubscribe('news')
+        expect(await client.publish('news', 'nobody')).to.equal(0)
+        await Promise.all([client.close(), subscriber.close()])
+      })
+    }
+
+    it('in RESP2 and in RESP3 hear each other', async () => {
+      const [two, three] = ([2, 3] as const).map((RESP) => createClient({ url: `redis://127.0.0.1:${port}`, RESP }))
+      const publisher = new Redis(port)
+      await Promise.all([two!.connect(), three!.connect()])
+      const heard = [two!, three!].map((client) => new Promise((resolve) => void client.subscribe('c', resolve)))
+      while ((await publisher.publish('c', 'hello')) !== 2);
+      expect(await Promise.all(heard)).to.deep.equal(['hello', 'hello'])
+      await Promise.all([two!.close(), three!.close()])
+      await publisher.quit()
+    })
+  })
+})
