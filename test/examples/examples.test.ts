@@ -1,94 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { connect, type Socket } from 'node:net'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
-
-const examples = fileURLToPath(new URL('../../../examples/', import.meta.url))
-
-/** An example, started by the `start` script of its package.json, on ports that the system chooses. */
-class Example {
-  static readonly running = new Set<Example>()
-  readonly #child: ChildProcess
-  readonly #closed: Promise<unknown[]>
-  #output = ''
-  #errors = ''
-
-  constructor(name: string, ...args: string[]) {
-    const folder = join(examples, name)
-    this.#child = spawn(process.execPath, [...startArguments(folder), ...args], {
-      cwd: folder,
-      env: { ...process.env, PORT: '0' },
-    })
-    this.#closed = once(this.#child, 'close')
-    this.#child.stdout!.setEncoding('utf8').on('data', (text: string) => {
-      this.#output += text
-    })
-    this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      this.#errors += text
-    })
-    Example.running.add(this)
-  }
-
-  signal(name: NodeJS.Signals): void {
-    this.#child.kill(name)
-  }
-
-  get output(): string {
-    return this.#output
-  }
-  get errors(): string {
-    return this.#errors
-  }
-
-  /** Resolves when it has printed `count` lines with a port, to the ports. */
-  async ports(count = 1): Promise<number[]> {
-    let ended = false
-    const end = this.#closed.then(() => {
-      ended = true
-    })
-    for (;;) {
-      const found = [...this.#output.matchAll(/listening on .*?(\d+)(?: with \d+ reactors?)?\n/g)].map((match) =>
-        Number(match[1]),
-      )
-      if (found.length === count) return found
-      if (ended) throw new Error(`it ended before it listened: ${this.#output}${this.#errors}`)
-      await Promise.race([once(this.#child.stdout!, 'data'), end])
-    }
-  }
-
-  /** Asks it to stop, and resolves to its exit code (or the signal that killed it). */
-  stop(): Promise<unknown> {
-    this.#child.kill('SIGTERM')
-    return this.exit()
-  }
-
-  async exit(): Promise<unknown> {
-    const [code, signal] = await this.#closed
-    Example.running.delete(this)
-    return code ?? signal
-  }
-
-  async kill(): Promise<void> {
-    this.#child.kill('SIGKILL')
-    await this.exit()
-  }
-}
-
-/** The script's words for `node`: the command's file as it is found from the example, and port 0. */
-function startArguments(folder: string): string[] {
-  const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { scripts: { start: string } }
-  const [command, ...words] = manifest.scripts.start.split(' ')
-  if (command === 'node') return words
-  expect(command).to.equal('multireactor')
-  const packageFile = createRequire(join(folder, 'package.json')).resolve('multireactor/package.json')
-  const { bin } = JSON.parse(readFileSync(packageFile, 'utf8')) as { bin: { multireactor: string } }
-  expect(words).to.include('7000')
-  return [join(dirname(packageFile), bin.multireactor), ...words.map((word) => (word === '7000' ? '0' : word))]
-}
+import { Example } from '../support/example.js'
 
 async function connected(port: number): Promise<Socket> {
   const socket = connect(port, '127.0.0.1')
@@ -116,9 +29,7 @@ async function exchange(port: number, data: string | Uint8Array): Promise<Buffer
 }
 
 describe('examples', () => {
-  afterEach(async () => {
-    for (const example of [...Example.running]) await example.kill()
-  })
+  afterEach(() => Example.killAll())
 
   it('echo writes back what it gets', async () => {
     const example = new Example('echo')

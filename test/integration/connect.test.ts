@@ -484,6 +484,35 @@ describe('client connections of a server', () => {
     await upstream.close()
   })
 
+  it('may be awaited in open: a reload waits for who is connecting, and close too', async function () {
+    this.timeout(30_000)
+    const upstream = await Upstream.listen((socket) => void socket.pipe(socket))
+    process.env['CONNECT_PORT'] = String(upstream.port)
+    const server = await serve({ app: app('connect-in-open'), listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool: 0 })
+    const { port } = server.listeners[0]!
+    const early = await Client.connect(port)
+    early.write('early\n')
+    await early.lines(1)
+    // Fresh ones all the time, so that some of them are connecting when the reload comes, and when the server closes.
+    const clients: Client[] = []
+    const connectSome = async (count: number): Promise<void> => {
+      const some = await Promise.all(Array.from({ length: count }, () => Client.connect(port)))
+      for (const client of some) client.write('fresh\n')
+      clients.push(...some)
+    }
+    const reloaded = server.reload()
+    for (let i = 0; i < 5; i++) await connectSome(10)
+    await reloaded
+    await connectSome(10)
+    early.write('late\n')
+    expect(await early.lines(2)).to.deep.equal(['early', 'late'])
+    const closing = server.close({ timeoutMs: 10_000 })
+    for (const client of clients) await client.lines(1)
+    for (const client of [...clients, early]) client.socket.end()
+    expect((await closing).destroyed).to.equal(0)
+    await upstream.close()
+  })
+
   it('count to limits.connections', async () => {
     const upstream = await Upstream.listen((socket) => void socket.pipe(socket))
     process.env['CONNECT_PORT'] = String(upstream.port)

@@ -609,7 +609,7 @@ TEST("pipe: refuses what cannot be piped") {
   uint64_t sequence;
   CHECK(proxy.reactor().defer(proxy.a, proxy.ga, &sequence));
   CHECK(pipe(proxy.a, proxy.ga, proxy.b, proxy.gb) == Reactor::Piped::kBusy);
-  CHECK(proxy.reactor().settleDeferred(proxy.a, proxy.ga, sequence, {}, Reply::kLast));
+  CHECK(proxy.reactor().settleDeferred(proxy.a, proxy.ga, sequence, {}, Reply::kLast) == Reactor::WriteResult::kBelowHigh);
   proxy.join();
   CHECK(pipe(proxy.b, proxy.gb, proxy.a, proxy.ga) == Reactor::Piped::kBusy);
   CHECK(!proxy.reactor().moveTo(proxy.a, proxy.ga, 0, Reactor::kOutsideMessage));

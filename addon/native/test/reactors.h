@@ -114,6 +114,8 @@ class Js final : public EventSink {
         return "stall";
       case Event::kBalance:
         return "balance";
+      case Event::kBadFrame:
+        return "bad-frame";
       case Event::kConnected:
         return "connected " + std::to_string(row.a);
       case Event::kConnectFailed:

@@ -112,6 +112,8 @@ export class Engine {
   readonly #framings = new Map<Framing, number>()
   readonly #connects = new Map<number, { listener: EngineListener; ended(result: ConnectResult): void }>()
   #handle: ReactorHandle | undefined
+  /** Promises of async `open` hooks that have not settled: what the data will be is not known yet. */
+  readonly #opening = new Set<unknown>()
   readonly #calls = new Map<number, { parts: Buffer[]; resolve(bytes: Buffer): void; reject(error: Error): void }>()
   readonly #box: WriteBox
   /** How much the connection whose frames are being handed out may still write before `write` says false. */
@@ -210,7 +212,7 @@ export class Engine {
   unclonable(): Error | undefined {
     for (const conn of this.#connections) {
       if (!conn?.isOpen || conn.data === undefined || conn.internal.listener.isClient) continue
-      if (conn.internal.listener.handlers.suspend) continue
+      if (conn.internal.listener.handlers.suspend || this.#opening.has(conn.data)) continue
       try {
         encodeState(conn.data)
       } catch (cause) {
@@ -438,13 +440,28 @@ export class Engine {
     this.#connections[slot] = conn
     if (!listener.handlers.open) return
     try {
-      const data: unknown = listener.handlers.open(conn)
-      // The data of an async open is its promise; a rejection counts as a throw.
-      conn.data = data
-      this.#watch(data, 'open', conn)
+      this.#opened(conn, listener.handlers.open(conn))
     } catch (error) {
       this.#failed(error, 'open', conn)
     }
+  }
+
+  /**
+   * The data of an async open is its promise; a rejection counts as a throw. A promise of nothing is no data once it has settled:
+   * it could not go to another thread, and there is nothing to lose.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #opened(conn: Connection<any>, data: unknown): void {
+    conn.data = data
+    if (isPromise(data)) {
+      this.#opening.add(data)
+      const settled = (value: unknown): void => {
+        this.#opening.delete(data)
+        if (value === undefined && conn.data === data) conn.data = undefined
+      }
+      data.then(settled, () => this.#opening.delete(data))
+    }
+    this.#watch(data, 'open', conn)
   }
 
   #onBalance(slot: number, generation: number, listener: EngineListener): void {
@@ -465,9 +482,7 @@ export class Engine {
     const conn = new Connection<any>(this, listener, slot, generation, undefined)
     this.#connections[slot] = conn
     try {
-      const data: unknown = listener.handlers.open?.(conn)
-      if (data !== undefined) conn.data = data
-      this.#watch(data, 'open', conn)
+      this.#opened(conn, listener.handlers.open?.(conn))
     } catch (error) {
       this.#failed(error, 'open', conn)
       return ended(error instanceof Error ? error : new Error(String(error)))
@@ -682,9 +697,9 @@ export class Engine {
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #watch(result: unknown, hook: string, conn: Connection<any>): void {
-    if (result === undefined || result === null || typeof (result as PromiseLike<unknown>).then !== 'function') return
+    if (!isPromise(result)) return
     conn.hold(true)
-    ;(result as PromiseLike<unknown>).then(
+    result.then(
       () => conn.hold(false),
       (error: unknown) => {
         conn.hold(false)
@@ -698,6 +713,10 @@ export class Engine {
     this.#events.handlerError(error, hook, conn.listener)
     if (hook !== 'close') conn.destroy('handler-error')
   }
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return value !== undefined && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
 }
 
 function checkCut(cut: { consumed?: number | undefined; needed?: number | undefined } | undefined, available: number): void {

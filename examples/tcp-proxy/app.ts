@@ -1,0 +1,57 @@
+import { type Connection, defineApp, proxyHeader, raw } from 'multireactor'
+import { settings } from './settings.ts'
+import { type Upstream, Upstreams } from './upstreams.ts'
+
+// One set of upstreams in each reactor's thread, with its own view of their health.
+const upstreams = new Upstreams(settings.upstreams, settings.choice, settings.mostPerUpstream)
+
+export default defineApp({
+  framing: raw(),
+  idleTimeoutMs: settings.idleMs,
+  // The upstream may be the one who speaks first.
+  firstByteTimeoutMs: 0,
+
+  start({ reactor }) {
+    if (reactor) upstreams.watch(reactor, settings.checkMs, settings.connectMs)
+  },
+  stop() {
+    upstreams.stop()
+  },
+
+  async open(conn) {
+    conn.pause() // nothing is read before there is somebody to give it to
+    const upstream = await connectToOne(conn)
+    if (upstream === undefined || conn.destroyed) {
+      upstream?.destroy()
+      conn.destroy()
+      return
+    }
+    if (settings.sendProxy !== undefined) {
+      const source = { address: conn.remoteAddress, port: conn.remotePort }
+      const destination = { address: conn.localAddress, port: conn.localPort }
+      upstream.write(proxyHeader({ version: settings.sendProxy, source, destination }))
+    }
+    conn.pipe(upstream)
+  },
+  // Required, and never called: what is piped passes no hook.
+  message() {},
+})
+
+/** Upstreams are tried until one answers, each at most once. */
+async function connectToOne(conn: Connection<undefined>): Promise<Connection<undefined> | undefined> {
+  const tried = new Set<Upstream>()
+  for (let attempt = 0; attempt < settings.attempts && !conn.destroyed; attempt++) {
+    const upstream = upstreams.choose(tried)
+    if (!upstream) return undefined
+    tried.add(upstream)
+    upstream.open++
+    try {
+      const close = () => void upstream.open--
+      return await conn.reactor.connect(upstream.target, { close, idleTimeoutMs: 0 }, { timeoutMs: settings.connectMs })
+    } catch (error) {
+      upstream.open--
+      upstream.down(error)
+    }
+  }
+  return undefined
+}
