@@ -114,6 +114,8 @@ class Js final : public EventSink {
         return "stall";
       case Event::kBalance:
         return "balance";
+      case Event::kBadFrame:
+        return "bad " + std::string(kCloseReasonNames[row.a]) + " " + std::to_string(row.b);
     }
     return "?";
   }

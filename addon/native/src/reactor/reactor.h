@@ -97,7 +97,7 @@ class Reactor {
   // calls emptyWriteBox() first, or what was written before would come after it.
   const std::shared_ptr<WriteBox>& writeBox() { return writeBox_; }
   void emptyWriteBox() {
-    if (writeBox_->count != 0) takeWriteBox();
+    if (writeBox_->count != 0) takeWriteBox(false);
   }
   bool end(uint32_t slot, uint32_t generation, Place place);
   bool destroy(uint32_t slot, uint32_t generation, CloseReason reason);
@@ -184,7 +184,7 @@ class Reactor {
   static constexpr uint64_t kInlineTurnNs = 1'000'000;         // of `run: 'auto'`, by prediction; what is beyond goes to the pool
   static constexpr uint64_t kMeasuredTogetherNs = 5'000;       // frames cheaper than this are not worth a look at the clock each
   static constexpr uint64_t kMeasuredBatchNs = 250'000;
-  static constexpr uint32_t kAnySibling = UINT16_MAX;          // of a move: whoever takes it when it goes
+  static constexpr uint32_t kAnySibling = UINT16_MAX;  // of a move: whoever takes it when it goes
   static constexpr uint32_t kMeasuredTogether = 64;
   static constexpr uint8_t kInlinePart = 128;  // beside Reply::Flags: a hook's write that waits in the order
 
@@ -355,7 +355,7 @@ class Reactor {
   void afterFlush(uint32_t slot);
   void giveCredit(uint16_t worker, uint32_t token, uint32_t amount, bool gone);
   bool overMaximum(uint32_t slot, size_t more);
-  void takeWriteBox();
+  void takeWriteBox(bool behindHooks);
   OrderWindow& windowOf(Connection& connection);
 
   // reactor_handover.cc
