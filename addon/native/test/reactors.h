@@ -115,7 +115,7 @@ class Js final : public EventSink {
       case Event::kBalance:
         return "balance";
       case Event::kBadFrame:
-        return "bad-frame";
+        return "bad " + std::string(kCloseReasonNames[row.a]) + " " + std::to_string(row.b);
       case Event::kConnected:
         return "connected " + std::to_string(row.a);
       case Event::kConnectFailed:

@@ -585,6 +585,8 @@ export class Engine {
     if (!conn?.isOpen) return
     // Stopped before it: found again when the connection goes on.
     if (conn.internal.stopped && this.#batch === conn.internal.stoppedIn) return
+    this.#roomOf = undefined
+    this.#room = 0 // how much waits is not known here
     this.current = conn
     conn.internal.seenIn = this.#batch
     conn.internal.rawEnd = rows[at + 6]!

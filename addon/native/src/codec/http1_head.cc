@@ -38,7 +38,7 @@ class HeadReader {
 
   Http1Head readRequest(size_t from) {
     size_t at = 0;
-    if (!skipEmptyLines(&at)) return stopped(at);
+    if (!skipEmptyLines(&at)) return stopped(at, true);
     head_.start = at;
     if (from > at) {
       at = from;  // checked before, but not remembered: read again when the head is whole

@@ -204,7 +204,7 @@ bool Reactor::deliver() {
     planMeasuring();
     const uint64_t startedNs = measuredRuns_ != 0 ? monotonicNs() : 0;
     const EventSink::Delivered delivered = sink_->deliver(delivering_);
-    emptyWriteBox();
+    if (writeBox_->count != 0) takeWriteBox(delivered.alive);
     if (!delivered.alive) {
       abandonTurn(delivered);
       return false;

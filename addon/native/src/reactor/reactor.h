@@ -115,7 +115,7 @@ class Reactor {
   // calls emptyWriteBox() first, or what was written before would come after it.
   const std::shared_ptr<WriteBox>& writeBox() { return writeBox_; }
   void emptyWriteBox() {
-    if (writeBox_->count != 0) takeWriteBox();
+    if (writeBox_->count != 0) takeWriteBox(false);
   }
   bool end(uint32_t slot, uint32_t generation, Place place);
   bool destroy(uint32_t slot, uint32_t generation, CloseReason reason);
@@ -411,7 +411,7 @@ class Reactor {
   void afterFlush(uint32_t slot);
   void giveCredit(uint16_t worker, uint32_t token, uint32_t amount, bool gone);
   bool overMaximum(uint32_t slot, size_t more);
-  void takeWriteBox();
+  void takeWriteBox(bool behindHooks);
   OrderWindow& windowOf(Connection& connection);
 
   // reactor_handover.cc

@@ -253,8 +253,9 @@ Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::spa
   return WriteResult::kFull;
 }
 
-// Those of one connection that lie one behind the other leave together.
-void Reactor::takeWriteBox() {
+// Those of one connection that lie one behind the other go together. Behind the hooks nothing is added to them any more, and they
+// leave from where they lie.
+void Reactor::takeWriteBox(bool behindHooks) {
   const uint32_t count = std::min(std::exchange(writeBox_->count, 0), WriteBox::kRows);
   std::span<const uint8_t> rest(writeBox_->bytes);
   for (uint32_t i = 0; i < count;) {
@@ -266,7 +267,11 @@ void Reactor::takeWriteBox() {
       length += next.length;
     }
     length = std::min(length, rest.size());
-    (void)writeNow(row.slot, row.generation, rest.first(length));
+    if (behindHooks) {
+      writeNow(row.slot, row.generation, rest.first(length));
+    } else {
+      (void)write(row.slot, row.generation, rest.first(length), Place::kInOrder);
+    }
     rest = rest.subspan(length);
   }
 }
