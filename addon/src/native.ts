@@ -386,7 +386,7 @@ export const eventRow = {
   badFrame: 20,
   connected: 32,
   connectFailed: 33,
-  called: 30,
+  called: 34,
 } as const
 
 /** Which reactor gets a fresh connection; see `native/src/exchange/balance.h`. `'app'`: its balance hook says. */

@@ -78,7 +78,9 @@ describe('the redis example', function () {
       expect(await cli('INCR', 'list')).to.match(/^WRONGTYPE/)
       expect(await cli('NOSUCH')).to.match(/^ERR unknown command 'NOSUCH'/)
       expect(await cli('GET')).to.match(/^ERR wrong number of arguments/)
-      expect(await cli('INFO')).to.include('reactors:3').and.include('db0:keys=5')
+      expect(await cli('INFO'))
+        .to.include('reactors:3')
+        .and.include('db0:keys=5')
     })
 
     it('speaks RESP3', async () => {
@@ -127,7 +129,10 @@ describe('the redis example', function () {
           '-WRONGTYPE Operation against a key holding the wrong kind of value\r\n$1\r\n6\r\n$1\r\n6\r\n',
       )
     }
-    await raw(['EXEC', 'DISCARD', 'MULTI', 'MULTI', 'DISCARD'], '-ERR EXEC without MULTI\r\n-ERR DISCARD without MULTI\r\n+OK\r\n-ERR MULTI calls can not be nested\r\n+OK\r\n')
+    await raw(
+      ['EXEC', 'DISCARD', 'MULTI', 'MULTI', 'DISCARD'],
+      '-ERR EXEC without MULTI\r\n-ERR DISCARD without MULTI\r\n+OK\r\n-ERR MULTI calls can not be nested\r\n+OK\r\n',
+    )
   })
 
   it('closes a connection that does not speak RESP, after the answers that it is owed', async () => {
@@ -138,8 +143,24 @@ describe('the redis example', function () {
   })
 
   it('lets redis-benchmark run, 64 commands at once', async () => {
-    const report = await tool('redis-benchmark', '-p', String(port), '-P', '64', '-c', '20', '-n', '20000', '-r', '1000', '-q', '-t', 'ping,set,get,incr,lpush,rpop,sadd,hset,mset')
-    for (const name of ['SET', 'GET', 'INCR', 'LPUSH', 'RPOP', 'SADD', 'HSET']) expect(report).to.match(new RegExp(`${name}: [\\d.]+ requests per second`))
+    const report = await tool(
+      'redis-benchmark',
+      '-p',
+      String(port),
+      '-P',
+      '64',
+      '-c',
+      '20',
+      '-n',
+      '20000',
+      '-r',
+      '1000',
+      '-q',
+      '-t',
+      'ping,set,get,incr,lpush,rpop,sadd,hset,mset',
+    )
+    for (const name of ['SET', 'GET', 'INCR', 'LPUSH', 'RPOP', 'SADD', 'HSET'])
+      expect(report).to.match(new RegExp(`${name}: [\\d.]+ requests per second`))
     expect(report).to.not.match(/error/i)
     expect(Number(await cli('DBSIZE'))).to.be.above(1000)
   })

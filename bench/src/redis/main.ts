@@ -77,7 +77,19 @@ function cpuOf(pid: number): number {
 
 /** CPU per command, in microseconds. */
 function measure({ child, port }: Running, test: string, inFlight: string, requests: number): number {
-  const command = ['redis-benchmark', '-p', String(port), '-t', test, '-P', inFlight, '-c', values.connections, '-n', String(requests)]
+  const command = [
+    'redis-benchmark',
+    '-p',
+    String(port),
+    '-t',
+    test,
+    '-P',
+    inFlight,
+    '-c',
+    values.connections,
+    '-n',
+    String(requests),
+  ]
   const [program, args] = onCores('1', [...command, '-r', '10000', '-q'])
   const before = cpuOf(child.pid!)
   const report = execFileSync(program, args, { encoding: 'utf8' })

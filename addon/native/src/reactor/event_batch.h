@@ -30,8 +30,8 @@ enum class Event : uint16_t {
   kBalance = 19,    // a: listener. It is not open yet: assign() is expected, with the reactor that shall have it
   kBadFrame = 20,   // a: the close reason to come, b: FrameCut::code, d: as for kFrame. The last words may be written
   kConnected = 32,  // a client connection is open. a: the request that connect() answered with
-  kConnectFailed = 33,  // slot: 0. a: request, b: errno  kCalled = 30  // slot, generation: 0. a: slab, b: offset, c: length, d:
-                        // number for answerCall()
+  kConnectFailed = 33,  // slot: 0. a: request, b: errno
+  kCalled = 34          // slot, generation: 0. a: slab, b: offset, c: length, d: number for answerCall()
 };
 
 constexpr size_t kWaitingUnit = 4 << 10;
