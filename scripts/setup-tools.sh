@@ -9,16 +9,12 @@ command -v wrk >/dev/null || packages+=(wrk)
 command -v curl >/dev/null || packages+=(curl)
 command -v objdump >/dev/null || packages+=(binutils)
 # Clients that the tests of the examples use, and their servers.
-command -v curl >/dev/null || packages+=(curl)
 command -v redis-server >/dev/null || packages+=(redis-server)
 command -v redis-cli >/dev/null || packages+=(redis-tools)
 command -v nc >/dev/null || packages+=(netcat-openbsd)
 command -v logger >/dev/null || packages+=(bsdutils)
 /usr/bin/python3 -c 'import prometheus_client' 2>/dev/null || packages+=(python3-prometheus-client)
 dpkg-query -W -f '${Status}' libclang-rt-14-dev 2>/dev/null | grep -q 'ok installed' || packages+=(libclang-rt-14-dev)
-# Clients of the redis example, and the server that it is compared with.
-command -v redis-cli >/dev/null || packages+=(redis-tools)
-command -v redis-server >/dev/null || packages+=(redis-server)
 [ ${#packages[@]} -eq 0 ] && exit 0
 
 sudo=()
