@@ -16,6 +16,10 @@ command -v logger >/dev/null || packages+=(bsdutils)
 /usr/bin/python3 -c 'import prometheus_client' 2>/dev/null || packages+=(python3-prometheus-client)
 dpkg-query -W -f '${Status}' libclang-rt-14-dev 2>/dev/null | grep -q 'ok installed' || packages+=(libclang-rt-14-dev)
 [ ${#packages[@]} -eq 0 ] && exit 0
+if ! command -v apt-get >/dev/null; then
+  echo "Some tests need the programs of these Debian packages, which are not here: ${packages[*]}" >&2
+  exit 0
+fi
 
 sudo=()
 [ "$(id -u)" -eq 0 ] || sudo=(sudo)

@@ -103,7 +103,8 @@ export class ThreadServer {
     const timeoutMs = read.integer('timeoutMs', 30_000, 0, 0x7fff_ffff)
     const signal = read.signal()
     signal?.throwIfAborted()
-    if (!Number.isInteger(reactor) || reactor < 0) throw noReactor(reactor)
+    // It crosses as 32 bits.
+    if (!Number.isInteger(reactor) || reactor < 0 || reactor > 0xffff_ffff) throw noReactor(reactor)
     this.#calls.checkRoom()
     if (this.#local?.reactor === reactor) return this.#callHere(this.#local.called, reactor, bytes, timeoutMs, signal)
     const number = this.#port.callReactor(reactor, bytes)
