@@ -188,7 +188,10 @@ describe('a pool', () => {
       }
       expect(await four(), 'cold').to.deep.equal([1, 1, 1, 1])
       await Promise.all(Array.from({ length: 10_000 }, () => pool.run('echo x')))
-      expect(await four(), 'after 10,000').to.deep.equal([1, 1, 1, 1])
+      // With light work about one worker may be kept free of long tasks, see docs/placement.md: two of them in a row, then.
+      const ran = await four()
+      expect(Math.max(...ran), 'after 10,000').to.be.at.most(2)
+      expect(ran.filter((frames) => frames > 0).length, 'after 10,000').to.be.at.least(3)
       expect(pool.stats().workers.reduce((sum, worker) => sum + worker.framesSettled, 0)).to.equal(10_008)
     })
 
@@ -354,7 +357,7 @@ describe('a pool', () => {
       expect((await first).length).to.equal(600)
     })
 
-    it('waits by default, and runs all in order', async () => {
+    it('waits by default, and runs each once', async () => {
       await using pool = make({ concurrency: 1, maxQueued: 2 })
       const holding = pool.run('gate h1')
       await stage.said('started', 'h1')
@@ -367,7 +370,8 @@ describe('a pool', () => {
       stage.go('h1')
       await holding
       expect(await Promise.all(tasks)).to.deep.equal(Array.from({ length: 500 }, (_, i) => String(i)))
-      expect(order).to.deep.equal(Array.from({ length: 500 }, (_, i) => i))
+      // Not in order: what is predicted to be light goes first.
+      expect(order.sort((a, b) => a - b)).to.deep.equal(Array.from({ length: 500 }, (_, i) => i))
     })
   })
 

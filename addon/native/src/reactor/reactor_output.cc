@@ -294,7 +294,16 @@ Reactor::WriteResult Reactor::writeNow(uint32_t slot, uint32_t generation, std::
   connection->bytesWritten += left;
   counters_.bytesWritten.add(left);
   touch(slot);
-  return left == bytes.size() ? WriteResult::kBelowHigh : write(slot, generation, bytes.subspan(left), Place::kInOrder);
+  if (left == bytes.size()) return WriteResult::kBelowHigh;
+  const WriteResult result = write(slot, generation, bytes.subspan(left), Place::kInOrder);
+  // The socket is full: epoll says when it takes more, and asking it again in this turn would only cost a syscall.
+  if (connection->fd.valid()) {
+    connection->unset(Connection::kDirty);
+    connection->sendingSinceMs = nowMs_;
+    hastenDeadline(slot);
+    updateInterest(slot);
+  }
+  return result;
 }
 
 bool Reactor::end(uint32_t slot, uint32_t generation, Place place) {
