@@ -184,7 +184,7 @@ class Reactor {
   static constexpr uint64_t kInlineTurnNs = 1'000'000;         // of `run: 'auto'`, by prediction; what is beyond goes to the pool
   static constexpr uint64_t kMeasuredTogetherNs = 5'000;       // frames cheaper than this are not worth a look at the clock each
   static constexpr uint64_t kMeasuredBatchNs = 250'000;
-  static constexpr uint32_t kAnySibling = UINT16_MAX;          // of a move: whoever takes it when it goes
+  static constexpr uint32_t kAnySibling = UINT16_MAX;  // of a move: whoever takes it when it goes
   static constexpr uint32_t kMeasuredTogether = 64;
   static constexpr uint8_t kInlinePart = 128;  // beside Reply::Flags: a hook's write that waits in the order
 
