@@ -22,9 +22,9 @@ const plan: ServerPlan = {
   app: 'soak',
   listeners: ['main', 'binary'],
   reactors: start.reactors,
-  pool: { size: start.pool, taskTimeoutMs: 3_000 },
+  pool: { size: start.pool, taskTimeoutMs: 5_000 },
   hookTimeoutMs: 3_000,
-  resourceLimits: { maxOldGenerationSizeMb: 96 },
+  resourceLimits: { maxOldGenerationSizeMb: 40 },
 }
 
 describe(`a soak of ${minutes} minutes`, function () {
