@@ -7,6 +7,7 @@ command -v clang-14 >/dev/null || packages+=(clang-14)
 command -v clang-format-14 >/dev/null || packages+=(clang-format-14)
 command -v wrk >/dev/null || packages+=(wrk)
 command -v curl >/dev/null || packages+=(curl)
+command -v valgrind >/dev/null || packages+=(valgrind)
 command -v objdump >/dev/null || packages+=(binutils)
 # Clients that the tests of the examples use, and their servers.
 command -v redis-server >/dev/null || packages+=(redis-server)
