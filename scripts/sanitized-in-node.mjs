@@ -7,7 +7,9 @@ import { output, root, run, StepFailed, whenMain } from './lib.mjs'
 import { prepare } from './prepare.mjs'
 
 const storms = ['test/dist/storms/dying-threads.storm.js']
-const library = (name) => output(process.env.CXX ?? 'g++', [`-print-file-name=${name}`])
+// CXX may be a compiler behind a cache: two words.
+const compiler = (process.env.CXX ?? 'g++').split(' ')
+const library = (name) => output(compiler[0], [...compiler.slice(1), `-print-file-name=${name}`])
 /** So near to the allocation a frame of ours makes the leak ours: further down, everything that JavaScript calls has one of Node's. */
 const nearFrames = 4
 

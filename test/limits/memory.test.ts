@@ -110,14 +110,15 @@ describe('the budget of memory', function () {
       const startedAt = performance.now()
       let sent = 0
       // Much more than the limit, and longer than the collectors are given before it counts.
-      for (; sent < 2 * limit || performance.now() - startedAt < 1_500; sent += 8 * request.length) {
+      for (; sent < 16 * limit || performance.now() - startedAt < 1_500; sent += 8 * request.length) {
         for (let i = 0; i < 8; i++) client.write(request)
         expect(await client.lines(8)).to.deep.equal(Array(8).fill(answer))
         client.received = client.received.subarray(0, 0)
       }
       const { memory, connections } = server.stats()
       expect(connections.closed['memory-limit']).to.equal(0)
-      expect(memory.sum).to.be.below(2 * limit)
+      // When V8 collects is its own affair, and differs from release to release: far below what has come through.
+      expect(memory.sum).to.be.below(4 * limit)
       client.destroy()
     })
   }

@@ -158,7 +158,14 @@ describe('publish and subscribe', () => {
     expect(await ask(latest, '+n latest')).to.equal('subscribed false')
     for (const client of [drop, latest, close]) client.socket.pause()
     const count = 200
-    for (let i = 0; i < count; i++) await server.publish('n', `${i} ${'x'.repeat(64 << 10)}\n`)
+    let sent = reader.received.length
+    for (let i = 0; i < count; i++) {
+      const message = `${i} ${'x'.repeat(64 << 10)}\n`
+      sent += message.length
+      await server.publish('n', message)
+      // On a machine that others use, who reads would be too slow, too.
+      await reader.until(({ received }) => received.length >= sent)
+    }
     await server.publish('n', 'last\n')
     await reader.until(({ received }) => received.includes('last\n'))
     expect(reader.received.toString().match(/^\d+ /gm)).to.have.length(count)
