@@ -139,7 +139,7 @@ TEST("a topic's publications come in one order to all, with what other publisher
   for (int p = 0; p < 3; ++p) {
     publishers.emplace_back([&server, p] {
       for (int i = 0; i < kEach; ++i) {
-        char text[9];
+        char text[32];  // the compiler does not know how many digits there are
         std::snprintf(text, sizeof(text), "%d%06d\n", p, i);
         CHECK(server.exchange->publish(publication("n", text)) == Exchange::Publishing::kSent);
       }
