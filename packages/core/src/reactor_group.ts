@@ -242,12 +242,13 @@ export class ReactorGroup {
       member.thread = thread
       try {
         await thread.ready
-        if (this.#closing || member.leaving) return
+        if (this.#closing || member.leaving || member.thread !== thread) return
         await thread.request('attach', { lost: true } satisfies AttachRequest)
         this.#supervise(index, member, thread)
       } catch (error) {
         await thread.terminate()
-        if (this.#closing || member.leaving) return
+        // A reload may have put another one in its place meanwhile.
+        if (this.#closing || member.leaving || member.thread !== thread) return
         member.thread = undefined
         native.forgetReactorThread(this.#options.runtime, index)
         this.#options.onStartFailed(index, error as Error)

@@ -145,11 +145,12 @@ void runThread(async (side: ThreadSide) => {
         }),
       destroyAll: () => engine().driver.destroyAll(closeReasons.indexOf('server-closing')),
       checkSuspend: () => {
-        const error = engine().unclonable()
+        // A successor that has not taken over yet knows of no connection.
+        const error = attached?.unclonable()
         if (error) throw error
       },
       suspend: async (timeoutMs: number) => {
-        await engine().suspend(timeoutMs)
+        await attached?.suspend(timeoutMs)
         await stopApps()
       },
       stop: async () => {
