@@ -7,7 +7,9 @@ import { output, root, run, StepFailed, whenMain } from './lib.mjs'
 import { prepare } from './prepare.mjs'
 
 const storms = ['test/dist/storms/dying-threads.storm.js']
-const library = (name) => output(process.env.CXX ?? 'g++', [`-print-file-name=${name}`])
+// CXX may be two words: 'ccache g++'.
+const [compiler, ...compilerArguments] = (process.env.CXX ?? 'g++').split(' ')
+const library = (name) => output(compiler, [...compilerArguments, `-print-file-name=${name}`])
 /** So near to the allocation a frame of ours makes the leak ours: further down, everything that JavaScript calls has one of Node's. */
 const nearFrames = 4
 
