@@ -12,6 +12,8 @@ const compiler = (process.env.CXX ?? 'g++').split(' ')
 const library = (name) => output(compiler[0], [...compiler.slice(1), `-print-file-name=${name}`])
 /** So near to the allocation a frame of ours makes the leak ours: further down, everything that JavaScript calls has one of Node's. */
 const nearFrames = 4
+/** A frame without a line in our sources has the file of the addon. */
+const ours = /\bsrc\/(?:base|net|codec|exchange|reactor|bindings)\/|multireactor\.node/
 
 /**
  * The leaks that our own code has allocated. Node and V8 do not free what they hold when a process exits, nor all that a thread had
@@ -20,9 +22,7 @@ const nearFrames = 4
 function ownLeaks(report) {
   return report.split(/\n(?=(?:Direct|Indirect) leak of )/).filter((block) => {
     const frames = block.split('\n').filter((line) => /^\s*#\d/.test(line))
-    return (
-      /^(Direct|Indirect) leak of /.test(block) && frames.slice(0, nearFrames).some((line) => line.includes('multireactor.node'))
-    )
+    return /^(Direct|Indirect) leak of /.test(block) && frames.slice(0, nearFrames).some((line) => ours.test(line))
   })
 }
 

@@ -35,4 +35,15 @@ describe('a peer that hangs up', () => {
       expect(destroyed).to.equal(0)
     })
   }
+
+  it('by a reset is closed while nobody reads it', async () => {
+    const server = await setup.start({ app: app('paused'), listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool: 0 })
+    const client = await Client.connect(server.target())
+    client.write('last\n')
+    await client.lines(1)
+    client.socket.resetAndDestroy()
+    const { stats } = await server.until((report) => report.stats.connections.open === 0)
+    expect(stats.connections.closed.reset).to.equal(1)
+    await server.close()
+  })
 })

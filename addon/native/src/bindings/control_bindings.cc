@@ -64,7 +64,7 @@ ControlSocket::ControlSocket(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
 void ControlSocket::stop() {
   driver_.reset();
   fd_.reset();
-  if (!dying_ && context_) napi_async_destroy(Env(), context_);
+  if (context_) napi_async_destroy(Env(), context_);  // works in a thread that is ending, too
   context_ = nullptr;
 }
 

@@ -122,8 +122,8 @@ void Port::stop() {
   while (exchange().mailbox(mailbox_).take()) {
   }
   exchange().closePort(mailbox_);
-  runtime_.reset();  // not when the garbage collector gets to it: descriptors hang on it
-  if (!dying_ && context_) napi_async_destroy(Env(), context_);
+  runtime_.reset();                                   // not when the garbage collector gets to it: descriptors hang on it
+  if (context_) napi_async_destroy(Env(), context_);  // works in a thread that is ending, too
   context_ = nullptr;
 }
 

@@ -160,7 +160,7 @@ void ReactorDriver::stop() {
   reactor_->detach();
   reactor_.reset();
   runtime_.reset();
-  if (!dying_ && context_) napi_async_destroy(Env(), context_);
+  if (context_) napi_async_destroy(Env(), context_);  // works in a thread that is ending, too
   context_ = nullptr;
 }
 

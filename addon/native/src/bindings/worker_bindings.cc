@@ -108,7 +108,7 @@ void WorkerDriver::stop() {
   taken_.clear();  // tasks end before the exchange that counts them
   claimed_.clear();
   runtime_.reset();
-  if (!dying_ && context_) napi_async_destroy(Env(), context_);
+  if (context_) napi_async_destroy(Env(), context_);  // works in a thread that is ending, too
   context_ = nullptr;
 }
 
