@@ -85,7 +85,7 @@ try {
       }
     }
     console.log(`\n${title}, ${values.connections} connections\n`)
-    console.log('| server | CPU per request, us | of node:http |\n|---|---:|---:|')
+    console.log(`| server | CPU per request, us | of ${chosen[0]} |\n|---|---:|---:|`)
     const base = median(costs.get(chosen[0]!)!)
     for (const [name, all] of costs) {
       const cost = median(all)
