@@ -1,3 +1,4 @@
+import { BroadcastChannel } from 'node:worker_threads'
 import { RpcError } from './protocol.ts'
 
 interface Cancellation {
@@ -16,9 +17,9 @@ export class Cancellations {
   readonly #heard = new Set<string>()
 
   constructor() {
-    this.#channel.onmessage = ({ data }) => this.#hear(data as Cancellation)
+    this.#channel.onmessage = (event) => this.#hear((event as { data: Cancellation }).data)
     // It does not keep a thread alive that has nothing else to do.
-    ;(this.#channel as unknown as { unref(): void }).unref()
+    this.#channel.unref()
   }
 
   /** On a reactor. */

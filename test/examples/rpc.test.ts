@@ -3,9 +3,9 @@ import { once, setMaxListeners } from 'node:events'
 import net from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
-import { tsImport } from 'tsx/esm/api'
 import { Client } from '../support/client.js'
 import { Example } from '../support/example.js'
+import { importExample } from '../support/example_module.js'
 
 const folder = fileURLToPath(new URL('../../../examples/rpc/', import.meta.url))
 
@@ -30,7 +30,7 @@ describe('the example rpc', function () {
   const clients: RpcClient[] = []
 
   before(async () => {
-    rpc = (await tsImport(`${folder}client.ts`, import.meta.url)) as RpcModule
+    rpc = (await importExample('rpc/client.ts')) as RpcModule
   })
   afterEach(async () => {
     for (const client of clients.splice(0)) client.close()
