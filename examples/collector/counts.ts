@@ -1,0 +1,64 @@
+import { BroadcastChannel, threadId } from 'node:worker_threads'
+
+export const severities = ['emerg', 'alert', 'crit', 'err', 'warning', 'notice', 'info', 'debug', 'unknown'] as const
+
+interface Report {
+  thread: number
+  counts: number[]
+}
+
+const channel = 'collector counts'
+
+/** How many messages this thread has parsed, by severity. It tells the others, a few times a second. */
+export class Counts {
+  static readonly #everyMs = 200
+  readonly #counts = severities.map(() => 0)
+  #channel: BroadcastChannel | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  add(severity: number | undefined): void {
+    const index = severity ?? severities.indexOf('unknown')
+    this.#counts[index]!++
+    this.#timer ??= setTimeout(() => this.#tell(), Counts.#everyMs)
+  }
+
+  close(): void {
+    clearTimeout(this.#timer)
+    this.#channel?.close()
+  }
+
+  #tell(): void {
+    this.#timer = undefined
+    this.#channel ??= unreferenced()
+    this.#channel.postMessage({ thread: threadId, counts: this.#counts } satisfies Report)
+  }
+}
+
+/** What all of them have told. Threads that are gone stay in the sum. */
+export class CountsOfAll {
+  readonly #latest = new Map<number, number[]>()
+  readonly #channel = unreferenced()
+
+  constructor() {
+    this.#channel.onmessage = (event) => {
+      const { thread, counts } = (event as { data: Report }).data
+      this.#latest.set(thread, counts)
+    }
+  }
+
+  sum(index: number): number {
+    let sum = 0
+    for (const counts of this.#latest.values()) sum += counts[index]!
+    return sum
+  }
+
+  close(): void {
+    this.#channel.close()
+  }
+}
+
+function unreferenced(): BroadcastChannel {
+  const one = new BroadcastChannel(channel)
+  one.unref()
+  return one
+}
