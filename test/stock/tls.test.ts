@@ -311,6 +311,41 @@ describe('tls', function () {
     agent.destroy()
   })
 
+  it('keeps a connection where its keys are: it is neither piped nor moved', async () => {
+    const reactor = reactorOf()
+    const codes: unknown[] = []
+    const codeOf = (deed: () => void): unknown => {
+      try {
+        deed()
+        return undefined
+      } catch (error) {
+        return (error as NodeJS.ErrnoException).code
+      }
+    }
+    let known: Connection<undefined> | undefined
+    const clients: Client[] = []
+    const { port } = await reactor.listen(
+      { port: 0, host: '127.0.0.1', tls: first },
+      {
+        framing: lines(),
+        message(conn) {
+          const other = known
+          known ??= conn
+          if (other) codes.push(codeOf(() => conn.pipe(other)))
+          codes.push(codeOf(() => conn.moveTo(0)))
+          conn.write('asked\n')
+        },
+      },
+    )
+    for (const client of [await connect(port), await connect(port)]) {
+      client.write('x\n')
+      await client.lines(1)
+      clients.push(client)
+    }
+    expect(codes).to.deep.equal(['ERR_MR_STATE', 'ERR_MR_STATE', 'ERR_MR_STATE'])
+    for (const client of clients.splice(0)) client.destroy()
+  })
+
   it('refuses what cannot work before it listens', async () => {
     const reactor = reactorOf()
     const code = async (settings: unknown): Promise<unknown> => {
