@@ -50,6 +50,8 @@ export interface NativeListener {
   answersOverload: boolean
   /** The number of one of `balancePolicies`. */
   balance: number
+  /** TLS, done by the driving thread. */
+  secure: boolean
 }
 
 /** Where to connect to, or from: a literal address with its port, or a Unix path. */
@@ -82,6 +84,17 @@ export interface NativeReactorDriver {
   /** 0 gone, 1 busy, 2 done. */
   pipe(slotA: number, generationA: number, rawEndA: number, slotB: number, generationB: number, rawEndB: number): number
   staysHere(slot: number, generation: number): boolean
+  stream(slot: number, generation: number): boolean
+  finish(slot: number, generation: number): boolean
+  relieve(): void
+  feed(slot: number, generation: number, plain: Uint8Array): boolean
+  feedEnd(slot: number, generation: number): boolean
+  decrypted(slot: number, generation: number): boolean
+  established(slot: number, generation: number): boolean
+  writeCipher(slot: number, generation: number, bytes: Uint8Array): boolean
+  encrypted(slot: number, generation: number, bytes: number): boolean
+  cipherEnd(slot: number, generation: number): boolean
+  secureFailed(slot: number, generation: number): boolean
   addFraming(framing: NativeFraming): number
   listen(listener: number, group: number, member: number, spread: boolean): void
   leaveListeners(graceMs: number): void
@@ -384,6 +397,8 @@ export const eventRow = {
   stall: 18,
   balance: 19,
   badFrame: 20,
+  cipher: 24,
+  plain: 25,
   connected: 32,
   connectFailed: 33,
   called: 34,
@@ -437,6 +452,7 @@ export const closeReasons = [
   'memory-limit',
   'overloaded',
   'proxy-header',
+  'tls-error',
 ] as const
 export type CloseReason = (typeof closeReasons)[number]
 

@@ -1,8 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 
@@ -63,6 +66,41 @@ async function ask(port: number, text: string): Promise<string> {
 describe('the command', () => {
   afterEach(() => {
     for (const child of running) child.kill('SIGKILL')
+  })
+
+  it('serves TLS from files, reads them again on SIGHUP, and refuses what does not fit', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'mr-tls-'))
+    const pem = (name: string) => fileURLToPath(new URL(`test/stock/certificates/${name}.pem`, root))
+    const use = (name: string) => {
+      copyFileSync(pem(name), join(folder, 'cert.pem'))
+      copyFileSync(pem(`${name}-key`), join(folder, 'key.pem'))
+    }
+    const subject = async (port: number): Promise<unknown> => {
+      const socket = connectTls({ port, host: '127.0.0.1', ca: readFileSync(pem('ca')), servername: 'localhost' })
+      await once(socket, 'secureConnect')
+      const { CN } = socket.getPeerCertificate().subject
+      socket.destroy()
+      return CN
+    }
+    use('first')
+    const files = ['--tls-cert', join(folder, 'cert.pem'), '--tls-key', join(folder, 'key.pem')]
+    const server = run('serve', fixture('cli-echo.js'), '--port', '0', '--host', '127.0.0.1', '--reactors', '1', ...files)
+    const port = Number((await server.line(/:(\d+) with/))[1])
+    expect(await subject(port)).to.equal('first.example')
+    use('second')
+    server.child.kill('SIGHUP')
+    await server.line(/^reloaded$/)
+    expect(await subject(port)).to.equal('second.example')
+    server.child.kill('SIGTERM')
+    expect((await server.ended).code).to.equal(0)
+    const half = await run('serve', fixture('cli-echo.js'), '--port', '0', ...files.slice(0, 2)).ended
+    expect(half).to.deep.include({ code: 2 })
+    expect(half.err).to.include('--tls-cert and --tls-key go together')
+    copyFileSync(pem('first-key'), join(folder, 'key.pem'))
+    const misfit = await run('serve', fixture('cli-echo.js'), '--port', '0', ...files).ended
+    expect(misfit).to.deep.include({ code: 2 })
+    expect(misfit.err).to.include('[ERR_MR_TLS]')
+    rmSync(folder, { recursive: true })
   })
 
   it('prints its help and exits with 0', async () => {

@@ -119,6 +119,7 @@ describe('the table of limits', () => {
       'server-closing',
       'system-error',
       'proxy-header',
+      'tls-error',
     ]
     const missing = closeReasons.filter((reason) => !noLimit.includes(reason) && !page.includes(`\`${reason}\``))
     expect(missing).to.deep.equal([])

@@ -30,6 +30,7 @@ describe('what is loaded', () => {
       'core/dist/options',
       'reactor/dist/engine',
       'reactor/dist/address',
+      'reactor/dist/secure_layer',
       'pool/dist/thread',
     ]) {
       expect(loaded).to.not.include(none)
@@ -39,7 +40,7 @@ describe('what is loaded', () => {
   it('by the thread that calls serve(): no engine, and nothing that runs frames', () => {
     const loaded = loadedBy(`import { serve } from '@multireactor/core'; await serve({}).catch(() => {})`)
     expect(loaded).to.include('core/dist/server')
-    for (const none of ['reactor/dist/engine', 'pool/dist/worker_loop', 'pool/dist/inline_loop'])
+    for (const none of ['reactor/dist/engine', 'reactor/dist/secure_layer', 'pool/dist/worker_loop', 'pool/dist/inline_loop'])
       expect(loaded).to.not.include(none)
   })
 })

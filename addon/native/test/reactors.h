@@ -45,7 +45,8 @@ class Js final : public EventSink {
     for (size_t i = 0; i < rows.size(); ++i) {
       const EventRow& row = rows[i];
       const bool hasBytes = row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kResume ||
-                            row.event == Event::kParse || row.event == Event::kCalled;
+                            row.event == Event::kParse || row.event == Event::kCalled || row.event == Event::kCipher ||
+                            row.event == Event::kPlain;
       std::string_view bytes;
       if (hasBytes) bytes = {reinterpret_cast<const char*>(slabs_[row.a].data() + row.b), row.c};
       const std::string line = std::to_string(row.slot) + " " + describe(row, bytes);
@@ -122,6 +123,10 @@ class Js final : public EventSink {
         return "connect-failed " + std::to_string(row.a) + " " + std::to_string(row.b);
       case Event::kCalled:
         return "called " + std::string(bytes);
+      case Event::kCipher:
+        return "cipher";
+      case Event::kPlain:
+        return "plain";
     }
     return "?";
   }

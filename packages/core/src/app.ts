@@ -13,6 +13,8 @@ import type { ThreadServer } from './thread_server.js'
 interface StartBase {
   /** 0 and up, within its role. */
   index: number
+  /** Where the connections of this app come from. */
+  listeners: readonly { name: string; address: string; port: number }[]
   /** The server, as far as it can be reached from this thread. */
   server: ThreadServer
 }

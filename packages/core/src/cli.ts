@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type BalancePolicy, didYouMean, MultireactorError } from '@multireactor/addon'
+import type { ListenTls } from '@multireactor/reactor'
 import type { ServeAddress } from './options.js'
 import { type Server, startServer } from './server.js'
 
@@ -11,6 +12,8 @@ Serves an app module (.js or .ts) with several reactors and a pool.
   --port N, -p N      TCP port; may be given several times. Default: $PORT, else 7000
   --host ADDRESS      Address to listen on. Default: $HOST, else all addresses
   --path FILE         Unix socket; may be given several times
+  --tls-cert FILE     TLS on every port: the certificate chain, in PEM. Read again on SIGHUP
+  --tls-key FILE      Its private key, in PEM
   --systemd           Sockets from systemd (socket activation)
   --control FILE      Unix socket for hot restarts: a new process with the same FILE takes over
   --reactors N        Reactor threads. Default: one for each core
@@ -28,6 +31,8 @@ const options = {
   port: { type: 'string', short: 'p', multiple: true },
   host: { type: 'string' },
   path: { type: 'string', multiple: true },
+  'tls-cert': { type: 'string' },
+  'tls-key': { type: 'string' },
   systemd: { type: 'boolean' },
   control: { type: 'string' },
   reactors: { type: 'string' },
@@ -63,7 +68,7 @@ export async function main(argv: readonly string[], defaults: CliDefaults = {}):
     }
     console.error(`multireactor: ${error.message} [${error.code}]`)
     if (error.code === 'ERR_MR_APP_LOAD' && error.cause instanceof Error) console.error(error.cause.stack)
-    return error.code.startsWith('ERR_MR_OPTION') || error.code === 'ERR_MR_APP_NOT_FOUND' ? 2 : 1
+    return error.code.startsWith('ERR_MR_OPTION') || error.code === 'ERR_MR_TLS' || error.code === 'ERR_MR_APP_NOT_FOUND' ? 2 : 1
   }
 }
 
@@ -86,7 +91,10 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
   const addresses: ServeAddress[] = (values.path ?? []).map((path) => ({ path }))
   if (values.systemd) addresses.push({ systemd: true })
   const ports = values.port ?? (addresses.length === 0 ? [process.env['PORT'] ?? '7000'] : [])
-  for (const port of ports) addresses.push({ port: number('--port', port), ...(host ? { host } : {}) })
+  const tls = tlsFiles(values['tls-cert'], values['tls-key'])
+  for (const port of ports) {
+    addresses.push({ port: number('--port', port), ...(host ? { host } : {}), ...(tls ? { tls: tls() } : {}) })
+  }
   const closeTimeoutMs = number('--close-timeout', values['close-timeout'] ?? '5000')
   const server = await startServer({
     app,
@@ -102,7 +110,7 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
     },
   })
   // Before anything is printed: who reads the lines may send a signal at once.
-  const ended = untilSignal(server, closeTimeoutMs)
+  const ended = untilSignal(server, closeTimeoutMs, tls)
   for (const { address, port, reactors } of server.listeners) {
     const place = port === 0 ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
     console.log(`listening on ${place} with ${reactors} reactor${reactors === 1 ? '' : 's'}`)
@@ -111,7 +119,7 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
 }
 
 /** SIGINT and SIGTERM close in an orderly way; a second one does not wait. SIGHUP reloads the app. 1 when the server closes by itself. */
-function untilSignal(server: Server, timeoutMs: number): Promise<number> {
+function untilSignal(server: Server, timeoutMs: number, tls: (() => ListenTls) | undefined): Promise<number> {
   return new Promise((resolve, reject) => {
     let closing = false
     server.once('handedOver', ({ answered, destroyed }) => {
@@ -134,7 +142,12 @@ function untilSignal(server: Server, timeoutMs: number): Promise<number> {
     }
     const onReload = (): void => {
       if (closing) return
-      server.reload().then(
+      const renewed = async (): Promise<void> => {
+        const now = tls?.()
+        if (now) for (const { name, port } of server.listeners) if (port !== 0) await server.setTls(name, now)
+        await server.reload()
+      }
+      renewed().then(
         () => console.log('reloaded'),
         (error: Error) => console.error(`multireactor: reload failed, the old code goes on: ${error.message}`),
       )
@@ -147,6 +160,20 @@ function untilSignal(server: Server, timeoutMs: number): Promise<number> {
     process.on('SIGTERM', onSignal)
     process.on('SIGHUP', onReload)
   })
+}
+
+/** Reads both files, now and whenever it is asked again. */
+function tlsFiles(cert: string | undefined, key: string | undefined): (() => ListenTls) | undefined {
+  if (cert === undefined && key === undefined) return undefined
+  if (cert === undefined || key === undefined) throw new UsageError('--tls-cert and --tls-key go together')
+  const read = (flag: string, file: string): Buffer => {
+    try {
+      return readFileSync(file)
+    } catch (error) {
+      throw new UsageError(`${flag}: ${(error as Error).message}`)
+    }
+  }
+  return () => ({ cert: read('--tls-cert', cert), key: read('--tls-key', key) })
 }
 
 function parse(argv: readonly string[]) {

@@ -8,11 +8,13 @@ export type {
   ConnectTarget,
   FreshPeer,
   ListenAddress,
+  ListenTls,
   ReactorHandle,
   SlowPolicy,
   SubscribeOptions,
 } from '@multireactor/reactor'
 // Every app module imports this package, in every thread: what only the main thread needs is loaded by serve().
+export { attach, type AttachedServer } from './attach.js'
 export {
   type CloseReason,
   Connection,

@@ -5,6 +5,7 @@ import { MultireactorError, OptionReader, runModes, shown } from '@multireactor/
 import type { ConnectionOptions } from '@multireactor/reactor'
 import { connectionOptionNames, type Framing, handoverHookNames, hookNames, isFraming, raw } from '@multireactor/reactor/app'
 import type { App } from './app.js'
+import type { ListenerPlan } from './reactor_thread.js'
 
 const appKeys = [
   ...hookNames,
@@ -82,6 +83,11 @@ async function adapted(url: string, exported: unknown, fetchAdapter: string | un
   }
   const { adapt } = (await import(fetchAdapter)) as { adapt(exported: object): unknown }
   return adapt(exported)
+}
+
+/** Where an app's connections come from. */
+export function placesOf(plans: readonly ListenerPlan[], app: string): { name: string; address: string; port: number }[] {
+  return plans.filter((plan) => plan.app === app).map(({ name, address, port }) => ({ name, address, port }))
 }
 
 async function allowTypeScript(): Promise<void> {

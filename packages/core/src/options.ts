@@ -1,8 +1,8 @@
 import { availableParallelism, totalmem } from 'node:os'
 import type { ResourceLimits } from 'node:worker_threads'
 import { type BalancePolicy, balancePolicies, MultireactorError, native, OptionReader, shown } from '@multireactor/addon'
-import type { ListenAddress } from '@multireactor/reactor'
-import { addressOptionNames } from '@multireactor/reactor/listen'
+import type { ListenAddress, ListenTls } from '@multireactor/reactor'
+import { addressOptionNames, readTls } from '@multireactor/reactor/listen'
 import { type ControlSettings, readControl } from './control.js'
 import { type PinChoice, type Pins, type PinSettings, readPin } from './pin.js'
 import { appUrl } from './load_app.js'
@@ -108,6 +108,7 @@ export interface AddressSettings {
   app: string
   /** Undefined: the app's hook decides, or the kernel. */
   balance: BalancePolicy | undefined
+  tls?: ListenTls
 }
 
 export interface ServeSettings {
@@ -188,12 +189,13 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
 function readAddress(one: unknown, serverApp: string, serverBalance: BalancePolicy | undefined): AddressSettings {
   const spec = typeof one === 'number' ? { port: one } : one
   const read = new OptionReader(`${where} listen`, spec, [...addressOptionNames, 'app', 'balance'])
-  const { app, balance: _, ...address } = spec as ServeAddress
+  const { app, tls, balance: _, ...address } = spec as ServeAddress
   read.integer('port', 0, 0, 65_535)
   return {
     address,
     app: app === undefined ? serverApp : appUrl(`${where} listen`, app),
     balance: readBalance(read) ?? serverBalance,
+    ...(tls === undefined ? {} : { tls: readTls(`${where} listen`, tls, true) }),
   }
 }
 

@@ -2,8 +2,9 @@ import { workerData } from 'node:worker_threads'
 import { type BalancePolicy, closeReasons, toEnvelope } from '@multireactor/addon'
 import { InlineLoop, runThread, type ThreadSide } from '@multireactor/pool/parts'
 import { Engine, ReactorHandle } from '@multireactor/reactor/parts'
-import type { ConnectionHandlers } from '@multireactor/reactor'
-import { connectionOptions, loadApps } from './load_app.js'
+import { type StockServerSide, stockServer } from '@multireactor/reactor/app'
+import type { ConnectionHandlers, ListenTls } from '@multireactor/reactor'
+import { connectionOptions, loadApps, placesOf } from './load_app.js'
 import { frameWork } from './frame_work.js'
 import { pinThread } from './pin.js'
 import { ThreadServer } from './thread_server.js'
@@ -15,6 +16,11 @@ export interface ListenerPlan {
   balance: BalancePolicy | undefined
   /** Makes an app of a module that exports `fetch`: the URL of a module. */
   fetchAdapter?: string
+  /** The literal address, or the Unix path. */
+  address: string
+  /** 0 for a Unix path. */
+  port: number
+  tls?: ListenTls
 }
 
 export interface ReactorThreadData {
@@ -52,6 +58,10 @@ export interface ListenRequest {
   spread: boolean
 }
 
+interface StockApp {
+  [stockServer]?: StockServerSide
+}
+
 void runThread(async (side: ThreadSide) => {
   const { runtime, index, hasPool, caretaker, taskTimeoutMs, ...data } = workerData as ReactorThreadData
   pinThread(data.cpu)
@@ -80,7 +90,11 @@ void runThread(async (side: ThreadSide) => {
   const host = all.find((app) => app.called !== undefined)
   const called = host && ((bytes: Buffer) => host.called!(bytes, { reactor: index, server }))
   if (called) server.hostCalls(index, called)
-  for (const app of all) await app.start?.({ role: 'reactor', index, server, reactor })
+  for (const [url, app] of apps) {
+    await app.start?.({ role: 'reactor', index, listeners: placesOf(plans, url), server, reactor })
+  }
+  // Few need it, and it is a lot.
+  const { SecureListener } = plans.some(({ tls }) => tls) ? await import('@multireactor/reactor/secure') : {}
   let onDrained: (() => void) | undefined
   let attached: Engine | undefined
   const engine = (): Engine => attached!
@@ -126,17 +140,24 @@ void runThread(async (side: ThreadSide) => {
       attach: ({ lost }: AttachRequest) => {
         attached = attach()
         runFrames(attached)
-        for (const { name, handlers, options, loaded, balance } of listeners) {
+        for (const [i, { name, handlers, options, loaded, balance }] of listeners.entries()) {
           const { parse, overloaded, run } = loaded
-          attached.addListener(name, handlers, options, parse !== undefined, overloaded !== undefined, run, balance)
+          const { tls } = plans[i]!
+          const secure = tls && new SecureListener!(tls)
+          attached.addListener(name, handlers, options, parse !== undefined, overloaded !== undefined, run, balance, secure)
         }
+        for (const [i, { loaded }] of listeners.entries()) (loaded as StockApp)[stockServer]?.listening(plans[i]!)
         attached.driver.resumeConnections(lost)
         drives(attached)
       },
       listen: ({ listener, group, member, spread }: ListenRequest) => engine().driver.listen(listener, group, member, spread),
+      setTls: ({ listener, tls }: { listener: number; tls: ListenTls }) => {
+        plans[listener]!.tls = tls
+        attached?.setTls(listener, tls)
+      },
       leaveListeners: (graceMs: number) => engine().driver.leaveListeners(graceMs),
       drain: (lingerMs: number) => untilDrained(() => engine().drain(lingerMs)),
-      retire: () => untilDrained(() => engine().driver.retire(false)),
+      retire: () => untilDrained(() => engine().retire()),
       // At once: a turn in between would hand frames to hooks that are not there.
       takeCare: () =>
         untilDrained(() => {

@@ -11,7 +11,8 @@ import {
 } from '@multireactor/addon'
 import type { Replaced } from '@multireactor/pool'
 import { type Thread, WorkerGroup, within } from '@multireactor/pool/group'
-import { AcceptFailures, type OpenListener, openControl, openListener } from '@multireactor/reactor/listen'
+import { AcceptFailures, noTls, type OpenListener, openControl, openListener, readTls } from '@multireactor/reactor/listen'
+import type { ListenTls } from '@multireactor/reactor'
 import { ControlServer, Predecessor } from './control.js'
 import {
   mostReactors,
@@ -189,15 +190,12 @@ export class Server {
     const { control } = this.#settings
     this.#predecessor = control && (await Predecessor.find(control.path))
     const inherited = this.#predecessor?.sockets
-    for (const { address, app, balance } of addresses) {
+    for (const { address, app, balance, tls } of addresses) {
       const open = await openListener(this.#runtime, 'serve() listen', address, reactors, inherited)
       this.#opened.push(open)
-      this.#plans.push({
-        name: open.name,
-        app,
-        balance,
-        ...(this.#settings.fetchAdapter && { fetchAdapter: this.#settings.fetchAdapter }),
-      })
+      const { name, address: literal, port } = open
+      const { fetchAdapter } = this.#settings
+      this.#plans.push({ name, app, balance, address: literal, port, ...(fetchAdapter && { fetchAdapter }), ...(tls && { tls }) })
     }
     // A third process must not find a free path, so that it is opened before it is served.
     const controlListener = control && openControl(this.#runtime, 'serve() control', control.path, inherited)
@@ -459,6 +457,23 @@ export class Server {
     })
     this.#changes = done.catch(() => {})
     return done
+  }
+
+  /**
+   * New certificates for a listener with TLS, by its name, on every reactor: handshakes from now on use them, connections stay as they
+   * are, and tickets stay valid. Rejects with `ERR_MR_TLS` when they cannot be used; then the old ones go on.
+   */
+  async setTls(listener: string, tls: ListenTls): Promise<void> {
+    const number = this.#plans.findIndex((plan) => plan.name === listener && plan.tls !== undefined)
+    const known = this.#plans.filter((plan) => plan.tls).map((plan) => plan.name)
+    if (number < 0) throw noTls('server.setTls()', listener, known)
+    const plan = this.#plans[number]!
+    const checked = readTls('server.setTls()', { ticketKeys: plan.tls!.ticketKeys, ...tls }, true)
+    return this.#change(async () => {
+      plan.tls = checked
+      // A thread that starts just now reads the plan.
+      await this.#reactors.requestAll('setTls', { listener: number, tls: checked })
+    })
   }
 
   /** See `ThreadServer.send`. */

@@ -2,7 +2,7 @@ import { workerData } from 'node:worker_threads'
 import { toEnvelope } from '@multireactor/addon'
 import { runThread, type ThreadSide, workerRequests } from '@multireactor/pool/parts'
 import { frameWork } from './frame_work.js'
-import { loadApps } from './load_app.js'
+import { loadApps, placesOf } from './load_app.js'
 import { pinThread } from './pin.js'
 import type { ListenerPlan } from './reactor_thread.js'
 import { ThreadServer } from './thread_server.js'
@@ -23,7 +23,7 @@ void runThread(async (side: ThreadSide) => {
   pinThread(cpu)
   const apps = await loadApps(plans)
   const server = ThreadServer.attach(runtime)
-  for (const app of apps.values()) await app.start?.({ role: 'worker', index, server })
+  for (const [url, app] of apps) await app.start?.({ role: 'worker', index, listeners: placesOf(plans, url), server })
   const work = plans.map(({ app }) => frameWork(apps.get(app)!))
   const requests = workerRequests({
     runtime,

@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { MultireactorError, type NativeOpenListener, native, OptionReader, shown } from '@multireactor/addon'
 import type { InheritedSockets } from './inherited.js'
+import type { ListenTls } from './tls_options.js'
 import { readFds } from './listen_fd.js'
 import { socketsOfSystemd } from './systemd.js'
 
@@ -35,6 +36,8 @@ export interface ListenAddress {
    * closed as `proxy-header`. On a Unix path everybody is trusted who may connect.
    */
   proxyProtocol?: { from: readonly string[] }
+  /** TLS: `cert` and `key` as `node:tls` takes them, and more. The app sees plaintext. See docs/tls.md. */
+  tls?: ListenTls
 }
 
 export const addressOptionNames = [
@@ -46,6 +49,7 @@ export const addressOptionNames = [
   'ipv6Only',
   'shared',
   'proxyProtocol',
+  'tls',
   'fd',
   'systemd',
 ] as const

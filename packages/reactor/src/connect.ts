@@ -74,6 +74,7 @@ export async function connect<Data>(
     false,
     'pool',
     'kernel',
+    false,
   )
   const listener: EngineListener = {
     name: plan.name,
@@ -83,6 +84,7 @@ export async function connect<Data>(
     highBytes: native.outHighBytes,
     run: 'pool',
     messageIn: undefined,
+    secure: undefined,
     isClient: true,
   }
   signal?.throwIfAborted()

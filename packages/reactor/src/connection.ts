@@ -1,3 +1,4 @@
+import type { TLSSocket } from 'node:tls'
 import {
   closeReasons,
   type CloseReason,
@@ -8,10 +9,27 @@ import {
   replyFlag,
   shown,
 } from '@multireactor/addon'
+import { ConnectionDuplex, type DuplexOptions } from './duplex.js'
 import type { Engine, EngineListener } from './engine.js'
-import type { Framing } from './framing.js'
 import type { ReactorHandle } from './handle.js'
 import { checkTopic, slowPolicies, type SubscribeOptions } from './topics.js'
+import { type Framing, raw } from './framing.js'
+import type { SecureLayer } from './secure_layer.js'
+import type { ConnectionStream } from './stream.js'
+
+/** The part of a `tls.TLSSocket` that tells of the peer and of the handshake. */
+export type TlsInfo = Pick<
+  TLSSocket,
+  | 'alpnProtocol'
+  | 'authorized'
+  | 'authorizationError'
+  | 'getCipher'
+  | 'getPeerCertificate'
+  | 'getPeerX509Certificate'
+  | 'getProtocol'
+  | 'getSession'
+  | 'isSessionReused'
+> & { readonly servername: string | false | null }
 
 const families = { 0: undefined, 4: 'IPv4', 6: 'IPv6' } as const
 const outsideMessage = 0xffff_ffff
@@ -44,6 +62,9 @@ export class Connection<Data = unknown> {
     /** What a protocol knows of this connection, beside the data of its app. */
     protocol: unknown
     readonly listener: EngineListener
+    /** Who gets the bytes and events of the connection instead of the hooks. */
+    stream: ConnectionStream | undefined
+    secure: SecureLayer | undefined
   }
 
   /** Connections are made by their reactor. */
@@ -63,6 +84,8 @@ export class Connection<Data = unknown> {
       framing: listener.framing,
       protocol: undefined,
       listener,
+      stream: undefined,
+      secure: undefined,
     }
   }
 
@@ -121,6 +144,7 @@ export class Connection<Data = unknown> {
 
   /** Sends `data`, if given, then everything that is waiting or in flight, then FIN. Nothing is delivered any more. */
   end(data?: string | Uint8Array): void {
+    if (this.internal.stream) throw streamed('end()')
     if (this.#closed || this.#endSaid) {
       if (data !== undefined) this.#checkWritable()
       return
@@ -194,6 +218,27 @@ export class Connection<Data = unknown> {
     this.#engine.touched()
   }
 
+  /**
+   * A `stream.Duplex` that looks like a `net.Socket`, for code that was written for one. The connection is the stream's from then on:
+   * its bytes, from behind the current frame, pass no hook any more, its writes are the stream's, and only `close` is still called. It
+   * lives in this thread: a reload waits for it (docs/stock-servers.md). Throws `ERR_MR_STATE` for a connection that has a stream
+   * already or moves, `ERR_MR_CONNECTION_CLOSED` for a closed one.
+   */
+  toDuplex(options: DuplexOptions = {}): ConnectionDuplex {
+    this.#checkOpen('toDuplex()')
+    const engine = this.#engine
+    if (!engine.driver.stream(this.#slot, this.#generation)) {
+      if (!engine.driver.details(this.#slot, this.#generation)) throw gone('toDuplex()')
+      throw new MultireactorError('ERR_MR_STATE', 'toDuplex(): the connection is piped, on its way to another reactor, or ends')
+    }
+    if (!isPlain(this.internal.framing)) this.setFraming(plain)
+    engine.driver.resume(this.#slot, this.#generation)
+    const duplex = new ConnectionDuplex(this, engine, this.#slot, this.#generation, options)
+    this.internal.stream = duplex.internal
+    engine.streams.add(this)
+    return duplex
+  }
+
   /** Hands a frame to `parse` in the pool; the reply leaves at this frame's place in the order. Copied before the call returns. */
   submit(frame: string | Uint8Array): void {
     this.#checkOpen('submit()')
@@ -240,6 +285,12 @@ export class Connection<Data = unknown> {
       throw new MultireactorError(
         'ERR_MR_STATE',
         'moveTo(): the custom framing of setFraming() is a function of this thread and cannot go along',
+      )
+    }
+    if (this.internal.secure) {
+      throw new MultireactorError(
+        'ERR_MR_STATE',
+        'moveTo(): the keys of a TLS connection live in this thread and cannot go along',
       )
     }
     if (this.#engine.driver.staysHere(this.#slot, this.#generation)) {
@@ -323,12 +374,21 @@ export class Connection<Data = unknown> {
     if (done === 1) {
       throw new MultireactorError(
         'ERR_MR_STATE',
-        'pipe(): both must be two connections without frames in flight, not ending, not about to move and not piped already: pause() one in open() until the other is connected',
+        'pipe(): both must be two connections without frames in flight, not ending, not about to move, not piped already and without TLS: pause() one in open() until the other is connected',
       )
     }
     this.#stop()
     other.#stop()
     this.#engine.touched()
+  }
+
+  /** Whether it came by a listener with `tls`. */
+  get encrypted(): boolean {
+    return this.internal.secure !== undefined
+  }
+  /** What `node:tls` knows of the connection: `alpnProtocol`, `servername`, `authorized`, `getPeerCertificate()`… Not for reading or writing. */
+  get tls(): TlsInfo | undefined {
+    return this.internal.secure?.socket as TlsInfo | undefined
   }
 
   get remoteAddress(): string | undefined {
@@ -430,10 +490,12 @@ export class Connection<Data = unknown> {
 
   #checkOpen(call: string): void {
     if (this.#closed || this.#endSaid) throw gone(call)
+    if (this.internal.stream) throw streamed(call)
   }
 
   #checkWritable(): void {
     if (this.#closed || this.#endSaid) throw gone('write()', this.#closed)
+    if (this.internal.stream) throw streamed('write()')
   }
 }
 
@@ -479,6 +541,16 @@ export class DeferredReply {
     this.#engine.touched()
     return open
   }
+}
+
+const plain = raw()
+
+function isPlain(framing: Framing): boolean {
+  return framing.native.kind === plain.native.kind && framing.native.maxBytes === plain.native.maxBytes
+}
+
+function streamed(call: string): MultireactorError {
+  return new MultireactorError('ERR_MR_STATE', `${call}: toDuplex() was called: use the stream`)
 }
 
 function gone(call: string, reason?: CloseReason): MultireactorError {

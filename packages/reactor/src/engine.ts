@@ -29,15 +29,23 @@ import {
   connectionOptionNames,
   type HandoverHandlers,
 } from './handlers.js'
+import type { ListenTls } from './tls_options.js'
 import { decodeState, encodeState } from './state.js'
 import { WriteBox } from './write_box.js'
+import type { SecureLayer, SecureListener } from './secure_layer.js'
+import { type StockServerSide, stockServer } from './stream.js'
+
+/** The hooks of a listener, and the stock server behind them if there is one. */
+export interface EngineHandlers<Data> extends ConnectionHandlers<Data>, HandoverHandlers<Data>, BalanceHandlers {
+  [stockServer]?: StockServerSide
+}
 
 /** A listener as its reactor's thread knows it. */
 export interface EngineListener {
   readonly name: string
   readonly framing: Framing
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
-  readonly handlers: ConnectionHandlers<any> & HandoverHandlers<any> & BalanceHandlers
+  readonly handlers: EngineHandlers<any>
   readonly toPool: boolean
   /** `write` says false when so much waits. */
   readonly highBytes: number
@@ -45,6 +53,7 @@ export interface EngineListener {
   readonly messageIn: MessageIn | undefined
   /** It is not one: these are connections that we have made. */
   readonly isClient?: boolean
+  readonly secure: SecureListener | undefined
 }
 
 /** Frames that run on this thread instead of in the pool. Who runs them is not this package's business. */
@@ -124,6 +133,14 @@ export class Engine {
   #flushAsked = false
   #onQuiet: (() => void) | undefined
   #frames: InlineFrames | undefined
+  /** The connections that a stream of this thread owns. */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  readonly streams: Set<Connection<any>> = new Set()
+  #onStreamsEnded: (() => void) | undefined
+  /** TLS of connections, by slot. */
+  readonly #layers: (SecureLayer | undefined)[] = []
+  #layerCount = 0
+  #closing = false
 
   /** Attaches to reactor `index` of a runtime. Throws `ERR_MR_WRONG_THREAD` when another living thread drives it. */
   constructor(runtime: number, index: number, hasPool: boolean, events: EngineEvents, ownsRuntime = false) {
@@ -148,21 +165,23 @@ export class Engine {
    */
   addListener(
     name: string,
-    handlers: ConnectionHandlers<unknown> & HandoverHandlers<unknown> & BalanceHandlers,
+    handlers: EngineHandlers<unknown>,
     options: ConnectionOptions,
     toPool: boolean,
     answersOverload = false,
     run: RunMode = 'pool',
     balance: (typeof balancePolicies)[number] = 'kernel',
+    secure?: SecureListener,
   ): number {
     const framing = options.framing ?? raw()
     let hooks = hooksOf(handlers)
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
     if (framing.cut) hooks |= hookBit.message
-    const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload, run, balance)
+    const isSecure = secure !== undefined
+    const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload, run, balance, isSecure)
     const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
     const highBytes = native.outHighBytes
-    const number = this.#listeners.push({ name, framing, handlers, toPool, run, messageIn: inSlab, highBytes }) - 1
+    const number = this.#listeners.push({ name, framing, handlers, toPool, run, messageIn: inSlab, highBytes, secure }) - 1
     if (number >= this.driver.listenerCount()) this.driver.addListener(native)
     else this.driver.updateListener(number, native)
     return number
@@ -208,11 +227,17 @@ export class Engine {
     for (const { ended } of connects) ended('ECANCELED')
   }
 
+  /** New certificates for the handshakes of a listener from now on. */
+  setTls(listener: number, tls: ListenTls): void {
+    this.#listeners[listener]!.secure!.replace(tls)
+  }
+
   /** The first connection whose data cannot go to another thread, or nothing. Runs no hook. */
   unclonable(): Error | undefined {
     for (const conn of this.#connections) {
       if (!conn?.isOpen || conn.data === undefined || conn.internal.listener.isClient) continue
       if (conn.internal.listener.handlers.suspend || this.#opening.has(conn.data)) continue
+      if (conn.internal.stream || conn.internal.secure) continue // they do not go
       try {
         encodeState(conn.data)
       } catch (cause) {
@@ -231,8 +256,10 @@ export class Engine {
    * pending (at most `timeoutMs`; the connections of the rest close as `thread-lost`), and keeps their data. Then it is closed.
    */
   async suspend(timeoutMs: number): Promise<void> {
+    const until = performance.now() + timeoutMs
+    await this.#endStreams(timeoutMs)
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs)
+      const timer = setTimeout(resolve, Math.max(0, until - performance.now()))
       this.#onQuiet = () => {
         clearTimeout(timer)
         resolve()
@@ -241,10 +268,52 @@ export class Engine {
     })
     for (const conn of this.#connections) {
       if (!conn?.isOpen || conn.internal.listener.isClient) continue
+      if (conn.internal.stream || conn.internal.secure) continue
       const state = await this.#stateOf(conn)
       if (state !== undefined && conn.isOpen) conn.keepState(state)
     }
     this.close()
+    for (const conn of this.streams) conn.internal.stream!.closed('thread-lost', 0)
+    this.streams.clear()
+    for (const layer of this.#layers) layer?.closed()
+  }
+
+  /** Lets the streams of this thread end, while siblings take fresh connections, or those wait for the next thread. */
+  async #endStreams(timeoutMs: number): Promise<void> {
+    if (this.streams.size + this.#layerCount === 0) return this.#askStreamsToEnd()
+    this.driver.relieve()
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs)
+      this.#onStreamsEnded = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+      this.#askStreamsToEnd()
+    })
+  }
+
+  #askStreamsToEnd(): void {
+    this.#closing = true
+    for (const { handlers } of this.#listeners) handlers[stockServer]?.closing()
+    for (const conn of this.streams) conn.internal.stream!.closing()
+  }
+
+  /** The server is closing, or the thread is leaving: fresh streams are to end soon. */
+  get closing(): boolean {
+    return this.#closing
+  }
+
+  /** `driver.drain`, and the streams of this thread end as their owners see fit. */
+  drain(lingerMs: number): void {
+    this.draining = true
+    this.#askStreamsToEnd()
+    this.driver.drain(lingerMs)
+  }
+
+  /** `driver.retire`; what streams own does not go along: it ends here. */
+  retire(): void {
+    this.#askStreamsToEnd()
+    this.driver.retire(false)
   }
 
   /** What `resume` gets in the next thread. Closes the connection when it cannot be had. */
@@ -281,11 +350,6 @@ export class Engine {
   }
 
   /** Serves what is in flight and closes; see the native side. */
-  drain(lingerMs: number): void {
-    this.draining = true
-    this.driver.drain(lingerMs)
-  }
-
   report(error: unknown, hook: string, listener: string): void {
     this.#events.handlerError(error, hook, listener)
   }
@@ -390,13 +454,20 @@ export class Engine {
         return this.#onReceived(this.#connections[slot], slot, rows, at)
       case eventRow.badFrame:
         return this.#onBadFrame(this.#connections[slot], rows, at)
+      case eventRow.cipher:
+        return this.#onCipher(slot, rows, at)
+      case eventRow.plain:
+        return this.#layers[slot]?.send(this.#bytesOf(rows, at))
       case eventRow.close:
         return this.#onClose(slot, rows, at)
       case eventRow.end:
+        if (this.#connections[slot]?.internal.stream) return this.#connections[slot]!.internal.stream!.ended()
         return this.#hook('end', this.#connections[slot])
       case eventRow.drain:
+        if (this.#connections[slot]?.internal.stream) return this.#connections[slot]!.internal.stream!.drained()
         return this.#hook('drain', this.#connections[slot])
       case eventRow.timeout:
+        if (this.#connections[slot]?.internal.stream) return this.#connections[slot]!.internal.stream!.timedOut()
         return this.#hook('timeout', this.#connections[slot])
       case eventRow.callResult:
         return this.#onCallResult(rows, at)
@@ -437,6 +508,7 @@ export class Engine {
   #onOpen(slot: number, generation: number, listener: EngineListener): void {
     // biome-ignore lint/suspicious/noExplicitAny: `open` decides
     const conn = new Connection<any>(this, listener, slot, generation, undefined)
+    conn.internal.secure = this.#layers[slot]
     this.#connections[slot] = conn
     if (!listener.handlers.open) return
     try {
@@ -532,10 +604,16 @@ export class Engine {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #onFrame(conn: Connection<any> | undefined, rows: Uint32Array, at: number): void {
     if (!conn?.isOpen) return
+    const { stream } = conn.internal
     if (conn.internal.stopped) {
       // Paused or reframed by an earlier frame of this batch: the native side cuts this one again.
       if (this.#batch === conn.internal.stoppedIn) return
       conn.internal.stopped = false
+    }
+    if (stream) {
+      conn.internal.seenIn = this.#batch
+      conn.internal.rawEnd = rows[at + 6]!
+      return stream.received(bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!))
     }
     const { messageIn, highBytes } = conn.internal.listener
     if (this.#roomOf !== conn) {
@@ -641,8 +719,33 @@ export class Engine {
     this.driver.consumed(slot, generation, used, needed)
   }
 
+  #bytesOf(rows: Uint32Array, at: number): Buffer | undefined {
+    return rows[at + 5] === 0 ? undefined : Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+  }
+
+  #onCipher(slot: number, rows: Uint32Array, at: number): void {
+    let layer = this.#layers[slot]
+    if (!layer) {
+      layer = this.#listeners[rows[at + 6]!]!.secure!.layer(this, slot, rows[at + 2]!)
+      this.#layers[slot] = layer
+      this.#layerCount++
+    }
+    layer.received(this.#bytesOf(rows, at))
+  }
+
+  #onLayerClosed(slot: number): void {
+    const layer = this.#layers[slot]
+    if (!layer) return
+    this.#layers[slot] = undefined
+    this.#layerCount--
+    layer.closed()
+  }
+
   #onClose(slot: number, rows: Uint32Array, at: number): void {
+    this.#onLayerClosed(slot)
     const conn = this.#connections[slot]
+    if (conn?.internal.stream) this.streams.delete(conn)
+    if (this.streams.size + this.#layerCount === 0) this.#onStreamsEnded?.()
     if (!conn) return
     this.#connections[slot] = undefined
     const reason = closeReasons[rows[at + 3]! & 0xff]!
@@ -654,6 +757,7 @@ export class Engine {
         new MultireactorError('ERR_MR_CONNECTION_CLOSED', `call(): the connection closed (${reason}) before the result came`),
       )
     }
+    conn.internal.stream?.closed(reason, rows[at + 3]! >>> 8)
     const listener = conn.internal.listener
     if (!listener.handlers.close) return
     try {
@@ -754,6 +858,7 @@ export function nativeListener(
   answersOverload: boolean,
   run: RunMode,
   balance: (typeof balancePolicies)[number],
+  secure: boolean,
 ): NativeListener {
   const read = new OptionReader('listener options', options, connectionOptionNames)
   const marks = new OptionReader('outBuffer', read.raw('outBuffer'), ['high', 'low', 'max'])
@@ -779,5 +884,6 @@ export function nativeListener(
     maxSubscriptions: read.integer('maxSubscriptions', 1024, 0, 1 << 20),
     answersOverload,
     balance: balancePolicies.indexOf(balance),
+    secure,
   }
 }

@@ -2,7 +2,8 @@ export { type CloseReason, type ErrorCode, errorCodes, MultireactorError } from 
 export type { ListenAddress } from './address.js'
 export type { BalanceContext, BalanceHandlers, FreshPeer } from './balance.js'
 export type { ConnectOptions, ConnectTarget } from './connect.js'
-export { Connection, type DeferredReply } from './connection.js'
+export { Connection, type DeferredReply, type TlsInfo } from './connection.js'
+export { ConnectionDuplex, type DuplexOptions } from './duplex.js'
 export {
   type CustomFramer,
   custom,
@@ -21,4 +22,6 @@ export { ReactorHandle } from './handle.js'
 export type { BadFrame, ClientHandlers, ConnectionHandlers, ConnectionOptions, HandoverHandlers } from './handlers.js'
 export { type ProxyEndpoint, proxyHeader, type ProxyHeaderOptions } from './proxy_header.js'
 export type { SlowPolicy, SubscribeOptions } from './topics.js'
+export { type AttachOptions, attach, type StockHandlers, type StockServer } from './stock_server.js'
+export type { ListenTls, TlsCertificate } from './tls_options.js'
 export { Reactor, type ReactorListener, type ReactorOptions, type ReactorStats } from './reactor.js'

@@ -2,3 +2,4 @@
 export { AcceptFailures } from './accept_failures.js'
 export { addressOptionNames, type OpenListener, openControl, openListener } from './address.js'
 export { InheritedSockets } from './inherited.js'
+export { noTls, readTls } from './tls_options.js'

@@ -16,6 +16,8 @@ import type { ConnectOptions, ConnectTarget } from './connect.js'
 import type { Connection } from './connection.js'
 import { Engine, type MessageIn, messageIn } from './engine.js'
 import type { ClientHandlers, ConnectionHandlers, ConnectionOptions } from './handlers.js'
+import { type StockServerSide, stockServer } from './stream.js'
+import { type ListenTls, noTls, readTls } from './tls_options.js'
 import { checkPublication } from './publication.js'
 
 export interface ReactorOptions {
@@ -44,6 +46,8 @@ export type ReactorStats = Record<ReactorCounterName, number> & { closed: Record
 export class Reactor {
   readonly #runtime: number
   readonly #engine: Engine
+  readonly #secure = new Map<string, { number: number; ticketKeys: Uint8Array }>()
+  readonly #stock = new Set<StockServerSide>()
   #state: 'open' | 'closing' | 'closed' = 'open'
   #drained: (() => void) | undefined
   #onClosed!: () => void
@@ -87,12 +91,29 @@ export class Reactor {
     const signal = new OptionReader(where, options, ['signal']).signal()
     new OptionReader(where, typeof address === 'number' ? {} : address, addressOptionNames)
     if (!hooks.message) throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: the handlers need a message hook`)
+    const tls = typeof address === 'number' || address.tls === undefined ? undefined : readTls(where, address.tls, false)
+    // Few need it, and it is a lot.
+    const secure = tls && new (await import('./secure_layer.js')).SecureListener(tls)
     signal?.throwIfAborted()
     const opened: OpenListener = await openListener(this.#runtime, where, address, 1)
     this.#checkOpen()
     const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
     if (inSlab) Object.assign(hooks, { [messageIn]: inSlab })
-    const number = this.#engine.addListener(opened.name, hooks, connectionOptions, false)
+    const stock = (handlers as { [stockServer]?: StockServerSide })[stockServer]
+    const engineHandlers = stock ? { ...hooks, [stockServer]: stock } : hooks
+    const number = this.#engine.addListener(
+      opened.name,
+      engineHandlers,
+      connectionOptions,
+      false,
+      false,
+      'pool',
+      'kernel',
+      secure,
+    )
+    if (tls) this.#secure.set(opened.name, { number, ticketKeys: tls.ticketKeys! })
+    if (stock) this.#stock.add(stock)
+    stock?.listening({ address: opened.address, port: opened.port })
     for (let member = 0; member < opened.members; member++) this.#engine.driver.listen(number, opened.group, member, false)
     signal?.addEventListener('abort', () => void this[Symbol.asyncDispose](), { once: true })
     return { name: opened.name, address: opened.address, port: opened.port }
@@ -117,6 +138,17 @@ export class Reactor {
   ): Promise<Connection<Data>> {
     if (this.#state === 'closed') throw closedError('the reactor')
     return this.#engine.handle.connect(target, handlers, options)
+  }
+
+  /**
+   * New certificates for a listener with TLS, by its name: handshakes from now on use them, connections stay as they are. Throws
+   * `ERR_MR_TLS` when they cannot be used; then the old ones go on.
+   */
+  setTls(listener: string, tls: ListenTls): void {
+    this.#checkOpen()
+    const known = this.#secure.get(listener)
+    if (!known) throw noTls('reactor.setTls()', listener, [...this.#secure.keys()])
+    this.#engine.setTls(known.number, readTls('reactor.setTls()', { ticketKeys: known.ticketKeys, ...tls }, false))
   }
 
   /** Counters since the start; never resets, never blocks. */
@@ -147,6 +179,7 @@ export class Reactor {
       this.#engine.drain(Math.min(timeoutMs, 2_000))
     })
     this.#state = 'closed'
+    for (const stock of this.#stock) stock.closed()
     this.#engine.close()
     native.removeRuntime(this.#runtime)
     this.#onClosed()

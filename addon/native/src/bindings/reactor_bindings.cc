@@ -86,6 +86,17 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value pipe(const Napi::CallbackInfo& info);
   Napi::Value staysHere(const Napi::CallbackInfo& info);
   Napi::Value answerCall(const Napi::CallbackInfo& info);
+  Napi::Value stream(const Napi::CallbackInfo& info);
+  Napi::Value finish(const Napi::CallbackInfo& info);
+  Napi::Value relieve(const Napi::CallbackInfo& info);
+  Napi::Value feed(const Napi::CallbackInfo& info);
+  Napi::Value feedEnd(const Napi::CallbackInfo& info);
+  Napi::Value decrypted(const Napi::CallbackInfo& info);
+  Napi::Value established(const Napi::CallbackInfo& info);
+  Napi::Value writeCipher(const Napi::CallbackInfo& info);
+  Napi::Value encrypted(const Napi::CallbackInfo& info);
+  Napi::Value cipherEnd(const Napi::CallbackInfo& info);
+  Napi::Value secureFailed(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Runtime> runtime_;
   std::shared_ptr<Reactor> reactor_;
@@ -188,7 +199,8 @@ EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
   uint32_t oldest = UINT32_MAX;
   for (const EventRow& row : rows) {
     if (row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kCallResult ||
-        row.event == Event::kResume || row.event == Event::kParse || row.event == Event::kCalled) {
+        row.event == Event::kResume || row.event == Event::kParse || row.event == Event::kCalled || row.event == Event::kCipher ||
+        row.event == Event::kPlain) {
       oldest = std::min(oldest, row.a);
     }
   }
@@ -276,6 +288,7 @@ static ListenerConfig toListenerConfig(const Napi::Value& value) {
   config.maxSubscriptions = static_cast<uint32_t>(number("maxSubscriptions"));
   config.answersOverload = flag("answersOverload");
   config.balance = static_cast<Balance::Policy>(number("balance"));
+  config.secure = flag("secure");
   return config;
 }
 
@@ -402,6 +415,63 @@ Napi::Value ReactorDriver::pipe(const Napi::CallbackInfo& info) {
 Napi::Value ReactorDriver::staysHere(const Napi::CallbackInfo& info) {
   MR_READY(info);
   return boolean(info, reactor_->staysHere(u32(info, 0), u32(info, 1)));
+}
+
+Napi::Value ReactorDriver::stream(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->stream(u32(info, 0), u32(info, 1)));
+}
+
+Napi::Value ReactorDriver::finish(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->finish(u32(info, 0), u32(info, 1)));
+}
+
+Napi::Value ReactorDriver::relieve(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  reactor_->relieve();
+  return info.Env().Undefined();
+}
+
+// The layer of TLS may be told of something after close(): its connection is gone.
+Napi::Value ReactorDriver::feed(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  return boolean(info, reactor_->feed(u32(info, 0), u32(info, 1), bytesOf(info[2])));
+}
+
+Napi::Value ReactorDriver::feedEnd(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  return boolean(info, reactor_->feedEnd(u32(info, 0), u32(info, 1)));
+}
+
+Napi::Value ReactorDriver::decrypted(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  return boolean(info, reactor_->decrypted(u32(info, 0), u32(info, 1)));
+}
+
+Napi::Value ReactorDriver::established(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  return boolean(info, reactor_->established(u32(info, 0), u32(info, 1)));
+}
+
+Napi::Value ReactorDriver::writeCipher(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  return boolean(info, reactor_->writeCipher(u32(info, 0), u32(info, 1), bytesOf(info[2])));
+}
+
+Napi::Value ReactorDriver::encrypted(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  return boolean(info, reactor_->encrypted(u32(info, 0), u32(info, 1), u32(info, 2)));
+}
+
+Napi::Value ReactorDriver::cipherEnd(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  return boolean(info, reactor_->cipherEnd(u32(info, 0), u32(info, 1)));
+}
+
+Napi::Value ReactorDriver::secureFailed(const Napi::CallbackInfo& info) {
+  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  return boolean(info, reactor_->secureFailed(u32(info, 0), u32(info, 1)));
 }
 
 Napi::Value ReactorDriver::addFraming(const Napi::CallbackInfo& info) {
@@ -689,6 +759,17 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
                       InstanceMethod<&ReactorDriver::pipe>("pipe"),
                       InstanceMethod<&ReactorDriver::staysHere>("staysHere"),
                       InstanceMethod<&ReactorDriver::addFraming>("addFraming"),
+                      InstanceMethod<&ReactorDriver::stream>("stream"),
+                      InstanceMethod<&ReactorDriver::finish>("finish"),
+                      InstanceMethod<&ReactorDriver::relieve>("relieve"),
+                      InstanceMethod<&ReactorDriver::feed>("feed"),
+                      InstanceMethod<&ReactorDriver::feedEnd>("feedEnd"),
+                      InstanceMethod<&ReactorDriver::decrypted>("decrypted"),
+                      InstanceMethod<&ReactorDriver::established>("established"),
+                      InstanceMethod<&ReactorDriver::writeCipher>("writeCipher"),
+                      InstanceMethod<&ReactorDriver::encrypted>("encrypted"),
+                      InstanceMethod<&ReactorDriver::cipherEnd>("cipherEnd"),
+                      InstanceMethod<&ReactorDriver::secureFailed>("secureFailed"),
                       InstanceMethod<&ReactorDriver::listen>("listen"),
                       InstanceMethod<&ReactorDriver::leaveListeners>("leaveListeners"),
                       InstanceMethod<&ReactorDriver::drain>("drain"),

@@ -31,9 +31,10 @@ enum class CloseReason : uint8_t {
   kMemoryLimit,       // the process holds as many bytes as it may
   kOverloaded,        // the task queue was full, or a task waited too long, and the app refuses in no words of its own
   kProxyHeader,       // the listener wants a PROXY header, and there was none, a wrong one, or one from somebody not trusted
+  kTlsError,          // the handshake failed, or the peer broke the rules of TLS
 };
 
-inline constexpr std::array<std::string_view, 23> kCloseReasonNames = {"end",
+inline constexpr std::array<std::string_view, 24> kCloseReasonNames = {"end",
                                                                        "destroyed",
                                                                        "reset",
                                                                        "frame-too-large",
@@ -55,7 +56,8 @@ inline constexpr std::array<std::string_view, 23> kCloseReasonNames = {"end",
                                                                        "address-limit",
                                                                        "memory-limit",
                                                                        "overloaded",
-                                                                       "proxy-header"};
+                                                                       "proxy-header",
+                                                                       "tls-error"};
 inline constexpr size_t kCloseReasons = kCloseReasonNames.size();
 
 }  // namespace mr

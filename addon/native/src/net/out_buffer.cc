@@ -183,6 +183,19 @@ void OutBuffer::append(const SharedBytesRef& bytes) {
   state_->share(bytes);
 }
 
+size_t OutBuffer::take(uint8_t* to, size_t room) {
+  size_t taken = 0;
+  while (!empty() && taken < room) {
+    Block* first = state_->first;
+    const size_t step = std::min(first->size - state_->offset, room - taken);
+    std::memcpy(to + taken, first->data() + state_->offset, step);
+    taken += step;
+    state_->consume(step);
+  }
+  if (empty()) clear();
+  return taken;
+}
+
 size_t OutBuffer::size() const { return state_ ? state_->size : 0; }
 size_t OutBuffer::sharedSize() const {
   if (!state_ || !state_->first) return 0;

@@ -32,6 +32,8 @@ class OutBuffer {
   // (size() says what is left); any other errno is.
   Result<size_t> flush(int fd);
   void clear();
+  // Moves the first bytes, at most `room` of them, and returns how many there were.
+  size_t take(uint8_t* to, size_t room);
 
  private:
   struct State;             // a singly linked list of blocks, a total and a read offset

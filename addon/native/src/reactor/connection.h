@@ -12,6 +12,7 @@
 #include "net/out_buffer.h"
 #include "reactor/in_buffer.h"
 #include "reactor/order_window.h"
+#include "reactor/secure.h"
 #include "reactor/subscription.h"
 #include "reactor/timer_wheel.h"
 
@@ -48,6 +49,9 @@ struct Connection {
     kPausedMask = 31u << 16 | kAwaitsReactor | kPausedByPipe,
     kUnplaced = kAwaitsProxy | kAwaitsReactor,  // no hook may see it yet
     kPrompted = 1u << 24,                       // has been told to send the rest of the frame at hand
+    kStreamed = 1u << 25,                       // a stream of the driving thread owns it: it cannot go to another one
+    kHalfClosing = 1u << 26,                    // that stream has ended: after what is waiting, FIN, and reading goes on
+    kShut = 1u << 27,                           // that FIN has left
     kPipeFinSent = 1u << 29,                    // the peer's end of stream has been passed on to it
     kPiped = 1u << 30,                          // its bytes go to another connection, without any hook
     kClient = 1u << 31,                         // we have connected: `listener` is a client profile
@@ -73,6 +77,7 @@ struct Connection {
   OutBuffer out;
   std::unique_ptr<InBuffer> in;
   std::unique_ptr<OrderWindow> window;
+  std::unique_ptr<Secure> secure;                      // its listener speaks TLS
   std::unique_ptr<std::vector<ReplyPart>> creditsDue;  // streamed parts that lie in `out`
   std::unique_ptr<Subscriptions> subscriptions;
   TimerWheel::Link timer;
@@ -89,10 +94,19 @@ struct Connection {
   void set(uint32_t mask) { flags |= mask; }
   void unset(uint32_t mask) { flags &= ~mask; }
   size_t waitingBytes() const {
-    return out.size() + (window ? window->heldBytes() : 0) + (subscriptions ? subscriptions->latestBytes : 0);
+    const size_t encrypted = secure ? secure->out.size() + secure->handed : 0;
+    return out.size() + encrypted + (window ? window->heldBytes() : 0) + (subscriptions ? subscriptions->latestBytes : 0);
   }
   // Of them, those that exist once for many connections.
   size_t sharedBytes() const { return out.sharedSize() + (subscriptions ? subscriptions->latestBytes : 0); }
+  // What goes into the socket.
+  OutBuffer& wire() { return secure ? secure->out : out; }
+  // Its state is in the driving thread, and it cannot go to another one.
+  bool isBound() const { return has(kStreamed) || (secure && secure->begun); }
+  // Something that a hook has begun is pending; the state of TLS is not meant.
+  bool heldByHooks() const { return held > (secure && secure->begun ? 1u : 0u); }
+  // It is not known yet who the peer is, or whether it is one at all.
+  bool isHidden() const { return has(kUnplaced) || (secure && !secure->established); }
 };
 
 }  // namespace mr

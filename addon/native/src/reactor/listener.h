@@ -19,6 +19,7 @@ enum Hook : uint32_t {
   kHookClose = 32,
   kHookResume = 64,
   kHookBadFrame = 1024,
+  kHooksOfStream = kHookMessage | kHookDrain | kHookEnd | kHookTimeout | kHookClose,
 };
 
 // Where the frames that pass no hook run.
@@ -31,6 +32,7 @@ struct ListenerConfig {
   Run run = Run::kPool;    // and go to the task queue, or run on this reactor
   bool unordered = false;  // order: 'none'
   bool allowHalfOpen = false;
+  bool secure = false;  // TLS, done by the driving thread
   bool noDelay = true;
   uint32_t keepAliveSeconds = 0;          // 0: off
   size_t outHighBytes = 64 << 10;         // write() says false and reading stops above this

@@ -192,6 +192,7 @@ void Reactor::settleTurn() {
 }
 
 bool Reactor::deliver() {
+  handPlainOfDirty();
   // Hooks may cause further events (destroy in a hook makes a close); a bound keeps one turn finite.
   for (int round = 0; round < kHookRounds && !rows_.empty(); ++round) {
     if (!sink_) {
@@ -217,7 +218,9 @@ bool Reactor::deliver() {
     }
     finishSpans();
     // What is cut now must be delivered before its span ends: in the last round it waits for the next turn.
-    if (round + 1 != kHookRounds) cutPending();
+    if (round + 1 == kHookRounds) continue;
+    cutPending();
+    handPlainOfDirty();
   }
   finishSpans();
   return true;
@@ -292,7 +295,7 @@ void Reactor::dispatchConnection(uint32_t slot, uint32_t generation, uint32_t ev
     // Hung up while we do not read: epoll would say so again and again. Reading or writing finds out later.
     if ((events & EPOLLHUP) && connection->has(Connection::kInEpoll)) {
       // Nothing can be sent any more, and nobody would try: the question for room goes with the place in the set.
-      if (!connection->out.empty()) return closeNow(slot, CloseReason::kReset, EPIPE);
+      if (!connection->wire().empty()) return closeNow(slot, CloseReason::kReset, EPIPE);
       (void)epoll_.remove(connection->fd.get());
       connection->unset(Connection::kInEpoll);
     }
@@ -303,8 +306,9 @@ void Reactor::updateInterest(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
   uint32_t wanted = 0;
-  if (!connection.has(Connection::kPausedMask | Connection::kReadEnded)) wanted |= EPOLLIN;
-  if (!connection.out.empty()) wanted |= EPOLLOUT;
+  const bool readEnded = connection.secure ? connection.secure->readEnded : connection.has(Connection::kReadEnded);
+  if (!readEnded && !connection.has(Connection::kPausedMask)) wanted |= EPOLLIN;
+  if (!connection.wire().empty()) wanted |= EPOLLOUT;
   if (connection.has(Connection::kInEpoll) && wanted == connection.interest) return;
   if (!connection.has(Connection::kInEpoll) && wanted == 0) return;
   const uint64_t token = uint64_t{connection.generation} << 32 | slot;
@@ -339,13 +343,17 @@ uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason
     *reason = why;
   };
   consider(connection.lastActivityMs, connection.timeoutMs, CloseReason::kTimeout);
-  if (connection.bytesRead == 0 || connection.has(Connection::kAwaitsProxy)) {
+  if (connection.bytesRead == 0 || connection.isHidden()) {
     consider(connection.receivingSinceMs, cfg.firstByteMs, CloseReason::kFirstByteTimeout);
   } else if (connection.in && !connection.has(Connection::kPausedMask | Connection::kEnding | Connection::kHasPending)) {
     consider(connection.receivingSinceMs, cfg.frameMs, CloseReason::kFrameTimeout);
   } else if (connection.framerState != 0 && !connection.has(Connection::kPausedMask | Connection::kEnding)) {
     // In the middle of a message: the next piece of it is due.
     consider(connection.lastActivityMs, cfg.frameMs, CloseReason::kFrameTimeout);
+  }
+  const bool midRecord = connection.secure && connection.secure->recordSinceMs != 0;
+  if (midRecord && !connection.has(Connection::kPausedMask | Connection::kEnding)) {
+    consider(connection.secure->recordSinceMs, cfg.frameMs, CloseReason::kFrameTimeout);
   }
   if (connection.sendingSinceMs != 0) consider(connection.sendingSinceMs, cfg.writeMs, CloseReason::kWriteTimeout);
   // While a frame is in flight it is asked again and again: nobody arms a timer when the answer leaves.
@@ -387,7 +395,7 @@ void Reactor::expireTimers() {
     const uint64_t due = nextDeadline(connection, &reason);
     if (due > nowMs_) {
       armDeadline(slot);
-    } else if (reason == CloseReason::kTimeout && (config(connection).hooks & kHookTimeout)) {
+    } else if (reason == CloseReason::kTimeout && (hooksOf(connection) & kHookTimeout)) {
       emit(Event::kTimeout, slot);
       connection.lastActivityMs = nowMs_;
       armDeadline(slot);

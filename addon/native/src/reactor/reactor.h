@@ -96,6 +96,25 @@ class Reactor {
   // The supervisor, when a retired reactor has no thread any more: what still reached its mailbox goes on to the owners.
   void forwardMail();
 
+  // --- streams: connections that live in the driving thread (reactor_stream.cc) ---
+  // A stream owns the connection from now on: every event is told, and it closes with the thread.
+  bool stream(uint32_t slot, uint32_t generation);
+  // The stream has ended: after what is waiting, FIN; Event::kDrain says that it has left. Reading goes on.
+  bool finish(uint32_t slot, uint32_t generation);
+  // The thread waits for its streams to end. Fresh connections go to siblings; without one they wait for the next thread.
+  void relieve();
+
+  // --- TLS, whose keys are in the driving thread (reactor_secure.cc): the answers to Event::kCipher and Event::kPlain ---
+  // Plaintext that came out of what was received: it is cut as if the socket had given it.
+  bool feed(uint32_t slot, uint32_t generation, std::span<const uint8_t> plain);
+  bool feedEnd(uint32_t slot, uint32_t generation);    // the peer has finished, under its keys
+  bool decrypted(uint32_t slot, uint32_t generation);  // one Event::kCipher is through
+  bool established(uint32_t slot, uint32_t generation);
+  bool writeCipher(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes);
+  bool encrypted(uint32_t slot, uint32_t generation, uint32_t bytes);  // so much of Event::kPlain is through
+  bool cipherEnd(uint32_t slot, uint32_t generation);                  // after this, FIN
+  bool secureFailed(uint32_t slot, uint32_t generation);               // the same, as CloseReason::kTlsError
+
   // --- closing ---
   // The sockets belong to another process now: their descriptors close here, and what is queued on them is left to it. Comes
   // before drain(), which then lets those who were accepted and have not said all of their request do so for `graceMs`.
@@ -201,6 +220,7 @@ class Reactor {
   static constexpr uint32_t kMostUnwoken = 16;
   static constexpr int kHookRounds = 4;               // hooks may cause events, whose hooks may cause events
   static constexpr size_t kMaxTaskBytes = 256 << 10;  // frames travel together up to this size
+  static constexpr size_t kMostHanded = 64 << 10;     // plaintext of one connection that is being encrypted
   static constexpr size_t kSlabBytes = SlabPool::kSlabBytes;
   static constexpr size_t kSlabLeast = 16 << 10;               // a smaller rest of a slab is not worth a receive
   static constexpr uint32_t kAcceptRetryMs = 100;              // after EMFILE and its like
@@ -269,9 +289,14 @@ class Reactor {
   uint16_t ownFraming(const Connection& connection) const {
     return connection.has(Connection::kClient) ? profiles_.framing(connection.listener) : listenerFramings_[connection.listener];
   }
+  // What its thread wants to hear of.
+  uint32_t hooksOf(const Connection& connection) const {
+    return config(connection).hooks | (connection.has(Connection::kStreamed) ? uint32_t{kHooksOfStream} : 0u);
+  }
   // Its frames pass no hook: they are cut and queued without JS.
   bool goesToPool(const Connection& connection) const {
-    return config(connection).toPool && framings_[connection.framing].kind != FramingKind::kCustom;
+    return !connection.has(Connection::kStreamed) && config(connection).toPool &&
+           framings_[connection.framing].kind != FramingKind::kCustom;
   }
   // Something of it runs in the thread that drives.
   static bool usesThread(const ListenerConfig& cfg) { return cfg.hooks != 0 || cfg.run != Run::kPool; }
@@ -414,6 +439,18 @@ class Reactor {
   void takeWriteBox(bool behindHooks);
   OrderWindow& windowOf(Connection& connection);
 
+  // reactor_secure.cc
+  void receiveCipher(uint32_t slot);
+  void takeCipher(uint32_t slot, std::span<const uint8_t> bytes);
+  void emitEarlyCipher(uint32_t slot);
+  void handPlain(uint32_t slot);
+  void handPlainOfDirty();
+  bool finishSecure(uint32_t slot);
+  void endSecure();
+
+  // reactor_stream.cc
+  void finishHalf(uint32_t slot);
+
   // reactor_handover.cc
   void abandonTurn(const EventSink::Delivered& delivered);
   void closeHeld();
@@ -509,7 +546,7 @@ class Reactor {
   uint64_t memoryLookAtMs_ = 0;   // when to look again, 0: when there is more
   uint32_t away_ = 0;             // slots that only keep a name
   uint32_t siblingNext_ = 0;
-  bool quiescing_ = false, retiring_ = false, abandoned_ = false;
+  bool relieving_ = false, quiescing_ = false, retiring_ = false, abandoned_ = false;
   bool draining_ = false, drained_ = false;
   bool inTurn_ = false;
   uint32_t lingerMs_ = 0;

@@ -158,7 +158,9 @@ void Reactor::adopt(Handover& fresh) {
   connection.bytesRead = fresh.bytesRead;
   counters_.open.add(1);
   exchange_->directory().publish(idOf(slot), exchange_->reactorMailbox(index_));
-  if (quiescing_) connection.set(Connection::kPausedForHandover);
+  const bool secure = listeners_[fresh.listener].secure;
+  if (secure) connection.secure = std::make_unique<Secure>();
+  if (quiescing_ || (relieving_ && secure)) connection.set(Connection::kPausedForHandover);
   if (placed) {
     connection.set(Connection::kCounted);
     if (!fresh.received.empty()) {
@@ -204,6 +206,9 @@ bool Reactor::enterAddress(uint32_t slot) {
 void Reactor::announce(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (abandoned_) return;
+  // It is opened by the thread that will serve it: the next one, or a sibling.
+  const bool leaves = relieving_ || (retiring_ && nextSibling() != Exchange::kNoReactor);
+  if (leaves && config(connection).hooks != 0 && !connection.isBound()) return pauseFor(slot, Connection::kPausedForHandover);
   connection.set(Connection::kAnnounced);
   if (config(connection).hooks != 0) emit(Event::kOpen, slot, connection.listener);
 }
@@ -319,7 +324,8 @@ void Reactor::drain(uint32_t lingerMs) {
 
 void Reactor::drainConnection(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  if (connection.has(Connection::kDraining)) return;
+  // A stream is asked to end by its thread.
+  if (connection.has(Connection::kDraining | Connection::kStreamed)) return;
   if (connection.has(Connection::kPiped)) return;  // until one of the two peers ends it, or the time is over
   const uint32_t generation = connection.generation;
   if (connection.has(Connection::kAwaitsReactor)) stay(slot);  // nobody goes anywhere any more

@@ -15,6 +15,11 @@ uint32_t Reactor::enterReactor(const Acceptor& acceptor, const Peer& peer) {
   };
   // The siblings drain, too: whoever is given to one of them now might come too late.
   if (draining_) return stays();
+  // Fresh connections are not for a thread that is leaving, unless they belong here.
+  if (relieving_ && policy != Policy::kApp && policy != Policy::kAddress) {
+    const uint32_t sibling = nextSibling();
+    return sibling != Exchange::kNoReactor && balance.tryEnter(sibling) ? sibling : stays();
+  }
   if (policy == Policy::kLeastConnections) {
     const uint32_t least = balance.enterLeast(index_);
     return least == Balance::kNobody ? stays() : least;
@@ -61,7 +66,7 @@ void Reactor::place(uint32_t slot) {
 
 void Reactor::stay(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  announce(slot);
+  if (!connection.secure) announce(slot);  // or after the handshake
   if (connection.has(Connection::kAwaitsReactor)) {
     resumeFrom(slot, Connection::kAwaitsReactor);
   } else if (connection.in) {

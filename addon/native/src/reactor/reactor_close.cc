@@ -7,9 +7,10 @@ namespace mr {
 
 bool Reactor::nothingInFlight(const Connection& connection) const {
   if (connection.inFlight != 0 || connection.span != 0 || connection.has(Connection::kHasPending)) return false;
+  if (connection.secure && connection.secure->established && connection.secure->undecrypted != 0) return false;
   if (connection.window && !connection.window->empty()) return false;
   // While the reactor closes, a hook that is still at work may have an answer, or somebody to pipe it to.
-  if (connection.held != 0 && connection.has(Connection::kDraining) && !connection.has(Connection::kEnding)) return false;
+  if (connection.heldByHooks() && connection.has(Connection::kDraining) && !connection.has(Connection::kEnding)) return false;
   // Received, and stopped only because something was full: still owed.
   const bool stopped = connection.has(Connection::kPausedByQueue | Connection::kPausedByOrder | Connection::kPausedByOutput);
   return !(connection.in && stopped && !connection.has(Connection::kEnding));
@@ -23,11 +24,13 @@ void Reactor::maybeFinish(uint32_t slot) {
     if (connection.fd.valid() && connection.has(Connection::kReadEnded)) closeNow(slot, connection.endReason);
     return;
   }
+  if (connection.has(Connection::kHalfClosing)) return finishHalf(slot);
   if (!connection.has(Connection::kEnding | Connection::kDraining)) return;
   if (connection.span != 0) return;  // its bytes are with the hooks; finishSpans() asks again
   const bool saidEnd = connection.has(Connection::kEndSaid);
   if (!saidEnd && !nothingInFlight(connection)) return;
-  if (!connection.out.empty()) return;
+  if (!connection.out.empty() && !connection.isHidden()) return;
+  if (!finishSecure(slot)) return;
   connection.set(Connection::kFinSent);
   (void)sock::shutdownWrite(connection.fd.get());
   if (connection.has(Connection::kReadEnded)) return closeNow(slot, connection.endReason);
@@ -62,13 +65,14 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
     exchange_->announceGone(id);
     if (watchesGone_) emit(Event::kGone, slot, static_cast<uint32_t>(id.value), static_cast<uint32_t>(id.value >> 32));
   }
-  if (config(connection).hooks != 0) {
+  if (hooksOf(connection) != 0 || connection.isBound()) {
     emit(Event::kClose, slot, static_cast<uint32_t>(reason) | static_cast<uint32_t>(error) << 8,
          static_cast<uint32_t>(connection.bytesRead), static_cast<uint32_t>(connection.bytesRead >> 32),
          static_cast<uint32_t>(connection.bytesWritten), static_cast<uint32_t>(connection.bytesWritten >> 32));
   }
   connection.out.clear();
   dropSubscriptions(connection);
+  if (connection.secure) connection.secure->out.clear(), connection.secure->handed = 0;
   account(slot);
   heldTotal_ -= connection.held;
   connection.held = 0;
@@ -77,7 +81,11 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
 }
 
 bool Reactor::destroy(uint32_t slot, uint32_t generation, CloseReason reason) {
-  if (!find(slot, generation)) return false;
+  const Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  // As with a socket of Node's: what was written before has been given to the kernel, as far as it takes it.
+  if (connection->isBound() && connection->waitingBytes() != 0) flushConnection(slot);
+  if (!find(slot, generation)) return true;
   closeNow(slot, reason);
   return true;
 }

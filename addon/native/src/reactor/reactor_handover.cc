@@ -132,12 +132,13 @@ bool Reactor::setHasData(uint32_t slot, uint32_t generation, bool on) {
 
 void Reactor::quiesce() {
   owner_.assertCurrent(__func__);
-  quiescing_ = handingOver_ = true;
+  relieving_ = quiescing_ = handingOver_ = true;
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !usesThread(config(connection))) continue;
-    // What the hooks of the others still wait for may come from a client, and pipes run without hooks.
-    if (connection.has(Connection::kClient | Connection::kPiped)) continue;
+    // What the hooks of the others still wait for may come from a client, pipes run without hooks, and what is
+    // bound to the thread waits to be read.
+    if (connection.has(Connection::kClient | Connection::kPiped) || connection.isBound()) continue;
     pauseFor(slot, Connection::kPausedForHandover);
   }
   requestTurn();
@@ -177,7 +178,7 @@ void Reactor::emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t
 
 void Reactor::resumeConnections(bool lost) {
   owner_.assertCurrent(__func__);
-  quiescing_ = false;
+  relieving_ = quiescing_ = false;
   leaveClients();
   std::vector<EventRow> unseen;
   unseen.swap(rows_);  // they come after the connection they are about
@@ -199,7 +200,9 @@ void Reactor::resumeConnections(bool lost) {
         closeNow(slot, CloseReason::kThreadLost);
         continue;
       }
-      if (!connection.has(Connection::kAnnounced)) {
+      if (connection.isHidden()) {
+        // It opens when it is known.
+      } else if (!connection.has(Connection::kAnnounced)) {
         connection.set(Connection::kAnnounced);
         emit(Event::kOpen, slot, connection.listener);
       } else if (state != states_.end()) {
@@ -232,6 +235,7 @@ bool Reactor::moveTo(uint32_t slot, uint32_t generation, uint32_t reactor, uint3
 
 void Reactor::beginMove(uint32_t slot, uint32_t reactor) {
   Connection& connection = table_.at(slot);
+  if (connection.isBound()) return;
   if (reactor == kAnySibling && nextSibling() == Exchange::kNoReactor) return;
   connection.moveTarget = static_cast<uint16_t>(reactor);
   if (connection.has(Connection::kMoving | Connection::kClient | Connection::kPiped)) return;
@@ -289,6 +293,7 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
   const uint32_t target = enterSibling(connection);
   if (target == Exchange::kNoReactor) {
     connection.unset(Connection::kMoving);
+    if (!connection.has(Connection::kAnnounced) && !connection.isHidden()) announce(slot);
     return resumeFrom(slot, Connection::kPausedForHandover);
   }
   if (connection.creditsDue) {
@@ -364,8 +369,8 @@ void Reactor::adoptMoved(Moved& moved) {
   if (!connection.fd.valid()) return;
   account(slot);
   armDeadline(slot);
-  if (connection.has(Connection::kAwaitsProxy)) {
-    // No hook sees it before its header.
+  if (connection.isHidden()) {
+    // It opens when it is known.
   } else if (config(connection).hooks != 0 && !connection.has(Connection::kAnnounced)) {
     connection.set(Connection::kAnnounced);
     emit(Event::kOpen, slot, connection.listener);
@@ -434,6 +439,7 @@ void Reactor::retire(bool abandoned) {
   if (abandoned) leaveClients();
   if (abandoned) onWaitingCalls();
   moveAcceptors(abandoned);
+  endSecure();
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;

@@ -18,9 +18,13 @@ void Reactor::onReadable(uint32_t slot) {
   if (connection.has(Connection::kEnding | Connection::kDraining)) {
     // Nothing new is served, but what the peer still sends must be read away: closing over it would reset our last bytes.
     const Result<size_t> discarded = receiveInto(slot, scratch_);
-    if (discarded.ok() && discarded.value == 0) onReadEnd(slot);
+    if (!discarded.ok() || discarded.value != 0) return;
+    if (connection.secure) connection.secure->readEnded = true;
+    updateInterest(slot);
+    if (connection.fd.valid()) onReadEnd(slot);
     return;
   }
+  if (connection.secure) return receiveCipher(slot);
   if (goesToPool(connection)) {
     receiveForPool(slot);
   } else {
@@ -458,6 +462,10 @@ void Reactor::cutPending() {
       forwardKept(slot);
       continue;
     }
+    if (connection.secure && !connection.secure->begun) {
+      emitEarlyCipher(slot);
+      continue;
+    }
     if (!goesToPool(connection)) {
       cutForHooks(slot, connection.in->data(), connection.in->size(), true);
       continue;
@@ -536,8 +544,7 @@ void Reactor::onReadEnd(uint32_t slot) {
   connection.set(Connection::kReadEnded);
   updateInterest(slot);
   if (!connection.fd.valid()) return;
-  const ListenerConfig& cfg = config(connection);
-  if ((cfg.hooks & kHookEnd) && !connection.has(Connection::kEnding | Connection::kDraining)) emit(Event::kEnd, slot);
+  if ((hooksOf(connection) & kHookEnd) && !connection.has(Connection::kEnding | Connection::kDraining)) emit(Event::kEnd, slot);
   // Frames of this turn may still lie in front of the hooks, and their answers count.
   ended_.push_back(slot);
 }
@@ -548,7 +555,7 @@ void Reactor::finishEnded() {
   for (uint32_t slot : ended) {
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
-    const bool stays = config(connection).allowHalfOpen || connection.has(Connection::kPiped);
+    const bool stays = config(connection).allowHalfOpen || connection.has(Connection::kPiped | Connection::kStreamed);
     if (connection.has(Connection::kReadEnded) && !stays) connection.set(Connection::kEnding);
     maybeFinish(slot);
   }
@@ -566,6 +573,7 @@ void Reactor::resumeFrom(uint32_t slot, uint32_t reason) {
   if (!connection.has(reason)) return;
   connection.unset(reason);
   if (connection.framerState != 0) touch(slot);
+  if (connection.secure && connection.secure->recordSinceMs != 0) connection.secure->recordSinceMs = nowMs_;
   if (connection.in) {
     connection.receivingSinceMs = nowMs_;  // the time that we took is not the peer's
     addPending(slot);

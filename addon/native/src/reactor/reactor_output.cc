@@ -180,7 +180,8 @@ void Reactor::flushUnordered(uint32_t slot) {
 void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t flags, uint16_t worker, uint32_t credit,
                        uint32_t token) {
   Connection& connection = table_.at(slot);
-  if (connection.has(Connection::kEnding) && connection.endReason == CloseReason::kEnd && connection.has(Connection::kEndSaid)) {
+  const bool said = connection.secure || connection.endReason == CloseReason::kEnd;
+  if (connection.has(Connection::kEnding) && said && connection.has(Connection::kEndSaid)) {
     // end() came before this in the order: nothing follows it.
     return giveCredit(worker, token, credit, true);
   }
@@ -201,8 +202,12 @@ void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t f
                                : flags & Reply::kLost     ? CloseReason::kTaskLost
                                : flags & Reply::kError    ? CloseReason::kParseError
                                                           : CloseReason::kDestroyed;
-    if (connection.fd.valid()) closeNow(slot, reason);
-    return;
+    if (!connection.fd.valid()) return;
+    if (!connection.secure) return closeNow(slot, reason);
+    // That try takes a way through the thread.
+    connection.endReason = reason;
+    connection.set(Connection::kEnding | Connection::kEndSaid);
+    return markDirty(slot);
   }
   if (flags & Reply::kEnd) connection.set(Connection::kEnding | Connection::kEndSaid);
 }
@@ -280,7 +285,8 @@ Reactor::WriteResult Reactor::writeNow(uint32_t slot, uint32_t generation, std::
   Connection* connection = find(slot, generation);
   if (!connection) return WriteResult::kGone;
   const bool isNext = config(*connection).unordered || connection->headSequence == connection->nextSequence;
-  if (!isNext || connection->window || !connection->out.empty() ||
+  // Behind TLS nothing goes into the socket that has not been encrypted.
+  if (!isNext || connection->secure || connection->window || !connection->out.empty() ||
       connection->has(Connection::kEndSaid | Connection::kHeadStarted)) {
     return write(slot, generation, bytes, Place::kInOrder);
   }
@@ -409,7 +415,8 @@ void Reactor::onSend(std::unique_ptr<Message> message) {
   Connection* connection = locate(send.connection, &slot);
   if (!connection && exchange_->directory().owner(send.connection)) return forward(send.connection, std::move(message));
   counters_.sends.add(1);
-  if (connection && !connection->has(Connection::kEndSaid)) {
+  // Bytes in the middle of what a stream sends are nobody's frame.
+  if (connection && !connection->has(Connection::kEndSaid | Connection::kStreamed)) {
     if (overMaximum(slot, send.data.size())) {
       closeNow(slot, CloseReason::kSlowConsumer);
       result->outcome = SendOutcome::kFull;
@@ -437,7 +444,8 @@ void Reactor::append(uint32_t slot, std::span<const uint8_t> bytes) {
 void Reactor::markPausedByOutput(uint32_t slot) {
   Connection& connection = table_.at(slot);
   // Piped, each direction stops alone: whoever does not read may be waiting for us to take what he has.
-  if (connection.has(Connection::kPausedByOutput | Connection::kPiped)) return;
+  // So does a stream: what it reads meanwhile may be what makes its peer read.
+  if (connection.has(Connection::kPausedByOutput | Connection::kPiped | Connection::kStreamed)) return;
   counters_.pausesByPeer.add(1);
   connection.set(Connection::kPausedByOutput);
 }
@@ -457,13 +465,15 @@ void Reactor::markDirty(uint32_t slot) {
 void Reactor::flushConnection(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
-  if (!connection.out.empty()) {
-    const Result<size_t> sent = connection.out.flush(connection.fd.get());
+  if (connection.secure) handPlain(slot);
+  OutBuffer& wire = connection.wire();
+  if (!wire.empty()) {
+    const Result<size_t> sent = wire.flush(connection.fd.get());
     if (!sent.ok()) return closeNow(slot, CloseReason::kReset, sent.error);
     connection.bytesWritten += sent.value;
     counters_.bytesWritten.add(sent.value);
     if (sent.value != 0) touch(slot);
-    if (connection.out.empty()) {
+    if (wire.empty()) {
       connection.sendingSinceMs = 0;
     } else if (sent.value != 0 || connection.sendingSinceMs == 0) {
       connection.sendingSinceMs = nowMs_;
@@ -485,7 +495,7 @@ void Reactor::afterFlush(uint32_t slot) {
     if (connection.has(Connection::kPiped)) resumeFrom(connection.pipe, Connection::kPausedByPipe);
     if (connection.has(Connection::kWantsDrain)) {
       connection.unset(Connection::kWantsDrain);
-      if (cfg.hooks & kHookDrain) {
+      if (hooksOf(connection) & kHookDrain) {
         emit(Event::kDrain, slot);
         requestTurn();
       }

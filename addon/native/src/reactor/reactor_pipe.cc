@@ -15,8 +15,10 @@ Reactor::Piped Reactor::pipe(uint32_t slotA, uint32_t generationA, uint32_t rawE
   Connection* b = find(slotB, generationB);
   if (!a || !b) return Piped::kGone;
   const auto isBusy = [](const Connection& connection) {
-    constexpr uint32_t kNot = Connection::kPiped | Connection::kEnding | Connection::kFinSent | Connection::kMoving;
-    return connection.has(kNot) || connection.inFlight != 0 || (connection.window && !connection.window->empty());
+    constexpr uint32_t kNot =
+        Connection::kPiped | Connection::kEnding | Connection::kFinSent | Connection::kMoving | Connection::kStreamed;
+    return connection.has(kNot) || connection.secure || connection.inFlight != 0 ||
+           (connection.window && !connection.window->empty());
   };
   if (slotA == slotB || isBusy(*a) || isBusy(*b)) return Piped::kBusy;
   const auto link = [this](uint32_t slot, Connection& connection, uint32_t rawEnd, uint32_t other) {

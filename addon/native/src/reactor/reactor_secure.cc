@@ -1,0 +1,177 @@
+// Connections behind TLS: what was received goes to the driving thread and comes back as plaintext, which is cut like anything
+// else; what is sent goes there too, in order, as far as the socket takes it, and comes back encrypted.
+#include <algorithm>
+
+#include "reactor/reactor.h"
+
+namespace mr {
+
+void Reactor::receiveCipher(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  Secure& secure = *connection.secure;
+  if (!ensureSlab(kSlabLeast)) return;
+  const std::span<uint8_t> room(slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes));
+  const Result<size_t> received = receiveInto(slot, room);
+  if (!received.ok()) return;
+  if (received.value == 0) {
+    secure.readEnded = true;
+    updateInterest(slot);
+    if (!connection.fd.valid()) return;
+    if (!secure.begun) return closeNow(slot, CloseReason::kEnd);
+    return emit(Event::kCipher, slot, slab_.id, 0, 0, connection.listener);
+  }
+  slabUsed_ = std::min((slabUsed_ + received.value + 7) & ~size_t{7}, slab_.size);
+  takeCipher(slot, room.first(received.value));
+  emit(Event::kCipher, slot, slab_.id, static_cast<uint32_t>(room.data() - slab_.data), static_cast<uint32_t>(received.value),
+       connection.listener);
+}
+
+void Reactor::takeCipher(uint32_t slot, std::span<const uint8_t> bytes) {
+  Connection& connection = table_.at(slot);
+  Secure& secure = *connection.secure;
+  if (!secure.begun) {
+    secure.begun = true;
+    retain(connection);
+  }
+  ++secure.undecrypted;
+  const bool ended = secure.records.push(bytes.data(), bytes.size());
+  if (!secure.records.inside()) {
+    secure.recordSinceMs = 0;
+  } else if (ended || secure.recordSinceMs == 0) {
+    secure.recordSinceMs = nowMs_;
+    hastenDeadline(slot);
+  }
+}
+
+// What came behind a PROXY header.
+void Reactor::emitEarlyCipher(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  const std::unique_ptr<InBuffer> in = std::move(connection.in);
+  takeCipher(slot, {in->data(), in->size()});
+  if (!emitBytes(Event::kCipher, slot, {in->data(), in->size()}, connection.listener, false)) return;
+}
+
+bool Reactor::feed(uint32_t slot, uint32_t generation, std::span<const uint8_t> plain) {
+  Connection* connection = find(slot, generation);
+  if (!connection || connection->has(Connection::kEnding | Connection::kReadEnded) || plain.empty()) return false;
+  if (!connection->in) {
+    connection->in = std::make_unique<InBuffer>();
+    connection->receivingSinceMs = nowMs_;
+  }
+  connection->in->append(plain.data(), plain.size());
+  account(slot);
+  if (connection->in->size() < connection->in->needed) {
+    hastenDeadline(slot);
+    return true;
+  }
+  addPending(slot);
+  requestTurn();
+  return true;
+}
+
+bool Reactor::feedEnd(uint32_t slot, uint32_t generation) {
+  Connection* connection = find(slot, generation);
+  if (!connection) return false;
+  onReadEnd(slot);
+  requestTurn();
+  return true;
+}
+
+bool Reactor::decrypted(uint32_t slot, uint32_t generation) {
+  Connection* connection = find(slot, generation);
+  if (!connection || !connection->secure) return false;
+  if (connection->secure->undecrypted != 0) --connection->secure->undecrypted;
+  maybeFinish(slot);
+  return true;
+}
+
+bool Reactor::established(uint32_t slot, uint32_t generation) {
+  Connection* connection = find(slot, generation);
+  if (!connection || !connection->secure || connection->secure->established) return false;
+  connection->secure->established = true;
+  connection->receivingSinceMs = nowMs_;
+  announce(slot);
+  armDeadline(slot);
+  requestTurn();
+  return true;
+}
+
+void Reactor::handPlain(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  Secure& secure = *connection.secure;
+  if (!secure.established || secure.endAsked || connection.out.empty()) return;
+  while (!connection.out.empty() && secure.handed < kMostHanded && secure.out.size() < config(connection).outHighBytes) {
+    if (!ensureSlab(std::min(connection.out.size(), kSlabLeast))) return;
+    const size_t taken = connection.out.take(slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kMostHanded));
+    emit(Event::kPlain, slot, slab_.id, static_cast<uint32_t>(slabUsed_), static_cast<uint32_t>(taken));
+    slabUsed_ = std::min((slabUsed_ + taken + 7) & ~size_t{7}, slab_.size);
+    secure.handed += taken;
+  }
+}
+
+void Reactor::handPlainOfDirty() {
+  for (uint32_t slot : dirty_) {
+    const Connection& connection = table_.at(slot);
+    if (connection.secure && connection.fd.valid()) handPlain(slot);
+  }
+}
+
+bool Reactor::writeCipher(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes) {
+  Connection* connection = find(slot, generation);
+  if (!connection || !connection->secure) return false;
+  connection->secure->out.append(bytes.data(), bytes.size());
+  markDirty(slot);
+  return true;
+}
+
+bool Reactor::encrypted(uint32_t slot, uint32_t generation, uint32_t bytes) {
+  Connection* connection = find(slot, generation);
+  if (!connection || !connection->secure) return false;
+  connection->secure->handed -= std::min<size_t>(connection->secure->handed, bytes);
+  markDirty(slot);
+  return true;
+}
+
+bool Reactor::cipherEnd(uint32_t slot, uint32_t generation) {
+  Connection* connection = find(slot, generation);
+  if (!connection || !connection->secure) return false;
+  connection->secure->endAsked = connection->secure->ended = true;
+  // It may have said goodbye of its own accord.
+  connection->set(Connection::kEnding | Connection::kEndSaid);
+  connection->out.clear();
+  markDirty(slot);
+  return true;
+}
+
+bool Reactor::secureFailed(uint32_t slot, uint32_t generation) {
+  Connection* connection = find(slot, generation);
+  if (!connection || !connection->secure) return false;
+  if (connection->endReason == CloseReason::kEnd) connection->endReason = CloseReason::kTlsError;
+  connection->in.reset();
+  return cipherEnd(slot, generation);  // what was said last, such as an alert, still leaves
+}
+
+// Whether the goodbye of TLS has left, if there is anybody to say it to.
+bool Reactor::finishSecure(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (!connection.secure) return true;
+  Secure& secure = *connection.secure;
+  if (secure.established && !secure.endAsked) {
+    secure.endAsked = true;
+    emit(Event::kPlain, slot, slab_.id, 0, 0);
+    requestTurn();
+    return false;
+  }
+  return (secure.ended || !secure.established) && secure.out.empty();
+}
+
+// Its state is in a thread that leaves: it answers what it has, and goes.
+void Reactor::endSecure() {
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    const Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !connection.secure) continue;
+    if (connection.secure->begun && !connection.has(Connection::kStreamed)) drainConnection(slot);
+  }
+}
+
+}  // namespace mr

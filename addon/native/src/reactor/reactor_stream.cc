@@ -1,0 +1,54 @@
+// Connections that a stream of the driving thread owns. What has been read and not yet written lives there and nowhere else, so
+// they do not go to another thread: the thread is asked to end them, and what is left closes with it.
+#include "base/clock.h"
+#include "net/socket.h"
+#include "reactor/reactor.h"
+
+namespace mr {
+
+bool Reactor::stream(uint32_t slot, uint32_t generation) {
+  Connection* connection = find(slot, generation);
+  if (!connection || connection->has(Connection::kStreamed | Connection::kEnding | Connection::kMoving | Connection::kPiped))
+    return false;
+  connection->set(Connection::kStreamed);
+  if (connection->has(Connection::kPausedByOutput)) resumeFrom(slot, Connection::kPausedByOutput);
+  // A publication would come in the middle of what it sends.
+  dropSubscriptions(*connection);
+  // The stream decides when it is over, also while the server closes.
+  connection->unset(Connection::kDraining);
+  retain(*connection);
+  return true;
+}
+
+bool Reactor::finish(uint32_t slot, uint32_t generation) {
+  Connection* connection = find(slot, generation);
+  if (!connection || !connection->has(Connection::kStreamed)) return false;
+  connection->set(Connection::kHalfClosing);
+  finishHalf(slot);
+  return true;
+}
+
+void Reactor::finishHalf(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (connection.inFlight != 0 || (connection.window && !connection.window->empty()) || !connection.out.empty()) return;
+  if (!finishSecure(slot)) return;
+  if (!connection.has(Connection::kShut)) {
+    connection.set(Connection::kShut);
+    (void)sock::shutdownWrite(connection.fd.get());
+    emit(Event::kDrain, slot);
+    requestTurn();
+  }
+  // What the peer had sent may still be on its way to the stream.
+  const bool read = !connection.in && connection.span == 0 && !connection.has(Connection::kHasPending);
+  if (connection.has(Connection::kReadEnded) && read) closeNow(slot, CloseReason::kEnd);
+}
+
+void Reactor::relieve() {
+  owner_.assertCurrent(__func__);
+  nowMs_ = monotonicMs();
+  relieving_ = true;
+  endSecure();
+  requestTurn();
+}
+
+}  // namespace mr

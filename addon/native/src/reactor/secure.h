@@ -1,0 +1,26 @@
+// The encrypted side of a connection whose listener speaks TLS. The keys and the handshake are in the driving thread; here are
+// the bytes on their way to it and from it. Plaintext lies in the connection's own buffers, as if it came from the socket.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "codec/tls_records.h"
+#include "net/out_buffer.h"
+
+namespace mr {
+
+struct Secure {
+  OutBuffer out;             // encrypted, for the socket
+  size_t handed = 0;         // bytes of plaintext that are being encrypted
+  uint32_t undecrypted = 0;  // pieces that were received and are not through the thread yet
+  bool begun = false;        // the thread has a state for it, which cannot go to another one
+  bool established = false;  // the handshake is over
+  bool readEnded = false;    // of the socket; that of the plaintext is Connection::kReadEnded
+  bool endAsked = false;     // the thread has been asked to say goodbye
+  bool ended = false;        // and has
+  TlsRecords records;
+  uint64_t recordSinceMs = 0;  // when the incomplete record began; 0: there is none
+};
+
+}  // namespace mr

@@ -1,0 +1,156 @@
+// The way of bytes through a layer in the driving thread, with a cipher that turns every bit: what comes out is framed, answered
+// and limited like anything else.
+#include "reactors.h"
+
+using namespace mr;
+using namespace mr::test;
+
+namespace {
+
+std::string turned(std::string_view text) {
+  std::string bytes(text);
+  for (char& byte : bytes) byte = static_cast<char>(~byte);
+  return bytes;
+}
+
+ListenerConfig secure(bool toPool) {
+  ListenerConfig config = lines(toPool);
+  config.secure = true;
+  return config;
+}
+
+// The thread's side of it. The first piece is the handshake.
+struct Layer {
+  Layer(Reactors& server, uint32_t index = 0) : reactor(server.reactor(index)) {
+    server.js(index).hook = [this](const EventRow& row, std::string_view bytes) {
+      if (row.event == Event::kCipher && row.c == 0) {
+        reactor.feedEnd(row.slot, row.generation);
+      } else if (row.event == Event::kCipher) {
+        reactor.established(row.slot, row.generation);
+        reactor.feed(row.slot, row.generation, spanOf(turned(bytes)));
+        reactor.decrypted(row.slot, row.generation);
+      } else if (row.event == Event::kPlain && row.c == 0) {
+        reactor.writeCipher(row.slot, row.generation, spanOf(turned("(bye)")));
+        reactor.cipherEnd(row.slot, row.generation);
+      } else if (row.event == Event::kPlain) {
+        most = std::max(most, bytes.size());
+        reactor.writeCipher(row.slot, row.generation, spanOf(turned(bytes)));
+        if (acknowledges) reactor.encrypted(row.slot, row.generation, row.c);
+      } else if (row.event == Event::kFrame && answers) {
+        reactor.write(row.slot, row.generation, spanOf(std::string(bytes) + "!\n"), Reactor::Place::kInOrder);
+      }
+      last = row;
+    };
+  }
+  Reactor& reactor;
+  bool answers = true, acknowledges = true;
+  size_t most = 0;
+  EventRow last{};
+};
+
+}  // namespace
+
+TEST("a hook sees plaintext in frames, however the cipher was cut, and opens after the handshake") {
+  Reactors server(secure(false));
+  Layer layer(server);
+  const Fd client = server.connect();
+  CHECK(!server.js().saw("0 open"));
+  const std::string text = turned("one\ntwo\nthree\n");
+  for (const char byte : text) {
+    say(client, {&byte, 1});
+    server.turns(2);
+  }
+  CHECK_EQ(turned(server.read(client, 17)), "one!\ntwo!\nthree!\n");
+  CHECK_EQ(server.js().frames(0), "one|two|three|");
+  CHECK_EQ(server.js().all("0 open"), "|");
+}
+
+TEST("the pool gets the same frames, and its answers leave in order, with a goodbye") {
+  Reactors server(secure(true));
+  Layer layer(server);
+  const Fd client = server.connect();
+  say(client, turned("a\nb\nc\n"));
+  const FrameRef a = server.task(), b = server.task(), c = server.task();
+  for (const FrameRef& frame : {c, a, b}) server.echo(frame);
+  CHECK_EQ(turned(server.read(client, 6)), "a\nb\nc\n");
+  (void)::shutdown(client.get(), SHUT_WR);
+  CHECK_EQ(turned(server.read(client, 100)), "(bye)");
+  server.until([&] { return server.open() == 0; });
+  CHECK_EQ(server.closed(CloseReason::kEnd), 1u);
+}
+
+TEST("plaintext waits for the layer in small pieces, counts as waiting, and closes a slow consumer") {
+  ListenerConfig config = secure(false);
+  config.outMaxBytes = 1 << 20;
+  Reactors server(config);
+  Layer layer(server);
+  layer.answers = layer.acknowledges = false;
+  const Fd client = server.connect();
+  say(client, turned("go\n"));
+  server.until([&] { return server.js().saw("0 frame go"); });
+  const std::string piece(100 << 10, 'x');
+  uint32_t writes = 0;
+  while (server.reactor().write(0, layer.last.generation, spanOf(piece), Reactor::Place::kBetween) !=
+         Reactor::WriteResult::kGone) {
+    ++writes;
+    server.turns(1);
+  }
+  CHECK_EQ(writes, (1u << 20) / (100u << 10));
+  CHECK(layer.most <= 64 << 10);
+  server.until([&] { return server.open() == 0; });
+  CHECK_EQ(server.closed(CloseReason::kSlowConsumer), 1u);
+}
+
+TEST("a failed layer lets its last words leave and closes as tls-error; one that is lost with its thread as thread-lost") {
+  Reactors server(secure(false));
+  server.js().hook = [&](const EventRow& row, std::string_view) {
+    if (row.event != Event::kCipher || row.c == 0) return;
+    server.reactor().writeCipher(row.slot, row.generation, spanOf("alert"));
+    server.reactor().secureFailed(row.slot, row.generation);
+    server.reactor().decrypted(row.slot, row.generation);
+  };
+  Fd client = server.connect();
+  say(client, "nonsense");
+  CHECK_EQ(server.read(client, 100), "alert");
+  client.reset();
+  server.until([&] { return server.open() == 0; });
+  CHECK_EQ(server.closed(CloseReason::kTlsError), 1u);
+
+  Layer layer(server);
+  const Fd begun = server.connect(), waiting = server.connect();
+  say(begun, turned("hello\n"));
+  (void)server.read(begun, 7);
+  server.leave();
+  server.takeOver(false);
+  Layer next(server);
+  say(waiting, turned("hi\n"));
+  CHECK_EQ(turned(server.read(waiting, 4)), "hi!\n");
+  CHECK_EQ(server.closed(CloseReason::kThreadLost), 1u);
+  CHECK_EQ(server.open(), 1u);
+}
+
+TEST("a stream half-closes after what waits, and goes on reading") {
+  Reactors server(lines(false));
+  Js& js = server.js();
+  const Fd client = server.connect();
+  say(client, "one\n");
+  server.until([&] { return js.saw("0 frame one"); });
+  EventRow last{};
+  js.hook = [&](const EventRow& row, std::string_view) { last = row; };
+  say(client, "two\n");
+  server.until([&] { return js.saw("0 frame two"); });
+  Reactor& reactor = server.reactor();
+  CHECK(reactor.stream(0, last.generation));
+  CHECK(!reactor.stream(0, last.generation));
+  reactor.write(0, last.generation, spanOf("bye"), Reactor::Place::kInOrder);
+  CHECK(reactor.finish(0, last.generation));
+  CHECK_EQ(server.read(client, 100), "bye");
+  CHECK(js.saw("0 drain"));
+  say(client, "three\n");
+  server.until([&] { return js.saw("0 frame three"); });
+  CHECK_EQ(server.open(), 1u);
+  (void)::shutdown(client.get(), SHUT_WR);
+  server.until([&] { return server.open() == 0; });
+  CHECK(js.saw("0 end"));
+  CHECK_EQ(server.closed(CloseReason::kEnd), 1u);
+}

@@ -1,0 +1,298 @@
+import { Duplex } from 'node:stream'
+import { getSystemErrorName } from 'node:util'
+import type { CloseReason } from '@multireactor/addon'
+import type { Connection } from './connection.js'
+import type { Engine } from './engine.js'
+import type { ConnectionStream } from './stream.js'
+
+export interface DuplexOptions {
+  /** Stay writable when the peer has finished sending, until `end()`. Default false, as with `net`. */
+  allowHalfOpen?: boolean
+  /** Bytes in each direction from which the stream asks for patience. Default: what Node's streams take. */
+  highWaterMark?: number
+}
+
+/** A larger chunk goes to the socket piece by piece, so that no more of it is copied than the peer takes. */
+const mostPiece = 64 << 10
+
+const mostMs = 0x7fff_ffff
+
+/**
+ * A connection as a stream, made by `conn.toDuplex()`: what a `net.Socket` offers to a server that got it from a listener. When the
+ * server closes or the thread gets a successor, it emits `'closing'`: whoever owns it ends it then, or it is cut when the time is over.
+ */
+export class ConnectionDuplex extends Duplex {
+  /** For servers that keep themselves here. */
+  server: unknown = null
+  /** As set by `setTimeout`. */
+  timeout: number | undefined
+  readonly connecting = false
+  readonly pending = false
+  /** What `toDuplex()` was called on. */
+  // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
+  readonly connection: Connection<any>
+  /** What the engine calls. */
+  readonly internal: ConnectionStream
+  readonly #engine: Engine
+  readonly #slot: number
+  readonly #generation: number
+  #closed = false
+  /** `push` has said that it is enough. */
+  #full = false
+  #paused = false
+  /** What `write` has not taken yet, and whom to tell when it has. */
+  #rest: Piece[] = []
+  #next = 0
+  #written: Callback | undefined
+  #finished: Callback | undefined
+  #local: { address: string | undefined; port: number | undefined } | undefined
+
+  /** Made by `conn.toDuplex()`. */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  constructor(connection: Connection<any>, engine: Engine, slot: number, generation: number, options: DuplexOptions) {
+    super({
+      allowHalfOpen: options.allowHalfOpen ?? false,
+      decodeStrings: false,
+      ...(options.highWaterMark === undefined ? {} : { highWaterMark: options.highWaterMark }),
+    })
+    this.connection = connection
+    this.#engine = engine
+    this.#slot = slot
+    this.#generation = generation
+    this.internal = {
+      received: (bytes) => this.#received(bytes),
+      ended: () => void this.push(null),
+      drained: () => this.#drained(),
+      timedOut: () => void this.emit('timeout'),
+      closed: (reason, errno) => this.#onClosed(reason, errno),
+      closing: () => void this.emit('closing'),
+    }
+    if (engine.closing) process.nextTick(() => this.emit('closing'))
+  }
+
+  // ---------------------------------------------------------------- reading
+
+  #received(bytes: Buffer): void {
+    // One chunk more than asked for is taken: a reader that only needs a moment costs no system calls.
+    if (this.#full && !this.#paused) {
+      this.#paused = true
+      this.connection.pause()
+    }
+    if (!this.push(bytes)) this.#full = true
+  }
+
+  override _read(): void {
+    this.#full = false
+    if (!this.#paused) return
+    this.#paused = false
+    this.connection.resume()
+  }
+
+  // ---------------------------------------------------------------- writing
+
+  override _write(chunk: string | Uint8Array, encoding: BufferEncoding, callback: Callback): void {
+    const data = typeof chunk === 'string' ? inUtf8(chunk, encoding) : chunk
+    if (data.length <= mostPiece) {
+      const result = this.#give(data)
+      if (result === 2) return callback()
+      this.#written = callback
+      return
+    }
+    this.#rest = [data]
+    this.#goOn(callback)
+  }
+
+  override _writev(chunks: { chunk: string | Uint8Array; encoding: BufferEncoding }[], callback: Callback): void {
+    this.#rest = chunks.map(({ chunk, encoding }) => (typeof chunk === 'string' ? inUtf8(chunk, encoding) : chunk))
+    this.#goOn(callback)
+  }
+
+  #goOn(callback: Callback): void {
+    while (this.#next < this.#rest.length) {
+      let data = this.#rest[this.#next]!
+      if (data.length > mostPiece) {
+        const whole: Uint8Array = typeof data === 'string' ? Buffer.from(data) : data
+        data = whole.subarray(0, mostPiece)
+        this.#rest[this.#next] = whole.subarray(mostPiece)
+      } else {
+        this.#next++
+      }
+      if (this.#give(data) === 2) continue
+      this.#written = callback
+      return
+    }
+    this.#rest = []
+    this.#next = 0
+    callback()
+  }
+
+  /** 2: there is room for more. 1: `drained` follows. 0: it has closed, and `closed` follows. */
+  #give(data: Piece): 0 | 1 | 2 {
+    if (this.#closed) return 0
+    const result = this.#engine.driver.write(this.#slot, this.#generation, data, true)
+    this.#engine.touched()
+    return result
+  }
+
+  #drained(): void {
+    const written = this.#written
+    if (written) {
+      this.#written = undefined
+      return this.#goOn(written)
+    }
+    const finished = this.#finished
+    this.#finished = undefined
+    finished?.()
+  }
+
+  override _final(callback: Callback): void {
+    if (this.#closed || !this.#engine.driver.finish(this.#slot, this.#generation)) return callback()
+    this.#finished = callback
+    this.#engine.touched()
+  }
+
+  /** Ends, and destroys when everything has left. */
+  destroySoon(): void {
+    if (this.writable) this.end()
+    if (this.writableFinished) this.destroy()
+    else this.once('finish', () => this.destroy())
+  }
+
+  /** The same as `destroy()`. */
+  resetAndDestroy(): this {
+    return this.destroy()
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    if (!this.#closed) this.connection.destroy()
+    callback(error)
+  }
+
+  #onClosed(reason: CloseReason, errno: number): void {
+    this.#closed = true
+    if (this.destroyed) return
+    if (reason === 'end') {
+      if (!this.readableEnded && !this.#endPushed()) this.push(null)
+      return this.#drained()
+    }
+    this.destroy(quiet.has(reason) ? undefined : closeError(reason, errno))
+  }
+
+  #endPushed(): boolean {
+    return (this as unknown as { _readableState: { ended: boolean } })._readableState.ended
+  }
+
+  // ---------------------------------------------------------------- what servers ask of a socket
+
+  /** Emits `'timeout'` after so many ms without any byte in or out; 0 switches it off. As exact as `conn.setTimeout`. */
+  setTimeout(milliseconds: number, callback?: () => void): this {
+    if (this.destroyed || this.#closed) return this
+    const whole = Math.min(Math.max(Math.ceil(Number(milliseconds) || 0), 0), mostMs)
+    this.timeout = whole
+    this.#engine.driver.setTimeoutMs(this.#slot, this.#generation, whole)
+    if (callback) {
+      if (whole === 0) this.removeListener('timeout', callback)
+      else this.once('timeout', callback)
+    }
+    return this
+  }
+
+  setNoDelay(on = true): this {
+    this.connection.setNoDelay(on)
+    return this
+  }
+
+  setKeepAlive(on = false, initialDelayMs = 0): this {
+    this.connection.setKeepAlive(on, initialDelayMs)
+    return this
+  }
+
+  /** A connection does not keep the process alive by itself: its reactor does. */
+  ref(): this {
+    return this
+  }
+  unref(): this {
+    return this
+  }
+
+  address(): { address: string; family: string; port: number } | Record<string, never> {
+    const { localAddress: address, localPort: port, localFamily: family } = this
+    return address === undefined || port === undefined || family === undefined ? {} : { address, family, port }
+  }
+
+  get encrypted(): boolean {
+    return this.connection.encrypted
+  }
+  get authorized(): boolean {
+    return this.connection.tls?.authorized ?? false
+  }
+  get alpnProtocol(): string | false | null {
+    return this.connection.tls?.alpnProtocol ?? null
+  }
+  get servername(): string | false | null {
+    return this.connection.tls?.servername ?? null
+  }
+  getPeerCertificate(detailed = false): object {
+    return this.connection.tls?.getPeerCertificate(detailed) ?? {}
+  }
+  getProtocol(): string | null {
+    return this.connection.tls?.getProtocol() ?? null
+  }
+  get remoteAddress(): string | undefined {
+    return this.connection.remoteAddress
+  }
+  get remotePort(): number | undefined {
+    return this.connection.remotePort
+  }
+  get remoteFamily(): string | undefined {
+    return this.connection.remoteFamily
+  }
+  get localAddress(): string | undefined {
+    return this.#place().address
+  }
+  get localPort(): number | undefined {
+    return this.#place().port
+  }
+  get localFamily(): string | undefined {
+    const { address } = this.#place()
+    return this.remoteFamily && address !== undefined ? (address.includes(':') ? 'IPv6' : 'IPv4') : undefined
+  }
+  get bytesRead(): number {
+    return this.connection.bytesRead
+  }
+  get bytesWritten(): number {
+    return this.connection.bytesWritten
+  }
+  get bufferSize(): number {
+    return this.writableLength
+  }
+  get readyState(): 'open' | 'readOnly' | 'writeOnly' | 'closed' {
+    if (this.readable) return this.writable ? 'open' : 'readOnly'
+    return this.writable ? 'writeOnly' : 'closed'
+  }
+
+  #place() {
+    this.#local ??= { address: this.connection.localAddress, port: this.connection.localPort }
+    return this.#local
+  }
+}
+
+type Piece = string | Uint8Array
+type Callback = (error?: Error | null) => void
+
+/** Strings cross in UTF-8; whoever means other bytes gets them. */
+function inUtf8(text: string, encoding: BufferEncoding): Piece {
+  return encoding === 'utf8' || encoding === 'utf-8' ? text : Buffer.from(text, encoding)
+}
+
+/** Ends that are not the peer's fault, nor anybody's: the stream closes without an error, as a destroyed socket does. */
+const quiet = new Set<CloseReason>(['end', 'destroyed', 'server-closing', 'thread-lost'])
+
+const timeouts = new Set<CloseReason>(['timeout', 'idle-timeout', 'first-byte-timeout', 'frame-timeout', 'write-timeout'])
+
+/** With the codes that errors of a `net.Socket` have, and our reason beside it. */
+function closeError(reason: CloseReason, errno: number): Error {
+  const code = errno !== 0 ? getSystemErrorName(-errno) : timeouts.has(reason) ? 'ETIMEDOUT' : 'ECONNRESET'
+  const error = new Error(`read ${code}: the connection closed (${reason})`)
+  return Object.assign(error, { code, reason, syscall: 'read', ...(errno === 0 ? {} : { errno: -errno }) })
+}

@@ -1,0 +1,201 @@
+import type { EventEmitter } from 'node:events'
+import type net from 'node:net'
+import type tls from 'node:tls'
+import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
+import type { Connection } from './connection.js'
+import type { ConnectionDuplex } from './duplex.js'
+import type { ConnectionHandlers, ConnectionOptions } from './handlers.js'
+import { type StockPlace, type StockServerSide, stockServer } from './stream.js'
+
+/** A server of Node's kind that has not listened: `net`, `http`, `https`, `tls`, or what a framework made of one. */
+export type StockServer = EventEmitter & Pick<net.Server, 'listening' | 'close' | 'address'>
+
+export interface AttachOptions {
+  /**
+   * The server's connections are to end, because the server closes or the thread has a successor: what to do beside the usual, such
+   * as saying goodbye to WebSockets. What is left when the time is over is cut.
+   */
+  drain?: (server: StockServer) => void
+}
+
+/** How often connections that have become idle are looked for while a server drains. */
+const idleLookMs = 20
+/** How long who has just connected may then take to ask. */
+const firstRequestMs = 500
+
+/** The parts of Node's servers that are not in their types, or not in all of them. */
+interface Inside {
+  _handle: unknown
+  _connections: number
+  _emitCloseIfDrained?(): void
+  allowHalfOpen?: boolean
+  keepAlive?: boolean
+  keepAliveInitialDelay?: number
+  maxConnections?: number
+  closeIdleConnections?(): void
+  closeAllConnections?(): void
+}
+
+interface Message {
+  headersSent: boolean
+  shouldKeepAlive: boolean
+}
+
+/**
+ * Runs a stock server on connections of ours. The server believes that it listens: `listening`, `address()`, `close()`,
+ * `getConnections()`, `maxConnections` and the time limits that Node starts with listening work as with a port of its own.
+ */
+export class StockFace implements StockServerSide {
+  readonly #server: StockServer & Inside
+  readonly #options: AttachOptions
+  readonly #streams = new Set<ConnectionDuplex>()
+  #place: StockPlace | undefined
+  #open = false
+  #looking: NodeJS.Timeout | undefined
+
+  constructor(server: unknown, options: AttachOptions) {
+    new OptionReader('attach()', options, ['drain']).func('drain')
+    if (!isServer(server)) {
+      throw new MultireactorError(
+        'ERR_MR_OPTION_TYPE',
+        `attach(): must be a server such as http.createServer() makes, and is ${shown(server)}`,
+      )
+    }
+    if (server.listening) {
+      throw new MultireactorError(
+        'ERR_MR_STATE',
+        'attach(): the server listens already: its connections come from a reactor, so do not call listen()',
+      )
+    }
+    this.#server = server as StockServer & Inside
+    this.#options = options
+    if (isTls(server)) server.prependListener('secureConnection', showPlaces)
+  }
+
+  listening(place: StockPlace): void {
+    this.#place ??= place
+    if (this.#open) return
+    this.#open = true
+    // What `net.Server` keeps while it listens; its own methods do the rest.
+    this.#server._handle = {
+      close: () => {
+        this.#open = false
+      },
+      getsockname: (out: Record<string, unknown>) => Object.assign(out, this.#address()) && 0,
+      ref() {},
+      unref() {},
+    }
+    // http starts to look at its time limits with this event, and never without it.
+    this.#server.emit('listening')
+  }
+
+  accept(connection: Connection<unknown>): void {
+    const server = this.#server
+    if (!this.#open) return connection.destroy('server-closing')
+    if (server.maxConnections !== undefined && server._connections >= server.maxConnections) {
+      const { localAddress, localPort, remoteAddress, remotePort, remoteFamily } = connection
+      connection.destroy()
+      server.emit('drop', { localAddress, localPort, remoteAddress, remotePort, remoteFamily })
+      return
+    }
+    const stream = connection.toDuplex({ allowHalfOpen: server.allowHalfOpen ?? false })
+    if (server.keepAlive) stream.setKeepAlive(true, server.keepAliveInitialDelay ?? 0)
+    this.#streams.add(stream)
+    server._connections++
+    stream.once('close', () => {
+      this.#streams.delete(stream)
+      server._connections--
+      server._emitCloseIfDrained?.()
+    })
+    server.emit('connection', stream)
+  }
+
+  closing(): void {
+    if (this.#looking) return
+    const server = this.#server
+    // Whoever asks once more hears that this was the last answer of the connection.
+    server.prependListener('request', (_request: unknown, response: Message) => {
+      response.shouldKeepAlive = false
+    })
+    for (const stream of this.#streams) {
+      const { _httpMessage: message } = stream as { _httpMessage?: Message }
+      if (message && !message.headersSent) message.shouldKeepAlive = false
+    }
+    this.#options.drain?.(server)
+    if (!server.closeIdleConnections) return
+    const until = performance.now() + firstRequestMs
+    this.#closeIdle(until)
+    this.#looking = setInterval(() => this.#closeIdle(until), idleLookMs).unref()
+  }
+
+  #closeIdle(until: number): void {
+    this.#server.closeIdleConnections!()
+    if (performance.now() < until) return
+    // Those that have not asked for anything yet do not count as idle there.
+    for (const stream of this.#streams) if (stream.bytesRead === 0) stream.destroy()
+  }
+
+  closed(): void {
+    clearInterval(this.#looking)
+    if (this.#open) this.#server.close()
+    this.#server.closeAllConnections?.()
+  }
+
+  #address(): Record<string, unknown> {
+    const { address, port } = this.#place!
+    return { address, family: address.includes(':') ? 'IPv6' : 'IPv4', port }
+  }
+}
+
+/**
+ * The hooks that give every connection of a listener to a server that was made for Node's own sockets:
+ *
+ * ```ts
+ * await reactor.listen({ port: 7000 }, attach(http.createServer(handler)))
+ * ```
+ *
+ * The server must not listen itself. Its own time limits hold; ours for idle connections is off. In an app module for `serve()`, use
+ * `attach` of `@multireactor/core`, which makes one server for each reactor.
+ */
+export function attach(server: StockServer, options: AttachOptions = {}): StockHandlers {
+  const face = new StockFace(server, options)
+  return { ...hooksFor(() => face), [stockServer]: face }
+}
+
+export interface StockHandlers extends ConnectionHandlers<undefined>, ConnectionOptions {
+  readonly [stockServer]: StockServerSide
+}
+
+/** The hooks alone; `face` may be made later. */
+export function hooksFor(face: () => StockFace): ConnectionHandlers<undefined> & ConnectionOptions {
+  return {
+    idleTimeoutMs: 0,
+    open(connection) {
+      face().accept(connection)
+      return undefined
+    },
+    // The streams have the bytes; an app needs something that answers.
+    message() {},
+  }
+}
+
+function isServer(value: unknown): value is StockServer {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    ['emit', 'close', 'address'].every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
+  )
+}
+
+function isTls(server: StockServer): boolean {
+  return typeof (server as Partial<tls.Server>).setSecureContext === 'function'
+}
+
+/** `node:tls` cannot see the addresses behind a stream that is no socket of Node's. */
+function showPlaces(socket: tls.TLSSocket & { _handle?: { _parentWrap?: { stream?: ConnectionDuplex } } }): void {
+  const stream = socket._handle?._parentWrap?.stream
+  if (!stream) return
+  for (const name of ['remoteAddress', 'remotePort', 'remoteFamily', 'localAddress', 'localPort', 'localFamily'] as const) {
+    Object.defineProperty(socket, name, { configurable: true, get: () => stream[name] })
+  }
+}

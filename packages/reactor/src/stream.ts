@@ -1,0 +1,33 @@
+import type { CloseReason } from '@multireactor/addon'
+
+/** What the engine tells whoever owns the bytes of a connection instead of the hooks. */
+export interface ConnectionStream {
+  received(bytes: Buffer): void
+  /** The peer has finished sending. */
+  ended(): void
+  /** There is room again; or the FIN that was asked for has left. */
+  drained(): void
+  timedOut(): void
+  closed(reason: CloseReason, errno: number): void
+  /** The server is closing, or this thread has a successor: end as soon as it makes sense. */
+  closing(): void
+}
+
+/** Where a listener listens, as a stock server's `address()` says it. */
+export interface StockPlace {
+  address: string
+  port: number
+}
+
+/** A stock server behind a listener's hooks, as the engine sees it. */
+export interface StockServerSide {
+  /** Connections may come from now on. */
+  listening(place: StockPlace): void
+  /** Its connections are to end soon; fresh ones may still come. */
+  closing(): void
+  /** The last one has ended, or its time is over. */
+  closed(): void
+}
+
+/** Where hooks carry their stock server. */
+export const stockServer: unique symbol = Symbol('multireactor.stockServer')
