@@ -191,12 +191,19 @@ TEST("listens on IPv6 for both families, or for IPv6 alone") {
   connected(must(Address::inet("::1", both->address().port())));
   connected(loopback(both->address().port()));
   CHECK_EQ(errorOf(must(Address::inet("0.0.0.0", both->address().port()))), EADDRINUSE);
-  const Group alone = opened(any, {.members = 2, .ipv6Only = true});
+  // What the kernel chose is free for IPv6. With IPv4 somebody else may have it: then the next one.
+  std::vector<Group> chosen;
+  int withIpv4 = EADDRINUSE;
+  while (withIpv4 == EADDRINUSE && chosen.size() < 100) {
+    chosen.push_back(opened(any, {.members = 2, .ipv6Only = true}));
+    withIpv4 = errorOf(must(Address::inet("0.0.0.0", chosen.back()->address().port())));
+  }
+  CHECK_EQ(withIpv4, 0);
+  const Group& alone = chosen.back();
   connected(must(Address::inet("::1", alone->address().port())));
   const Fd refused = must(sock::connect(loopback(alone->address().port())));
   CHECK(isReady(refused.get(), POLLOUT, kPatienceMs));
   CHECK_EQ(must(sock::pendingError(refused.get())), ECONNREFUSED);
-  CHECK_EQ(errorOf(must(Address::inet("0.0.0.0", alone->address().port()))), 0);
 }
 
 // Refusing

@@ -25,6 +25,15 @@ std::vector<Test>& tests() {
 
 thread_local std::vector<const Note*> notes;
 
+// What was wrong with the test that runs, for the end of the output.
+std::string wrong;
+
+void tell(const std::string& text) {
+  wrong += text;
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
 // "test/codec_test.cc" is the room "codec".
 std::string roomOf(std::string_view file) {
   file.remove_prefix(file.find_last_of('/') + 1);
@@ -53,12 +62,12 @@ bool holds(const Test& test) {
   } catch (const Failure&) {
     return false;
   } catch (const std::exception& error) {
-    std::printf("      threw: %s\n", error.what());
+    tell("      threw: " + std::string(error.what()) + "\n");
     return false;
   }
   const int after = openDescriptors();
   if (after == before) return true;
-  std::printf("      left open: %d descriptors more than before\n", after - before);
+  tell("      left open: " + std::to_string(after - before) + " descriptors more than before\n");
   return false;
 }
 
@@ -72,9 +81,8 @@ Note::Note(std::function<std::string()> text) : text_(std::move(text)) { notes.p
 Note::~Note() { std::erase(notes, this); }
 
 void fail(const char* file, int line, const std::string& what) {
-  std::printf("      %s:%d: %s\n", file, line, what.c_str());
-  for (const Note* note : notes) std::printf("      with %s\n", note->text().c_str());
-  std::fflush(stdout);
+  tell("      " + std::string(file) + ":" + std::to_string(line) + ": " + what + "\n");
+  for (const Note* note : notes) tell("      with " + note->text() + "\n");
   throw Failure{};
 }
 
@@ -82,19 +90,27 @@ int run(int argc, char** argv) {
   std::vector<Test> all = tests();
   std::stable_sort(all.begin(), all.end(), [](const Test& a, const Test& b) { return a.room < b.room; });
   std::string room;
-  int passed = 0, failed = 0;
+  int passed = 0;
+  std::vector<std::string> failed;
   for (const Test& test : all) {
     if (!isWanted(test, argc, argv)) continue;
     if (test.room != room) std::printf("\n  %s\n", test.room.c_str());
     room = test.room;
     std::fflush(stdout);  // so that a test that ends the process is found behind the last line
+    wrong.clear();
     const bool ok = holds(test);
     std::printf("    %s %s\n", ok ? "✓" : "✗", test.claim.c_str());
-    ++(ok ? passed : failed);
+    if (ok) {
+      ++passed;
+    } else {
+      failed.push_back("    ✗ " + test.room + ": " + test.claim + "\n" + wrong);
+    }
   }
-  std::printf("\n%d passed, %d failed\n", passed, failed);
+  std::printf("\n%d passed, %zu failed\n", passed, failed.size());
+  // Once more: it stands pages above, and the end of an output is what is kept.
+  for (const std::string& what : failed) std::fputs(what.c_str(), stdout);
   // A filter that matches nothing is a mistake, not a success.
-  return failed != 0 || (passed == 0 && argc > 1) ? 1 : 0;
+  return !failed.empty() || (passed == 0 && argc > 1) ? 1 : 0;
 }
 
 }  // namespace mr::test

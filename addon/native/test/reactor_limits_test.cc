@@ -157,6 +157,19 @@ TEST("idle: closes who neither sends nor waits for an answer") {
   CHECK_EQ(server.admitted(), 0u);
 }
 
+TEST("idle: an answer that comes in the very turn in which the time is over is sent") {
+  ListenerConfig config = lines(true);
+  config.idleMs = kLimitMs;
+  Reactors server(config);
+  const Fd client = server.connect();
+  say(client, "x\n");
+  const FrameRef frame = server.task();
+  wait(2 * kLimitMs);
+  server.echo(frame);
+  CHECK_EQ(server.read(client, 2), "x\n");
+  server.until([&] { return server.closed(CloseReason::kIdleTimeout) == 1; });
+}
+
 TEST("time limits go along to a sibling and over to the next thread") {
   ListenerConfig config = lines(false);
   config.idleMs = kLimitMs;

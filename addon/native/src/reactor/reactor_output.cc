@@ -36,6 +36,8 @@ void Reactor::onReply(const Reply& reply, std::span<const uint8_t> bytes) {
 }
 
 void Reactor::onReplyAt(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
+  // Now, not when it is sent: between the two, timers look at connections that no longer wait for an answer.
+  touch(slot);
   if (reply.frameBytes != 0) {
     Connection& settled = table_.at(slot);
     settled.inFlightBytes -= std::min<size_t>(settled.inFlightBytes, reply.frameBytes);
