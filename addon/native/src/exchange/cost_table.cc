@@ -30,17 +30,18 @@ CostTable::Cell& CostTable::cell(Key key) {
 template <typename Change>
 void CostTable::update(Key key, Change&& change) {
   std::atomic<uint64_t>& word = cell(key).word;
-  uint64_t known = word.load(std::memory_order_relaxed);
+  // Acquired: who sees a ban sees until when it lasts.
+  uint64_t known = word.load(std::memory_order_acquire);
   for (;;) {
     const uint64_t next = change(known);
     // Readers of all cores hold this line: it is written only when there is news in it.
-    if (next == known || word.compare_exchange_weak(known, next, std::memory_order_relaxed)) return;
+    if (next == known || word.compare_exchange_weak(known, next, std::memory_order_acq_rel, std::memory_order_acquire)) return;
   }
 }
 
 void CostTable::learnInPool(Key key, uint32_t runs, uint64_t nsEach, uint64_t nowNs) {
   const uint64_t sample = std::clamp<uint64_t>(nsEach, 1, kCostMask);
-  const bool banEnds = nowNs >= cell(key).bannedUntilNs.load(std::memory_order_relaxed);
+  const std::atomic<uint64_t>& bannedUntilNs = cell(key).bannedUntilNs;
   update(key, [&](uint64_t word) {
     const uint64_t cost = word & kCostMask;
     // Falls slowly and rises at once: one dear frame is reason enough to let the next ones travel alone.
@@ -48,7 +49,8 @@ void CostTable::learnInPool(Key key, uint32_t runs, uint64_t nsEach, uint64_t no
     next = std::clamp<uint64_t>(next, 1, kCostMask);
     if (!(word & kBanned)) return isNews(cost, next) ? next : word;
     const uint64_t cheap = sample < kHopNs ? std::min<uint64_t>((word >> kRunsShift) + runs, kCheapRuns) : 0;
-    if (cheap == kCheapRuns && banEnds) return next;
+    // Asked only now: a thread may stand still before this while another bans and others run a hundred cheap ones.
+    if (cheap == kCheapRuns && nowNs >= bannedUntilNs.load(std::memory_order_relaxed)) return next;
     return next | kBanned | cheap << kRunsShift;
   });
 }
