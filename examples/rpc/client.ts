@@ -75,8 +75,14 @@ export class RpcClient {
       const timer = setTimeout(() => cancel(new RpcError('timeout', `${method} had no answer for ${timeoutMs} ms`)), timeoutMs)
       signal?.addEventListener('abort', onAbort, { once: true })
       this.#pending.set(id, {
-        resolve: (result) => (settle(), resolve(result as Result<M>)),
-        reject: (error) => (settle(), reject(error)),
+        resolve(result) {
+          settle()
+          resolve(result as Result<M>)
+        },
+        reject(error) {
+          settle()
+          reject(error)
+        },
       })
       this.#socket.write(encode({ id, method, params }))
     })

@@ -1,5 +1,5 @@
 import { RpcClient } from './client.ts'
-import { RpcError } from './protocol.ts'
+import type { RpcError } from './protocol.ts'
 
 // npm run demo [port]: fifty calls at once, on one connection.
 const client = await RpcClient.connect(Number(process.argv[2] ?? 7000))
