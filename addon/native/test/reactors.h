@@ -167,10 +167,11 @@ struct Reactors {
   Reactor& reactor(uint32_t index = 0) { return *reactors[index]; }
   Js& js(uint32_t index = 0) { return *threads[index]; }
 
-  // One more client, once its connection is open.
-  Fd connect() {
+  // One more client, once its connection is open. What it says at once is there before any time limit of it begins.
+  Fd connect(std::string_view saying = {}) {
     const uint64_t before = reactor().counters().accepted.get();
     Fd fd = connected(address);
+    if (!saying.empty()) say(fd, saying);
     until([&] { return reactor().counters().accepted.get() == before + 1; });
     return fd;
   }
