@@ -350,3 +350,37 @@ TEST("memory: of connections that buffer nothing, the one with most in the pool 
   server.until([&] { return server.closed(CloseReason::kMemoryLimit) != 0; });
   CHECK(isClosed(large));
 }
+
+TEST("memory: who comes while there is none is turned away, and let in when there is again") {
+  ExchangeOptions options;
+  options.maxMemoryBytes = 10'000;
+  Reactors server(lines(true), 1, options);
+  {
+    TaskRef much(Task::create({{}, 0, 0, Task::kNone, {}}, 1, 20'000));
+    much->retain();
+    CHECK(server.exchange->submit(much.get()));
+    const Fd refused = connected(server.address);
+    server.until([&] { return server.closed(CloseReason::kMemoryLimit) != 0; });
+    CHECK(isClosed(refused));
+    CHECK_EQ(server.open(), 0u);
+    CHECK_EQ(server.admitted(), 0u);
+    (void)server.task();
+  }
+  const Fd welcome = server.connect();
+  CHECK_EQ(server.open(), 1u);
+}
+
+TEST("output: a peer that does not take its replies is not read until it has") {
+  Reactors server(lines(true));
+  const Fd peer = server.connect();
+  say(peer, "first\n");
+  const std::string much(4 << 20, 'm');
+  server.reply(server.task(), much);
+  server.until([&] { return server.reactor().counters().bytesWritten.get() != 0; });
+  say(peer, "second\n");
+  server.turns(10);
+  CHECK_EQ(server.exchange->queue().depth(), 0u);
+  CHECK(server.read(peer, much.size()) == much);
+  CHECK_EQ(Reactors::bodyOf(server.task()), "second");
+  CHECK_EQ(server.reactor().counters().pausesByPeer.get(), 1u);
+}

@@ -219,6 +219,22 @@ TEST("drain answers what is in flight and closes the rest") {
   CHECK_EQ(server.closed(CloseReason::kEnd), 2u);
 }
 
+TEST("reads away what a peer still sends behind our FIN, until its own, and resets nobody") {
+  Server server(lines(true));
+  const Fd client = connected(server.address);
+  server.until([&] { return server.reactor.counters().open.get() == 1; });
+  server.reactor.drain(kPatienceMs);
+  CHECK_EQ(server.read(client.get(), 1), "");
+  for (int i = 0; i < 3; ++i) {
+    say(client, "late\n");
+    server.reactor.turn(0);
+  }
+  CHECK_EQ(server.reactor.counters().open.get(), 1u);
+  must(sock::shutdownWrite(client.get()));
+  server.until([&] { return server.closed(CloseReason::kEnd) == 1; });
+  CHECK_EQ(must(sock::pendingError(client.get())), 0);
+}
+
 TEST("a hook changes the framing, or pauses, in the middle of a batch") {
   Server server(lines(false));
   FramingConfig pairs;
