@@ -181,13 +181,13 @@ describe('a limit', () => {
     })
 
     it('of waiting: who waited longer than maxWaitMs is refused, and the rest is worked on', async () => {
-      const port = await start('slow-polite', { pool: { size: 1, concurrency: 1, maxWaitMs: 50 } })
+      const port = await start('slow-polite', { pool: { size: 1, concurrency: 1, maxWaitMs: 400 } })
       const client = await Client.connect(port)
-      client.write('150\n')
+      client.write('1200\n')
       await until(() => server.stats().workers[0]!.framesStarted > 0 || server.stats().queue.frames === 0)
       const other = await Client.connect(port)
       other.write('0 late\n')
-      expect(await client.lines(1)).to.deep.equal(['done 150'])
+      expect(await client.lines(1)).to.deep.equal(['done 1200'])
       expect(await other.lines(1)).to.deep.equal(['busy 0 late'])
       other.write('0 later\n')
       expect((await other.lines(2))[1]).to.equal('done 0 later')

@@ -295,6 +295,9 @@ TEST("length: a value below its own header is malformed") {
   checkFrame(cutOf(config, bigEndian(4, 4)), 4, 0, 4);
   checkError(cutOf(config, bigEndian(3, 4)), FrameError::kMalformed);
   checkError(cutOf(config, bigEndian(0, 4)), FrameError::kMalformed);
+  config.strip = 0;  // or nothing would be used, for ever
+  checkError(cutOf(config, bigEndian(3, 4)), FrameError::kMalformed);
+  checkError(cutOf(config, bigEndian(0, 4)), FrameError::kMalformed);
 }
 
 TEST("length: an adjustment below zero is malformed") {
