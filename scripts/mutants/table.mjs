@@ -438,13 +438,6 @@ export const mutants = [
     test: 'reactor_handover: data is lost with the thread',
   },
   {
-    protects: 'keeping what comes before the connection it is for',
-    file: 'addon/native/src/reactor/reactor_handover.cc',
-    from: 'early_.emplace_back(id, std::move(message));',
-    to: ';',
-    test: 'reactor_move: two reactors on threads of their own',
-  },
-  {
     protects: 'the limit of time for hooks',
     file: 'packages/core/src/reactor_group.ts',
     from: 'if (member.unchanged > looks) {',

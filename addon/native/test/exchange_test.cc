@@ -247,7 +247,14 @@ TEST("worker slot: settles a frame once, and not in a later epoch") {
   slot.reap();
   CHECK(!slot.isCurrent(epoch));
   CHECK(!slot.settle(epoch, claimed[1].token, &frame));
-  CHECK(slot.attach() != epoch);
+  const uint32_t next = slot.attach();
+  CHECK(next != epoch);
+  // The next thread has a frame by the same token, which is none of the last one's.
+  frames = framesOf(0, 1);
+  claimed.clear();
+  slot.claim(next, frames, &claimed, 1);
+  CHECK(!slot.settle(epoch, claimed[0].token, &frame));
+  CHECK(slot.settle(next, claimed[0].token, &frame));
 }
 
 TEST("worker slot: a sibling takes back half of what waits behind a slow frame, and nothing sooner") {

@@ -109,6 +109,8 @@ TEST("fd passing: what is no message, of another version, or lies about its sock
   std::string boasting = bytes;
   boasting[12] = 1;  // a socket that does not come along
   CHECK_EQ(errorOfBytes(boasting), EPROTO);
+  CHECK_EQ(sendMessage(relay.near.get(), socketsOf(1, "lost")), 0);
+  CHECK_EQ(errorOfBytes(received(relay.far.get())), EPROTO);  // a whole body, and its socket has not come along
   std::string endless = bytes;
   endless[11] = 127;  // a body of 2 GB
   CHECK_EQ(errorOfBytes(endless), EPROTO);
