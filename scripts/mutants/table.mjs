@@ -381,13 +381,6 @@ export const mutants = [
     test: 'reactor: answers a peer that has finished sending',
   },
   {
-    protects: 'waiting for unsent bytes before the FIN',
-    file: 'addon/native/src/reactor/reactor_close.cc',
-    from: 'if (!connection.out.empty() && !connection.isHidden()) return;',
-    to: '',
-    test: 'test/dist/storms/half-close.storm.js: replies that waited in the out buffer',
-  },
-  {
     protects: 'reading away what comes after the FIN',
     file: 'addon/native/src/reactor/reactor_close.cc',
     from: 'if (connection.has(Connection::kReadEnded)) return closeNow(slot, connection.endReason);\n  connection.unset',
@@ -443,13 +436,6 @@ export const mutants = [
     from: 'if (member.unchanged > looks) {',
     to: 'if (member.unchanged > looks * 1e9) {',
     test: 'test/dist/handover/replace.test.js: dies by loop',
-  },
-  {
-    protects: 'the limit of a crash loop',
-    file: 'packages/core/src/reactor_group.ts',
-    from: 'if (member.deaths.add() > mostDeaths) return',
-    to: 'if (member.deaths.add() > mostDeaths * 1e9) return',
-    test: 'test/dist/handover/replace.test.js: in a crash loop: its connections go',
   },
   {
     protects: 'the limit of time for tasks',
