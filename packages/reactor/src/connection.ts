@@ -33,60 +33,71 @@ export type TlsInfo = Pick<
 
 const families = { 0: undefined, 4: 'IPv4', 6: 'IPv6' } as const
 const outsideMessage = 0xffff_ffff
+export const notStopped = -2
+
+export interface ConnectionInternals {
+  readonly engineListener: EngineListener
+  /** The batch in which it was paused or reframed: what it has in it behind that must not be delivered. Or `notStopped`. */
+  stoppedIn: number
+  /** The batch in which a hook last saw bytes of it, */
+  seenIn: number
+  /** and where they ended. */
+  rawEnd: number
+  readonly calls: Set<number> | undefined
+  readonly framing: Framing
+  /** What a protocol knows of this connection, beside the data of its app. */
+  protocol: unknown
+  /** Who gets the bytes and events of the connection instead of the hooks. */
+  readonly stream: ConnectionStream | undefined
+  secure: SecureLayer | undefined
+}
+
+/** What most connections never have. */
+interface Seldom {
+  /** It was born in another reactor. */
+  id: bigint | undefined
+  remote: { address: string; port: number; family: 'IPv4' | 'IPv6' | undefined } | undefined
+  finalCounts: { read: number; written: number } | undefined
+  calls: Set<number> | undefined
+  /** Of setFraming(). */
+  framing: Framing | undefined
+  protocol: unknown
+  stream: ConnectionStream | undefined
+  secure: SecureLayer | undefined
+}
 
 /**
  * One connection, as the reactor that owns it sees it; the words are those of `net.Socket`. Belongs to its reactor's thread and
  * cannot be sent to another: send `id`, and use `server.send(id, bytes)` there.
  */
 export class Connection<Data = unknown> {
+  // An idle server is mostly made of these: what few connections have lies in #seldom, and nothing is kept twice (docs/memory.md).
   #data: Data
   readonly #engine: Engine
-  readonly #listener: EngineListener
   readonly #slot: number
   readonly #generation: number
   #closed: CloseReason | undefined
   #endSaid = false
-  /** It belongs to another thread now. */
-  #moved = false
-  readonly #id: bigint | undefined
-  #remote: { address: string; port: number; family: 'IPv4' | 'IPv6' | undefined } | undefined
-  #finalCounts: { read: number; written: number } | undefined
-  /** Frames of the batch at hand that must not be delivered: the connection was paused or reframed before them. */
-  readonly internal: {
-    stopped: boolean
-    stoppedIn: number
-    seenIn: number
-    rawEnd: number
-    calls: Set<number> | undefined
-    framing: Framing
-    /** What a protocol knows of this connection, beside the data of its app. */
-    protocol: unknown
-    readonly listener: EngineListener
-    /** Who gets the bytes and events of the connection instead of the hooks. */
-    stream: ConnectionStream | undefined
-    secure: SecureLayer | undefined
-  }
+  #seldom: Seldom | undefined
+  // What `internal` shows to the engine.
+  protected readonly engineListener: EngineListener
+  protected stoppedIn: number = notStopped
+  protected seenIn = -1
+  protected rawEnd = 0
 
   /** Connections are made by their reactor. */
   constructor(engine: Engine, listener: EngineListener, slot: number, generation: number, data: Data, id?: bigint) {
-    this.#id = id
     this.#engine = engine
-    this.#listener = listener
+    this.engineListener = listener
     this.#slot = slot
     this.#generation = generation
     this.#data = data
-    this.internal = {
-      stopped: false,
-      stoppedIn: -1,
-      seenIn: -1,
-      rawEnd: 0,
-      calls: undefined,
-      framing: listener.framing,
-      protocol: undefined,
-      listener,
-      stream: undefined,
-      secure: undefined,
-    }
+    if (id !== undefined && id !== engine.idOf(slot, generation)) this.#needSeldom().id = id
+  }
+
+  /** What the engine and the packages of this repository see of it. */
+  get internal(): ConnectionInternals {
+    return this as unknown as ConnectionInternals
   }
 
   /** What `open` returned, or whatever was put there since. */
@@ -104,7 +115,7 @@ export class Connection<Data = unknown> {
 
   /** Opaque, unique over the life of the server, and fit for `postMessage`. */
   get id(): bigint {
-    return this.#id ?? this.#engine.idOf(this.#slot, this.#generation)
+    return this.#seldom?.id ?? this.#engine.idOf(this.#slot, this.#generation)
   }
 
   /** The reactor that owns it: connects to others, on the same thread. */
@@ -114,7 +125,7 @@ export class Connection<Data = unknown> {
 
   /** The name of the listener it came in by; of a client connection, what it was connected to. */
   get listener(): string {
-    return this.#listener.name
+    return this.engineListener.name
   }
 
   /**
@@ -144,7 +155,7 @@ export class Connection<Data = unknown> {
 
   /** Sends `data`, if given, then everything that is waiting or in flight, then FIN. Nothing is delivered any more. */
   end(data?: string | Uint8Array): void {
-    if (this.internal.stream) throw streamed('end()')
+    if (this.stream) throw streamed('end()')
     if (this.#closed || this.#endSaid) {
       if (data !== undefined) this.#checkWritable()
       return
@@ -212,7 +223,7 @@ export class Connection<Data = unknown> {
   setFraming(framing: Framing): void {
     this.#checkOpen('setFraming()')
     const number = this.#engine.framingNumber(framing)
-    this.internal.framing = framing
+    this.#needSeldom().framing = framing
     if (this.#rawEnd() !== outsideMessage) this.#stop()
     this.#engine.driver.setFraming(this.#slot, this.#generation, number, this.#rawEnd())
     this.#engine.touched()
@@ -231,10 +242,10 @@ export class Connection<Data = unknown> {
       if (!engine.driver.details(this.#slot, this.#generation)) throw gone('toDuplex()')
       throw new MultireactorError('ERR_MR_STATE', 'toDuplex(): the connection is piped, on its way to another reactor, or ends')
     }
-    if (!isPlain(this.internal.framing)) this.setFraming(plain)
+    if (!isPlain(this.framing)) this.setFraming(plain)
     engine.driver.resume(this.#slot, this.#generation)
     const duplex = new ConnectionDuplex(this, engine, this.#slot, this.#generation, options)
-    this.internal.stream = duplex.internal
+    this.#needSeldom().stream = duplex.internal
     engine.streams.add(this)
     return duplex
   }
@@ -243,7 +254,7 @@ export class Connection<Data = unknown> {
   submit(frame: string | Uint8Array): void {
     this.#checkOpen('submit()')
     checkBytes('submit()', frame)
-    this.#engine.checkPool(this.#listener)
+    this.#engine.checkPool(this.engineListener)
     this.#engine.driver.submit(this.#slot, this.#generation, frame, false)
     this.#engine.touched()
   }
@@ -255,15 +266,16 @@ export class Connection<Data = unknown> {
   call(frame: string | Uint8Array): Promise<Buffer> {
     this.#checkOpen('call()')
     checkBytes('call()', frame)
-    this.#engine.checkPool(this.#listener)
+    this.#engine.checkPool(this.engineListener)
     const number = this.#engine.driver.submit(this.#slot, this.#generation, frame, true)
     this.#engine.touched()
     if (number === -2) {
       return Promise.reject(new MultireactorError('ERR_MR_QUEUE_FULL', 'call(): the task queue is full, and the server rejects'))
     }
     if (number < 0) return Promise.reject(gone('call()'))
-    this.internal.calls ??= new Set()
-    this.internal.calls.add(number)
+    const seldom = this.#needSeldom()
+    seldom.calls ??= new Set()
+    seldom.calls.add(number)
     return this.#engine.awaitCall(number)
   }
 
@@ -281,13 +293,13 @@ export class Connection<Data = unknown> {
    */
   moveTo(reactor: number): void {
     this.#checkOpen('moveTo()')
-    if (this.internal.framing !== this.#listener.framing && this.internal.framing.cut) {
+    if (this.framing !== this.engineListener.framing && this.framing.cut) {
       throw new MultireactorError(
         'ERR_MR_STATE',
         'moveTo(): the custom framing of setFraming() is a function of this thread and cannot go along',
       )
     }
-    if (this.internal.secure) {
+    if (this.secure) {
       throw new MultireactorError(
         'ERR_MR_STATE',
         'moveTo(): the keys of a TLS connection live in this thread and cannot go along',
@@ -318,7 +330,7 @@ export class Connection<Data = unknown> {
 
   /** Reports an error as if a hook had thrown it, and leaves the connection open. */
   reportError(error: unknown, hook = 'message'): void {
-    this.#engine.report(error, hook, this.#listener.name)
+    this.#engine.report(error, hook, this.engineListener.name)
   }
 
   /**
@@ -384,11 +396,11 @@ export class Connection<Data = unknown> {
 
   /** Whether it came by a listener with `tls`. */
   get encrypted(): boolean {
-    return this.internal.secure !== undefined
+    return this.secure !== undefined
   }
   /** What `node:tls` knows of the connection: `alpnProtocol`, `servername`, `authorized`, `getPeerCertificate()`… Not for reading or writing. */
   get tls(): TlsInfo | undefined {
-    return this.internal.secure?.socket as TlsInfo | undefined
+    return this.secure?.socket as TlsInfo | undefined
   }
 
   get remoteAddress(): string | undefined {
@@ -407,10 +419,10 @@ export class Connection<Data = unknown> {
     return this.#closed ? undefined : this.#engine.driver.localAddress(this.#slot, this.#generation)?.[1]
   }
   get bytesRead(): number {
-    return this.#finalCounts?.read ?? this.#details()?.[3] ?? 0
+    return this.#seldom?.finalCounts?.read ?? this.#details()?.[3] ?? 0
   }
   get bytesWritten(): number {
-    return this.#finalCounts?.written ?? this.#details()?.[4] ?? 0
+    return this.#seldom?.finalCounts?.written ?? this.#details()?.[4] ?? 0
   }
   /** Bytes that wait to be sent, held replies included. */
   get writableLength(): number {
@@ -422,20 +434,19 @@ export class Connection<Data = unknown> {
   }
   /** True once the connection is closed, or about to be because of `destroy()`. */
   get destroyed(): boolean {
-    return this.#closed !== undefined || this.#moved || this.#details() === undefined
+    return this.#closed !== undefined || this.#details() === undefined
   }
 
   /** Called by the engine, once. */
   markClosed(reason: CloseReason, read: number, written: number): void {
     this.#peer()
     this.#closed = reason
-    this.#finalCounts = { read, written }
+    this.#needSeldom().finalCounts = { read, written }
   }
 
   /** Called by the engine: it lives in another thread from now on. */
   markMoved(): void {
     this.#peer()
-    this.#moved = true
     this.#endSaid = true
     this.#closed = 'destroyed'
   }
@@ -465,15 +476,14 @@ export class Connection<Data = unknown> {
   }
 
   #stop(): void {
-    this.internal.stopped = true
-    this.internal.stoppedIn = this.#engine.batch
+    this.stoppedIn = this.#engine.batch
   }
 
   /** How much of this batch's bytes the hooks have seen; a hook of another connection may ask too. */
   #rawEnd(): number {
     const batch = this.#engine.batch
     if (batch === -1) return outsideMessage
-    return this.internal.seenIn === batch ? this.internal.rawEnd : 0
+    return this.seenIn === batch ? this.rawEnd : 0
   }
 
   #details() {
@@ -481,21 +491,58 @@ export class Connection<Data = unknown> {
   }
 
   #peer() {
-    if (this.#remote) return this.#remote
+    if (this.#seldom?.remote) return this.#seldom.remote
     const details = this.#details()
     if (!details || details[2] === 0) return undefined
-    this.#remote = { address: details[0], port: details[1], family: families[details[2]] }
-    return this.#remote
+    const remote = { address: details[0], port: details[1], family: families[details[2]] }
+    this.#needSeldom().remote = remote
+    return remote
+  }
+
+  #needSeldom(): Seldom {
+    this.#seldom ??= {
+      id: undefined,
+      remote: undefined,
+      finalCounts: undefined,
+      calls: undefined,
+      framing: undefined,
+      protocol: undefined,
+      stream: undefined,
+      secure: undefined,
+    }
+    return this.#seldom
+  }
+
+  protected get calls(): Set<number> | undefined {
+    return this.#seldom?.calls
+  }
+  protected get framing(): Framing {
+    return this.#seldom?.framing ?? this.engineListener.framing
+  }
+  protected get protocol(): unknown {
+    return this.#seldom?.protocol
+  }
+  protected set protocol(protocol: unknown) {
+    this.#needSeldom().protocol = protocol
+  }
+  protected get stream(): ConnectionStream | undefined {
+    return this.#seldom?.stream
+  }
+  protected get secure(): SecureLayer | undefined {
+    return this.#seldom?.secure
+  }
+  protected set secure(secure: SecureLayer | undefined) {
+    this.#needSeldom().secure = secure
   }
 
   #checkOpen(call: string): void {
     if (this.#closed || this.#endSaid) throw gone(call)
-    if (this.internal.stream) throw streamed(call)
+    if (this.stream) throw streamed(call)
   }
 
   #checkWritable(): void {
     if (this.#closed || this.#endSaid) throw gone('write()', this.#closed)
-    if (this.internal.stream) throw streamed('write()')
+    if (this.stream) throw streamed('write()')
   }
 }
 

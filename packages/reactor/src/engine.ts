@@ -19,7 +19,7 @@ import {
 import { type BalanceHandlers, balanceFresh } from './balance.js'
 import { bufferOf } from './buffer_of.js'
 import { answerCall } from './calls.js'
-import { Connection, callFailure } from './connection.js'
+import { Connection, callFailure, notStopped } from './connection.js'
 import { type Framing, isFraming, raw } from './framing.js'
 import { ReactorHandle } from './handle.js'
 import {
@@ -235,8 +235,8 @@ export class Engine {
   /** The first connection whose data cannot go to another thread, or nothing. Runs no hook. */
   unclonable(): Error | undefined {
     for (const conn of this.#connections) {
-      if (!conn?.isOpen || conn.data === undefined || conn.internal.listener.isClient) continue
-      if (conn.internal.listener.handlers.suspend || this.#opening.has(conn.data)) continue
+      if (!conn?.isOpen || conn.data === undefined || conn.internal.engineListener.isClient) continue
+      if (conn.internal.engineListener.handlers.suspend || this.#opening.has(conn.data)) continue
       if (conn.internal.stream || conn.internal.secure) continue // they do not go
       try {
         encodeState(conn.data)
@@ -267,7 +267,7 @@ export class Engine {
       this.driver.quiesce()
     })
     for (const conn of this.#connections) {
-      if (!conn?.isOpen || conn.internal.listener.isClient) continue
+      if (!conn?.isOpen || conn.internal.engineListener.isClient) continue
       if (conn.internal.stream || conn.internal.secure) continue
       const state = await this.#stateOf(conn)
       if (state !== undefined && conn.isOpen) conn.keepState(state)
@@ -319,7 +319,7 @@ export class Engine {
   /** What `resume` gets in the next thread. Closes the connection when it cannot be had. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   async #stateOf(conn: Connection<any>): Promise<Uint8Array | undefined> {
-    const { suspend } = conn.internal.listener.handlers
+    const { suspend } = conn.internal.engineListener.handlers
     try {
       const state: unknown = suspend ? await suspend(conn) : conn.data
       return state === undefined ? undefined : encodeState(state)
@@ -508,7 +508,8 @@ export class Engine {
   #onOpen(slot: number, generation: number, listener: EngineListener): void {
     // biome-ignore lint/suspicious/noExplicitAny: `open` decides
     const conn = new Connection<any>(this, listener, slot, generation, undefined)
-    conn.internal.secure = this.#layers[slot]
+    const layer = this.#layers[slot]
+    if (layer) conn.internal.secure = layer
     this.#connections[slot] = conn
     if (!listener.handlers.open) return
     try {
@@ -605,17 +606,17 @@ export class Engine {
   #onFrame(conn: Connection<any> | undefined, rows: Uint32Array, at: number): void {
     if (!conn?.isOpen) return
     const { stream } = conn.internal
-    if (conn.internal.stopped) {
+    if (conn.internal.stoppedIn !== notStopped) {
       // Paused or reframed by an earlier frame of this batch: the native side cuts this one again.
       if (this.#batch === conn.internal.stoppedIn) return
-      conn.internal.stopped = false
+      conn.internal.stoppedIn = notStopped
     }
     if (stream) {
       conn.internal.seenIn = this.#batch
       conn.internal.rawEnd = rows[at + 6]!
       return stream.received(bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!))
     }
-    const { messageIn, highBytes } = conn.internal.listener
+    const { messageIn, highBytes } = conn.internal.engineListener
     if (this.#roomOf !== conn) {
       this.#roomOf = conn
       this.#room = highBytes - (rows[at]! >>> 16) * waitingUnit
@@ -650,7 +651,7 @@ export class Engine {
     conn.internal.rawEnd = rawEnd
     try {
       // A client may have none: what it is sent is of no interest then.
-      const result: unknown = conn.internal.listener.handlers.message?.(conn, frame, info)
+      const result: unknown = conn.internal.engineListener.handlers.message?.(conn, frame, info)
       if (result !== undefined) this.#watch(result, 'message', conn)
     } catch (error) {
       this.#failed(error, 'message', conn)
@@ -662,7 +663,7 @@ export class Engine {
   #onBadFrame(conn: Connection<any> | undefined, rows: Uint32Array, at: number): void {
     if (!conn?.isOpen) return
     // Stopped before it: found again when the connection goes on.
-    if (conn.internal.stopped && this.#batch === conn.internal.stoppedIn) return
+    if (this.#batch === conn.internal.stoppedIn) return
     this.#roomOf = undefined
     this.#room = 0 // how much waits is not known here
     this.current = conn
@@ -670,7 +671,7 @@ export class Engine {
     conn.internal.rawEnd = rows[at + 6]!
     const reason = closeReasons[rows[at + 3]!]! as BadFrame['reason']
     try {
-      conn.internal.listener.handlers.badFrame!(conn, { reason, code: rows[at + 4]! })
+      conn.internal.engineListener.handlers.badFrame!(conn, { reason, code: rows[at + 4]! })
     } catch (error) {
       this.#failed(error, 'badFrame', conn)
     }
@@ -681,20 +682,20 @@ export class Engine {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #onReceived(conn: Connection<any> | undefined, slot: number, rows: Uint32Array, at: number): void {
     if (!conn?.isOpen) return
-    if (conn.internal.stopped) {
+    if (conn.internal.stoppedIn !== notStopped) {
       // Paused or reframed by a hook of this batch that came before: the native side cuts these bytes again.
       if (this.#batch === conn.internal.stoppedIn) return
-      conn.internal.stopped = false
+      conn.internal.stoppedIn = notStopped
     }
     this.#roomOf = undefined
     this.#room = 0
     const generation = rows[at + 2]!
     const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
-    const listener = conn.internal.listener
+    const listener = conn.internal.engineListener
     const { cut, native: limits } = conn.internal.framing
     let used = 0
     let needed = 0
-    while (used < bytes.length && conn.isOpen && !conn.internal.stopped) {
+    while (used < bytes.length && conn.isOpen && conn.internal.stoppedIn === notStopped) {
       let result: ReturnType<NonNullable<typeof cut>>
       try {
         result = cut!(used === 0 ? bytes : bytes.subarray(used))
@@ -758,7 +759,7 @@ export class Engine {
       )
     }
     conn.internal.stream?.closed(reason, rows[at + 3]! >>> 8)
-    const listener = conn.internal.listener
+    const listener = conn.internal.engineListener
     if (!listener.handlers.close) return
     try {
       this.#watch(listener.handlers.close(conn, reason), 'close', conn)
@@ -771,7 +772,7 @@ export class Engine {
   #hook(name: 'end' | 'drain' | 'timeout', conn: Connection<any> | undefined): void {
     if (!conn?.isOpen) return
     try {
-      this.#watch(conn.internal.listener.handlers[name]!(conn), name, conn)
+      this.#watch(conn.internal.engineListener.handlers[name]!(conn), name, conn)
     } catch (error) {
       this.#failed(error, name, conn)
     }

@@ -1,5 +1,5 @@
-// One connected socket, accepted or made by us, and everything that waits on it. Plain state: the Reactor holds the rules. Kept
-// small, because an idle server is mostly made of these.
+// One connected socket, accepted or made by us, and everything that waits on it. Plain state: the Reactor holds the rules. Two
+// cache lines, because an idle server is mostly made of these: what few of them have lies in `extras`.
 #pragma once
 
 #include <cstdint>
@@ -8,17 +8,36 @@
 #include "base/fd.h"
 #include "exchange/close_reason.h"
 #include "exchange/connection_id.h"
-#include "exchange/peer.h"
 #include "net/out_buffer.h"
+#include "reactor/compact_peer.h"
 #include "reactor/in_buffer.h"
 #include "reactor/order_window.h"
 #include "reactor/secure.h"
+#include "reactor/short_time.h"
 #include "reactor/subscription.h"
 #include "reactor/timer_wheel.h"
 
 namespace mr {
 
-struct Connection {
+// What most connections never have.
+struct Extras {
+  std::unique_ptr<OrderWindow> window;
+  std::unique_ptr<Secure> secure;                      // its listener speaks TLS
+  std::unique_ptr<std::vector<ReplyPart>> creditsDue;  // streamed parts that lie in `out`
+  std::unique_ptr<Subscriptions> subscriptions;
+  uint64_t framerState = 0;     // what the framing remembers for the next frame
+  uint64_t sendingSinceMs = 0;  // when the peer last took a part of what waits; 0: nothing waits
+  ConnectionId bornAs;          // its name, when it was born in another reactor's table
+  uint32_t timeoutMs = 0;       // of setTimeout()
+  uint32_t pipe = 0;            // with kPiped: the other one's slot
+
+  size_t waitingBytes() const {
+    const size_t encrypted = secure ? secure->out.size() + secure->handed : 0;
+    return encrypted + (window ? window->heldBytes() : 0) + (subscriptions ? subscriptions->latestBytes : 0);
+  }
+};
+
+struct alignas(64) Connection {
   enum Flag : uint32_t {
     kOpen = 1u << 0,
     kReadEnded = 1u << 1,  // the peer has finished sending
@@ -57,56 +76,66 @@ struct Connection {
     kClient = 1u << 31,                         // we have connected: `listener` is a client profile
   };
 
+  // What every message needs, in one cache line.
   Fd fd;
   uint32_t flags = 0;
   uint32_t generation = 0;
-  ConnectionId id;        // what other threads call it; not of this table when it was born elsewhere
-  uint32_t interest = 0;  // what epoll was told
-  uint32_t span = 0;      // 1 + index of this turn's span, 0: none
-  uint16_t listener = 0;
-  uint16_t framing = 0;                       // index of the reactor's framings
-  CloseReason endReason = CloseReason::kEnd;  // what an orderly close will say
-  uint32_t inFlight = 0;                      // frames submitted and not settled
-  uint32_t held = 0;                          // promises, deferred replies and calls that live in the driving thread
-  uint16_t moveTarget = 0;
-  uint32_t pipe = 0;  // with kPiped: the other one's slot
+  uint32_t span = 0;  // 1 + index of this turn's span, 0: none
   uint64_t headSequence = 0;
   uint64_t nextSequence = 0;
   uint64_t bytesRead = 0;
   uint64_t bytesWritten = 0;
+  uint32_t inFlight = 0;  // frames submitted and not settled
+  uint32_t held = 0;      // promises, deferred replies and calls that live in the driving thread
+  ShortTime lastActivity;
+  ShortTime receivingSince;  // accepted, or when the frame at hand began
+
   OutBuffer out;
   std::unique_ptr<InBuffer> in;
-  std::unique_ptr<OrderWindow> window;
-  std::unique_ptr<Secure> secure;                      // its listener speaks TLS
-  std::unique_ptr<std::vector<ReplyPart>> creditsDue;  // streamed parts that lie in `out`
-  std::unique_ptr<Subscriptions> subscriptions;
+  std::unique_ptr<Extras> extras;
+  CompactPeer peer;
+  uint64_t accounted : 48 = 0;  // bytes of it in the reactor's sum
+  uint16_t listener = 0;
+  uint64_t inFlightBytes : 48 = 0;  // of frames in the pool
+  uint16_t framing = 0;             // index of the reactor's framings
   TimerWheel::Link timer;
-  uint64_t lastActivityMs = 0;
-  uint64_t receivingSinceMs = 0;  // accepted, or when the frame at hand began
-  uint64_t sendingSinceMs = 0;    // when the peer last took a part of what waits; 0: nothing waits
-  size_t inFlightBytes = 0;       // of frames in the pool
-  uint64_t framerState = 0;       // what the framing remembers for the next frame
-  size_t accounted = 0;           // bytes of it in the reactor's sum
-  uint32_t timeoutMs = 0;
-  Peer peer;
+  uint8_t interest = 0;                       // what epoll was told
+  CloseReason endReason = CloseReason::kEnd;  // what an orderly close will say
+  uint16_t moveTarget = 0;
+
+  // Made when one of them is first needed, and kept until the connection closes.
+  Extras& needExtras() {
+    if (!extras) extras = std::make_unique<Extras>();
+    return *extras;
+  }
+  OrderWindow* window() const { return extras ? extras->window.get() : nullptr; }
+  Secure* secure() const { return extras ? extras->secure.get() : nullptr; }
+  std::vector<ReplyPart>* creditsDue() const { return extras ? extras->creditsDue.get() : nullptr; }
+  Subscriptions* subscriptions() const { return extras ? extras->subscriptions.get() : nullptr; }
+  uint64_t framerState() const { return extras ? extras->framerState : 0; }
+  void setFramerState(uint64_t state) {
+    if (state != 0 || extras) needExtras().framerState = state;
+  }
+  uint64_t sendingSinceMs() const { return extras ? extras->sendingSinceMs : 0; }
+  void setSendingSinceMs(uint64_t ms) {
+    if (ms != 0 || extras) needExtras().sendingSinceMs = ms;
+  }
 
   bool has(uint32_t mask) const { return (flags & mask) != 0; }
   void set(uint32_t mask) { flags |= mask; }
   void unset(uint32_t mask) { flags &= ~mask; }
-  size_t waitingBytes() const {
-    const size_t encrypted = secure ? secure->out.size() + secure->handed : 0;
-    return out.size() + encrypted + (window ? window->heldBytes() : 0) + (subscriptions ? subscriptions->latestBytes : 0);
-  }
+  size_t waitingBytes() const { return out.size() + (extras ? extras->waitingBytes() : 0); }
   // Of them, those that exist once for many connections.
-  size_t sharedBytes() const { return out.sharedSize() + (subscriptions ? subscriptions->latestBytes : 0); }
+  size_t sharedBytes() const { return out.sharedSize() + (subscriptions() ? subscriptions()->latestBytes : 0); }
   // What goes into the socket.
-  OutBuffer& wire() { return secure ? secure->out : out; }
+  OutBuffer& wire() { return secure() ? secure()->out : out; }
   // Its state is in the driving thread, and it cannot go to another one.
-  bool isBound() const { return has(kStreamed) || (secure && secure->begun); }
+  bool isBound() const { return has(kStreamed) || (secure() && secure()->begun); }
   // Something that a hook has begun is pending; the state of TLS is not meant.
-  bool heldByHooks() const { return held > (secure && secure->begun ? 1u : 0u); }
+  bool heldByHooks() const { return held > (secure() && secure()->begun ? 1u : 0u); }
   // It is not known yet who the peer is, or whether it is one at all.
-  bool isHidden() const { return has(kUnplaced) || (secure && !secure->established); }
+  bool isHidden() const { return has(kUnplaced) || (secure() && !secure()->established); }
 };
+static_assert(sizeof(Connection) == 128, "docs/memory.md says what an idle connection costs");
 
 }  // namespace mr

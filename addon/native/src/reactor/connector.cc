@@ -22,7 +22,7 @@ Result<uint32_t> Connector::begin(const Address& address, const Address* local, 
   attempt.address = address;
   attempt.profile = profile;
   if (timeoutMs != 0) {
-    wheel_.start(request, nowMs + timeoutMs, [this](uint32_t other) -> TimerWheel::Link& { return timerOf(other); });
+    wheel_.start(request, nowMs, nowMs + timeoutMs, [this](uint32_t other) -> TimerWheel::Link& { return timerOf(other); });
   }
   return Result<uint32_t>::success(request);
 }

@@ -12,6 +12,7 @@ class Reactor::Moved final : public Message {
   Moved() : Message(Kind::kMoved) {}
   enum class What : uint8_t { kConnection, kAcceptor } what = What::kConnection;
 
+  ConnectionId id;
   Connection connection;
   FramingConfig framing;
   bool listenersFraming = true;  // it is the framing of its listener

@@ -305,8 +305,8 @@ void Reactor::dispatchConnection(uint32_t slot, uint32_t generation, uint32_t ev
 void Reactor::updateInterest(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
-  uint32_t wanted = 0;
-  const bool readEnded = connection.secure ? connection.secure->readEnded : connection.has(Connection::kReadEnded);
+  uint32_t wanted = 0;  // EPOLLIN and EPOLLOUT only, which fit in `interest`
+  const bool readEnded = connection.secure() ? connection.secure()->readEnded : connection.has(Connection::kReadEnded);
   if (!readEnded && !connection.has(Connection::kPausedMask)) wanted |= EPOLLIN;
   if (!connection.wire().empty()) wanted |= EPOLLOUT;
   if (connection.has(Connection::kInEpoll) && wanted == connection.interest) return;
@@ -316,19 +316,19 @@ void Reactor::updateInterest(uint32_t slot) {
   const auto result = known ? epoll_.modify(connection.fd.get(), wanted, token) : epoll_.add(connection.fd.get(), wanted, token);
   if (!result.ok()) return closeNow(slot, CloseReason::kSystem, result.error);
   connection.set(Connection::kInEpoll);
-  connection.interest = wanted;
+  connection.interest = static_cast<uint8_t>(wanted);
 }
 
 // ---------------------------------------------------------------- timers
 
-void Reactor::touch(uint32_t slot) { table_.at(slot).lastActivityMs = nowMs_; }
+void Reactor::touch(uint32_t slot) { table_.at(slot).lastActivity = nowMs_; }
 
 bool Reactor::setTimeoutMs(uint32_t slot, uint32_t generation, uint32_t milliseconds) {
   Connection* connection = find(slot, generation);
   if (!connection) return false;
   nowMs_ = monotonicMs();
-  connection->timeoutMs = milliseconds;
-  connection->lastActivityMs = nowMs_;
+  connection->needExtras().timeoutMs = milliseconds;
+  connection->lastActivity = nowMs_;
   armDeadline(slot);
   return true;
 }
@@ -342,22 +342,23 @@ uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason
     first = since + milliseconds;
     *reason = why;
   };
-  consider(connection.lastActivityMs, connection.timeoutMs, CloseReason::kTimeout);
+  const uint64_t lastActivityMs = connection.lastActivity.ms(nowMs_);
+  if (connection.extras) consider(lastActivityMs, connection.extras->timeoutMs, CloseReason::kTimeout);
   if (connection.bytesRead == 0 || connection.isHidden()) {
-    consider(connection.receivingSinceMs, cfg.firstByteMs, CloseReason::kFirstByteTimeout);
+    consider(connection.receivingSince.ms(nowMs_), cfg.firstByteMs, CloseReason::kFirstByteTimeout);
   } else if (connection.in && !connection.has(Connection::kPausedMask | Connection::kEnding | Connection::kHasPending)) {
-    consider(connection.receivingSinceMs, cfg.frameMs, CloseReason::kFrameTimeout);
-  } else if (connection.framerState != 0 && !connection.has(Connection::kPausedMask | Connection::kEnding)) {
+    consider(connection.receivingSince.ms(nowMs_), cfg.frameMs, CloseReason::kFrameTimeout);
+  } else if (connection.framerState() != 0 && !connection.has(Connection::kPausedMask | Connection::kEnding)) {
     // In the middle of a message: the next piece of it is due.
-    consider(connection.lastActivityMs, cfg.frameMs, CloseReason::kFrameTimeout);
+    consider(lastActivityMs, cfg.frameMs, CloseReason::kFrameTimeout);
   }
-  const bool midRecord = connection.secure && connection.secure->recordSinceMs != 0;
+  const bool midRecord = connection.secure() && connection.secure()->recordSinceMs != 0;
   if (midRecord && !connection.has(Connection::kPausedMask | Connection::kEnding)) {
-    consider(connection.secure->recordSinceMs, cfg.frameMs, CloseReason::kFrameTimeout);
+    consider(connection.secure()->recordSinceMs, cfg.frameMs, CloseReason::kFrameTimeout);
   }
-  if (connection.sendingSinceMs != 0) consider(connection.sendingSinceMs, cfg.writeMs, CloseReason::kWriteTimeout);
+  if (connection.sendingSinceMs() != 0) consider(connection.sendingSinceMs(), cfg.writeMs, CloseReason::kWriteTimeout);
   // While a frame is in flight it is asked again and again: nobody arms a timer when the answer leaves.
-  consider(connection.inFlight == 0 ? connection.lastActivityMs : nowMs_, cfg.idleMs, CloseReason::kIdleTimeout);
+  consider(connection.inFlight == 0 ? lastActivityMs : nowMs_, cfg.idleMs, CloseReason::kIdleTimeout);
   return first;
 }
 
@@ -377,7 +378,8 @@ void Reactor::hastenDeadline(uint32_t slot) {
   if (!connection.fd.valid() || connection.has(Connection::kFinSent)) return;
   CloseReason reason;
   const uint64_t deadline = nextDeadline(connection, &reason);
-  if (deadline != UINT64_MAX && (connection.timer.deadlineMs == 0 || deadline < connection.timer.deadlineMs)) armDeadline(slot);
+  if (deadline == UINT64_MAX) return;
+  if (!connection.timer.isArmed() || deadline < connection.timer.deadlineMs(nowMs_)) armDeadline(slot);
 }
 
 void Reactor::expireTimers() {
@@ -397,7 +399,7 @@ void Reactor::expireTimers() {
       armDeadline(slot);
     } else if (reason == CloseReason::kTimeout && (hooksOf(connection) & kHookTimeout)) {
       emit(Event::kTimeout, slot);
-      connection.lastActivityMs = nowMs_;
+      connection.lastActivity = nowMs_;
       armDeadline(slot);
     } else if (reason == CloseReason::kFrameTimeout) {
       frameTimedOut(slot);

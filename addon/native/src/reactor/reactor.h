@@ -272,7 +272,12 @@ class Reactor {
 
   // reactor.cc
   Connection* find(uint32_t slot, uint32_t generation);
-  ConnectionId idOf(uint32_t slot) { return table_.at(slot).id; }
+  // What other threads call it.
+  ConnectionId idOf(uint32_t slot) const {
+    const Connection& connection = table_.at(slot);
+    const ConnectionId bornAs = connection.extras ? connection.extras->bornAs : ConnectionId{};
+    return bornAs == ConnectionId{} ? ConnectionId::of(index_, slot, connection.generation) : bornAs;
+  }
   // The connection that other threads call so, if it is here.
   Connection* locate(ConnectionId id, uint32_t* slot);
   void dispatch(const epoll_event& event);
@@ -304,7 +309,7 @@ class Reactor {
   uint64_t nextDeadline(const Connection& connection, CloseReason* reason) const;
   TimerWheel::Link& timerOf(uint32_t slot) { return table_.at(slot).timer; }
   void startTimer(uint32_t slot, uint64_t deadlineMs) {
-    wheel_.start(slot, deadlineMs, [this](uint32_t other) -> TimerWheel::Link& { return timerOf(other); });
+    wheel_.start(slot, nowMs_, deadlineMs, [this](uint32_t other) -> TimerWheel::Link& { return timerOf(other); });
   }
   void stopTimer(uint32_t slot) {
     wheel_.stop(slot, [this](uint32_t other) -> TimerWheel::Link& { return timerOf(other); });

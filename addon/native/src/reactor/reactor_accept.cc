@@ -150,16 +150,15 @@ void Reactor::adopt(Handover& fresh) {
   }
   Connection& connection = table_.at(slot);
   connection.fd = std::move(fresh.fd);
-  connection.id = ConnectionId::of(index_, slot, connection.generation);
   connection.peer = fresh.peer;
   connection.listener = fresh.listener;
   connection.framing = listenerFramings_[fresh.listener];
-  connection.lastActivityMs = connection.receivingSinceMs = nowMs_;
+  connection.lastActivity = connection.receivingSince = nowMs_;
   connection.bytesRead = fresh.bytesRead;
   counters_.open.add(1);
   exchange_->directory().publish(idOf(slot), exchange_->reactorMailbox(index_));
   const bool secure = listeners_[fresh.listener].secure;
-  if (secure) connection.secure = std::make_unique<Secure>();
+  if (secure) connection.needExtras().secure = std::make_unique<Secure>();
   if (quiescing_ || (relieving_ && secure)) connection.set(Connection::kPausedForHandover);
   if (placed) {
     connection.set(Connection::kCounted);
@@ -226,11 +225,13 @@ void Reactor::receiveProxyHeader(uint32_t slot) {
   connection.in->consume(header.consumed);
   if (connection.in->size() == 0) connection.in.reset();
   connection.unset(Connection::kAwaitsProxy);
-  connection.receivingSinceMs = nowMs_;
+  connection.receivingSince = nowMs_;
   if (header.origin == ProxyHeader::Origin::kProxied) {
-    connection.peer.family = static_cast<Peer::Family>(header.source.family);
-    connection.peer.port = header.source.port;
-    connection.peer.bytes = header.source.bytes;
+    Peer source;
+    source.family = static_cast<Peer::Family>(header.source.family);
+    source.port = header.source.port;
+    source.bytes = header.source.bytes;
+    connection.peer = source;
   } else if (header.origin == ProxyHeader::Origin::kUnix) {
     connection.peer = Peer{};
   }
@@ -274,7 +275,7 @@ void Reactor::leaveListener(uint32_t index) {
 // It has been accepted and has not yet said all of what it came for.
 bool Reactor::awaitsRequest(const Connection& connection) const {
   // In the middle of a message whose beginning is with the app: its end belongs to what is in flight.
-  const uint64_t state = connection.span != 0 ? spans_[connection.span - 1].stateBehind : connection.framerState;
+  const uint64_t state = connection.span != 0 ? spans_[connection.span - 1].stateBehind : connection.framerState();
   if (state != 0 && !connection.has(Connection::kReadEnded | Connection::kEnding)) return true;
   constexpr uint32_t kOver = Connection::kPausedMask | Connection::kReadEnded | Connection::kEnding;
   if (nowMs_ >= requestsUntilMs_ || connection.has(kOver | Connection::kClient)) return false;

@@ -57,7 +57,7 @@ void Reactor::place(uint32_t slot) {
     armDeadline(slot);
     return emit(Event::kBalance, slot, connection.listener);
   }
-  if (decides && policy == Balance::Policy::kAddress && connection.peer.family != Peer::Family::kUnnamed) {
+  if (decides && policy == Balance::Policy::kAddress && connection.peer.isNamed()) {
     const uint32_t owner = exchange_->balance().ownerOf(addressKey(connection.peer));
     if (owner != index_ && exchange_->balance().tryEnter(owner)) return handOverPlaced(slot, owner);
   }
@@ -66,7 +66,7 @@ void Reactor::place(uint32_t slot) {
 
 void Reactor::stay(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  if (!connection.secure) announce(slot);  // or after the handshake
+  if (!connection.secure()) announce(slot);  // or after the handshake
   if (connection.has(Connection::kAwaitsReactor)) {
     resumeFrom(slot, Connection::kAwaitsReactor);
   } else if (connection.in) {
@@ -80,7 +80,7 @@ void Reactor::stay(uint32_t slot) {
 // Nobody but its reactor knows its name yet, so that it is simply born once more. What it counts in stays as it is.
 void Reactor::handOverPlaced(uint32_t slot, uint32_t target) {
   Connection& connection = table_.at(slot);
-  exchange_->directory().retract(connection.id);
+  exchange_->directory().retract(idOf(slot));
   exchange_->balance().leave(index_);
   if (connection.has(Connection::kInEpoll)) (void)epoll_.remove(connection.fd.get());
   stopTimer(slot);
@@ -119,7 +119,7 @@ uint32_t Reactor::enterSibling(const Connection& connection) {
   }
   if (!balance.takes(index_)) {
     if (policy == Balance::Policy::kLeastConnections) return balance.enterLeast(index_);
-    if (policy == Balance::Policy::kAddress && connection.peer.family != Peer::Family::kUnnamed) {
+    if (policy == Balance::Policy::kAddress && connection.peer.isNamed()) {
       const uint32_t owner = balance.ownerOf(addressKey(connection.peer));
       if (owner != Balance::kNobody && balance.tryEnter(owner)) return owner;
     }

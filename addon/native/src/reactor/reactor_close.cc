@@ -7,8 +7,8 @@ namespace mr {
 
 bool Reactor::nothingInFlight(const Connection& connection) const {
   if (connection.inFlight != 0 || connection.span != 0 || connection.has(Connection::kHasPending)) return false;
-  if (connection.secure && connection.secure->established && connection.secure->undecrypted != 0) return false;
-  if (connection.window && !connection.window->empty()) return false;
+  if (connection.secure() && connection.secure()->established && connection.secure()->undecrypted != 0) return false;
+  if (connection.window() && !connection.window()->empty()) return false;
   // While the reactor closes, a hook that is still at work may have an answer, or somebody to pipe it to.
   if (connection.heldByHooks() && connection.has(Connection::kDraining) && !connection.has(Connection::kEnding)) return false;
   // Received, and stopped only because something was full: still owed.
@@ -44,7 +44,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
   if (connection.has(Connection::kPiped)) closePipe(slot, reason);
-  exchange_->directory().retract(connection.id);
+  exchange_->directory().retract(idOf(slot));
   forgetName(slot);
   exchange_->balance().leave(index_);
   exchange_->admission().leave();
@@ -56,12 +56,12 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   connection.fd.reset();
   connection.unset(Connection::kInEpoll | Connection::kHasPending | Connection::kDirty);
   const auto tell = [this](const ReplyPart& part) { giveCredit(part.worker, part.creditToken, part.credit, true); };
-  if (connection.window) connection.window->abandon(tell);
-  if (connection.creditsDue) {
-    for (const ReplyPart& part : *connection.creditsDue) tell(part);
+  if (connection.window()) connection.window()->abandon(tell);
+  if (connection.creditsDue()) {
+    for (const ReplyPart& part : *connection.creditsDue()) tell(part);
   }
   if (connection.inFlight != 0) {
-    const ConnectionId id = connection.id;
+    const ConnectionId id = idOf(slot);
     exchange_->announceGone(id);
     if (watchesGone_) emit(Event::kGone, slot, static_cast<uint32_t>(id.value), static_cast<uint32_t>(id.value >> 32));
   }
@@ -72,7 +72,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   }
   connection.out.clear();
   dropSubscriptions(connection);
-  if (connection.secure) connection.secure->out.clear(), connection.secure->handed = 0;
+  if (connection.secure()) connection.secure()->out.clear(), connection.secure()->handed = 0;
   account(slot);
   heldTotal_ -= connection.held;
   connection.held = 0;

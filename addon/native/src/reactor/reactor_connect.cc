@@ -54,13 +54,12 @@ void Reactor::onConnectEnded(Connector::Ended ended) {
   Connection& connection = table_.at(slot);
   connection.set(Connection::kClient | Connection::kAnnounced);
   connection.fd = std::move(ended.attempt.fd);
-  connection.id = ConnectionId::of(index_, slot, connection.generation);
   connection.peer = peerOf(ended.attempt.address);
   connection.listener = ended.attempt.profile;
   connection.framing = profiles_.framing(connection.listener);
-  connection.lastActivityMs = connection.receivingSinceMs = nowMs_;
+  connection.lastActivity = connection.receivingSince = nowMs_;
   const ListenerConfig& cfg = config(connection);
-  if (cfg.noDelay && connection.peer.family != Peer::Family::kUnnamed) (void)sock::setNoDelay(connection.fd.get(), true);
+  if (cfg.noDelay && connection.peer.isNamed()) (void)sock::setNoDelay(connection.fd.get(), true);
   if (cfg.keepAliveSeconds != 0) (void)sock::setKeepAlive(connection.fd.get(), true, cfg.keepAliveSeconds);
   if (!(cfg.hooks & kHookMessage)) connection.set(Connection::kPausedByUser);
   ++clients_;

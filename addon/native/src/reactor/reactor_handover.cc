@@ -147,7 +147,7 @@ void Reactor::quiesce() {
 bool Reactor::keepState(uint32_t slot, uint32_t generation, std::span<const uint8_t> state) {
   const Connection* connection = find(slot, generation);
   if (!connection) return false;
-  states_[connection->id.value].assign(state.begin(), state.end());
+  states_[idOf(slot).value].assign(state.begin(), state.end());
   return true;
 }
 
@@ -160,7 +160,7 @@ void Reactor::updateListener(uint16_t listener, const ListenerConfig& update) {
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || connection.framing != framing) continue;
-    if (!remembers(update.framing.kind)) connection.framerState = 0;
+    if (!remembers(update.framing.kind)) connection.setFramerState(0);
     if (!connection.in) continue;
     connection.in->needed = connection.in->hint = 0;
     addPending(slot);
@@ -171,7 +171,8 @@ void Reactor::emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t
   const Connection& connection = table_.at(slot);
   if (connection.has(Connection::kEndSaid)) flags |= kResumeEnded;
   std::vector<uint8_t> bytes(sizeof(uint64_t) + state.size());
-  std::memcpy(bytes.data(), &connection.id.value, sizeof(uint64_t));
+  const ConnectionId id = idOf(slot);
+  std::memcpy(bytes.data(), &id.value, sizeof(uint64_t));
   if (!state.empty()) std::memcpy(bytes.data() + sizeof(uint64_t), state.data(), state.size());
   (void)emitBytes(Event::kResume, slot, bytes, connection.listener | flags << 16, false);
 }
@@ -192,7 +193,7 @@ void Reactor::resumeConnections(bool lost) {
       place(slot);
       if (!connection.fd.valid()) continue;
     } else if (hooks != 0 && !connection.has(Connection::kAwaitsProxy)) {
-      const auto state = states_.find(connection.id.value);
+      const auto state = states_.find(idOf(slot).value);
       const bool dataLost = lost && connection.has(Connection::kHasData);
       // A custom framer that setFraming() named is a function of the thread that is gone.
       const bool framerLost = reframed && framings_[connection.framing].kind == FramingKind::kCustom;
@@ -296,9 +297,9 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
     if (!connection.has(Connection::kAnnounced) && !connection.isHidden()) announce(slot);
     return resumeFrom(slot, Connection::kPausedForHandover);
   }
-  if (connection.creditsDue) {
-    for (const ReplyPart& part : *connection.creditsDue) giveCredit(part.worker, part.creditToken, part.credit, false);
-    connection.creditsDue.reset();
+  if (connection.creditsDue()) {
+    for (const ReplyPart& part : *connection.creditsDue()) giveCredit(part.worker, part.creditToken, part.credit, false);
+    connection.extras->creditsDue.reset();
   }
   if (connection.has(Connection::kInEpoll)) (void)epoll_.remove(connection.fd.get());
   stopTimer(slot);
@@ -313,14 +314,14 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
   moved->hasState = hasState;
   moved->dataLost = abandoned_ && connection.has(Connection::kHasData);
   packSubscriptions(slot, moved.get());
-  const ConnectionId id = connection.id;
+  const ConnectionId id = idOf(slot);
   const uint32_t generation = connection.generation;
   counters_.buffered.sub(connection.accounted);
+  moved->id = id;
   moved->connection = std::move(connection);
   connection = Connection{};
   connection.set(Connection::kOpen);
   connection.generation = generation;
-  connection.id = id;
   if (id.home() == index_ && id.slot() == slot) {
     connection.set(Connection::kAway);  // nobody else may get the name
     ++away_;
@@ -341,7 +342,7 @@ void Reactor::onMoved(Message& message) {
 }
 
 void Reactor::adoptMoved(Moved& moved) {
-  const ConnectionId id = moved.connection.id;
+  const ConnectionId id = moved.id;
   const bool comesHome = id.home() == index_;
   const uint32_t slot = comesHome ? id.slot() : table_.open();
   if (slot == ConnectionTable::kFull) return dropMoved(moved, CloseReason::kConnectionLimit);
@@ -357,6 +358,11 @@ void Reactor::adoptMoved(Moved& moved) {
   connection.span = 0;
   connection.interest = 0;
   connection.timer = {};
+  if (!comesHome) {
+    connection.needExtras().bornAs = id;
+  } else if (connection.extras) {
+    connection.extras->bornAs = ConnectionId{};
+  }
   connection.unset(Connection::kInEpoll | Connection::kDirty | Connection::kHasPending | Connection::kMoving |
                    Connection::kStopAtCurrent | Connection::kPausedForHandover | Connection::kPausedByQueue |
                    Connection::kPausedByOrder | Connection::kHasData | Connection::kAwaitsReactor);
@@ -388,7 +394,7 @@ void Reactor::adoptMoved(Moved& moved) {
 
 // Nobody takes it in: its descriptor closes with the message.
 void Reactor::dropMoved(const Moved& moved, CloseReason reason) {
-  const ConnectionId id = moved.connection.id;
+  const ConnectionId id = moved.id;
   exchange_->directory().retract(id);
   exchange_->balance().leave(index_);
   exchange_->admission().leave();
@@ -414,7 +420,7 @@ void Reactor::retryEarly() {
 }
 
 void Reactor::forgetName(uint32_t slot) {
-  const ConnectionId id = table_.at(slot).id;
+  const ConnectionId id = idOf(slot);
   if (id.home() == index_ && id.slot() == slot) return;
   immigrants_.erase(id.value);
   exchange_->mailbox(exchange_->reactorMailbox(id.home())).send(std::make_unique<Released>(id));
@@ -484,7 +490,7 @@ void Reactor::forwardMail() {
       if (moved.what == Moved::What::kConnection) {
         exchange_->balance().enter(sibling);
         exchange_->balance().leave(index_);
-        exchange_->directory().publish(moved.connection.id, mailbox);
+        exchange_->directory().publish(moved.id, mailbox);
       }
       exchange_->mailbox(mailbox).send(std::move(message));
     } else if (message->kind == Message::Kind::kHandover) {

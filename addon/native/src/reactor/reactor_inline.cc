@@ -111,7 +111,7 @@ void Reactor::replyInline(const InlineReply& part, std::span<const uint8_t> byte
 
 bool Reactor::idOf(uint32_t slot, uint32_t generation, ConnectionId* id) {
   const Connection* connection = find(slot, generation);
-  if (connection) *id = connection->id;
+  if (connection) *id = idOf(slot);
   return connection != nullptr;
 }
 

@@ -19,12 +19,12 @@ void Reactor::onReadable(uint32_t slot) {
     // Nothing new is served, but what the peer still sends must be read away: closing over it would reset our last bytes.
     const Result<size_t> discarded = receiveInto(slot, scratch_);
     if (!discarded.ok() || discarded.value != 0) return;
-    if (connection.secure) connection.secure->readEnded = true;
+    if (connection.secure()) connection.secure()->readEnded = true;
     updateInterest(slot);
     if (connection.fd.valid()) onReadEnd(slot);
     return;
   }
-  if (connection.secure) return receiveCipher(slot);
+  if (connection.secure()) return receiveCipher(slot);
   if (goesToPool(connection)) {
     receiveForPool(slot);
   } else {
@@ -98,7 +98,7 @@ void Reactor::cutKeptForPool(uint32_t slot) {
   const size_t used = cutForPool(slot, connection.in->data(), connection.in->size(), false);
   if (!connection.in) return;  // nothing behind a bad frame is kept
   connection.in->consume(used);
-  if (used != 0) connection.receivingSinceMs = nowMs_;
+  if (used != 0) connection.receivingSince = nowMs_;
   keepRest(slot, nullptr, 0);
 }
 
@@ -111,7 +111,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   uint32_t cutFrames = 0;
   bool stopped = false;  // whole frames may be left, because something is full
   bool submitted = true;
-  uint64_t state = connection.framerState, groupState = state;
+  uint64_t state = connection.framerState(), groupState = state;
   FrameCut cut;
   std::vector<std::span<const uint8_t>>& group = group_;
   group.clear();
@@ -150,7 +150,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
     if (runsHere(config(connection), key)) {
       if (!(submitted = submitGroup())) break;
       if (!emitParse(slot, frame, key, inSlab)) {
-        connection.framerState = state;
+        connection.setFramerState(state);
         addPending(slot);
         return used;
       }
@@ -172,7 +172,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
     used += cut.consumed;
   }
   if (submitted) submitted = submitGroup();
-  connection.framerState = state;
+  connection.setFramerState(state);
   if (!submitted) return used;
   if (!stopped && cut.kind == FrameCut::Kind::kError) {
     refuseForPool(slot, reasonOf(cut.error), cut.code);
@@ -297,7 +297,7 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
   const FramingConfig& framing = framings_[connection.framing];
   Span span{slot, connection.generation, data, size, 0, fromInBuffer, 0, 0};
   span.framing = connection.framing;
-  span.state = span.stateBehind = connection.framerState;
+  span.state = span.stateBehind = connection.framerState();
   spans_.push_back(span);
   connection.span = static_cast<uint32_t>(spans_.size());
   if (framing.kind == FramingKind::kCustom) {
@@ -393,10 +393,10 @@ void Reactor::finishSpans() {
     if (!connection->fd.valid()) continue;
     neededOfRest_ = span.needed;
     hintOfRest_ = span.hint;
-    if (span.framing == connection->framing) connection->framerState = framerStateBehind(span);
+    if (span.framing == connection->framing) connection->setFramerState(framerStateBehind(span));
     if (span.fromInBuffer) {
       connection->in->consume(span.consumed);
-      if (span.consumed != 0) connection->receivingSinceMs = nowMs_;
+      if (span.consumed != 0) connection->receivingSince = nowMs_;
       keepRest(span.slot, nullptr, 0);
     } else {
       keepRest(span.slot, span.base + span.consumed, span.length - span.consumed);
@@ -423,7 +423,7 @@ void Reactor::keepRest(uint32_t slot, const uint8_t* data, size_t size) {
   if (!connection.fd.valid()) return;
   if (size != 0) {
     // What is left behind whole frames is the beginning of the next one.
-    if (!connection.in) connection.receivingSinceMs = nowMs_;
+    if (!connection.in) connection.receivingSince = nowMs_;
     if (!connection.in) connection.in = std::make_unique<InBuffer>();
     connection.in->append(data, size);
   }
@@ -434,7 +434,7 @@ void Reactor::keepRest(uint32_t slot, const uint8_t* data, size_t size) {
   }
   neededOfRest_ = hintOfRest_ = 0;
   account(slot);
-  if (connection.in || connection.framerState != 0) hastenDeadline(slot);
+  if (connection.in || connection.framerState() != 0) hastenDeadline(slot);
 }
 
 void Reactor::addPending(uint32_t slot) {
@@ -462,7 +462,7 @@ void Reactor::cutPending() {
       forwardKept(slot);
       continue;
     }
-    if (connection.secure && !connection.secure->begun) {
+    if (connection.secure() && !connection.secure()->begun) {
       emitEarlyCipher(slot);
       continue;
     }
@@ -481,7 +481,7 @@ void Reactor::endBehindFrames(uint32_t slot, CloseReason reason) {
   if (!connection.fd.valid()) return;
   connection.endReason = reason;
   connection.in.reset();
-  connection.framerState = 0;
+  connection.setFramerState(0);
   connection.set(Connection::kEnding);
   maybeFinish(slot);
 }
@@ -572,10 +572,10 @@ void Reactor::resumeFrom(uint32_t slot, uint32_t reason) {
   Connection& connection = table_.at(slot);
   if (!connection.has(reason)) return;
   connection.unset(reason);
-  if (connection.framerState != 0) touch(slot);
-  if (connection.secure && connection.secure->recordSinceMs != 0) connection.secure->recordSinceMs = nowMs_;
+  if (connection.framerState() != 0) touch(slot);
+  if (connection.secure() && connection.secure()->recordSinceMs != 0) connection.secure()->recordSinceMs = nowMs_;
   if (connection.in) {
-    connection.receivingSinceMs = nowMs_;  // the time that we took is not the peer's
+    connection.receivingSince = nowMs_;  // the time that we took is not the peer's
     addPending(slot);
     requestTurn();
   }
@@ -624,7 +624,7 @@ bool Reactor::setFraming(uint32_t slot, uint32_t generation, uint16_t framing, u
   if (!connection || framing >= framings_.size()) return false;
   stopAtCurrent(*connection, rawEnd);
   connection->framing = framing;
-  connection->framerState = 0;
+  connection->setFramerState(0);
   if (connection->in && connection->span == 0) {
     connection->in->needed = connection->in->hint = 0;
     addPending(slot);

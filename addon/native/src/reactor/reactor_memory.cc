@@ -7,9 +7,11 @@ namespace mr {
 
 void Reactor::account(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  const size_t now = connection.fd.valid()
-                         ? connection.waitingBytes() - connection.sharedBytes() + (connection.in ? connection.in->capacity() : 0)
-                         : 0;
+  size_t now = 0;
+  if (connection.fd.valid()) {
+    if (!connection.out.empty() || connection.extras) now = connection.waitingBytes() - connection.sharedBytes();
+    if (connection.in) now += connection.in->capacity();
+  }
   if (now == connection.accounted) return;
   if (now > connection.accounted) {
     counters_.buffered.add(now - connection.accounted);

@@ -9,8 +9,8 @@
 namespace mr {
 
 OrderWindow& Reactor::windowOf(Connection& connection) {
-  if (!connection.window) connection.window = std::make_unique<OrderWindow>();
-  return *connection.window;
+  if (!connection.window()) connection.needExtras().window = std::make_unique<OrderWindow>();
+  return *connection.window();
 }
 
 // ---------------------------------------------------------------- replies of the pool
@@ -92,9 +92,9 @@ void Reactor::onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8
 void Reactor::headSettled(uint32_t slot) {
   Connection& connection = table_.at(slot);
   advanceOrder(slot);
-  while (connection.fd.valid() && connection.window && connection.window->headHasParts()) {
+  while (connection.fd.valid() && connection.window() && connection.window()->headHasParts()) {
     bool settled = false;
-    for (const ReplyPart& part : connection.window->takeHeadParts()) {
+    for (const ReplyPart& part : connection.window()->takeHeadParts()) {
       if (!connection.fd.valid()) {
         giveCredit(part.worker, part.creditToken, part.credit, true);
         continue;
@@ -108,7 +108,7 @@ void Reactor::headSettled(uint32_t slot) {
     advanceOrder(slot);
   }
   if (!connection.fd.valid()) return;
-  if (connection.window && connection.window->empty()) connection.window.reset();
+  if (connection.window() && connection.window()->empty()) connection.extras->window.reset();
   checkOrderLimit(slot);
   maybeFinish(slot);
 }
@@ -117,18 +117,18 @@ void Reactor::advanceOrder(uint32_t slot) {
   Connection& connection = table_.at(slot);
   ++connection.headSequence;
   connection.unset(Connection::kHeadStarted);
-  if (!connection.window) return;
-  connection.window->advance();
-  if (connection.window->between.empty()) return;
-  const std::vector<uint8_t> between = std::move(connection.window->between);
-  connection.window->between.clear();
+  if (!connection.window()) return;
+  connection.window()->advance();
+  if (connection.window()->between.empty()) return;
+  const std::vector<uint8_t> between = std::move(connection.window()->between);
+  connection.window()->between.clear();
   append(slot, between);
 }
 
 void Reactor::onUnordered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
   Connection& connection = table_.at(slot);
   const bool last = (reply.flags & Reply::kLast) != 0;
-  OrderWindow* window = connection.window.get();
+  OrderWindow* window = connection.window();
   if (window && window->streaming != OrderWindow::kNobody && window->streaming != reply.sequence) {
     counters_.repliesHeld.add(1);
     window->holdUnordered(reply, bytes);
@@ -151,7 +151,7 @@ void Reactor::onUnordered(uint32_t slot, const Reply& reply, std::span<const uin
 
 void Reactor::flushUnordered(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  OrderWindow& window = *connection.window;
+  OrderWindow& window = *connection.window();
   window.streaming = OrderWindow::kNobody;
   connection.unset(Connection::kHeadStarted);
   if (!window.between.empty()) {
@@ -176,13 +176,13 @@ void Reactor::flushUnordered(uint32_t slot) {
       return;
     }
   }
-  if (connection.fd.valid()) connection.window.reset();
+  if (connection.fd.valid()) connection.extras->window.reset();
 }
 
 void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t flags, uint16_t worker, uint32_t credit,
                        uint32_t token) {
   Connection& connection = table_.at(slot);
-  const bool said = connection.secure || connection.endReason == CloseReason::kEnd;
+  const bool said = connection.secure() || connection.endReason == CloseReason::kEnd;
   if (connection.has(Connection::kEnding) && said && connection.has(Connection::kEndSaid)) {
     // end() came before this in the order: nothing follows it.
     return giveCredit(worker, token, credit, true);
@@ -193,8 +193,8 @@ void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t f
     if (connection.out.size() <= config(connection).outHighBytes) {
       giveCredit(worker, token, credit, false);
     } else {
-      if (!connection.creditsDue) connection.creditsDue = std::make_unique<std::vector<ReplyPart>>();
-      connection.creditsDue->push_back({{}, 0, worker, credit, token});
+      if (!connection.creditsDue()) connection.needExtras().creditsDue = std::make_unique<std::vector<ReplyPart>>();
+      connection.creditsDue()->push_back({{}, 0, worker, credit, token});
     }
   }
   if (flags & Reply::kDestroy) {
@@ -205,7 +205,7 @@ void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t f
                                : flags & Reply::kError    ? CloseReason::kParseError
                                                           : CloseReason::kDestroyed;
     if (!connection.fd.valid()) return;
-    if (!connection.secure) return closeNow(slot, reason);
+    if (!connection.secure()) return closeNow(slot, reason);
     // That try takes a way through the thread.
     connection.endReason = reason;
     connection.set(Connection::kEnding | Connection::kEndSaid);
@@ -288,7 +288,7 @@ Reactor::WriteResult Reactor::writeNow(uint32_t slot, uint32_t generation, std::
   if (!connection) return WriteResult::kGone;
   const bool isNext = config(*connection).unordered || connection->headSequence == connection->nextSequence;
   // Behind TLS nothing goes into the socket that has not been encrypted.
-  if (!isNext || connection->secure || connection->window || !connection->out.empty() ||
+  if (!isNext || connection->secure() || connection->window() || !connection->out.empty() ||
       connection->has(Connection::kEndSaid | Connection::kHeadStarted)) {
     return write(slot, generation, bytes, Place::kInOrder);
   }
@@ -307,7 +307,7 @@ Reactor::WriteResult Reactor::writeNow(uint32_t slot, uint32_t generation, std::
   // The socket is full: epoll says when it takes more, and asking it again in this turn would only cost a syscall.
   if (connection->fd.valid()) {
     connection->unset(Connection::kDirty);
-    connection->sendingSinceMs = nowMs_;
+    connection->setSendingSinceMs(nowMs_);
     hastenDeadline(slot);
     updateInterest(slot);
   }
@@ -467,7 +467,7 @@ void Reactor::markDirty(uint32_t slot) {
 void Reactor::flushConnection(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
-  if (connection.secure) handPlain(slot);
+  if (connection.secure()) handPlain(slot);
   OutBuffer& wire = connection.wire();
   if (!wire.empty()) {
     const Result<size_t> sent = wire.flush(connection.fd.get());
@@ -476,9 +476,9 @@ void Reactor::flushConnection(uint32_t slot) {
     counters_.bytesWritten.add(sent.value);
     if (sent.value != 0) touch(slot);
     if (wire.empty()) {
-      connection.sendingSinceMs = 0;
-    } else if (sent.value != 0 || connection.sendingSinceMs == 0) {
-      connection.sendingSinceMs = nowMs_;
+      connection.setSendingSinceMs(0);
+    } else if (sent.value != 0 || connection.sendingSinceMs() == 0) {
+      connection.setSendingSinceMs(nowMs_);
       hastenDeadline(slot);
     }
   }
@@ -489,12 +489,12 @@ void Reactor::flushConnection(uint32_t slot) {
 void Reactor::afterFlush(uint32_t slot) {
   Connection& connection = table_.at(slot);
   const ListenerConfig& cfg = config(connection);
-  if (connection.subscriptions && connection.subscriptions->latestBytes != 0 && connection.out.size() <= cfg.outLowBytes) {
+  if (connection.subscriptions() && connection.subscriptions()->latestBytes != 0 && connection.out.size() <= cfg.outLowBytes) {
     releaseLatest(slot);
   }
   if (connection.waitingBytes() <= cfg.outLowBytes) {
     if (connection.has(Connection::kPausedByOutput)) resumeFrom(slot, Connection::kPausedByOutput);
-    if (connection.has(Connection::kPiped)) resumeFrom(connection.pipe, Connection::kPausedByPipe);
+    if (connection.has(Connection::kPiped)) resumeFrom(connection.extras->pipe, Connection::kPausedByPipe);
     if (connection.has(Connection::kWantsDrain)) {
       connection.unset(Connection::kWantsDrain);
       if (hooksOf(connection) & kHookDrain) {
@@ -503,9 +503,9 @@ void Reactor::afterFlush(uint32_t slot) {
       }
     }
   }
-  if (connection.creditsDue && connection.out.size() <= cfg.outLowBytes) {
-    for (const ReplyPart& part : *connection.creditsDue) giveCredit(part.worker, part.creditToken, part.credit, false);
-    connection.creditsDue.reset();
+  if (connection.creditsDue() && connection.out.size() <= cfg.outLowBytes) {
+    for (const ReplyPart& part : *connection.creditsDue()) giveCredit(part.worker, part.creditToken, part.credit, false);
+    connection.extras->creditsDue.reset();
   }
   updateInterest(slot);
   maybeFinish(slot);

@@ -17,14 +17,14 @@ Reactor::Piped Reactor::pipe(uint32_t slotA, uint32_t generationA, uint32_t rawE
   const auto isBusy = [](const Connection& connection) {
     constexpr uint32_t kNot =
         Connection::kPiped | Connection::kEnding | Connection::kFinSent | Connection::kMoving | Connection::kStreamed;
-    return connection.has(kNot) || connection.secure || connection.inFlight != 0 ||
-           (connection.window && !connection.window->empty());
+    return connection.has(kNot) || connection.secure() || connection.inFlight != 0 ||
+           (connection.window() && !connection.window()->empty());
   };
   if (slotA == slotB || isBusy(*a) || isBusy(*b)) return Piped::kBusy;
   const auto link = [this](uint32_t slot, Connection& connection, uint32_t rawEnd, uint32_t other) {
     stopAtCurrent(connection, rawEnd);
     connection.set(Connection::kPiped);
-    connection.pipe = other;
+    connection.needExtras().pipe = other;
     connection.unset(Connection::kPausedByUser | Connection::kPausedByOutput);
     if (!connection.has(Connection::kClient)) ++pipedAccepted_;
     if (connection.in) addPending(slot);
@@ -85,7 +85,7 @@ void Reactor::forwardKept(uint32_t slot) {
 }
 
 void Reactor::forwardBytes(uint32_t slot, std::span<const uint8_t> bytes) {
-  const uint32_t to = table_.at(slot).pipe;
+  const uint32_t to = table_.at(slot).extras->pipe;
   Connection& target = table_.at(to);
   // Nothing waits: the socket is tried before a byte is copied.
   if (target.out.empty()) {
@@ -97,7 +97,7 @@ void Reactor::forwardBytes(uint32_t slot, std::span<const uint8_t> bytes) {
     if (taken != 0) touch(to);
     bytes = bytes.subspan(taken);
     if (bytes.empty()) return;
-    target.sendingSinceMs = nowMs_;
+    target.setSendingSinceMs(nowMs_);
   }
   target.out.append(bytes.data(), bytes.size());
   account(to);
@@ -107,7 +107,7 @@ void Reactor::forwardBytes(uint32_t slot, std::span<const uint8_t> bytes) {
 }
 
 void Reactor::stopPipeWhenFull(uint32_t slot) {
-  const Connection& target = table_.at(table_.at(slot).pipe);
+  const Connection& target = table_.at(table_.at(slot).extras->pipe);
   if (target.waitingBytes() <= config(target).outHighBytes) return;
   counters_.pausesByPeer.add(1);
   pauseFor(slot, Connection::kPausedByPipe);
@@ -122,7 +122,7 @@ void Reactor::settlePipe(uint32_t slot) {
     (void)sock::shutdownWrite(to.fd.get());
   };
   Connection& connection = table_.at(slot);
-  Connection& other = table_.at(connection.pipe);
+  Connection& other = table_.at(connection.extras->pipe);
   passOn(connection, other);
   passOn(other, connection);
   if (connection.has(Connection::kPipeFinSent) && other.has(Connection::kPipeFinSent)) closeNow(slot, CloseReason::kEnd);
@@ -130,7 +130,7 @@ void Reactor::settlePipe(uint32_t slot) {
 
 uint32_t Reactor::unlinkPipe(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  const uint32_t to = connection.pipe;
+  const uint32_t to = connection.extras->pipe;
   for (Connection* one : {&connection, &table_.at(to)}) {
     one->unset(Connection::kPiped | Connection::kPausedByPipe);
     if (!one->has(Connection::kClient)) --pipedAccepted_;
@@ -142,7 +142,7 @@ uint32_t Reactor::unlinkPipe(uint32_t slot) {
 // off does not look whole; after the end of the stream nothing is cut off any more.
 void Reactor::closePipe(uint32_t slot, CloseReason reason) {
   const bool both =
-      table_.at(slot).has(Connection::kPipeFinSent) && table_.at(table_.at(slot).pipe).has(Connection::kPipeFinSent);
+      table_.at(slot).has(Connection::kPipeFinSent) && table_.at(table_.at(slot).extras->pipe).has(Connection::kPipeFinSent);
   const bool whole = table_.at(slot).has(Connection::kReadEnded) && !table_.at(slot).in;
   const uint32_t to = unlinkPipe(slot);
   Connection& other = table_.at(to);

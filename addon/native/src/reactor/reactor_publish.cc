@@ -18,14 +18,14 @@ Reactor::Subscribed Reactor::subscribe(uint32_t slot, uint32_t generation, std::
   Connection* connection = find(slot, generation);
   if (!connection || connection->has(Connection::kEndSaid)) return Subscribed::kGone;
   Topic* known = topics_ ? topics_->find(topic) : nullptr;
-  if (known && connection->subscriptions) {
-    const auto found = connection->subscriptions->all.find(known);
-    if (found != connection->subscriptions->all.end()) {
+  if (known && connection->subscriptions()) {
+    const auto found = connection->subscriptions()->all.find(known);
+    if (found != connection->subscriptions()->all.end()) {
       found->second.policy = policy;
       return Subscribed::kAlready;
     }
   }
-  if (connection->subscriptions && connection->subscriptions->all.size() >= config(*connection).maxSubscriptions) {
+  if (connection->subscriptions() && connection->subscriptions()->all.size() >= config(*connection).maxSubscriptions) {
     return Subscribed::kTooMany;
   }
   // What was published before this is not for it.
@@ -36,10 +36,10 @@ Reactor::Subscribed Reactor::subscribe(uint32_t slot, uint32_t generation, std::
 
 Subscription& Reactor::enterTopic(uint32_t slot, std::string_view topic, SlowPolicy policy) {
   Connection& connection = table_.at(slot);
-  if (!connection.subscriptions) connection.subscriptions = std::make_unique<Subscriptions>();
+  if (!connection.subscriptions()) connection.needExtras().subscriptions = std::make_unique<Subscriptions>();
   Topics& topics = joinedTopics();
   Topic& opened = topics.open(topic);
-  Subscription& subscription = connection.subscriptions->all[&opened];
+  Subscription& subscription = connection.subscriptions()->all[&opened];
   subscription.slot = slot;
   subscription.policy = policy;
   topics.enter(opened, subscription);
@@ -49,32 +49,32 @@ Subscription& Reactor::enterTopic(uint32_t slot, std::string_view topic, SlowPol
 
 bool Reactor::unsubscribe(uint32_t slot, uint32_t generation, std::string_view topic) {
   Connection* connection = find(slot, generation);
-  Topic* known = connection && connection->subscriptions && topics_ ? topics_->find(topic) : nullptr;
+  Topic* known = connection && connection->subscriptions() && topics_ ? topics_->find(topic) : nullptr;
   if (!known) return false;
-  Subscriptions& subscriptions = *connection->subscriptions;
+  Subscriptions& subscriptions = *connection->subscriptions();
   const auto found = subscriptions.all.find(known);
   if (found == subscriptions.all.end()) return false;
   subscriptions.latestBytes -= found->second.latest.size();
   topics_->leave(found->second);
   subscriptions.all.erase(found);
   counters_.subscriptions.sub(1);
-  if (subscriptions.all.empty()) connection->subscriptions.reset();
+  if (subscriptions.all.empty()) connection->extras->subscriptions.reset();
   return true;
 }
 
 std::vector<std::string> Reactor::subscriptions(uint32_t slot, uint32_t generation) {
   std::vector<std::string> names;
   const Connection* connection = find(slot, generation);
-  if (!connection || !connection->subscriptions) return names;
-  for (const auto& [topic, subscription] : connection->subscriptions->all) names.push_back(*topic->name);
+  if (!connection || !connection->subscriptions()) return names;
+  for (const auto& [topic, subscription] : connection->subscriptions()->all) names.push_back(*topic->name);
   return names;
 }
 
 void Reactor::dropSubscriptions(Connection& connection) {
-  if (!connection.subscriptions) return;
-  for (const auto& [topic, subscription] : connection.subscriptions->all) topics_->leave(subscription);
-  counters_.subscriptions.sub(connection.subscriptions->all.size());
-  connection.subscriptions.reset();
+  if (!connection.subscriptions()) return;
+  for (const auto& [topic, subscription] : connection.subscriptions()->all) topics_->leave(subscription);
+  counters_.subscriptions.sub(connection.subscriptions()->all.size());
+  connection.extras->subscriptions.reset();
 }
 
 // ---------------------------------------------------------------- publishing
@@ -156,7 +156,7 @@ void Reactor::deliverTo(Subscription& subscription, Publication& publication) {
   publication.reached.fetch_add(1, std::memory_order_relaxed);
   if (isSlow && subscription.policy == SlowPolicy::kLatest) {
     if (subscription.latest) counters_.publicationsDropped.add(1);
-    connection.subscriptions->latestBytes += bytes.size() - replaced;
+    connection.subscriptions()->latestBytes += bytes.size() - replaced;
     subscription.latest = bytes;
     return;
   }
@@ -182,7 +182,7 @@ void Reactor::appendShared(uint32_t slot, const SharedBytesRef& bytes) {
 
 // There is room for what has waited.
 void Reactor::releaseLatest(uint32_t slot) {
-  Subscriptions& subscriptions = *table_.at(slot).subscriptions;
+  Subscriptions& subscriptions = *table_.at(slot).subscriptions();
   for (auto& [topic, subscription] : subscriptions.all) {
     if (!subscription.latest) continue;
     const SharedBytesRef bytes = std::move(subscription.latest);
@@ -196,10 +196,10 @@ void Reactor::releaseLatest(uint32_t slot) {
 
 void Reactor::packSubscriptions(uint32_t slot, Moved* moved) {
   Connection& connection = table_.at(slot);
-  if (!connection.subscriptions) return;
+  if (!connection.subscriptions()) return;
   const uint64_t served = topics_->served();
   uint64_t least = UINT64_MAX;
-  for (auto& [topic, subscription] : connection.subscriptions->all) {
+  for (auto& [topic, subscription] : connection.subscriptions()->all) {
     const uint64_t seen = std::max(subscription.seen, served);
     least = std::min(least, seen);
     moved->subscriptions.push_back({*topic->name, seen, subscription.policy, std::move(subscription.latest)});
@@ -215,7 +215,7 @@ void Reactor::unpackSubscriptions(uint32_t slot, Moved& moved) {
     Subscription& subscription = enterTopic(slot, one.topic, one.policy);
     Connection& connection = table_.at(slot);
     subscription.latest = std::move(one.latest);
-    connection.subscriptions->latestBytes += subscription.latest.size();
+    connection.subscriptions()->latestBytes += subscription.latest.size();
     const uint64_t upTo = topics_->served() + (topics_->begun ? 1 : 0);
     subscription.seen = std::max(one.seen, upTo);
     if (upTo <= one.seen) continue;
@@ -226,7 +226,7 @@ void Reactor::unpackSubscriptions(uint32_t slot, Moved& moved) {
   }
   moved.pin = {};
   // It was waiting for room, and nothing else may be under way that makes it look.
-  if (table_.at(slot).subscriptions && table_.at(slot).subscriptions->latestBytes != 0) markDirty(slot);
+  if (table_.at(slot).subscriptions() && table_.at(slot).subscriptions()->latestBytes != 0) markDirty(slot);
 }
 
 }  // namespace mr

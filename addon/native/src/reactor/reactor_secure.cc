@@ -8,7 +8,7 @@ namespace mr {
 
 void Reactor::receiveCipher(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  Secure& secure = *connection.secure;
+  Secure& secure = *connection.secure();
   if (!ensureSlab(kSlabLeast)) return;
   const std::span<uint8_t> room(slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes));
   const Result<size_t> received = receiveInto(slot, room);
@@ -28,7 +28,7 @@ void Reactor::receiveCipher(uint32_t slot) {
 
 void Reactor::takeCipher(uint32_t slot, std::span<const uint8_t> bytes) {
   Connection& connection = table_.at(slot);
-  Secure& secure = *connection.secure;
+  Secure& secure = *connection.secure();
   if (!secure.begun) {
     secure.begun = true;
     retain(connection);
@@ -56,7 +56,7 @@ bool Reactor::feed(uint32_t slot, uint32_t generation, std::span<const uint8_t> 
   if (!connection || connection->has(Connection::kEnding | Connection::kReadEnded) || plain.empty()) return false;
   if (!connection->in) {
     connection->in = std::make_unique<InBuffer>();
-    connection->receivingSinceMs = nowMs_;
+    connection->receivingSince = nowMs_;
   }
   connection->in->append(plain.data(), plain.size());
   account(slot);
@@ -79,17 +79,17 @@ bool Reactor::feedEnd(uint32_t slot, uint32_t generation) {
 
 bool Reactor::decrypted(uint32_t slot, uint32_t generation) {
   Connection* connection = find(slot, generation);
-  if (!connection || !connection->secure) return false;
-  if (connection->secure->undecrypted != 0) --connection->secure->undecrypted;
+  if (!connection || !connection->secure()) return false;
+  if (connection->secure()->undecrypted != 0) --connection->secure()->undecrypted;
   maybeFinish(slot);
   return true;
 }
 
 bool Reactor::established(uint32_t slot, uint32_t generation) {
   Connection* connection = find(slot, generation);
-  if (!connection || !connection->secure || connection->secure->established) return false;
-  connection->secure->established = true;
-  connection->receivingSinceMs = nowMs_;
+  if (!connection || !connection->secure() || connection->secure()->established) return false;
+  connection->secure()->established = true;
+  connection->receivingSince = nowMs_;
   announce(slot);
   armDeadline(slot);
   requestTurn();
@@ -98,7 +98,7 @@ bool Reactor::established(uint32_t slot, uint32_t generation) {
 
 void Reactor::handPlain(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  Secure& secure = *connection.secure;
+  Secure& secure = *connection.secure();
   if (!secure.established || secure.endAsked || connection.out.empty()) return;
   while (!connection.out.empty() && secure.handed < kMostHanded && secure.out.size() < config(connection).outHighBytes) {
     if (!ensureSlab(std::min(connection.out.size(), kSlabLeast))) return;
@@ -112,30 +112,30 @@ void Reactor::handPlain(uint32_t slot) {
 void Reactor::handPlainOfDirty() {
   for (uint32_t slot : dirty_) {
     const Connection& connection = table_.at(slot);
-    if (connection.secure && connection.fd.valid()) handPlain(slot);
+    if (connection.secure() && connection.fd.valid()) handPlain(slot);
   }
 }
 
 bool Reactor::writeCipher(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes) {
   Connection* connection = find(slot, generation);
-  if (!connection || !connection->secure) return false;
-  connection->secure->out.append(bytes.data(), bytes.size());
+  if (!connection || !connection->secure()) return false;
+  connection->secure()->out.append(bytes.data(), bytes.size());
   markDirty(slot);
   return true;
 }
 
 bool Reactor::encrypted(uint32_t slot, uint32_t generation, uint32_t bytes) {
   Connection* connection = find(slot, generation);
-  if (!connection || !connection->secure) return false;
-  connection->secure->handed -= std::min<size_t>(connection->secure->handed, bytes);
+  if (!connection || !connection->secure()) return false;
+  connection->secure()->handed -= std::min<size_t>(connection->secure()->handed, bytes);
   markDirty(slot);
   return true;
 }
 
 bool Reactor::cipherEnd(uint32_t slot, uint32_t generation) {
   Connection* connection = find(slot, generation);
-  if (!connection || !connection->secure) return false;
-  connection->secure->endAsked = connection->secure->ended = true;
+  if (!connection || !connection->secure()) return false;
+  connection->secure()->endAsked = connection->secure()->ended = true;
   // It may have said goodbye of its own accord.
   connection->set(Connection::kEnding | Connection::kEndSaid);
   connection->out.clear();
@@ -145,7 +145,7 @@ bool Reactor::cipherEnd(uint32_t slot, uint32_t generation) {
 
 bool Reactor::secureFailed(uint32_t slot, uint32_t generation) {
   Connection* connection = find(slot, generation);
-  if (!connection || !connection->secure) return false;
+  if (!connection || !connection->secure()) return false;
   if (connection->endReason == CloseReason::kEnd) connection->endReason = CloseReason::kTlsError;
   connection->in.reset();
   return cipherEnd(slot, generation);  // what was said last, such as an alert, still leaves
@@ -154,8 +154,8 @@ bool Reactor::secureFailed(uint32_t slot, uint32_t generation) {
 // Whether the goodbye of TLS has left, if there is anybody to say it to.
 bool Reactor::finishSecure(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  if (!connection.secure) return true;
-  Secure& secure = *connection.secure;
+  if (!connection.secure()) return true;
+  Secure& secure = *connection.secure();
   if (secure.established && !secure.endAsked) {
     secure.endAsked = true;
     emit(Event::kPlain, slot, slab_.id, 0, 0);
@@ -169,8 +169,8 @@ bool Reactor::finishSecure(uint32_t slot) {
 void Reactor::endSecure() {
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
-    if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !connection.secure) continue;
-    if (connection.secure->begun && !connection.has(Connection::kStreamed)) drainConnection(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !connection.secure()) continue;
+    if (connection.secure()->begun && !connection.has(Connection::kStreamed)) drainConnection(slot);
   }
 }
 

@@ -30,7 +30,7 @@ bool Reactor::finish(uint32_t slot, uint32_t generation) {
 
 void Reactor::finishHalf(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  if (connection.inFlight != 0 || (connection.window && !connection.window->empty()) || !connection.out.empty()) return;
+  if (connection.inFlight != 0 || (connection.window() && !connection.window()->empty()) || !connection.out.empty()) return;
   if (!finishSecure(slot)) return;
   if (!connection.has(Connection::kShut)) {
     connection.set(Connection::kShut);

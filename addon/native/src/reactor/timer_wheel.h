@@ -1,7 +1,8 @@
 // Deadlines of many connections, coarse and cheap: starting, moving and stopping one is a few stores. Deadlines are names
-// (32-bit slots), so the wheel owns nothing and calls nobody.
+// (slots, or numbers below 2^31), so the wheel owns nothing and calls nobody.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -13,38 +14,50 @@ class TimerWheel {
   static constexpr uint32_t kTickMs = 16;  // a deadline is met at most one tick late, and never early
   static constexpr uint32_t kNone = UINT32_MAX;
 
-  // Each timed thing carries one of these; `find` gives the wheel the one of a slot.
+  // A deadline further away is met then: whoever has such looks again.
+  static constexpr uint64_t kFarthestMs = uint64_t{1} << 30;
+
+  // Each timed thing carries one of these; `find` gives the wheel the one of a slot. Small, because every connection has one.
   struct Link {
-    uint64_t deadlineMs = 0;  // 0: not in the wheel
-    uint32_t previous = kNone;
+    uint32_t deadline = 0;      // the low half of its ms
+    uint32_t previous = kNone;  // a slot, or kFirst and the bucket; kNone: not in the wheel
     uint32_t next = kNone;
-    uint32_t bucket = 0;
+
+    bool isArmed() const { return previous != kNone; }
+    uint64_t deadlineMs(uint64_t nowMs) const {
+      return nowMs + static_cast<uint64_t>(int64_t{static_cast<int32_t>(deadline - static_cast<uint32_t>(nowMs))});
+    }
   };
 
   explicit TimerWheel(uint64_t nowMs) : tick_(nowMs / kTickMs) { buckets_.fill(kNone); }
 
+  // `nowMs`: for the bound of kFarthestMs.
   template <typename Find>
-  void start(uint32_t slot, uint64_t deadlineMs, Find&& find) {
+  void start(uint32_t slot, uint64_t nowMs, uint64_t deadlineMs, Find&& find) {
     stop(slot, find);
+    deadlineMs = std::min(deadlineMs, nowMs + kFarthestMs);
     Link& link = find(slot);
-    link.deadlineMs = deadlineMs;
+    link.deadline = static_cast<uint32_t>(deadlineMs);
     // Rounded up, and not into the bucket that is being walked.
     const uint64_t tick = std::max(deadlineMs / kTickMs + 1, tick_ + 1);
-    link.bucket = static_cast<uint32_t>(tick % kBuckets);
-    link.previous = kNone;
-    link.next = buckets_[link.bucket];
+    const uint32_t bucket = static_cast<uint32_t>(tick % kBuckets);
+    link.previous = kFirst | bucket;
+    link.next = buckets_[bucket];
     if (link.next != kNone) find(link.next).previous = slot;
-    buckets_[link.bucket] = slot;
+    buckets_[bucket] = slot;
     ++count_;
   }
 
   template <typename Find>
   void stop(uint32_t slot, Find&& find) {
     Link& link = find(slot);
-    if (link.deadlineMs == 0) return;
-    if (link.previous != kNone) find(link.previous).next = link.next;
+    if (!link.isArmed()) return;
+    if (link.previous & kFirst) {
+      buckets_[link.previous & ~kFirst] = link.next;
+    } else {
+      find(link.previous).next = link.next;
+    }
     if (link.next != kNone) find(link.next).previous = link.previous;
-    if (buckets_[link.bucket] == slot) buckets_[link.bucket] = link.next;
     link = Link{};
     --count_;
   }
@@ -77,14 +90,15 @@ class TimerWheel {
   uint32_t count() const { return count_; }
 
  private:
-  static constexpr uint64_t kBuckets = 512;  // about 8 s; later deadlines are passed over once a round
+  static constexpr uint32_t kFirst = uint32_t{1} << 31;  // names are smaller
+  static constexpr uint64_t kBuckets = 512;              // about 8 s; later deadlines are passed over once a round
 
   template <typename Find>
   void expireBucket(uint64_t bucket, uint64_t nowMs, std::vector<uint32_t>* expired, Find&& find) {
     for (uint32_t slot = buckets_[bucket]; slot != kNone;) {
       const Link& link = find(slot);
       const uint32_t next = link.next;
-      if (link.deadlineMs <= nowMs) {
+      if (link.deadlineMs(nowMs) <= nowMs) {
         stop(slot, find);
         expired->push_back(slot);
       }

@@ -1,0 +1,34 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { Connection } from '@multireactor/reactor'
+import { expect } from 'chai'
+
+// What docs/memory.md says of a connection's object. That of the native one is held by the compiler (reactor/connection.h).
+const documentedBytes = 120
+const count = 100_000
+
+describe('the object of a connection', () => {
+  it('takes what docs/memory.md says, and a context little more', () => {
+    // Made as the engine makes them; nothing of it is called.
+    const engine = { idOf: () => 0n, driver: { setHasData: () => true } }
+    const listener = { name: 'any' }
+    const make = (slot: number): Connection<unknown> =>
+      new Connection(engine as never, listener as never, slot, slot + 1, undefined)
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    // V8 learns from the first few how large they are.
+    const kept: Connection<unknown>[] = Array.from({ length: 2 * count })
+    for (let i = 0; i < count; i++) kept[i] = make(i)
+    collect()
+    const before = process.memoryUsage().heapUsed
+    for (let i = count; i < 2 * count; i++) kept[i] = make(i)
+    collect()
+    const alone = process.memoryUsage().heapUsed
+    for (let i = count; i < 2 * count; i++) kept[i]!.data = { frames: 0 }
+    collect()
+    const withData = process.memoryUsage().heapUsed
+    expect((alone - before) / count, 'bytes of an object').to.be.closeTo(documentedBytes, 8)
+    expect((withData - alone) / count, 'bytes of its data').to.be.closeTo(32, 8)
+    expect(kept).to.have.length(2 * count)
+  })
+})
