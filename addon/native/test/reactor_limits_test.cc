@@ -109,7 +109,7 @@ TEST("write: the time begins with the write, also long after the last turn") {
 }
 
 TEST("write: closes a peer that takes nothing, and none that takes a little") {
-  constexpr uint32_t kWriteMs = 200;
+  constexpr uint32_t kWriteMs = 600;
   ListenerConfig config = lines(false);
   config.writeMs = kWriteMs;
   Reactors server(config);
