@@ -43,6 +43,7 @@ export const errorCodes = {
   ERR_MR_TOPIC: 'A topic is a string of 1 to 1,024 bytes.',
   ERR_MR_TS_LOADER: 'A TypeScript app on a Node without type stripping needs the package tsx. Run `npm install tsx`.',
   ERR_MR_UNKNOWN_OPTION: 'There is no such option; the message names the nearest one.',
+  ERR_MR_WEBSOCKET: 'An `upgrade` hook has answered with something that no handshake can carry; the message names it.',
   ERR_MR_WRONG_THREAD: 'The object belongs to another thread.',
 } as const
 export type ErrorCode = keyof typeof errorCodes

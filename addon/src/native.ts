@@ -5,7 +5,7 @@
 
 /** What crosses for a framing; see `native/src/codec/framer.h`. */
 export interface NativeFraming {
-  kind: 0 | 1 | 2 | 3 | 4 | 10 | 11 | 12 | 13
+  kind: 0 | 1 | 2 | 3 | 4 | 10 | 11 | 12 | 13 | 14
   maxBytes: number
   delimiter?: Uint8Array
   trimCarriageReturn?: boolean
@@ -21,6 +21,7 @@ export interface NativeFraming {
   maxDepth?: number
   batch?: boolean
   mqttTypes?: number
+  frameMs?: number
   maxHeadBytes?: number
   maxHeaders?: number
   wholeBytes?: number
@@ -409,7 +410,7 @@ export const balancePolicies = ['kernel', 'least-connections', 'address', 'app']
 export type BalancePolicy = Exclude<(typeof balancePolicies)[number], 'app'>
 
 /** Flags of a resume row, above the listener's number. */
-export const resumeFlag = { hasState: 1, dataLost: 2, ended: 4 } as const
+export const resumeFlag = { hasState: 1, dataLost: 2, ended: 4, webSocket: 8 } as const
 
 /** Which hooks an app has; see `native/src/reactor/listener.h`. */
 export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32, resume: 64, badFrame: 1024 } as const

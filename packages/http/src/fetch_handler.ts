@@ -1,9 +1,10 @@
 import { MultireactorError, shown } from '@multireactor/addon'
 import { LightRequest } from './fetch_request.js'
 import { LightResponse } from './fetch_response.js'
-import { isThenable, type RequestHandler } from './http_connection.js'
+import type { RequestHandler } from './http_connection.js'
 import type { HttpRequest } from './request.js'
 import type { HttpResponse } from './response.js'
+import { isThenable } from './thenable.js'
 import type { FieldsInit } from './web_types.js'
 
 /** As with Bun, Deno and Hono. */

@@ -1,7 +1,8 @@
 import { MultireactorError } from '@multireactor/addon'
 import type { App, TaskContext } from '@multireactor/core'
 import { type Connection, type Framing, http1 } from '@multireactor/reactor'
-import { type MessageIn, messageIn } from '@multireactor/reactor/parts'
+import { resumeFlag } from '@multireactor/addon'
+import { beforeDrain, type MessageIn, messageIn } from '@multireactor/reactor/parts'
 import { fromFetch } from './fetch_handler.js'
 import { LightResponse } from './fetch_response.js'
 import { HttpConnection, type HttpSettings, refusal, type RequestHandler } from './http_connection.js'
@@ -9,6 +10,8 @@ import { type HttpAppOptions, type ReadOptions, readOptions } from './options.js
 import { PoolExchange } from './pool_request.js'
 import type { HttpRequest } from './request.js'
 import type { HttpResponse } from './response.js'
+import { WebSocketConnection, type WebSocketState } from './websocket_connection.js'
+import { WebSocketSettings } from './websocket_settings.js'
 
 /** What `httpApp` makes: an app, and what `reactor.listen` takes. */
 export type HttpApp = App & { framing: Framing }
@@ -21,14 +24,16 @@ export type HttpApp = App & { framing: Framing }
  * export default httpApp({ fetch: (request) => new Response(`hello ${request.url}`) })
  * ```
  */
-export function httpApp(options: HttpAppOptions): HttpApp {
+export function httpApp<Data = undefined>(options: HttpAppOptions<Data>): HttpApp {
   const settled = readOptions(options)
   if (settled.lightGlobals) globalThis.Response = LightResponse as unknown as typeof Response
   const { request, fetch, own } = settled
   // The handlers keep their `this`.
   const handler: RequestHandler = request
     ? (req, res) => request.call(own, req, res)
-    : fromFetch({ fetch: fetch!.bind(own) as typeof fetch & {} })
+    : fetch
+      ? fromFetch({ fetch: fetch.bind(own) as typeof fetch & {} })
+      : onlyWebSockets
   return settled.run === 'pool' ? inPool(settled, handler) : onReactors(settled, handler)
 }
 
@@ -63,6 +68,7 @@ function onReactors(settled: ReadOptions, handler: RequestHandler): HttpApp {
     onError: error ? (failure, req, res) => error.call(own, failure, req, res) : answer500,
     maxBodyBytes: settled.maxBodyBytes,
     requestTimeoutMs: settled.requestTimeoutMs,
+    webSockets: settled.websocket && new WebSocketSettings(settled.websocket),
   }
   const onSlab: MessageIn = (conn, slab, start, length, info) => httpOf(conn, settings).onFrame(slab, start, length, info)
   const app: HttpApp = {
@@ -71,8 +77,9 @@ function onReactors(settled: ReadOptions, handler: RequestHandler): HttpApp {
     ...{ [messageIn]: onSlab },
     badFrame: (conn, failure) => httpOf(conn, settings).onBadFrame(failure),
     drain: (conn) => httpOf(conn, settings).onDrain(),
-    close: (conn) => httpOf(conn, settings).onClose(),
+    close: (conn, reason) => httpOf(conn, settings).onClose(reason),
   }
+  if (settings.webSockets) withWebSockets(app, settings, settings.webSockets)
   if (own.parse) app.parse = (frame, ctx) => own.parse!(frame, ctx)
   if (own.overloaded) app.overloaded = (frame, ctx) => own.overloaded!(frame, ctx)
   return app
@@ -83,6 +90,23 @@ function httpOf(conn: Connection<any>, settings: HttpSettings): HttpConnection {
   const { internal } = conn
   if (internal.protocol === undefined) internal.protocol = new HttpConnection(conn, settings)
   return internal.protocol as HttpConnection
+}
+
+function withWebSockets(app: HttpApp, settings: HttpSettings, webSockets: WebSocketSettings): void {
+  Object.assign(app, { [beforeDrain]: () => webSockets.goAway() })
+  app.suspend = (conn) => httpOf(conn, settings).socket?.suspend()
+  app.resume = (conn, state) => {
+    const { resumed } = conn.internal
+    if ((resumed & resumeFlag.webSocket) === 0) return
+    const known = state as WebSocketState | undefined
+    const socket = new WebSocketConnection(conn, webSockets, known?.protocol ?? '')
+    httpOf(conn, settings).socket = socket
+    return socket.resume(known, (resumed & resumeFlag.dataLost) !== 0) as undefined
+  }
+}
+
+function onlyWebSockets(_req: HttpRequest, res: HttpResponse): void {
+  res.status(426).setHeader('Upgrade', 'websocket').setHeader('Connection', 'Upgrade').end()
 }
 
 function answer500(_error: unknown, _req: HttpRequest, res: HttpResponse): void {

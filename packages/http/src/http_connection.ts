@@ -1,10 +1,15 @@
 import { MultireactorError } from '@multireactor/addon'
-import { type BadFrame, type Connection, type DeferredReply, http1Info } from '@multireactor/reactor'
+import { type BadFrame, type CloseReason, type Connection, type DeferredReply, http1Info } from '@multireactor/reactor'
 import { type BodySource, StreamedBody } from './body.js'
 import { overdue } from './overdue.js'
 import { aborted, HttpRequest, type RequestOrigin } from './request.js'
 import { type Bytes, HttpResponse, type ResponseTarget } from './response.js'
 import { dateLine, reasonOf, statusLine } from './status.js'
+import { isThenable } from './thenable.js'
+import type { WebSocketConnection } from './websocket_connection.js'
+import { asksForWebSocket } from './websocket_handshake.js'
+import type { WebSocketSettings } from './websocket_settings.js'
+import { WebSocketUpgrade } from './websocket_upgrade.js'
 
 export type RequestHandler = (req: HttpRequest, res: HttpResponse) => unknown
 
@@ -15,9 +20,10 @@ export interface HttpSettings {
   readonly onError: (error: unknown, req: HttpRequest, res: HttpResponse) => unknown
   readonly maxBodyBytes: number
   readonly requestTimeoutMs: number
+  readonly webSockets: WebSocketSettings | undefined
 }
 
-const { close: closes, follows, expects, piece, lastPiece } = http1Info
+const { close: closes, follows, expects, piece, lastPiece, upgrade } = http1Info
 const goOn = 'HTTP/1.1 100 Continue\r\n\r\n'
 
 // biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
@@ -33,6 +39,9 @@ export class HttpConnection {
   readonly #open = new Set<ReactorExchange>()
   /** A request has said that none follows it. */
   closing = false
+  /** What the connection has become. */
+  socket: WebSocketConnection | undefined
+  #onAlone: (() => void) | undefined
 
   constructor(conn: AnyConnection, settings: HttpSettings) {
     this.conn = conn
@@ -40,12 +49,17 @@ export class HttpConnection {
   }
 
   onFrame(slab: Buffer, start: number, length: number, info: number): void {
+    if (this.socket !== undefined) return this.socket.onFrame(slab, start, length, info)
     if ((info & piece) !== 0) return this.#onPiece(slab.subarray(start, start + length), info)
     if (this.closing) return
     if ((info & closes) !== 0) this.closing = true
     const exchange = new ReactorExchange(this, slab, start, length, info)
     if ((info & follows) !== 0) this.#receiving = exchange
-    exchange.run()
+    const { handler, webSockets } = this.settings
+    if ((info & upgrade) !== 0 && webSockets !== undefined && asksForWebSocket(exchange.request)) {
+      return exchange.run(() => new WebSocketUpgrade(this, webSockets, exchange).handle(length))
+    }
+    exchange.run(handler)
   }
 
   #onPiece(bytes: Buffer, info: number): void {
@@ -72,7 +86,26 @@ export class HttpConnection {
     exchange.response.abandon(status, true)
   }
 
-  onBadFrame({ code, reason }: BadFrame): void {
+  /** Requests are being answered. */
+  get hasOpen(): boolean {
+    return this.#open.size > 0
+  }
+
+  /** Resolves when no other request is being answered, or nobody is there any more. */
+  untilAlone(exchange: ReactorExchange): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onAlone = () => {
+        if (this.#open.size > 1 || (this.#open.size === 1 && !this.#open.has(exchange))) return
+        this.#onAlone = undefined
+        resolve()
+      }
+      this.#onAlone()
+    })
+  }
+
+  onBadFrame(failure: BadFrame): void {
+    if (this.socket !== undefined) return this.socket.onBadFrame(failure)
+    const { code, reason } = failure
     const status = code !== 0 ? code : reason === 'frame-timeout' ? 408 : 400
     const exchange = this.#receiving
     if (exchange) return this.refuse(exchange, status, reason)
@@ -82,14 +115,17 @@ export class HttpConnection {
   }
 
   onDrain(): void {
+    this.socket?.onDrain()
     for (const exchange of this.#open) exchange.wakeWriters()
   }
 
-  onClose(): void {
+  onClose(reason: CloseReason): void {
+    if (this.socket !== undefined) return this.socket.onGone(reason)
     this.closing = true
     this.#receiving = undefined
     for (const exchange of this.#open) exchange.onGone()
     this.#open.clear()
+    this.#onAlone?.()
   }
 
   opened(exchange: ReactorExchange): void {
@@ -98,6 +134,7 @@ export class HttpConnection {
 
   ended(exchange: ReactorExchange): void {
     this.#open.delete(exchange)
+    this.#onAlone?.()
     if (this.#receiving === exchange) this.#receiving = undefined
     overdue.delete(exchange)
   }
@@ -134,7 +171,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   }
 
   /** Inside the message hook of the request. */
-  run(): void {
+  run(handler: RequestHandler): void {
     const { settings } = this.#http
     if (this.body) {
       this.#hold()
@@ -143,7 +180,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     }
     let result: unknown
     try {
-      result = settings.handler(this.request, this.response)
+      result = handler(this.request, this.response)
     } catch (error) {
       this.#failed(error)
     }
@@ -200,6 +237,16 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     if (!close) return typeof bytes === 'string' ? conn.reply(bytes, ascii) : void conn.write(bytes)
     this.#http.closing = true
     conn.end(bytes)
+  }
+
+  /** In place of the response: what was made outside of it. */
+  replace(bytes: Bytes): void {
+    this.whole(bytes, false, false)
+    this.response.drop()
+  }
+
+  get isGone(): boolean {
+    return this.#gone
   }
 
   part(bytes: Bytes): boolean {
@@ -287,8 +334,4 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   resumeBody(): void {
     if (!this.#gone) this.#http.conn.resume()
   }
-}
-
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
 }

@@ -3,13 +3,16 @@ import type { App } from '@multireactor/core'
 import type { FetchHandler } from './fetch_handler.js'
 import type { HttpRequest } from './request.js'
 import type { HttpResponse } from './response.js'
+import { type ReadWebSocketOptions, readWebSocketOptions, type WebSocketOptions } from './websocket_options.js'
 
-export interface HttpAppOptions
+export interface HttpAppOptions<Data = unknown>
   extends Pick<App, 'parse' | 'overloaded' | 'start' | 'stop' | 'noDelay' | 'keepAliveSeconds' | 'outBuffer'> {
-  /** Answers one request: now, or later with a promise. Not both this and `fetch`. */
+  /** Answers one request: now, or later with a promise. Not both this and `fetch`; neither is needed beside `websocket`: 426 then. */
   request?(req: HttpRequest, res: HttpResponse): unknown
   /** As with Bun, Deno and Hono: `httpApp(app)` takes an app that has it. */
   fetch?: FetchHandler
+  /** WebSockets on the same port. Only on reactors. */
+  websocket?: WebSocketOptions<Data>
   /** Answers for a handler that threw or rejected, when the response has not begun. Default: 500. The error is reported in any case. */
   error?(error: unknown, req: HttpRequest, res: HttpResponse): unknown
   /** Where the handler runs. In the pool it gets complete bodies, and does not keep a reactor waiting. Default `'reactor'`. */
@@ -37,6 +40,7 @@ export interface HttpAppOptions
 const names = [
   'request',
   'fetch',
+  'websocket',
   'error',
   'run',
   'maxHeadBytes',
@@ -75,22 +79,32 @@ export interface ReadOptions {
   writeTimeoutMs: number
   maxPipelined: number
   lightGlobals: boolean
+  websocket: ReadWebSocketOptions | undefined
 }
 
 /** Throws for options that do not exist, do not fit, or contradict each other. */
-export function readOptions(options: HttpAppOptions): ReadOptions {
+export function readOptions<Data>(options: HttpAppOptions<Data>): ReadOptions {
   // A framework's app has members of its own: it is taken for its fetch.
-  const own = isPlain(options) ? options : { fetch: bound(options) }
+  const own = isPlain(options) ? options : { fetch: bound(options as HttpAppOptions) }
   const read = new OptionReader('httpApp()', own, names)
   const request = read.func<NonNullable<HttpAppOptions['request']>>('request')
   const fetch = read.func<FetchHandler>('fetch')
-  if ((request === undefined) === (fetch === undefined)) {
+  const websocket = read.raw('websocket') === undefined ? undefined : readWebSocketOptions(read.raw('websocket'))
+  const least = websocket === undefined ? 1 : 0
+  const handlers = Number(request !== undefined) + Number(fetch !== undefined)
+  if (handlers < least || handlers > 1) {
     throw new MultireactorError(
       'ERR_MR_OPTION_TYPE',
       `httpApp(): needs either request or fetch, and has ${request ? 'both' : 'neither'}`,
     )
   }
   const run = read.oneOf('run', 'reactor', ['reactor', 'pool'])
+  if (run === 'pool' && websocket !== undefined) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `httpApp(): WebSockets live on reactors; leave out run: 'pool', and hand what is heavy to parse with req.call() and ws.call()`,
+    )
+  }
   if (run === 'pool' && read.raw('parse') !== undefined) {
     throw new MultireactorError(
       'ERR_MR_OPTION_TYPE',
@@ -112,6 +126,7 @@ export function readOptions(options: HttpAppOptions): ReadOptions {
     writeTimeoutMs: read.integer('writeTimeoutMs', 60_000, 0, mostMs),
     maxPipelined: read.integer('maxPipelined', 1024, 1, 1 << 20),
     lightGlobals: read.boolean('lightGlobals', false),
+    websocket,
   }
 }
 

@@ -1,5 +1,11 @@
 import { OptionReader } from '@multireactor/addon'
-import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, hookNames } from './handlers.js'
+import {
+  type ConnectionHandlers,
+  type ConnectionOptions,
+  connectionOptionNames,
+  handoverHookNames,
+  hookNames,
+} from './handlers.js'
 
 export interface BoundHooks {
   hooks: ConnectionHandlers<unknown>
@@ -8,7 +14,8 @@ export interface BoundHooks {
 
 /** Takes hooks and options of one object apart. The hooks keep their `this`. Throws for what is neither. */
 export function boundHooks<Data>(where: string, handlers: ConnectionHandlers<Data> & ConnectionOptions): BoundHooks {
-  const read = new OptionReader(where, handlers, [...hookNames, ...connectionOptionNames])
+  // Here nobody hands over, but an app that can is as welcome.
+  const read = new OptionReader(where, handlers, [...hookNames, ...handoverHookNames, ...connectionOptionNames])
   const hooks: Record<string, unknown> = {}
   for (const name of hookNames) {
     const hook = read.func<() => unknown>(name)

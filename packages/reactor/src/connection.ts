@@ -47,6 +47,8 @@ export interface ConnectionInternals {
   readonly framing: Framing
   /** What a protocol knows of this connection, beside the data of its app. */
   protocol: unknown
+  /** With what `resumeFlag`s it has come from another thread. */
+  resumed: number
   /** Who gets the bytes and events of the connection instead of the hooks. */
   readonly stream: ConnectionStream | undefined
   secure: SecureLayer | undefined
@@ -62,6 +64,7 @@ interface Seldom {
   /** Of setFraming(). */
   framing: Framing | undefined
   protocol: unknown
+  resumed: number
   stream: ConnectionStream | undefined
   secure: SecureLayer | undefined
 }
@@ -359,6 +362,17 @@ export class Connection<Data = unknown> {
     return this.#closed === undefined && this.#engine.driver.unsubscribe(this.#slot, this.#generation, topic)
   }
 
+  /**
+   * Sends bytes to every connection of the server that has subscribed to `topic`, as `server.publish` does. Copied once, before the call
+   * returns. False: refused, since 64 MiB of publications wait to be delivered. Throws `ERR_MR_TOPIC` and `ERR_MR_DATA`.
+   */
+  publish(topic: string, data: string | Uint8Array): boolean {
+    this.#checkOpen('publish()')
+    checkTopic('publish()', topic)
+    checkBytes('publish()', data)
+    return this.#engine.driver.publish(topic, data) >= 0
+  }
+
   /** The topics that it has subscribed to, in no order. */
   get subscriptions(): string[] {
     return this.#closed ? [] : this.#engine.driver.subscriptions(this.#slot, this.#generation)
@@ -507,6 +521,7 @@ export class Connection<Data = unknown> {
       calls: undefined,
       framing: undefined,
       protocol: undefined,
+      resumed: 0,
       stream: undefined,
       secure: undefined,
     }
@@ -524,6 +539,12 @@ export class Connection<Data = unknown> {
   }
   protected set protocol(protocol: unknown) {
     this.#needSeldom().protocol = protocol
+  }
+  protected get resumed(): number {
+    return this.#seldom?.resumed ?? 0
+  }
+  protected set resumed(flags: number) {
+    this.#needSeldom().resumed = flags
   }
   protected get stream(): ConnectionStream | undefined {
     return this.#seldom?.stream

@@ -38,6 +38,7 @@ import { type StockServerSide, stockServer } from './stream.js'
 /** The hooks of a listener, and the stock server behind them if there is one. */
 export interface EngineHandlers<Data> extends ConnectionHandlers<Data>, HandoverHandlers<Data>, BalanceHandlers {
   [stockServer]?: StockServerSide
+  [beforeDrain]?: () => void
 }
 
 /** A listener as its reactor's thread knows it. */
@@ -76,6 +77,9 @@ export type MessageIn = (conn: Connection<any>, slab: Buffer, offset: number, le
 
 /** Under this name among the handlers; it comes before `message`. */
 export const messageIn: unique symbol = Symbol('messageIn')
+
+/** Under this name among the handlers: the reactor is about to close its connections, and takes the last words to them. */
+export const beforeDrain: unique symbol = Symbol('beforeDrain')
 
 export interface EngineEvents {
   /** A hook of a connection threw or rejected; the connection has been closed. */
@@ -307,6 +311,7 @@ export class Engine {
   drain(lingerMs: number): void {
     this.draining = true
     this.#askStreamsToEnd()
+    for (const { handlers } of this.#listeners) handlers[beforeDrain]?.()
     this.driver.drain(lingerMs)
   }
 
@@ -578,6 +583,7 @@ export class Engine {
     const conn = new Connection<any>(this, listener, slot, rows[at + 2]!, undefined, bytes.readBigUInt64LE(0))
     this.#connections[slot] = conn
     if (flags & resumeFlag.ended) conn.markEnded()
+    if (flags & (resumeFlag.webSocket | resumeFlag.dataLost)) conn.internal.resumed = flags
     try {
       const state = flags & resumeFlag.hasState ? decodeState(bytes.subarray(8)) : undefined
       conn.data = state

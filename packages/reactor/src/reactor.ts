@@ -14,7 +14,7 @@ import { addressOptionNames, type ListenAddress, type OpenListener, openListener
 import { boundHooks } from './bound_hooks.js'
 import type { ConnectOptions, ConnectTarget } from './connect.js'
 import type { Connection } from './connection.js'
-import { Engine, type MessageIn, messageIn } from './engine.js'
+import { beforeDrain, Engine, type MessageIn, messageIn } from './engine.js'
 import type { ClientHandlers, ConnectionHandlers, ConnectionOptions } from './handlers.js'
 import { type StockServerSide, stockServer } from './stream.js'
 import { type ListenTls, noTls, readTls } from './tls_options.js'
@@ -99,6 +99,8 @@ export class Reactor {
     this.#checkOpen()
     const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
     if (inSlab) Object.assign(hooks, { [messageIn]: inSlab })
+    const lastWords = (handlers as { [beforeDrain]?: () => void })[beforeDrain]
+    if (lastWords) Object.assign(hooks, { [beforeDrain]: lastWords })
     const stock = (handlers as { [stockServer]?: StockServerSide })[stockServer]
     const engineHandlers = stock ? { ...hooks, [stockServer]: stock } : hooks
     const number = this.#engine.addListener(

@@ -87,6 +87,7 @@ FramingConfig toFraming(const Napi::Object& object) {
   framing.resp.maxDepth = numberOr(object, "maxDepth", framing.resp.maxDepth);
   framing.resp.batch = boolOr(object, "batch", false);
   framing.mqttTypes = numberOr(object, "mqttTypes", framing.mqttTypes);
+  framing.frameMs = numberOr(object, "frameMs", framing.frameMs);
   framing.maxHeadBytes = numberOr(object, "maxHeadBytes", framing.maxHeadBytes);
   framing.maxHeaders = numberOr(object, "maxHeaders", framing.maxHeaders);
   framing.wholeBytes = numberOr(object, "wholeBytes", framing.wholeBytes);

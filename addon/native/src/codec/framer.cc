@@ -4,6 +4,7 @@
 
 #include "base/fatal.h"
 #include "codec/http1.h"
+#include "codec/websocket.h"
 
 namespace mr {
 
@@ -34,6 +35,8 @@ FrameCut nextFrame(const FramingConfig& framing, const uint8_t* data, size_t siz
       return nextMqtt(framing, data, size);
     case FramingKind::kHttp1:
       return nextHttp1(framing, data, size, hint, state);
+    case FramingKind::kWebSocket:
+      return nextWebSocket(framing, data, size, state);
     case FramingKind::kCustom:
       break;
   }

@@ -32,10 +32,11 @@ enum class FramingKind : uint8_t {
   kRespCommand = 10,
   kRespValue = 11,
   kMqtt = 12,
-  kHttp1 = 13
+  kHttp1 = 13,
+  kWebSocket = 14
 };
 // Whether its state is ever anything but 0.
-inline constexpr bool remembers(FramingKind kind) { return kind == FramingKind::kHttp1; }
+inline constexpr bool remembers(FramingKind kind) { return kind == FramingKind::kHttp1 || kind == FramingKind::kWebSocket; }
 
 enum class LengthType : uint8_t { kU8 = 0, kU16Be = 1, kU16Le = 2, kU32Be = 3, kU32Le = 4, kU64Be = 5, kVarint = 6 };
 enum class FrameError : uint8_t { kNone = 0, kTooLarge = 1, kMalformed = 2 };
@@ -62,6 +63,8 @@ struct FramingConfig {
   RespLimits resp;              // kRespCommand, kRespValue
   uint16_t mqttTypes = 0xffff;  // kMqtt: one bit for each packet type that may come
 
+  uint32_t frameMs = 0;  // kWebSocket: the time for one frame, in place of its listener's. 0: any
+
   bool operator==(const FramingConfig&) const = default;
 };
 
@@ -71,6 +74,7 @@ struct FrameCut {
   uint16_t code = 0;   // of an error: an HTTP status, a WebSocket close code. 0: the protocol has no words for it
   uint32_t info = 0;   // of a frame: what its framing has found out about it
   uint64_t state = 0;  // of a frame: for the next call
+  uint32_t mask = 0;   // kWebSocket, of a frame: its four bytes, in their order, are XORed with the body again and again
   size_t offset = 0;
   size_t length = 0;
   size_t consumed = 0;

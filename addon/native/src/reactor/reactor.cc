@@ -336,6 +336,10 @@ bool Reactor::setTimeoutMs(uint32_t slot, uint32_t generation, uint32_t millisec
 // When something has to happen to a connection that stays as it is, and what.
 uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason) const {
   const ListenerConfig& cfg = config(connection);
+  const FramingConfig& framing = framings_[connection.framing];
+  // Its peers are asked whether they are there, and the limits of the requests before the upgrade say nothing about it.
+  const bool upgraded = framing.kind == FramingKind::kWebSocket;
+  const uint32_t frameMs = upgraded ? framing.frameMs : cfg.frameMs;
   uint64_t first = UINT64_MAX;
   const auto consider = [&](uint64_t since, uint32_t milliseconds, CloseReason why) {
     if (milliseconds == 0 || since + milliseconds >= first) return;
@@ -347,18 +351,18 @@ uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason
   if (connection.bytesRead == 0 || connection.isHidden()) {
     consider(connection.receivingSince.ms(nowMs_), cfg.firstByteMs, CloseReason::kFirstByteTimeout);
   } else if (connection.in && !connection.has(Connection::kPausedMask | Connection::kEnding | Connection::kHasPending)) {
-    consider(connection.receivingSince.ms(nowMs_), cfg.frameMs, CloseReason::kFrameTimeout);
+    consider(connection.receivingSince.ms(nowMs_), frameMs, CloseReason::kFrameTimeout);
   } else if (connection.framerState() != 0 && !connection.has(Connection::kPausedMask | Connection::kEnding)) {
     // In the middle of a message: the next piece of it is due.
-    consider(lastActivityMs, cfg.frameMs, CloseReason::kFrameTimeout);
+    consider(lastActivityMs, frameMs, CloseReason::kFrameTimeout);
   }
   const bool midRecord = connection.secure() && connection.secure()->recordSinceMs != 0;
   if (midRecord && !connection.has(Connection::kPausedMask | Connection::kEnding)) {
-    consider(connection.secure()->recordSinceMs, cfg.frameMs, CloseReason::kFrameTimeout);
+    consider(connection.secure()->recordSinceMs, frameMs, CloseReason::kFrameTimeout);
   }
   if (connection.sendingSinceMs() != 0) consider(connection.sendingSinceMs(), cfg.writeMs, CloseReason::kWriteTimeout);
   // While a frame is in flight it is asked again and again: nobody arms a timer when the answer leaves.
-  consider(connection.inFlight == 0 ? lastActivityMs : nowMs_, cfg.idleMs, CloseReason::kIdleTimeout);
+  if (!upgraded) consider(connection.inFlight == 0 ? lastActivityMs : nowMs_, cfg.idleMs, CloseReason::kIdleTimeout);
   return first;
 }
 

@@ -386,7 +386,8 @@ class Reactor {
   };
   void countSubmitted(uint32_t slot, const Load& load);
   void cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer);
-  bool emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab);
+  bool emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab,
+                 const uint32_t* mask = nullptr);
   void finishEnded();
   void keepRest(uint32_t slot, const uint8_t* data, size_t size);
   void finishSpans();
@@ -560,6 +561,7 @@ class Reactor {
   // Frames that run here.
   std::unique_ptr<InlineBox> box_;
   const uint8_t* emittedAt_ = nullptr;            // where emitBytes has put them last
+  bool emittedAscii_ = false;                     // and what it found when it took their mask off
   std::vector<const uint8_t*> parsed_, parsing_;  // where the frames of rows_ and delivering_ lie, in the order of their rows
   struct Kept {
     uint32_t slot, generation;

@@ -170,6 +170,7 @@ void Reactor::updateListener(uint16_t listener, const ListenerConfig& update) {
 void Reactor::emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t flags) {
   const Connection& connection = table_.at(slot);
   if (connection.has(Connection::kEndSaid)) flags |= kResumeEnded;
+  if (framings_[connection.framing].kind == FramingKind::kWebSocket) flags |= kResumeWebSocket;
   std::vector<uint8_t> bytes(sizeof(uint64_t) + state.size());
   const ConnectionId id = idOf(slot);
   std::memcpy(bytes.data(), &id.value, sizeof(uint64_t));

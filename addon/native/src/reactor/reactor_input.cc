@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "codec/websocket.h"
 #include "net/socket.h"
 #include "reactor/reactor.h"
 
@@ -327,8 +328,11 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
       break;
     }
     used += cut.consumed;
-    if (!emitBytes(Event::kFrame, slot, {data + used - cut.consumed + cut.offset, cut.length}, used, !fromInBuffer)) break;
-    rows_.back().e = cut.info;
+    // What is masked is copied, since what has been received may have to be cut again.
+    const bool masked = framing.kind == FramingKind::kWebSocket;
+    const std::span<const uint8_t> frame(data + used - cut.consumed + cut.offset, cut.length);
+    if (!emitBytes(Event::kFrame, slot, frame, used, !fromInBuffer && !masked, masked ? &cut.mask : nullptr)) break;
+    rows_.back().e = cut.info | (masked && emittedAscii_ ? uint32_t{kWebSocketAscii} : 0);
     rows_.back().waiting = inUnits(connection.waitingBytes());
     spans_.back().stateBehind = cut.state;
     connection.unset(Connection::kPrompted);
@@ -338,7 +342,15 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
 }
 
 // Bytes of the in buffer move when it is compacted, so they are copied into a slab; those received into one stay there.
-bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab) {
+bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab,
+                        const uint32_t* mask) {
+  const auto copy = [&](uint8_t* to) {
+    if (mask) {
+      emittedAscii_ = unmaskInto(to, bytes.data(), bytes.size(), *mask);
+    } else if (!bytes.empty()) {
+      std::memcpy(to, bytes.data(), bytes.size());
+    }
+  };
   uint32_t slab = slab_.id;
   const uint8_t* data = bytes.data();
   size_t offset;
@@ -347,7 +359,7 @@ bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> byt
   } else if (bytes.size() > kSlabBytes / 2) {
     const Slab own = sink_ ? sink_->newSlab(bytes.size()) : Slab{};
     if (!own.data) return false;
-    std::memcpy(own.data, bytes.data(), bytes.size());
+    copy(own.data);
     slab = own.id;
     data = own.data;
     offset = 0;
@@ -356,7 +368,7 @@ bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> byt
     offset = slabUsed_;
     slab = slab_.id;
     data = slab_.data + offset;
-    if (!bytes.empty()) std::memcpy(slab_.data + offset, bytes.data(), bytes.size());
+    copy(slab_.data + offset);
     slabUsed_ = std::min((slabUsed_ + bytes.size() + 7) & ~size_t{7}, slab_.size);
   }
   emittedAt_ = data;

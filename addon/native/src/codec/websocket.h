@@ -1,0 +1,26 @@
+// WebSocket frames as clients send them (RFC 6455, section 5.2). A frame is one frame of the protocol, delivered as its payload,
+// which is still masked: FrameCut::mask says with what, and unmaskInto() takes it off.
+//
+// Between frames it is remembered whether a fragmented message is under way, and how much of it has come: maxBytes is of a whole
+// message.
+#pragma once
+
+#include "codec/framer.h"
+
+namespace mr {
+
+// FrameCut::info of a frame.
+enum WebSocketInfo : uint32_t {
+  kWebSocketOpcode = 15,
+  kWebSocketFin = 1u << 4,
+  kWebSocketAscii = 1u << 5,  // said by who unmasks: no byte of the payload is above 0x7f
+  // Never set in what nextHttp1() says: tells frames behind an upgrade from requests before it.
+  kWebSocketFrame = 1u << 30,
+};
+
+FrameCut nextWebSocket(const FramingConfig& framing, const uint8_t* data, size_t size, uint64_t state);
+
+// Copies a payload and takes its mask off; the two may not overlap. True: it is ASCII.
+bool unmaskInto(uint8_t* to, const uint8_t* from, size_t size, uint32_t mask);
+
+}  // namespace mr

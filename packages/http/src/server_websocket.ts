@@ -1,0 +1,138 @@
+import { MultireactorError } from '@multireactor/addon'
+import type { SubscribeOptions } from '@multireactor/reactor'
+import { checkClose, closeCode } from './websocket_close.js'
+import type { WebSocketConnection } from './websocket_connection.js'
+import { checkMessage, opcode, opOf, sendFrame, webSocketMessage } from './websocket_frames.js'
+
+const mostControlBytes = 125
+
+/** One WebSocket, as the reactor that owns it sees it. Belongs to its reactor's thread: send `id` to others. */
+export class ServerWebSocket<Data = unknown> {
+  readonly #socket: WebSocketConnection
+  /** The subprotocol that was agreed on; without one the empty string, as in browsers. */
+  readonly protocol: string
+
+  /** Made by the app. */
+  constructor(socket: WebSocketConnection, protocol: string) {
+    this.#socket = socket
+    this.protocol = protocol
+  }
+
+  /** What `upgrade` gave, or whatever was put there since. It goes along to another thread as a structured clone. */
+  get data(): Data {
+    return this.#socket.conn.data as Data
+  }
+  set data(value: Data) {
+    this.#socket.conn.data = value
+  }
+
+  /** Opaque, unique over the life of the server: for `server.send(id, webSocketMessage(data))` from any thread. */
+  get id(): bigint {
+    return this.#socket.conn.id
+  }
+  get remoteAddress(): string | undefined {
+    return this.#socket.conn.remoteAddress
+  }
+  get remotePort(): number | undefined {
+    return this.#socket.conn.remotePort
+  }
+  /** Whether it came by a listener with `tls`. */
+  get encrypted(): boolean {
+    return this.#socket.conn.encrypted
+  }
+
+  /** `'closing'`: a Close frame has been sent or received. */
+  get readyState(): 'open' | 'closing' | 'closed' {
+    return this.#socket.state
+  }
+
+  /** Bytes that wait to be sent. */
+  get bufferedAmount(): number {
+    return this.#socket.conn.writableLength
+  }
+
+  /**
+   * Sends a message: a string as text, bytes as they are, copied before the call returns. False: the peer is slow, wait for
+   * `drain`; or it has just gone. Throws `ERR_MR_DATA`, and `ERR_MR_CONNECTION_CLOSED` after `close()`, `terminate()` or the `close`
+   * hook.
+   */
+  send(data: string | Uint8Array): boolean {
+    checkMessage('send()', data)
+    return this.#speaks('send()') && sendFrame(this.#socket.conn, opOf(data), data)
+  }
+
+  /** Sends a Ping with at most 125 bytes; the answer calls `pong`. Throws as `send` does. */
+  ping(data: string | Uint8Array = ''): boolean {
+    checkMessage('ping()', data)
+    const bytes = Buffer.byteLength(data)
+    if (bytes > mostControlBytes) {
+      throw new MultireactorError(
+        'ERR_MR_OPTION_RANGE',
+        `ping(): a Ping may have ${mostControlBytes} bytes, and this has ${bytes}`,
+      )
+    }
+    return this.#speaks('ping()') && sendFrame(this.#socket.conn, opcode.ping, data)
+  }
+
+  /**
+   * Sends a Close frame behind what was sent, and closes the connection when the peer has answered, or has not within
+   * `closeTimeoutMs`. Messages that still come are not delivered. Throws for a code that may not be sent, and a reason above 123 bytes.
+   */
+  close(code: number = closeCode.normal, reason = ''): void {
+    checkClose(code, reason)
+    this.#socket.close(code, reason)
+  }
+
+  /** Closes the connection now, without a Close frame. What was not sent is lost. */
+  terminate(): void {
+    this.#socket.terminate()
+  }
+
+  /** Stops reading: TCP makes the peer wait. A silent peer is not taken for dead meanwhile. */
+  pause(): void {
+    this.#socket.pause(true)
+  }
+  resume(): void {
+    this.#socket.pause(false)
+  }
+
+  /** Gets the messages that are published to `topic` from now on, on whatever reactor; see `conn.subscribe`. */
+  subscribe(topic: string, options?: SubscribeOptions): boolean {
+    return this.#speaks('subscribe()') && this.#socket.conn.subscribe(topic, options)
+  }
+
+  unsubscribe(topic: string): boolean {
+    return this.#socket.conn.unsubscribe(topic)
+  }
+
+  /** The topics that it has subscribed to, in no order. */
+  get subscriptions(): string[] {
+    return this.#socket.conn.subscriptions
+  }
+
+  /**
+   * Sends a message to every WebSocket of the server that has subscribed to `topic`, this one too if it has: encoded once, one copy for
+   * all. False: refused, since 64 MiB of publications wait to be delivered. From elsewhere: `server.publish(topic,
+   * webSocketMessage(data))`.
+   */
+  publish(topic: string, data: string | Uint8Array): boolean {
+    checkMessage('publish()', data)
+    return this.#speaks('publish()') && this.#socket.conn.publish(topic, webSocketMessage(data))
+  }
+
+  /** Runs the app's `parse` in the pool on these bytes, and resolves to what it returned. */
+  call(bytes: string | Uint8Array): Promise<Buffer> {
+    return this.#socket.conn.call(bytes)
+  }
+
+  /** False when the peer has said goodbye and the app has not heard yet. */
+  #speaks(call: string): boolean {
+    const { state, saidGoodbye } = this.#socket
+    if (state === 'open') return true
+    if (!saidGoodbye && state !== 'closed') return false
+    throw new MultireactorError(
+      'ERR_MR_CONNECTION_CLOSED',
+      `${call}: the WebSocket is ${state}; look at ws.readyState before late sends`,
+    )
+  }
+}

@@ -1,0 +1,300 @@
+import { isUtf8 } from 'node:buffer'
+import type { CloseReason } from '@multireactor/addon'
+import type { BadFrame, Connection } from '@multireactor/reactor'
+import { webSocketInfo } from '@multireactor/reactor/parts'
+import { isThenable } from './thenable.js'
+import { MessageParts } from './message_parts.js'
+import { ServerWebSocket } from './server_websocket.js'
+import { closeCode, closePayload, readClose } from './websocket_close.js'
+import { type Opcode, opcode, sendFrame } from './websocket_frames.js'
+import type { WebSocketSettings } from './websocket_settings.js'
+
+const { opcode: opcodeBits, fin, ascii } = webSocketInfo
+
+/** What of a WebSocket goes to another thread, beside its data. */
+export interface WebSocketState {
+  protocol: string
+  data: unknown
+  parts: { isText: boolean; bytes: Uint8Array } | undefined
+  /** The Close frame that was sent and is not answered. */
+  closing: { code: number; reason: string } | undefined
+}
+
+/** The protocol on one connection behind its upgrade: frames in, messages and the life of the WebSocket out. */
+export class WebSocketConnection {
+  // biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
+  readonly conn: Connection<any>
+  readonly ws: ServerWebSocket
+  readonly #settings: WebSocketSettings
+  state: 'open' | 'closing' | 'closed' = 'open'
+  /** The app has closed it itself. */
+  saidGoodbye = false
+  #parts: MessageParts | undefined
+  #code: number = closeCode.abnormal
+  #reason = ''
+  #paused = false
+  /** Of the peer, when it was last looked at. */
+  #bytesRead = -1
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  constructor(conn: Connection<any>, settings: WebSocketSettings, protocol: string) {
+    this.conn = conn
+    this.#settings = settings
+    this.ws = new ServerWebSocket(this, protocol)
+    settings.sockets.add(this)
+    settings.quiet.add(this)
+  }
+
+  open(): void {
+    const { own } = this.#settings
+    if (own.open) this.#run('open', () => own.open!(this.ws))
+  }
+
+  // ---------------------------------------------------------------- frames
+
+  onFrame(slab: Buffer, start: number, length: number, info: number): void {
+    const op = info & opcodeBits
+    if (op < opcode.close) {
+      if (this.state !== 'open') return
+      if (op !== opcode.continuation && (info & fin) !== 0) return this.#whole(slab, start, length, info)
+      return this.#part(slab.subarray(start, start + length), op, (info & fin) !== 0)
+    }
+    const payload = slab.subarray(start, start + length)
+    if (op === opcode.close) return this.#onClose(payload)
+    if (op === opcode.ping) {
+      if (this.state === 'open') sendFrame(this.conn, opcode.pong, payload)
+      return
+    }
+    const { own } = this.#settings
+    if (own.pong && this.state === 'open') this.#run('pong', () => own.pong!(this.ws, payload))
+  }
+
+  #whole(slab: Buffer, start: number, length: number, info: number): void {
+    const end = start + length
+    if ((info & opcodeBits) === opcode.binary) return this.#deliver(slab.subarray(start, end), true)
+    if ((info & ascii) !== 0) return this.#deliver(slab.toString('latin1', start, end), false)
+    if (!isUtf8(slab.subarray(start, end))) return this.#badText()
+    this.#deliver(slab.toString('utf8', start, end), false)
+  }
+
+  #part(bytes: Buffer, op: number, last: boolean): void {
+    const { maxMessageBytes } = this.#settings
+    if (op !== opcode.continuation) this.#parts = new MessageParts(op === opcode.text, maxMessageBytes)
+    if (!this.#parts) return this.fail(closeCode.restart, 'a part of the message is lost')
+    this.#parts.push(bytes, maxMessageBytes)
+    if (!last) return
+    const { isText, bytes: whole } = this.#parts
+    this.#parts = undefined
+    if (!isText) return this.#deliver(whole, true)
+    if (!isUtf8(whole)) return this.#badText()
+    this.#deliver(whole.toString(), false)
+  }
+
+  #badText(): void {
+    this.fail(closeCode.badText, 'the text is not UTF-8')
+  }
+
+  #deliver(data: string | Buffer, isBinary: boolean): void {
+    const { own } = this.#settings
+    let result: unknown
+    try {
+      result = own.message(this.ws, data, isBinary)
+    } catch (error) {
+      return this.#failed(error, 'message')
+    }
+    if (isThenable(result)) this.#watch(result, 'message')
+  }
+
+  #onClose(payload: Buffer): void {
+    if (this.state === 'closed') return
+    const words = readClose(payload)
+    if (typeof words === 'number') return this.fail(words, 'the Close frame is malformed')
+    this.#code = words.code
+    this.#reason = words.reason
+    if (this.state === 'open') this.#sendClose(words.code, '')
+    this.#end()
+  }
+
+  /** What the framing refuses; the connection closes behind what is sent here. */
+  onBadFrame({ code, reason }: BadFrame): void {
+    if (this.state === 'closed') return
+    const said = code !== 0 ? code : closeCode.policy
+    if (this.state === 'open') this.#sendClose(said, reason)
+    this.#code = said
+    this.#reason = reason
+    this.state = 'closing'
+    this.#leave()
+  }
+
+  // ---------------------------------------------------------------- closing
+
+  /** Says goodbye, and waits for the answer. */
+  close(code: number, reason: string): void {
+    this.saidGoodbye = true
+    if (this.state !== 'open') return
+    this.#sendClose(code, reason)
+    this.#closing(code, reason)
+  }
+
+  #closing(code: number, reason: string): void {
+    this.state = 'closing'
+    this.saidGoodbye = true
+    this.#code = code
+    this.#reason = reason
+    this.#parts = undefined
+    this.#quiet(false)
+    this.#settings.unanswered.add(this)
+    // Or the answer would not be read.
+    this.pause(false)
+  }
+
+  /** The peer broke the rules, or we cannot go on: a last word, and the end. */
+  fail(code: number, reason: string): void {
+    if (!this.conn.isOpen) return
+    if (this.state === 'open') this.#sendClose(code, reason)
+    this.#code = code
+    this.#reason = reason
+    this.#end()
+  }
+
+  terminate(): void {
+    this.saidGoodbye = true
+    this.#parts = undefined
+    this.conn.destroy()
+  }
+
+  #end(): void {
+    this.state = 'closing'
+    this.#parts = undefined
+    this.#leave()
+    this.conn.end()
+  }
+
+  #sendClose(code: number, reason: string): void {
+    // Nothing may come behind it.
+    for (const topic of this.conn.subscriptions) this.conn.unsubscribe(topic)
+    sendFrame(this.conn, opcode.close as Opcode, closePayload(code, reason))
+  }
+
+  onGone(_reason: CloseReason): void {
+    const { own } = this.#settings
+    this.state = 'closed'
+    this.#parts = undefined
+    this.#leave()
+    if (own.close) this.#run('close', () => own.close!(this.ws, this.#code, this.#reason))
+  }
+
+  /** The server is closing. */
+  goAway(): void {
+    if (this.state === 'open' && this.conn.isOpen) this.close(closeCode.goingAway, 'the server is closing')
+  }
+
+  #leave(): void {
+    this.#quiet(false)
+    this.#settings.unanswered.delete(this)
+    this.#settings.sockets.delete(this)
+  }
+
+  // ---------------------------------------------------------------- signs of life
+
+  /** Nothing may have come for a while. */
+  onQuiet(): void {
+    if (this.#isHeard()) return this.#quiet(true)
+    sendFrame(this.conn, opcode.ping, '')
+    this.#settings.asked.add(this)
+  }
+
+  /** It was asked a while ago. */
+  onSilence(): void {
+    if (this.#isHeard()) return this.#quiet(true)
+    this.#reason = 'no answer to a ping'
+    this.conn.destroy('timeout')
+  }
+
+  /** The peer has not answered our Close frame. */
+  onUnanswered(): void {
+    this.#code = closeCode.abnormal
+    this.#reason = 'no answer to the Close frame'
+    this.conn.destroy('timeout')
+  }
+
+  #quiet(on: boolean): void {
+    const { quiet, asked } = this.#settings
+    asked.delete(this)
+    if (on) quiet.add(this)
+    else quiet.delete(this)
+  }
+
+  #isHeard(): boolean {
+    const read = this.conn.bytesRead
+    const heard = read !== this.#bytesRead
+    this.#bytesRead = read
+    // Whom we do not read cannot be heard, and whom we wait for to take something has the write timeout.
+    return heard || this.#paused || this.conn.writableLength > 0
+  }
+
+  pause(on: boolean): void {
+    if (this.#paused === on || !this.conn.isOpen) return
+    this.#paused = on
+    if (on) this.conn.pause()
+    else this.conn.resume()
+  }
+
+  // ---------------------------------------------------------------- hooks
+
+  onDrain(): void {
+    const { own } = this.#settings
+    if (own.drain && this.state === 'open') this.#run('drain', () => own.drain!(this.ws))
+  }
+
+  #run(name: string, hook: () => unknown): void {
+    let result: unknown
+    try {
+      result = hook()
+    } catch (error) {
+      return this.#failed(error, name)
+    }
+    if (isThenable(result)) this.#watch(result, name)
+  }
+
+  #watch(result: PromiseLike<unknown>, hook: string): void {
+    this.conn.hold(true)
+    result.then(
+      () => this.conn.hold(false),
+      (error: unknown) => {
+        this.conn.hold(false)
+        this.#failed(error, hook)
+      },
+    )
+  }
+
+  #failed(error: unknown, hook: string): void {
+    this.conn.reportError(error, hook)
+    this.fail(closeCode.internalError, '')
+  }
+
+  // ---------------------------------------------------------------- from thread to thread
+
+  async suspend(): Promise<WebSocketState> {
+    const { own } = this.#settings
+    const parts = this.#parts && { isText: this.#parts.isText, bytes: this.#parts.bytes }
+    const closing = this.state === 'closing' ? { code: this.#code, reason: this.#reason } : undefined
+    const data: unknown = own.suspend ? await own.suspend(this.ws) : this.conn.data
+    this.#leave()
+    return { protocol: this.ws.protocol, data, parts, closing }
+  }
+
+  /** `state` is undefined when the other thread has died. `lost`: with data. What it returns is the data. */
+  resume(state: WebSocketState | undefined, lost: boolean): unknown {
+    const { own, maxMessageBytes } = this.#settings
+    if (state?.parts) {
+      this.#parts = new MessageParts(state.parts.isText, maxMessageBytes)
+      this.#parts.push(state.parts.bytes, maxMessageBytes)
+    }
+    if (state?.closing) this.#closing(state.closing.code, state.closing.reason)
+    this.conn.data = state?.data
+    if (own.resume) return own.resume(this.ws, state?.data) ?? this.conn.data
+    if (lost) this.fail(closeCode.restart, 'the server has lost what it knew of this connection')
+    return this.conn.data
+  }
+}

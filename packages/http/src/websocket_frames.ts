@@ -1,0 +1,73 @@
+import { MultireactorError, shown } from '@multireactor/addon'
+
+export const opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
+export type Opcode = (typeof opcode)[keyof typeof opcode]
+
+const finBit = 0x80
+const twoBytes = 126
+const eightBytes = 127
+/** A longer payload is not worth copying to have its header in front of it. */
+const mostJoined = 16 << 10
+const roomForHeader = 4
+/** Of the frame that is being sent: the reactor copies it. */
+const scratch = Buffer.allocUnsafeSlow(roomForHeader + mostJoined)
+
+/** Where frames go: bytes are copied before `write` returns, and two writes of one call stay together. */
+export interface FrameTarget {
+  write(bytes: Uint8Array): boolean
+}
+
+/** Sends one whole frame. False: there is no room for more. */
+export function sendFrame(target: FrameTarget, op: Opcode, data: string | Uint8Array): boolean {
+  const most = typeof data === 'string' ? data.length * 3 : data.length
+  if (most > mostJoined) {
+    const bytes = typeof data === 'string' ? Buffer.from(data) : data
+    target.write(header(op, bytes.length))
+    return target.write(bytes)
+  }
+  let length = data.length
+  if (typeof data === 'string') length = scratch.write(data, roomForHeader)
+  else scratch.set(data, roomForHeader)
+  const start = length < twoBytes ? 2 : 0
+  scratch[start] = finBit | op
+  if (start === 2) {
+    scratch[3] = length
+  } else {
+    scratch[1] = twoBytes
+    scratch.writeUInt16BE(length, 2)
+  }
+  return target.write(scratch.subarray(start, roomForHeader + length))
+}
+
+/**
+ * The bytes of one message as a server sends it, the same for every peer: for `server.publish` and `server.send`. A string is
+ * a text message, bytes are a binary one. Throws `ERR_MR_DATA`.
+ */
+export function webSocketMessage(data: string | Uint8Array): Buffer {
+  checkMessage('webSocketMessage()', data)
+  const bytes = typeof data === 'string' ? Buffer.from(data) : data
+  return Buffer.concat([header(opOf(data), bytes.length), bytes])
+}
+
+export function opOf(data: string | Uint8Array): Opcode {
+  return typeof data === 'string' ? opcode.text : opcode.binary
+}
+
+export function checkMessage(call: string, data: unknown): asserts data is string | Uint8Array {
+  if (typeof data === 'string' || data instanceof Uint8Array) return
+  throw new MultireactorError('ERR_MR_DATA', `${call}: the data must be a string or Uint8Array, and is ${shown(data)}`)
+}
+
+function header(op: Opcode, length: number): Buffer {
+  if (length < twoBytes) return Buffer.from([finBit | op, length])
+  if (length <= 0xffff) {
+    const short = Buffer.from([finBit | op, twoBytes, 0, 0])
+    short.writeUInt16BE(length, 2)
+    return short
+  }
+  const long = Buffer.alloc(10)
+  long[0] = finBit | op
+  long[1] = eightBytes
+  long.writeBigUInt64BE(BigInt(length), 2)
+  return long
+}

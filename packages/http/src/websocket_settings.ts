@@ -1,0 +1,35 @@
+import type { Framing } from '@multireactor/reactor'
+import { webSocket } from '@multireactor/reactor/parts'
+import { Deadlines } from './deadlines.js'
+import type { WebSocketConnection } from './websocket_connection.js'
+import type { ReadWebSocketOptions, WebSocketOptions } from './websocket_options.js'
+
+/** What an app has settled for its WebSockets, and those that are open on this thread. */
+export class WebSocketSettings {
+  readonly own: WebSocketOptions
+  readonly protocols: readonly string[]
+  readonly maxMessageBytes: number
+  readonly framing: Framing
+  readonly sockets: Set<WebSocketConnection> = new Set()
+  /** Peers that may be silent for a while. */
+  readonly quiet: Deadlines<WebSocketConnection>
+  /** Those that have been asked for a sign of life. */
+  readonly asked: Deadlines<WebSocketConnection>
+  /** Those that we have said goodbye to. */
+  readonly unanswered: Deadlines<WebSocketConnection>
+
+  constructor(options: ReadWebSocketOptions) {
+    this.own = options.own
+    this.protocols = options.protocols
+    this.maxMessageBytes = options.maxMessageBytes
+    this.framing = webSocket({ maxMessageBytes: options.maxMessageBytes, frameTimeoutMs: options.frameTimeoutMs })
+    this.quiet = new Deadlines(options.pingIntervalMs, (socket) => socket.onQuiet())
+    this.asked = new Deadlines(options.pongTimeoutMs, (socket) => socket.onSilence())
+    this.unanswered = new Deadlines(options.closeTimeoutMs, (socket) => socket.onUnanswered())
+  }
+
+  /** The reactor is about to close its connections. */
+  goAway(): void {
+    for (const socket of [...this.sockets]) socket.goAway()
+  }
+}

@@ -1,0 +1,32 @@
+import { OptionReader } from '@multireactor/addon'
+import type { Framing } from './framing.js'
+
+/** What `message` is told of a frame of `webSocket()`, as bits of its `info`. */
+export const webSocketInfo: {
+  readonly opcode: number
+  readonly fin: number
+  /** No byte of the payload is above 0x7f. Not said of an empty one by all means. */
+  readonly ascii: number
+} = { opcode: 15, fin: 1 << 4, ascii: 1 << 5 }
+
+export interface WebSocketFramingOptions {
+  /** A whole message, of however many frames. Default 1 MiB. A longer one is malformed with code 1009. */
+  maxMessageBytes?: number
+  /** The time for one frame, in place of the listener's. Default 60,000; 0: for ever. */
+  frameTimeoutMs?: number
+}
+
+/**
+ * The frames of WebSocket clients, checked strictly and unmasked. Only for a connection with a `message` hook, and by
+ * `setFraming()`: the listener's idle limit does not hold for it.
+ */
+export function webSocket(options: WebSocketFramingOptions = {}): Framing {
+  const read = new OptionReader('webSocket()', options, ['maxMessageBytes', 'frameTimeoutMs'])
+  return {
+    native: {
+      kind: 14,
+      maxBytes: read.integer('maxMessageBytes', 1 << 20, 1, 512 << 20),
+      frameMs: read.integer('frameTimeoutMs', 60_000, 0, 0x7fff_ffff),
+    },
+  }
+}
