@@ -31,9 +31,7 @@ Bytes frame(uint8_t first, const Bytes& payload, size_t lengthBytes, const Bytes
   return bytes;
 }
 
-Bytes frame(uint8_t first, size_t size) {
-  return frame(first, Bytes(size, 'p'), size < 126 ? 1 : size <= 0xffff ? 2 : 8);
-}
+Bytes frame(uint8_t first, size_t size) { return frame(first, Bytes(size, 'p'), size < 126 ? 1 : size <= 0xffff ? 2 : 8); }
 
 void checkCode(const FrameCut& cut, uint16_t code) {
   checkError(cut, code == 1009 ? FrameError::kTooLarge : FrameError::kMalformed);
@@ -73,7 +71,8 @@ TEST("websocket: what a first byte may be is known at once, inside and outside o
 }
 
 TEST("websocket: a frame that is not masked is refused by its second byte") {
-  for (unsigned length = 0; length < 128; ++length) checkCode(cutOf(webSocket(), Bytes{0x82, static_cast<uint8_t>(length)}), 1002);
+  for (unsigned length = 0; length < 128; ++length)
+    checkCode(cutOf(webSocket(), Bytes{0x82, static_cast<uint8_t>(length)}), 1002);
 }
 
 TEST("websocket: a length in more bytes than it needs, or of 64 bits, is refused") {
