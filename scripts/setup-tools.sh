@@ -16,6 +16,7 @@ command -v nc >/dev/null || packages+=(netcat-openbsd)
 command -v logger >/dev/null || packages+=(bsdutils)
 /usr/bin/python3 -c 'import prometheus_client' 2>/dev/null || packages+=(python3-prometheus-client)
 command -v mosquitto_pub >/dev/null || packages+=(mosquitto-clients)
+command -v chromium >/dev/null || packages+=(chromium)
 dpkg-query -W -f '${Status}' libclang-rt-14-dev 2>/dev/null | grep -q 'ok installed' || packages+=(libclang-rt-14-dev)
 [ ${#packages[@]} -eq 0 ] && exit 0
 if ! command -v apt-get >/dev/null; then

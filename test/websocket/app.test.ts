@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { MultireactorError } from '@multireactor/addon'
+import type { MultireactorError } from '@multireactor/addon'
 import { type HttpAppOptions, httpApp, type ServerWebSocket, webSocketMessage } from '@multireactor/http'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
