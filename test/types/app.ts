@@ -1,4 +1,5 @@
 /** Compiled, never run: what must not compile says so. */
+import { httpApp } from '@multireactor/http'
 import { defineApp, lengthPrefixed, lines, type Server, serve, ThreadServer } from '@multireactor/core'
 import type { Reactor } from '@multireactor/reactor'
 
@@ -101,3 +102,18 @@ export async function alone(reactor: Reactor): Promise<void> {
   // @ts-expect-error: a reactor has no parse
   await reactor.listen(0, { parse() {} })
 }
+
+export const sockets = httpApp({
+  websocket: {
+    upgrade: (req) => ({ data: { user: req.path } }),
+    open(ws) {
+      const user: string = ws.data.user
+      // @ts-expect-error: upgrade gives no such property
+      ws.data.unknown = 1
+      // @ts-expect-error: a number is no message
+      ws.send(1)
+      void user
+    },
+    message: (ws, data, isBinary) => void [ws.data.user, data.length, isBinary],
+  },
+})

@@ -134,6 +134,15 @@ describe('WebSockets of a server', function () {
     await bare.until('anew')
   })
 
+  it('move to the reactors that are left when there are fewer', async () => {
+    const [a, b] = await onBoth(await start())
+    for (const peer of [a, b]) expect([await peer.ask('join'), await peer.ask('count')]).to.deep.equal(['joined true', 'count 1'])
+    await server.resize({ reactors: 1 })
+    expect([await b.ask('where'), await b.ask('count')]).to.deep.equal(['reactor 0', 'count 2'])
+    b.socket.send('from b')
+    for (const peer of [a, b]) await peer.until('from b')
+  })
+
   it('hear 1001 when the server closes', async () => {
     const peers = await onBoth(await start())
     await server.close()
