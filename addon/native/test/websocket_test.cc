@@ -123,6 +123,9 @@ TEST("websocket: the mask comes off at every length and every place in memory") 
       unmaskInto(out.data() + to, masked.data() + from, size, mask);
       for (size_t i = 0; i < size; ++i) CHECK_EQ(out[to + i], masked[from + i] ^ key[i % 4]);
       CHECK_EQ(out[to + size], 0xee);
+      // In its place, and back.
+      unmaskInto(out.data() + to, out.data() + to, size, mask);
+      CHECK(std::equal(out.begin() + to, out.begin() + to + size, masked.begin() + from));
     }
   });
 }

@@ -20,7 +20,8 @@ enum WebSocketInfo : uint32_t {
 
 FrameCut nextWebSocket(const FramingConfig& framing, const uint8_t* data, size_t size, uint64_t state);
 
-// Copies a payload and takes its mask off; the two may not overlap. True: it is ASCII.
+// Copies a payload and takes its mask off, or puts it on again. To the same place, or to one that does not overlap. True: the
+// copy is ASCII.
 bool unmaskInto(uint8_t* to, const uint8_t* from, size_t size, uint32_t mask);
 
 }  // namespace mr

@@ -399,6 +399,7 @@ class Reactor {
   void frameTimedOut(uint32_t slot);
   void promptPeer(uint32_t slot, std::string_view prompt);
   uint64_t framerStateBehind(const Span& span) const;
+  void maskAgain(const Span& span);
   void onReadEnd(uint32_t slot);
   bool ensureSlab(size_t atLeast);
   void stopAtCurrent(Connection& connection, uint32_t rawEnd);

@@ -328,10 +328,9 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
       break;
     }
     used += cut.consumed;
-    // What is masked is copied, since what has been received may have to be cut again.
     const bool masked = framing.kind == FramingKind::kWebSocket;
     const std::span<const uint8_t> frame(data + used - cut.consumed + cut.offset, cut.length);
-    if (!emitBytes(Event::kFrame, slot, frame, used, !fromInBuffer && !masked, masked ? &cut.mask : nullptr)) break;
+    if (!emitBytes(Event::kFrame, slot, frame, used, !fromInBuffer, masked ? &cut.mask : nullptr)) break;
     rows_.back().e = cut.info | (masked && emittedAscii_ ? uint32_t{kWebSocketAscii} : 0);
     rows_.back().waiting = inUnits(connection.waitingBytes());
     spans_.back().stateBehind = cut.state;
@@ -356,6 +355,7 @@ bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> byt
   size_t offset;
   if (inSlab) {
     offset = static_cast<size_t>(bytes.data() - slab_.data);
+    if (mask) emittedAscii_ = unmaskInto(slab_.data + offset, bytes.data(), bytes.size(), *mask);
   } else if (bytes.size() > kSlabBytes / 2) {
     const Slab own = sink_ ? sink_->newSlab(bytes.size()) : Slab{};
     if (!own.data) return false;
@@ -406,6 +406,7 @@ void Reactor::finishSpans() {
     neededOfRest_ = span.needed;
     hintOfRest_ = span.hint;
     if (span.framing == connection->framing) connection->setFramerState(framerStateBehind(span));
+    maskAgain(span);
     if (span.fromInBuffer) {
       connection->in->consume(span.consumed);
       if (span.consumed != 0) connection->receivingSince = nowMs_;
@@ -548,6 +549,21 @@ uint64_t Reactor::framerStateBehind(const Span& span) const {
     state = cut.state;
   }
   return state;
+}
+
+// Frames that were unmasked where they lie, and that no hook has seen, are cut again.
+void Reactor::maskAgain(const Span& span) {
+  const FramingConfig& framing = framings_[span.framing];
+  if (framing.kind != FramingKind::kWebSocket || span.fromInBuffer || span.consumed >= span.cut) return;
+  uint64_t state = span.state;
+  for (size_t used = 0; used < span.cut;) {
+    const FrameCut cut = nextFrame(framing, span.base + used, span.length - used, 0, state);
+    if (cut.kind != FrameCut::Kind::kFrame) break;
+    const uint8_t* payload = span.base + used + cut.offset;
+    if (used >= span.consumed) (void)unmaskInto(const_cast<uint8_t*>(payload), payload, cut.length, cut.mask);
+    used += cut.consumed;
+    state = cut.state;
+  }
 }
 
 void Reactor::onReadEnd(uint32_t slot) {
