@@ -93,7 +93,7 @@ function httpOf(conn: Connection<any>, settings: HttpSettings): HttpConnection {
 }
 
 function withWebSockets(app: HttpApp, settings: HttpSettings, webSockets: WebSocketSettings): void {
-  Object.assign(app, { [beforeDrain]: () => webSockets.goAway() })
+  Object.assign(app, { [beforeDrain]: (boundOnly: boolean) => webSockets.goAway(boundOnly) })
   app.suspend = (conn) => httpOf(conn, settings).socket?.suspend()
   app.resume = (conn, state) => {
     const { resumed } = conn.internal

@@ -184,9 +184,11 @@ export class WebSocketConnection {
     if (own.close) this.#run('close', () => own.close!(this.ws, this.#code, this.#reason))
   }
 
-  /** The server is closing. */
-  goAway(): void {
-    if (this.state === 'open' && this.conn.isOpen) this.close(closeCode.goingAway, 'the server is closing')
+  /** The server is closing, or only this thread. */
+  goAway(restart: boolean): void {
+    if (this.state !== 'open' || !this.conn.isOpen) return
+    if (restart) this.close(closeCode.restart, 'the server starts anew')
+    else this.close(closeCode.goingAway, 'the server is closing')
   }
 
   #leave(): void {

@@ -1,3 +1,4 @@
+import { MultireactorError } from '@multireactor/addon'
 import type { Framing } from '@multireactor/reactor'
 import { webSocket } from '@multireactor/reactor/parts'
 import { Deadlines } from './deadlines.js'
@@ -23,13 +24,34 @@ export class WebSocketSettings {
     this.protocols = options.protocols
     this.maxMessageBytes = options.maxMessageBytes
     this.framing = webSocket({ maxMessageBytes: options.maxMessageBytes, frameTimeoutMs: options.frameTimeoutMs })
-    this.quiet = new Deadlines(options.pingIntervalMs, (socket) => socket.onQuiet())
-    this.asked = new Deadlines(options.pongTimeoutMs, (socket) => socket.onSilence())
-    this.unanswered = new Deadlines(options.closeTimeoutMs, (socket) => socket.onUnanswered())
+    this.quiet = new Deadlines(
+      options.pingIntervalMs,
+      whileDriven((socket) => socket.onQuiet()),
+    )
+    this.asked = new Deadlines(
+      options.pongTimeoutMs,
+      whileDriven((socket) => socket.onSilence()),
+    )
+    this.unanswered = new Deadlines(
+      options.closeTimeoutMs,
+      whileDriven((socket) => socket.onUnanswered()),
+    )
   }
 
-  /** The reactor is about to close its connections. */
-  goAway(): void {
-    for (const socket of [...this.sockets]) socket.goAway()
+  /** The reactor is about to close its connections; or this thread to leave, with those whose TLS lives in it. */
+  goAway(boundOnly: boolean): void {
+    for (const socket of [...this.sockets]) if (!boundOnly || socket.conn.encrypted) socket.goAway(boundOnly)
+  }
+}
+
+/** A thread that has handed its reactor to another one may live on for a moment: its timers have nobody to speak to. */
+function whileDriven(action: (socket: WebSocketConnection) => void): (socket: WebSocketConnection) => void {
+  return (socket) => {
+    if (!socket.conn.isOpen) return
+    try {
+      action(socket)
+    } catch (error) {
+      if (!(error instanceof MultireactorError && error.code === 'ERR_MR_CLOSED')) throw error
+    }
   }
 }

@@ -38,7 +38,7 @@ import { type StockServerSide, stockServer } from './stream.js'
 /** The hooks of a listener, and the stock server behind them if there is one. */
 export interface EngineHandlers<Data> extends ConnectionHandlers<Data>, HandoverHandlers<Data>, BalanceHandlers {
   [stockServer]?: StockServerSide
-  [beforeDrain]?: () => void
+  [beforeDrain]?: (boundOnly: boolean) => void
 }
 
 /** A listener as its reactor's thread knows it. */
@@ -78,7 +78,10 @@ export type MessageIn = (conn: Connection<any>, slab: Buffer, offset: number, le
 /** Under this name among the handlers; it comes before `message`. */
 export const messageIn: unique symbol = Symbol('messageIn')
 
-/** Under this name among the handlers: the reactor is about to close its connections, and takes the last words to them. */
+/**
+ * Under this name among the handlers: the reactor is about to close its connections, or those alone that are bound to this thread, and
+ * takes the last words to them.
+ */
 export const beforeDrain: unique symbol = Symbol('beforeDrain')
 
 export interface EngineEvents {
@@ -285,6 +288,7 @@ export class Engine {
   /** Lets the streams of this thread end, while siblings take fresh connections, or those wait for the next thread. */
   async #endStreams(timeoutMs: number): Promise<void> {
     if (this.streams.size + this.#layerCount === 0) return this.#askStreamsToEnd()
+    this.#sayLastWords(true)
     this.driver.relieve()
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, timeoutMs)
@@ -302,6 +306,10 @@ export class Engine {
     for (const conn of this.streams) conn.internal.stream!.closing()
   }
 
+  #sayLastWords(boundOnly: boolean): void {
+    for (const { handlers } of this.#listeners) handlers[beforeDrain]?.(boundOnly)
+  }
+
   /** The server is closing, or the thread is leaving: fresh streams are to end soon. */
   get closing(): boolean {
     return this.#closing
@@ -310,13 +318,14 @@ export class Engine {
   /** `driver.drain`, and the streams of this thread end as their owners see fit. */
   drain(lingerMs: number): void {
     this.draining = true
+    this.#sayLastWords(false)
     this.#askStreamsToEnd()
-    for (const { handlers } of this.#listeners) handlers[beforeDrain]?.()
     this.driver.drain(lingerMs)
   }
 
   /** `driver.retire`; what streams own does not go along: it ends here. */
   retire(): void {
+    this.#sayLastWords(true)
     this.#askStreamsToEnd()
     this.driver.retire(false)
   }

@@ -99,7 +99,7 @@ export class Reactor {
     this.#checkOpen()
     const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
     if (inSlab) Object.assign(hooks, { [messageIn]: inSlab })
-    const lastWords = (handlers as { [beforeDrain]?: () => void })[beforeDrain]
+    const lastWords = (handlers as { [beforeDrain]?: (boundOnly: boolean) => void })[beforeDrain]
     if (lastWords) Object.assign(hooks, { [beforeDrain]: lastWords })
     const stock = (handlers as { [stockServer]?: StockServerSide })[stockServer]
     const engineHandlers = stock ? { ...hooks, [stockServer]: stock } : hooks
