@@ -1,7 +1,6 @@
-import { MultireactorError } from '@multireactor/addon'
+import { MultireactorError, resumeFlag } from '@multireactor/addon'
 import type { App, TaskContext } from '@multireactor/core'
 import { type Connection, type Framing, http1 } from '@multireactor/reactor'
-import { resumeFlag } from '@multireactor/addon'
 import { beforeDrain, type MessageIn, messageIn } from '@multireactor/reactor/parts'
 import { fromFetch } from './fetch_handler.js'
 import { LightResponse } from './fetch_response.js'
