@@ -77,14 +77,14 @@ export const mutants = [
   {
     protects: 'the time to the first byte',
     file: 'addon/native/src/reactor/reactor.cc',
-    from: 'consider(connection.receivingSinceMs, cfg.firstByteMs, CloseReason::kFirstByteTimeout);',
+    from: 'consider(connection.receivingSince.ms(nowMs_), cfg.firstByteMs, CloseReason::kFirstByteTimeout);',
     to: '(void)cfg;',
     test: 'reactor_limits: first byte: closes who says nothing',
   },
   {
     protects: 'the time for a whole frame',
     file: 'addon/native/src/reactor/reactor.cc',
-    from: 'consider(connection.receivingSinceMs, cfg.frameMs, CloseReason::kFrameTimeout);',
+    from: 'consider(connection.receivingSince.ms(nowMs_), frameMs, CloseReason::kFrameTimeout);',
     to: '(void)cfg;',
     test: 'reactor_limits: frame: a frame must be whole in time',
   },
@@ -105,7 +105,7 @@ export const mutants = [
   {
     protects: 'no time for a frame while we do not read',
     file: 'addon/native/src/reactor/reactor_input.cc',
-    from: "connection.receivingSinceMs = nowMs_;  // the time that we took is not the peer's",
+    from: "connection.receivingSince = nowMs_;  // the time that we took is not the peer's",
     to: '',
     test: "reactor_limits: frame: the time that we took is not the peer's",
   },
@@ -147,7 +147,7 @@ export const mutants = [
   {
     protects: 'the number of subscriptions',
     file: 'addon/native/src/reactor/reactor_publish.cc',
-    from: 'connection->subscriptions->all.size() >= config(*connection).maxSubscriptions)',
+    from: 'connection->subscriptions()->all.size() >= config(*connection).maxSubscriptions)',
     to: 'false)',
     test: 'test/dist/publish/publish.test.js: has limits, with coded errors',
   },

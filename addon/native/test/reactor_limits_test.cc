@@ -125,7 +125,7 @@ TEST("write: closes a peer that takes nothing, and none that takes a little") {
   uint64_t readAt = 0;
   server.until([&] {
     const uint64_t now = monotonicMs();
-    if (now >= readAt + 25) {
+    if (now >= readAt + 100) {
       (void)sock::receive(slow.get(), some.data(), some.size());
       readAt = now;
     }

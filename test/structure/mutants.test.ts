@@ -1,0 +1,21 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+
+interface Mutant {
+  protects: string
+  file: string
+  from: string
+}
+
+describe('the table of npm run mutants', () => {
+  it('names what stands in the source, exactly once', async () => {
+    const { mutants } = (await import(join(root, 'scripts/mutants/table.mjs'))) as { mutants: Mutant[] }
+    const stale = mutants.filter(({ file, from }) => readFileSync(join(root, file), 'utf8').split(from).length !== 2)
+    expect(stale.map(({ protects, file }) => `${file}: ${protects}`)).to.deep.equal([])
+    expect(mutants).to.have.length.above(60)
+  })
+})
