@@ -80,35 +80,6 @@ describe('examples', () => {
     expect(example.errors).to.equal('')
   })
 
-  it('http-api answers light routes and orders, and loses no request while it reloads under load', async () => {
-    const example = new Example('http-api')
-    const [port] = await example.ports()
-    const url = `http://127.0.0.1:${port}`
-    expect(await (await fetch(`${url}/health`)).text()).to.equal('ok\n')
-    const post = (body: string) => fetch(`${url}/orders`, { method: 'POST', body })
-    const good = await post('{"id":1,"lines":[{"price":5,"count":3}]}')
-    expect([good.status, await good.json()]).to.deep.equal([200, { id: 1, total: 15 }])
-    const bad = await post('{"id":"x","lines":[]}')
-    expect([bad.status, await bad.json()]).to.deep.equal([
-      422,
-      ['id must be a whole number', 'lines must be a list with something in it'],
-    ])
-    const lines = Array.from({ length: 50_000 }, () => ({ price: 1, count: 2 }))
-    const large = await post(JSON.stringify({ id: 2, lines }))
-    expect([large.status, await large.json()]).to.deep.equal([200, { id: 2, total: 100_000 }])
-    expect((await fetch(`${url}/nowhere`)).status).to.equal(404)
-
-    const answers: number[] = []
-    const clients = Array.from({ length: 4 }, async () => {
-      while (!example.output.includes('reloaded')) answers.push((await fetch(`${url}/version`)).status)
-    })
-    example.signal('SIGHUP')
-    await Promise.all(clients)
-    expect(new Set(answers)).to.deep.equal(new Set([200]))
-    expect(await example.stop()).to.equal(0)
-    expect(example.errors).to.equal('')
-  })
-
   it('ports frames each port in its own way', async () => {
     const example = new Example('ports')
     const [text, binary, readings, admin] = await example.ports(4)
