@@ -117,8 +117,13 @@ describe('the budget of memory', function () {
       }
       const { memory, connections } = server.stats()
       expect(connections.closed['memory-limit']).to.equal(0)
-      // When V8 collects is its own affair, and differs from release to release: far below what has come through.
-      expect(memory.sum).to.be.below(4 * limit)
+      // V8 is asked five times a second, and how much comes in between is the machine's affair: far less than has come through.
+      expect(memory.sum).to.be.below(sent / 2)
+      while (server.stats().memory.sum >= limit) {
+        client.write(line(word, 100))
+        await client.lines(1)
+        client.received = client.received.subarray(0, 0)
+      }
       client.destroy()
     })
   }
