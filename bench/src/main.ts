@@ -6,6 +6,7 @@ import { chart } from './chart.js'
 import { conditions } from './conditions.js'
 import { fillDocument } from './document.js'
 import { figureTable } from './figures.js'
+import { type Kept, together } from './kept.js'
 import { lossesTable } from './losses.js'
 import { markdown } from './markdown.js'
 import { buildNative } from './native.js'
@@ -16,14 +17,6 @@ import { type Case, summarize } from './summary.js'
 import { Workloads } from './workload.js'
 
 const resultsDirectory = fileURLToPath(new URL('../results/', import.meta.url))
-
-/** What a run leaves behind, and what `--from` reads. */
-interface Kept {
-  command: string
-  conditions: string
-  absent: [server: string, reason: string][]
-  samples: Sample[]
-}
 
 function optionsOrExit(args: string[]): Options {
   try {
@@ -82,9 +75,16 @@ function write(options: Options, kept: Kept, cases: Case[], report: string, tabl
   if (options.write === undefined) return
   // npm runs the bench in its own folder, and a path is meant from where the command was given.
   const document = resolve(process.env.INIT_CWD ?? '.', options.write)
-  fillDocument(document, { conditions: `\`${kept.command}\`\n\n${kept.conditions}`, figures, losses: lossesTable(cases), tables })
+  fillDocument(document, { conditions: `${commandsOf(kept)}\n\n${kept.conditions}`, figures, losses: lossesTable(cases), tables })
   writeFileSync(document.replace(/\.md$/, '.svg'), drawing)
   process.stderr.write(`written: ${document} and its chart\n`)
+}
+
+function commandsOf({ command }: Kept): string {
+  return command
+    .split('\n')
+    .map((one) => `\`${one}\``)
+    .join('  \n')
 }
 
 const args = process.argv.slice(2)
@@ -92,7 +92,7 @@ const options = optionsOrExit(args)
 const kept: Kept =
   options.from === undefined
     ? await measured(options, ['npm run bench', ...(args.length > 0 ? ['--', ...args] : [])].join(' '))
-    : JSON.parse(readFileSync(resolve(process.env.INIT_CWD ?? '.', options.from), 'utf8'))
+    : together(options.from.map((file) => JSON.parse(readFileSync(resolve(process.env.INIT_CWD ?? '.', file), 'utf8')) as Kept))
 const cases = summarize(
   kept.samples,
   candidates.map(({ name }) => name),

@@ -25,7 +25,7 @@ export interface Options {
   figures: boolean
   /** Undefined: the reference of each work. */
   against: string | undefined
-  from: string | undefined
+  from: readonly string[] | undefined
   write: string | undefined
   name: string
 }
@@ -52,7 +52,7 @@ export const usage = `npm run bench -- [options]
   --load-cores C      where the load generator runs then (1)
   --full              the long run: all works and servers, pinned and not
   --figures           only what the table of figures needs
-  --from FILE         measure nothing; print what an earlier run has kept as FILE
+  --from FILE,...     measure nothing; print what earlier runs have kept in these files
   --write FILE        fill in the marked parts of this document, and put the chart beside it
   --name NAME         results go to bench/results/NAME.{md,json,svg} (latest; full; figures)`
 
@@ -88,7 +88,7 @@ export function parseOptions(args: string[]): Options {
     full,
     figures,
     against: values.against === undefined ? undefined : candidateName(values.against),
-    from: values.from,
+    from: values.from === undefined ? undefined : list(values.from),
     write: values.write,
     name: values.name ?? (full ? 'full' : figures ? 'figures' : 'latest'),
   }

@@ -2,6 +2,7 @@ import { perMessage, partOf, readCallgrind } from '@multireactor/bench/callgrind
 import { chart } from '@multireactor/bench/chart'
 import { filled } from '@multireactor/bench/document'
 import { type Figure, figures, figureTable, measured, neededFor, verdict } from '@multireactor/bench/figures'
+import { together } from '@multireactor/bench/kept'
 import { markdown } from '@multireactor/bench/markdown'
 import type { Sample } from '@multireactor/bench/rounds'
 import { median, medianInterval, spreadOf } from '@multireactor/bench/statistics'
@@ -33,6 +34,14 @@ describe('the numbers of the bench', () => {
   it('take the middle of the values, whatever their order and number', () => {
     expect(median([3, 1, 2])).to.equal(2)
     expect(median([4, 1, 3, 2])).to.equal(2.5)
+  })
+
+  it('pair nothing of one run with anything of another', () => {
+    const run = (command: string, samples: Sample[]) => ({ command, conditions: 'quiet', absent: [], samples })
+    const both = together([run('first', disturbed), run('second', [echo('C epoll', 0, 50), echo('multireactor 1+0', 0, 100)])])
+    expect([both.command, both.conditions]).to.deep.equal(['first\nsecond', 'quiet'])
+    const spread = measured(inlineEcho, both.samples, true)!
+    expect([spread.count, spread.median]).to.deep.equal([16, 1.05])
   })
 
   it('take the interval from the order of the values: the 4th of 15 from either end, and all of five', () => {
