@@ -111,10 +111,12 @@ describe('a listener that cannot accept', () => {
     for (const client of clients) client.write('sleep 500\n')
     const { stats } = await server.until((report) => acceptErrors(report) > 0)
     // All that were accepted stay open while their answer is on its way, so the table stays full.
+    const startedAt = performance.now()
     const { answered, cpuMs, destroyed } = await server.close()
+    const lastedMs = performance.now() - startedAt
     expect(answered).to.be.at.least(stats.connections.accepted)
     expect(destroyed).to.equal(0)
-    expect(cpuMs).to.be.below(250)
+    expect(cpuMs).to.be.below(lastedMs / 2)
     for (const client of clients) await client.untilClosed()
     expect(clients.filter((client) => client.received.toString() === 'slept 500\n')).to.have.length(answered)
   })
@@ -130,9 +132,10 @@ describe('a listener that cannot accept', () => {
     const startedAt = performance.now()
     // The first peer does not finish, so the server waits for it, for two seconds.
     const { cpuMs, destroyed } = await server.close()
-    expect(performance.now() - startedAt).to.be.within(1_900, 4_900)
+    const lastedMs = performance.now() - startedAt
+    expect(lastedMs).to.be.within(1_900, 4_900)
     expect(fault.happened).to.equal(10)
-    expect(cpuMs).to.be.below(500)
+    expect(cpuMs).to.be.below(lastedMs / 2)
     expect(destroyed).to.equal(0)
     expect(client.ended).to.equal(true)
     await late.untilClosed()

@@ -89,6 +89,21 @@ TEST("a frame that is late is told to the hook, in the middle of a message too")
   CHECK(server.js().saw("1 bad frame-timeout 0"));
 }
 
+TEST("a message that is under way when the time for requests is over goes on, and nobody is woken until then") {
+  Reactors server(http(true));
+  answer(server, "+");
+  const Fd a = server.connect(post(6) + "abc");
+  server.until([&] { return server.js().saw("0 frame abc"); });
+  server.reactor().leaveListeners(1);
+  server.reactor().drain(1000);
+  const uint64_t over = monotonicMs() + 3;
+  server.until([&] { return monotonicMs() >= over; });
+  CHECK(server.reactor().untilNextTimerMs() != 0);
+  say(a, "def");
+  server.until([&] { return server.js().saw("0 frame def"); });
+  CHECK_EQ(server.read(a, 64), "+++");
+}
+
 TEST("a message that stops in the middle of a batch goes on where it stopped") {
   Reactors server(http(true));
   EventRow at{};
