@@ -20,8 +20,8 @@ export interface AttachOptions {
 
 /** How often connections that have become idle are looked for while a server drains. */
 const idleLookMs = 20
-/** How long who has just connected may then take to ask. */
-const firstRequestMs = 500
+/** How long after its beginning a connection that has not asked for anything yet is then given for that. */
+const firstRequestMs = 2_000
 
 /** The parts of Node's servers that are not in their types, or not in all of them. */
 interface Inside {
@@ -48,7 +48,8 @@ interface Message {
 export class StockFace implements StockServerSide {
   readonly #server: StockServer & Inside
   readonly #options: AttachOptions
-  readonly #streams = new Set<ConnectionDuplex>()
+  /** And when each began. */
+  readonly #streams = new Map<ConnectionDuplex, number>()
   #place: StockPlace | undefined
   #open = false
   #looking: NodeJS.Timeout | undefined
@@ -100,7 +101,7 @@ export class StockFace implements StockServerSide {
     }
     const stream = connection.toDuplex({ allowHalfOpen: server.allowHalfOpen ?? false })
     if (server.keepAlive) stream.setKeepAlive(true, server.keepAliveInitialDelay ?? 0)
-    this.#streams.add(stream)
+    this.#streams.set(stream, performance.now())
     server._connections++
     stream.once('close', () => {
       this.#streams.delete(stream)
@@ -117,22 +118,21 @@ export class StockFace implements StockServerSide {
     server.prependListener('request', (_request: unknown, response: Message) => {
       response.shouldKeepAlive = false
     })
-    for (const stream of this.#streams) {
+    for (const stream of this.#streams.keys()) {
       const { _httpMessage: message } = stream as { _httpMessage?: Message }
       if (message && !message.headersSent) message.shouldKeepAlive = false
     }
     this.#options.drain?.(server)
     if (!server.closeIdleConnections) return
-    const until = performance.now() + firstRequestMs
-    this.#closeIdle(until)
-    this.#looking = setInterval(() => this.#closeIdle(until), idleLookMs).unref()
+    this.#closeIdle()
+    this.#looking = setInterval(() => this.#closeIdle(), idleLookMs).unref()
   }
 
-  #closeIdle(until: number): void {
+  #closeIdle(): void {
     this.#server.closeIdleConnections!()
-    if (performance.now() < until) return
     // Those that have not asked for anything yet do not count as idle there.
-    for (const stream of this.#streams) if (stream.bytesRead === 0) stream.destroy()
+    const latest = performance.now() - firstRequestMs
+    for (const [stream, began] of this.#streams) if (began <= latest && stream.bytesRead === 0) stream.destroy()
   }
 
   closed(): void {
