@@ -129,10 +129,15 @@ export class StockFace implements StockServerSide {
   }
 
   #closeIdle(): void {
-    this.#server.closeIdleConnections!()
-    // Those that have not asked for anything yet do not count as idle there.
     const latest = performance.now() - firstRequestMs
-    for (const [stream, began] of this.#streams) if (began <= latest && stream.bytesRead === 0) stream.destroy()
+    let waits = false
+    for (const [stream, began] of this.#streams) {
+      if (stream.bytesRead !== 0) continue
+      if (began <= latest) stream.destroy()
+      else waits = true
+    }
+    // From Node 26 on, those that have not asked for anything yet count as idle, too: while there are any, nobody is closed as such.
+    if (!waits) this.#server.closeIdleConnections!()
   }
 
   closed(): void {
