@@ -7,6 +7,7 @@ import http from 'node:http'
 import net from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { attach, Reactor } from '@multireactor/reactor'
+import { median } from './statistics.js'
 
 const connections = 64
 const request = Buffer.from('GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n')
@@ -76,11 +77,6 @@ async function measure(child: ChildProcess, port: number, seconds: number): Prom
   const each = ((await cpuOf(child)) - cpu) / (load.answers - answers)
   load.stop()
   return each
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return (sorted[Math.floor((sorted.length - 1) / 2)]! + sorted[Math.ceil((sorted.length - 1) / 2)]!) / 2
 }
 
 async function compare(rounds: number, seconds: number): Promise<void> {

@@ -1,24 +1,15 @@
 // One HTTP server of the comparison, in a process of its own: `node server.js NAME` prints its port and serves until its stdin ends.
-import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { httpApp, LightResponse } from '@multireactor/http'
 import { Reactor } from '@multireactor/reactor'
+import { freePort } from '../free-port.js'
 
 const greeting = 'Hello, World!'
 
 async function ours(app: ReturnType<typeof httpApp>): Promise<number> {
   return (await new Reactor().listen({ port: 0, host: '127.0.0.1' }, app)).port
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 interface Uws {

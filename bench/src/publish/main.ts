@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { buildNative, fanout } from '../native.js'
+import { median } from '../statistics.js'
 
 const ways = ['send', 'write', 'publish'] as const
 type Way = (typeof ways)[number]
@@ -45,10 +46,6 @@ async function measure(way: Way, bytes: string): Promise<number> {
     child.kill('SIGKILL')
     await exited
   }
-}
-
-function median(numbers: number[]): number {
-  return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]!
 }
 
 buildNative()

@@ -5,13 +5,16 @@
 // within a round, and the median of the ratios counts.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { onCores } from '../cores.js'
+import { freePort } from '../free-port.js'
+import { median } from '../statistics.js'
+import { cpuOf } from '../thread-cpu.js'
 
 const names = ['redis-server', 'multireactor'] as const
 type Name = (typeof names)[number]
@@ -30,15 +33,6 @@ const example = fileURLToPath(new URL('../../../examples/redis/', import.meta.ur
 interface Running {
   child: ChildProcess
   port: number
-}
-
-/** redis-server does not say which one the system chose for it. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 async function begin(name: Name): Promise<Running> {
@@ -66,15 +60,6 @@ async function begin(name: Name): Promise<Running> {
   }
 }
 
-/** CPU time of the threads of a process so far, in microseconds. */
-function cpuOf(pid: number): number {
-  let nanoseconds = 0
-  for (const thread of readdirSync(`/proc/${pid}/task`)) {
-    nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0])
-  }
-  return nanoseconds / 1000
-}
-
 /** CPU per command, in microseconds. */
 function measure({ child, port }: Running, test: string, inFlight: string, requests: number): number {
   const command = [
@@ -95,10 +80,6 @@ function measure({ child, port }: Running, test: string, inFlight: string, reque
   const report = execFileSync(program, args, { encoding: 'utf8' })
   if (/error/i.test(report)) throw new Error(report)
   return (cpuOf(child.pid!) - before) / requests
-}
-
-function median(numbers: number[]): number {
-  return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]!
 }
 
 const running = new Map<Name, Running>()

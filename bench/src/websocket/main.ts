@@ -1,16 +1,12 @@
 // CPU per message of WebSocket echo servers, side by side: `npm run websocket -w bench -- [--messages 40000] [--rounds 5]
 // [--connections 50]`. Each connection has one message under way. Rounds go round the servers, so that what else the machine does
 // meets all of them; the median of each counts.
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { compare, type Running, startNamed } from '../side-by-side.js'
 
-const names = ['ws', 'uws', 'multireactor'] as const
-type Name = (typeof names)[number]
+const names = ['ws', 'uws', 'multireactor']
 
 const { values } = parseArgs({
   options: {
@@ -25,34 +21,21 @@ const handshake =
   'GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
 const mask = [0x21, 0x43, 0x65, 0x87]
 
-interface Running {
-  child: ChildProcess
+interface Connected extends Running {
   sockets: Socket[]
 }
 
-async function begin(name: Name): Promise<Running> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('./server.js', import.meta.url)), name], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  const [line] = (await once(createInterface({ input: child.stdout! }), 'line')) as [string]
+async function begin(name: string): Promise<Connected> {
+  const server = await startNamed(new URL('./server.js', import.meta.url), name)
   const sockets: Socket[] = []
   for (let i = 0; i < Number(values.connections); i++) {
-    const socket = connect({ port: Number(line), host: '127.0.0.1', noDelay: true })
+    const socket = connect({ port: server.port, host: '127.0.0.1', noDelay: true })
     socket.write(handshake)
     const [answer] = (await once(socket, 'data')) as [Buffer]
     if (!answer.toString('latin1').startsWith('HTTP/1.1 101 ')) throw new Error(`${name} answers ${answer}`)
     sockets.push(socket)
   }
-  return { child, sockets }
-}
-
-/** CPU time of the threads of a process so far, in microseconds. */
-function cpuOf(pid: number): number {
-  let nanoseconds = 0
-  for (const thread of readdirSync(`/proc/${pid}/task`)) {
-    nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0])
-  }
-  return nanoseconds / 1000
+  return { ...server, sockets }
 }
 
 function header(opcode: number, length: number, masked: boolean): Buffer {
@@ -85,11 +68,7 @@ async function exchange(sockets: Socket[], messages: number, opcode: number, pay
   )
 }
 
-function median(numbers: number[]): number {
-  return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]!
-}
-
-const running = new Map<Name, Running>()
+const running = new Map<string, Connected>()
 try {
   for (const name of chosen) running.set(name, await begin(name))
   for (const [title, opcode, payload, part] of [
@@ -98,22 +77,16 @@ try {
     ['binary, 30,000 bytes', 2, Buffer.alloc(30_000, 0x5a), 8],
   ] as const) {
     const messages = Number(values.messages) / part
-    const costs = new Map<Name, number[]>(chosen.map((name) => [name, []]))
-    for (let round = -1; round < Number(values.rounds); round++) {
-      for (const [name, { child, sockets }] of running) {
-        const before = cpuOf(child.pid!)
+    await compare(
+      `${title}, ${values.connections} connections`,
+      'message',
+      Number(values.rounds),
+      running,
+      async ({ sockets }) => {
         await exchange(sockets, messages, opcode, payload)
-        // The first round warms up.
-        if (round >= 0) costs.get(name)!.push((cpuOf(child.pid!) - before) / messages)
-      }
-    }
-    console.log(`\n${title}, ${values.connections} connections\n`)
-    console.log(`| server | CPU per message, us | of ${chosen[0]} |\n|---|---:|---:|`)
-    const base = median(costs.get(chosen[0]!)!)
-    for (const [name, all] of costs) {
-      const cost = median(all)
-      console.log(`| ${name} | ${cost.toFixed(2)} | ${(cost / base).toFixed(2)} |`)
-    }
+        return messages
+      },
+    )
   }
 } finally {
   for (const { child, sockets } of running.values()) {

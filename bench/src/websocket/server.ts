@@ -2,21 +2,13 @@
 // stdin ends.
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
-import { type AddressInfo, createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { httpApp } from '@multireactor/http'
 import { Reactor } from '@multireactor/reactor'
 import { WebSocketServer } from 'ws'
+import { freePort } from '../free-port.js'
 
 const mostBytes = 1 << 20
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 interface Uws {
   App(): {
