@@ -1,23 +1,24 @@
 import type { SecureContextOptions, TlsOptions } from 'node:tls'
 import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
 
+const certificateNames = [
+  'cert',
+  'key',
+  'ca',
+  'pfx',
+  'passphrase',
+  'crl',
+  'dhparam',
+  'ecdhCurve',
+  'ciphers',
+  'honorCipherOrder',
+  'sigalgs',
+  'minVersion',
+  'maxVersion',
+] as const
+
 /** What `node:tls` needs for a certificate; the words are those of `tls.createSecureContext`. Contents, not file names. */
-export type TlsCertificate = Pick<
-  SecureContextOptions,
-  | 'cert'
-  | 'key'
-  | 'ca'
-  | 'pfx'
-  | 'passphrase'
-  | 'crl'
-  | 'dhparam'
-  | 'ecdhCurve'
-  | 'ciphers'
-  | 'honorCipherOrder'
-  | 'sigalgs'
-  | 'minVersion'
-  | 'maxVersion'
->
+export type TlsCertificate = Pick<SecureContextOptions, (typeof certificateNames)[number]>
 
 /** TLS of a listener. */
 export interface ListenTls extends TlsCertificate {
@@ -37,21 +38,6 @@ export interface ListenTls extends TlsCertificate {
   sessionTimeout?: number
 }
 
-const certificateNames = [
-  'cert',
-  'key',
-  'ca',
-  'pfx',
-  'passphrase',
-  'crl',
-  'dhparam',
-  'ecdhCurve',
-  'ciphers',
-  'honorCipherOrder',
-  'sigalgs',
-  'minVersion',
-  'maxVersion',
-] as const
 const tlsNames = [
   ...certificateNames,
   'contexts',
