@@ -103,6 +103,20 @@ export const mutants = [
     test: 'reactor_limits: idle: closes who neither sends nor waits',
   },
   {
+    protects: 'an answer taken in the turn in which the time of silence ends',
+    file: 'addon/native/src/reactor/reactor_output.cc',
+    from: 'timers look at connections that no longer wait for an answer.\n  touch(slot);',
+    to: 'timers look at connections that no longer wait for an answer.',
+    test: 'reactor_limits: idle: an answer that comes in the very turn',
+  },
+  {
+    protects: 'the sleep of a thread that waits for the end of a message',
+    file: 'addon/native/src/reactor/reactor.cc',
+    from: '!fresh_.empty() && requestsUntilMs_ > nowMs_',
+    to: '!fresh_.empty()',
+    test: 'reactor_bad_frame: a message that is under way when the time for requests is over',
+  },
+  {
     protects: 'no time for a frame while we do not read',
     file: 'addon/native/src/reactor/reactor_input.cc',
     from: "connection.receivingSince = nowMs_;  // the time that we took is not the peer's",
