@@ -1,13 +1,25 @@
 import { once } from 'node:events'
 import net from 'node:net'
 import { pipeline } from 'node:stream/promises'
-import { type Connection, type ConnectionDuplex, lines, Reactor } from '@multireactor/reactor'
+import { type Connection, type ConnectionDuplex, lines, Reactor, type StockServer } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { census, expectNothingLeft } from '../support/leaks.js'
-import { connectTo, onBoth, readAll, watch } from './sides.js'
+import { connectTo, onBoth, readAll, type Side, watch } from './sides.js'
 
 /** What a server's end of a connection offers, and what becomes of it. */
 type Served = net.Socket
+
+/** A client, and its connection as the server gets it. */
+async function served(
+  side: Side,
+  server: StockServer,
+  options: { allowHalfOpen?: boolean } = {},
+): Promise<{ client: net.Socket; socket: Served }> {
+  const arrived = once(server, 'connection') as Promise<[Served]>
+  const client = await connectTo(side, options)
+  const [socket] = await arrived
+  return { client, socket }
+}
 
 describe('toDuplex', () => {
   let before: ReturnType<typeof census>
@@ -20,9 +32,7 @@ describe('toDuplex', () => {
     const { net: expected, reactor } = await onBoth(
       () => net.createServer(),
       async (side, server) => {
-        const arrived = once(server, 'connection') as Promise<[Served]>
-        const client = await connectTo(side)
-        const [socket] = await arrived
+        const { client, socket } = await served(side, server)
         client.write('hello')
         await once(socket, 'readable')
         socket.read()
@@ -68,9 +78,7 @@ describe('toDuplex', () => {
         async (side, server) => {
           const histories: string[][] = []
           for (const first of ['client', 'server', 'both']) {
-            const arrived = once(server, 'connection') as Promise<[Served]>
-            const client = await connectTo(side, { allowHalfOpen: true })
-            const [socket] = await arrived
+            const { client, socket } = await served(side, server, { allowHalfOpen: true })
             const history = watch(socket)
             socket.on('data', (chunk) => socket.writable && socket.write(`<${String(chunk)}>`))
             const answer = readAll(client)
@@ -104,9 +112,7 @@ describe('toDuplex', () => {
     const { net: expected, reactor } = await onBoth(
       () => net.createServer(),
       async (side, server) => {
-        const arrived = once(server, 'connection') as Promise<[Served]>
-        const client = await connectTo(side)
-        const [socket] = await arrived
+        const { client, socket } = await served(side, server)
         const history = watch(socket)
         socket.resume()
         client.resetAndDestroy()
@@ -122,9 +128,7 @@ describe('toDuplex', () => {
       () => net.createServer(),
       async (side, server) => {
         const size = 24 << 20
-        const arrived = once(server, 'connection') as Promise<[Served]>
-        const client = await connectTo(side)
-        const [socket] = await arrived
+        const { client, socket } = await served(side, server)
         // Nobody reads there: what the client has sent stays with it, beyond what kernels and streams take.
         client.write(Buffer.alloc(size, 'in'))
         await once(socket, 'readable')
@@ -192,9 +196,7 @@ describe('toDuplex', () => {
     const { net: expected, reactor } = await onBoth(
       () => net.createServer(),
       async (side, server) => {
-        const arrived = once(server, 'connection') as Promise<[Served]>
-        const client = await connectTo(side)
-        const [socket] = await arrived
+        const { client, socket } = await served(side, server)
         let calls = 0
         socket.setTimeout(40, () => calls++)
         await once(socket, 'timeout')

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import type net from 'node:net'
+import type { StockServer } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { connectTo, onBoth, readAll, type Side } from './sides.js'
@@ -23,6 +24,18 @@ async function talk(side: Side, ...parts: string[]): Promise<{ status: string; e
 }
 
 const get = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
+
+/** A client that has had its answer, and one whose `/slow` request the server is answering. */
+async function idleAndBusy(side: Side, made: StockServer): Promise<{ idle: net.Socket; busy: net.Socket }> {
+  const idle = await connectTo(side)
+  idle.write(get)
+  await once(idle, 'data')
+  const busy = await connectTo(side)
+  const asked = once(made, 'request')
+  busy.write(get.replace('/', '/slow'))
+  await asked
+  return { idle, busy }
+}
 
 describe('the time limits and closes of node:http on a reactor', () => {
   let before: ReturnType<typeof census>
@@ -94,13 +107,7 @@ describe('the time limits and closes of node:http on a reactor', () => {
         return made
       },
       async (side, made) => {
-        const idle = await connectTo(side)
-        idle.write(get)
-        await once(idle, 'data')
-        const busy = await connectTo(side)
-        const asked = once(made, 'request')
-        busy.write(get.replace('/', '/slow'))
-        await asked
+        const { idle, busy } = await idleAndBusy(side, made)
         const connections = () => new Promise((resolve) => (made as net.Server).getConnections((_error, count) => resolve(count)))
         const before = await connections()
         const idleEnds = once(idle, 'close')
@@ -130,13 +137,7 @@ describe('the time limits and closes of node:http on a reactor', () => {
       },
       async (side, made) => {
         const listening = made.listening
-        const idle = await connectTo(side)
-        idle.write(get)
-        await once(idle, 'data')
-        const busy = await connectTo(side)
-        const asked = once(made, 'request')
-        busy.write(get.replace('/', '/slow'))
-        await asked
+        const { idle, busy } = await idleAndBusy(side, made)
         let closed = false
         const done = new Promise<Error | undefined>((resolve) => {
           made.close((error) => {

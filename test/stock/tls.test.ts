@@ -254,13 +254,19 @@ describe('tls', function () {
     tunnel.destroy()
   })
 
-  it('answers what is in the pool before it closes, with a goodbye', async () => {
-    const port = await start('tls-upper', 1)
+  /** A client with one answer, whose next frame a worker has begun. */
+  const withOneInPool = async (port: number) => {
     const client = await connect(port)
     client.write('first\n')
     await client.lines(1)
     client.write('slow 200\n')
     await until(() => server!.stats().workers.reduce((sum, worker) => sum + worker.framesStarted, 0) === 2)
+    return client
+  }
+
+  it('answers what is in the pool before it closes, with a goodbye', async () => {
+    const port = await start('tls-upper', 1)
+    const client = await withOneInPool(port)
     const closed = server!.close()
     await client.untilClosed()
     expect(client.received.toString()).to.equal('FIRST\nSLOW\n')
@@ -270,11 +276,7 @@ describe('tls', function () {
 
   it('a reload answers what is in the pool, then ends the connection; fresh ones are served by the new thread', async () => {
     const port = await start('tls-upper', 1)
-    const client = await connect(port)
-    client.write('first\n')
-    await client.lines(1)
-    client.write('slow 200\n')
-    await until(() => server!.stats().workers.reduce((sum, worker) => sum + worker.framesStarted, 0) === 2)
+    const client = await withOneInPool(port)
     await server!.reload()
     await client.untilClosed()
     expect(client.received.toString()).to.equal('FIRST\nSLOW\n')
