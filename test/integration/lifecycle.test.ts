@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import net from 'node:net'
-import { Worker } from 'node:worker_threads'
-import { serve } from '@multireactor/core'
+import { setEnvironmentData, Worker } from 'node:worker_threads'
+import { type Server, serve } from '@multireactor/core'
 import { Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { app } from '../support/app.js'
@@ -83,6 +83,47 @@ describe('lifecycle', () => {
     for (const one of [reactor, server]) {
       await Promise.all([one[Symbol.asyncDispose](), one[Symbol.asyncDispose]()])
       await one[Symbol.asyncDispose]()
+    }
+  })
+
+  describe('threads that are still in their start hook', () => {
+    const options = { app: app('hanging-start'), listen: local, reactors: 1, pool: 1 }
+    const reactorsOrWorkers = 3
+    let state: Int32Array
+    beforeEach(() => {
+      state = new Int32Array(new SharedArrayBuffer(8))
+      setEnvironmentData('hanging', state as never)
+    })
+
+    it('end when a thread beside them fails to start', async () => {
+      state[1] = 1 // the workers hang, and the reactors fail
+      const error = await serve(options).catch((reason: Error) => reason)
+      expect((error as Error).message).to.include('no licence')
+    })
+
+    const changes: [string, (server: Server) => Promise<void>][] = [
+      ['resize() of the pool', (server) => server.resize({ pool: 2 })],
+      ['resize() of the reactors', (server) => server.resize({ reactors: 2 })],
+      ['reload()', (server) => server.reload()],
+    ]
+    for (const [what, change] of changes) {
+      for (const end of ['an aborted signal', 'close()']) {
+        it(`end with the server by ${end} during ${what}`, async () => {
+          const abort = new AbortController()
+          const server = await serve({ ...options, signal: abort.signal })
+          Atomics.store(state, 1, reactorsOrWorkers)
+          const refused = change(server).then(
+            () => 'done',
+            ({ code }: NodeJS.ErrnoException) => code,
+          )
+          while (Atomics.load(state, 0) === 0) await new Promise(setImmediate)
+          if (end === 'close()') await server.close()
+          else abort.abort()
+          await server[Symbol.asyncDispose]()
+          expectNothingLeft(before)
+          expect(await refused).to.equal('ERR_MR_CLOSED')
+        })
+      }
     }
   })
 })

@@ -1,6 +1,6 @@
 import type { ResourceLimits } from 'node:worker_threads'
 import { MultireactorError, native, reactorCounterNames } from '@multireactor/addon'
-import { Deaths, started, Thread, within } from '@multireactor/pool/group'
+import { Deaths, started, type Thread, Threads, within } from '@multireactor/pool/group'
 import { cpuOf } from './pin.js'
 import type { AppDescription, AttachRequest, ListenerPlan, ListenRequest, ReactorThreadData } from './reactor_thread.js'
 
@@ -64,6 +64,7 @@ const turnsColumn = reactorCounterNames.indexOf('turns')
 export class ReactorGroup {
   readonly #options: ReactorGroupOptions
   readonly #members: Member[] = []
+  readonly #threads = new Threads()
   #watch: NodeJS.Timeout | undefined
   #frameWatch: NodeJS.Timeout | undefined
   #framesWatchedAt = 0
@@ -86,18 +87,15 @@ export class ReactorGroup {
   async grow(count: number): Promise<AppDescription[]> {
     const first = this.#members.length
     const threads = Array.from({ length: count }, (_, i) => this.#spawn(first + i))
-    // Known from the start, so that terminate() finds them.
-    const members = threads.map((thread) => this.#add(thread))
     let descriptions: unknown[]
     try {
       descriptions = await started(threads)
       await Promise.all(threads.map((thread) => thread.request('attach', { lost: false } satisfies AttachRequest)))
     } catch (error) {
-      this.#members.splice(first)
       await Promise.all(threads.map((thread) => thread.terminate()))
       throw error
     }
-    for (const [i, member] of members.entries()) this.#supervise(first + i, member, threads[i]!)
+    for (const [i, thread] of threads.entries()) this.#supervise(first + i, this.#add(thread), thread)
     const every = Math.max(50, this.#options.hookTimeoutMs / looks)
     this.#watch ??= setInterval(() => this.#endStuck(), every).unref()
     this.#watchFrames(descriptions as AppDescription[])
@@ -169,7 +167,7 @@ export class ReactorGroup {
 
   async terminate(): Promise<void> {
     this.beginClose()
-    await Promise.all(this.#members.map(({ thread }) => thread?.terminate()))
+    await this.#threads.terminate()
   }
 
   /** From now on nobody is replaced. */
@@ -183,7 +181,7 @@ export class ReactorGroup {
   #spawn(index: number, caretaker = false): Thread {
     const { runtime, hasPool, plans, cpus, taskTimeoutMs, resourceLimits, onEvent } = this.#options
     const data: ReactorThreadData = { runtime, index, hasPool, plans, taskTimeoutMs, cpu: cpuOf(cpus, index), caretaker }
-    return new Thread(
+    return this.#threads.spawn(
       new URL('./reactor_thread.js', import.meta.url),
       { workerData: data, name: `mr-reactor-${index}`, ...(resourceLimits ? { resourceLimits } : {}) },
       (name, value) => onEvent(name, value),

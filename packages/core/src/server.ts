@@ -451,9 +451,14 @@ export class Server {
 
   #change(change: () => Promise<void>): Promise<void> {
     if (this.#state !== 'open') return Promise.reject(closedError('the server'))
-    const done = this.#changes.then(() => {
+    const done = this.#changes.then(async () => {
       if (this.#state !== 'open') throw closedError('the server')
-      return change()
+      try {
+        await change()
+      } catch (error) {
+        // Whatever it met first of what the closing takes away.
+        throw this.#state === 'open' ? error : closedError('the server')
+      }
     })
     this.#changes = done.catch(() => {})
     return done

@@ -1,4 +1,5 @@
 /** Starting, watching and replacing threads, for the thread that has them. Not part of the public interface. */
 export { Deaths } from './deaths.js'
-export { started, Thread, within } from './thread.js'
+export { started, type Thread, within } from './thread.js'
+export { Threads } from './threads.js'
 export { WorkerGroup, type WorkerGroupOptions } from './worker_group.js'

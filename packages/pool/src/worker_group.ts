@@ -1,7 +1,8 @@
 import type { WorkerOptions } from 'node:worker_threads'
 import { native } from '@multireactor/addon'
 import { Deaths } from './deaths.js'
-import { started, Thread, within } from './thread.js'
+import { started, type Thread, within } from './thread.js'
+import { Threads } from './threads.js'
 
 export interface Replaced {
   index: number
@@ -49,6 +50,7 @@ interface Member {
 export class WorkerGroup {
   readonly #options: WorkerGroupOptions
   readonly #members: Member[] = []
+  readonly #threads = new Threads()
   #watch: NodeJS.Timeout | undefined
   #watchedAt = 0
   #excuseMs = 0
@@ -140,7 +142,7 @@ export class WorkerGroup {
     this.#closing = true
     clearInterval(this.#watch)
     for (const { backoff } of this.#members) clearTimeout(backoff)
-    await Promise.all(this.#members.map(({ thread }) => thread?.terminate()))
+    await this.#threads.terminate()
   }
 
   async #grow(size: number): Promise<unknown[]> {
@@ -165,7 +167,7 @@ export class WorkerGroup {
 
   #spawn(index: number): Thread {
     const { entry, threadOptions, onEvent } = this.#options
-    return new Thread(entry, threadOptions(index), (name, value) => onEvent(index, name, value))
+    return this.#threads.spawn(entry, threadOptions(index), (name, value) => onEvent(index, name, value))
   }
 
   /**
