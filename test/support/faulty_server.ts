@@ -19,6 +19,8 @@ export interface Closed extends CloseResult {
   last: Report
   /** Of the closing. */
   cpuMs: number
+  /** What its threads did meanwhile: for the message of a test that finds too much CPU time. */
+  who: { turns: number[]; mainActiveMs: number }
   before: Census
   after: Census
 }
