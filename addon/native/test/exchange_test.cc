@@ -204,6 +204,26 @@ TEST("mailbox: wakes a parked owner, and only a parked one") {
   CHECK(!isReady(box.fd(), POLLIN, 0));
 }
 
+TEST("mailbox: reads a wake-up away that is written after its owner has woken for another reason and sleeps again") {
+  Mailbox box;
+  box.park();
+  box.send(numbered(1));
+  // As if the sender had been interrupted between ending the park and writing.
+  uint64_t one = 0;
+  CHECK_EQ(::read(box.fd(), &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
+  box.unpark();
+  box.park();
+  CHECK_EQ(::write(box.fd(), &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
+  CHECK(isReady(box.fd(), POLLIN, 0));
+  box.unpark();
+  CHECK(!isReady(box.fd(), POLLIN, 0));
+  // And nothing is owed any more.
+  box.park();
+  box.send(numbered(2));
+  box.unpark();
+  CHECK(!isReady(box.fd(), POLLIN, 0));
+}
+
 TEST("mailbox: loses no wake-up in 100,000 rounds") {
   constexpr uint32_t kRounds = 100'000;
   Mailbox box;

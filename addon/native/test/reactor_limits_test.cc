@@ -331,6 +331,20 @@ TEST("memory: closes who feeds hooks that hold too much, and nobody once they ha
   CHECK(!isClosed(next));
 }
 
+TEST("memory: who looks again and again while it is short stops when another has found that it is not") {
+  ExchangeOptions options;
+  options.maxMemoryBytes = 10'000;
+  Reactors server(lines(false), 1, options);
+  server.exchange->received()->add(9'500);
+  CHECK(server.exchange->memoryState(monotonicMs()) == MemoryState::kFine);
+  CHECK(server.exchange->memoryIsShort());
+  server.until([&] { return server.reactor().untilNextTimerMs() > 0; });
+  server.exchange->received()->add(-9'500);
+  CHECK(server.exchange->memoryState(monotonicMs()) == MemoryState::kFine);
+  CHECK(!server.exchange->memoryIsShort());
+  server.until([&] { return server.reactor().untilNextTimerMs() < 0; });
+}
+
 TEST("memory: of connections that buffer nothing, the one with most in the pool is the first to go") {
   ExchangeOptions options;
   options.maxMemoryBytes = 1 << 20;

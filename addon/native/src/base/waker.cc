@@ -24,13 +24,14 @@ void Waker::wake() {
   MR_CHECK(written == sizeof(one) || errno == EAGAIN, "the eventfd cannot be written");
 }
 
-void Waker::drain() {
+uint64_t Waker::drain() {
   uint64_t count;
   ssize_t taken;
   do taken = ::read(fd_.get(), &count, sizeof(count));
   while (taken < 0 && errno == EINTR);
   // EAGAIN: nobody has woken since the last time.
   MR_CHECK(taken == sizeof(count) || errno == EAGAIN, "the eventfd cannot be read");
+  return taken == sizeof(count) ? count : 0;
 }
 
 }  // namespace mr

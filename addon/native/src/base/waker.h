@@ -1,6 +1,8 @@
 // An eventfd that ends another thread's epoll wait. It carries no data: what woke the thread lies in a mailbox or queue.
 #pragma once
 
+#include <cstdint>
+
 #include "base/fd.h"
 
 namespace mr {
@@ -9,8 +11,8 @@ class Waker {
  public:
   Waker();  // throws std::system_error when no descriptor can be had
   int fd() const { return fd_.get(); }
-  void wake();   // Any thread. Never blocks.
-  void drain();  // The woken thread: makes fd() unreadable again.
+  void wake();       // Any thread. Never blocks.
+  uint64_t drain();  // The woken thread: makes fd() unreadable again. How often wake() has been called since the last time.
 
  private:
   Fd fd_;

@@ -1,5 +1,7 @@
 #include "exchange/mailbox.h"
 
+#include <algorithm>
+
 namespace mr {
 
 Mailbox::~Mailbox() {
@@ -39,8 +41,10 @@ std::unique_ptr<Message> Mailbox::take() {
 }
 
 void Mailbox::unpark() {
-  // A waker written while we were already awake would only cost an empty turn, but it has to be read away.
-  if (!parked_.exchange(false, std::memory_order_seq_cst)) waker_.drain();
+  // Whoever ends a park writes to the waker a moment later, maybe after this and after the next park. What is written must be
+  // read away all the same: nobody else would, and fd() would stay readable until the next message.
+  if (!parked_.exchange(false, std::memory_order_seq_cst)) ++signals_;
+  if (signals_ != 0) signals_ -= std::min(signals_, waker_.drain());
 }
 
 }  // namespace mr

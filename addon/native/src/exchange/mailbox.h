@@ -37,6 +37,7 @@ class Mailbox {
   alignas(64) std::atomic<bool> parked_{false};
   std::atomic<size_t> bytes_{0};
   Message* taken_ = nullptr;  // oldest first; the owner's
+  uint64_t signals_ = 0;      // given to the waker and not yet read away; the owner's
   Waker waker_;
 };
 

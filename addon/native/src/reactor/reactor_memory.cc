@@ -32,7 +32,8 @@ uint64_t Reactor::messagesInHand() const {
 // little left makes the others look, too: what holds most may be theirs.
 bool Reactor::looksAtMemory(uint64_t own, uint64_t read, uint64_t mail) {
   const bool grown = own >= memoryCheckedAt_ + kMemoryStep || read >= readCheckedAt_ + kMemoryStep || mail >= kMemoryStep;
-  const bool due = exchange_->memoryIsShort() && nowMs_ >= memoryLookAtMs_;
+  // Also when somebody else has found that it is short no more: what was begun for it ends.
+  const bool due = (memoryLookAtMs_ != 0 || exchange_->memoryIsShort()) && nowMs_ >= memoryLookAtMs_;
   if (!grown && !due && !sheddingMemory_) {
     memoryCheckedAt_ = std::min(memoryCheckedAt_, own);
     return false;
