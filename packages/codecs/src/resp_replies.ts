@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 const carriageReturn = 0x0d
 const newline = 0x0a
 const firstBytes = 4096

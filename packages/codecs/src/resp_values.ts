@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { MultireactorError } from '@multireactor/addon'
 
 /** An error that a server answered. `code` is its first word. */

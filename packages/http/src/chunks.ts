@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 /** The data of a whole chunked body, whose chunks the native framer has checked. */
 export function joinChunks(bytes: Buffer): Buffer {
   const parts: Buffer[] = []

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { MultireactorError } from '@multireactor/addon'
 import { http1Info } from '@multireactor/reactor'
 import type { StreamedBody } from './body.js'

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { MultireactorError, shown } from '@multireactor/addon'
 import { http1Info } from '@multireactor/reactor'
 import { checkField } from './fields.js'

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { MultireactorError } from '@multireactor/addon'
 import type { SubscribeOptions } from '@multireactor/reactor'
 import { checkClose, closeCode } from './websocket_close.js'

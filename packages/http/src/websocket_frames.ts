@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { MultireactorError, shown } from '@multireactor/addon'
 
 export const opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const

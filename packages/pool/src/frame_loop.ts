@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { MultireactorError, replyFlag, toEnvelope } from '@multireactor/addon'
 import type { RunningFrame } from './running_frame.js'
 import { type Bytes, isAsyncIterable, isBytes, notAReply, type Reply, type TaskContext } from './task_context.js'

@@ -1,4 +1,4 @@
-import { type NativeReactorDriver, replyFlag } from '@multireactor/addon'
+import { bufferOf, type NativeReactorDriver, replyFlag } from '@multireactor/addon'
 import { CostMeter, sampleFlag } from './cost_meter.js'
 import { FrameLoop, type FrameLoopOptions } from './frame_loop.js'
 import { GcWatch } from './gc_watch.js'
@@ -54,7 +54,7 @@ export class InlineLoop extends FrameLoop {
 
   /** A parse row of the batch at hand. */
   run(rows: Uint32Array, at: number, slab: ArrayBuffer): void {
-    this.#run(Buffer.from(slab, rows[at + 4]!, rows[at + 5]!), rows[at + 7]!, rows[at + 6]!, rows[at + 1]!, rows[at + 2]!)
+    this.#run(bufferOf(slab, rows[at + 4]!, rows[at + 5]!), rows[at + 7]!, rows[at + 6]!, rows[at + 1]!, rows[at + 2]!)
   }
 
   /** A frame that a custom framer has cut: it runs here and now, or goes to the pool. */

@@ -1,3 +1,4 @@
+import { writeUtf8 } from '@multireactor/addon'
 import type { Bytes } from './task_context.js'
 
 /**
@@ -38,8 +39,8 @@ export class ReplyBox {
     if (most > this.#bytes.length / 4) return undefined
     const at = this.#words[this.#countAt]! * this.#rowWords
     if (this.#used + most > this.#bytes.length || at === this.rows.length) return undefined
-    this.#length = bytes.length
-    if (typeof bytes === 'string') this.#length = this.#bytes.write(bytes, this.#used)
+    this.#length = most
+    if (typeof bytes === 'string') this.#length = writeUtf8(this.#bytes, bytes, this.#used, most)
     else this.#bytes.set(bytes, this.#used)
     return at
   }

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { MultireactorError } from '@multireactor/addon'
 import type { FrameLoop, FrameWork } from './frame_loop.js'
 import { type Bytes, isBytes, notAReply, TaskContext } from './task_context.js'
@@ -5,31 +6,42 @@ import { type Bytes, isBytes, notAReply, TaskContext } from './task_context.js'
 /** Bytes of a streamed reply on their way to the socket before its writer waits. */
 const streamWindow = 64 << 10
 
+interface Waiting {
+  resolve(): void
+  reject(error: Error): void
+}
+
+/** What few frames have: made when it is asked for, so that the others do not pay for it. */
+class Extras {
+  id: bigint | undefined = undefined
+  peer: [string, number] | undefined = undefined
+  abort: AbortController | undefined = undefined
+  stream = 0
+  outstanding = 0
+  gone = false
+  waiting: Waiting[] | undefined = undefined
+}
+
 /** One frame that has been started and not settled. */
 export class RunningFrame {
-  readonly token: number
-  readonly bytes: Buffer
-  readonly listener: string
-  readonly sequence: number
-  readonly #flags: number
-  work: FrameWork | undefined
-  settled = false
-  failing = false
-  ends = false
-  deadline = 0
+  // Only declared, and set in the constructor: initialising fields is a call of its own, for each frame.
+  declare readonly token: number
+  declare readonly bytes: Buffer
+  declare readonly listener: string
+  declare readonly sequence: number
+  declare readonly low: number
+  declare readonly high: number
+  declare work: FrameWork | undefined
+  declare settled: boolean
+  declare failing: boolean
+  declare ends: boolean
+  declare deadline: number
   /** The native side knows that its promise is pending. */
-  held = false
-  readonly low: number
-  readonly high: number
-  readonly #loop: FrameLoop
-  #id: bigint | undefined
-  #abort: AbortController | undefined
-  #stream = 0
-  #outstanding = 0
-  #gone = false
-  #waiting: { resolve(): void; reject(error: Error): void }[] | undefined
-  #context: TaskContext | undefined
-  #peer: [string, number] | undefined
+  declare held: boolean
+  declare private readonly loop: FrameLoop
+  declare private readonly flags: number
+  declare private extras: Extras | undefined
+  declare private ctx: TaskContext | undefined
 
   /** `low` and `high` are the two halves of what names the connection; what they are is the loop's business. */
   constructor(
@@ -42,92 +54,101 @@ export class RunningFrame {
     low: number,
     high: number,
   ) {
-    this.#loop = loop
     this.token = token
     this.bytes = bytes
     this.listener = listener
     this.sequence = sequence
-    this.#flags = flags
     this.low = low
     this.high = high
+    this.work = undefined
+    this.settled = false
+    this.failing = false
+    this.ends = false
+    this.deadline = 0
+    this.held = false
+    this.loop = loop
+    this.flags = flags
+    this.extras = undefined
+    this.ctx = undefined
   }
 
   get attempt(): number {
-    return this.#flags >>> 8
+    return this.flags >>> 8
   }
 
   /** Its result goes to a caller, not to a connection. */
   get isCall(): boolean {
-    return (this.#flags & 1) !== 0
+    return (this.flags & 1) !== 0
   }
 
   /** What the worker function sees of it. */
   get context(): TaskContext {
-    this.#context ??= new TaskContext(this)
-    return this.#context
+    this.ctx ??= new TaskContext(this)
+    return this.ctx
   }
 
   /** Whether more than bytes is to be said with the reply. */
   get isSpecial(): boolean {
-    return this.settled || this.ends || this.#stream !== 0 || this.#abort !== undefined
+    return (
+      this.settled || this.ends || (this.extras !== undefined && (this.extras.stream !== 0 || this.extras.abort !== undefined))
+    )
   }
 
   get connection(): bigint {
-    this.#id ??= this.#loop.idOf(this)
-    return this.#id
+    const extras = this.needExtras()
+    extras.id ??= this.loop.idOf(this)
+    return extras.id
   }
 
   get peer(): [string, number] | undefined {
-    if (!this.settled) this.#peer ??= this.#loop.peerOf(this)
-    return this.#peer
+    const extras = this.needExtras()
+    if (!this.settled) extras.peer ??= this.loop.peerOf(this)
+    return extras.peer
   }
 
   get signal(): AbortSignal {
-    if (!this.#abort) {
-      this.#abort = new AbortController()
-      if (!this.settled) this.#loop.watch(this)
+    const extras = this.needExtras()
+    if (!extras.abort) {
+      extras.abort = new AbortController()
+      if (!this.settled) this.loop.watch(this)
     }
-    return this.#abort.signal
+    return extras.abort.signal
   }
 
   abort(reason: Error): void {
-    this.#abort?.abort(reason)
+    this.extras?.abort?.abort(reason)
   }
 
   write(part: Bytes): Promise<void> {
     if (!isBytes(part)) return Promise.reject(notAReply(part))
-    if (this.settled || this.#gone) {
+    const extras = this.needExtras()
+    if (this.settled || extras.gone) {
       return Promise.reject(
         new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'ctx.write(): the reply is complete or the connection is closed'),
       )
     }
     const size = Buffer.byteLength(part as string)
     if (size === 0) return Promise.resolve()
-    if (this.#stream === 0) this.#stream = this.#loop.openStream(this)
-    this.#outstanding += size
-    this.#loop.sendPart(this, this.#stream, part, size)
-    if (this.#outstanding <= streamWindow) return Promise.resolve()
-    this.#waiting ??= []
-    const waiting = this.#waiting
+    if (extras.stream === 0) extras.stream = this.loop.openStream(this)
+    extras.outstanding += size
+    this.loop.sendPart(this, extras.stream, part, size)
+    if (extras.outstanding <= streamWindow) return Promise.resolve()
+    extras.waiting ??= []
+    const { waiting } = extras
     return new Promise((resolve, reject) => waiting.push({ resolve, reject }))
   }
 
   credit(amount: number, gone: boolean): void {
-    this.#outstanding -= amount
+    const extras = this.needExtras()
+    extras.outstanding -= amount
     if (gone) {
-      this.#gone = true
+      extras.gone = true
       const error = new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'ctx.write(): the connection is closed')
       this.abort(error)
-      for (const { reject } of this.#takeWaiting()) reject(error)
-    } else if (this.#outstanding <= streamWindow / 2) {
-      for (const { resolve } of this.#takeWaiting()) resolve()
+      for (const { reject } of takeWaiting(extras)) reject(error)
+    } else if (extras.outstanding <= streamWindow / 2) {
+      for (const { resolve } of takeWaiting(extras)) resolve()
     }
-  }
-
-  #takeWaiting(): { resolve(): void; reject(error: Error): void }[] {
-    const waiting = this.#waiting ?? []
-    this.#waiting = undefined
-    return waiting
   }
 
   endAfter(): void {
@@ -135,17 +156,31 @@ export class RunningFrame {
   }
 
   destroy(_reason: unknown): void {
-    this.#loop.destroyConnection(this)
+    this.loop.destroyConnection(this)
   }
 
   report(error: unknown): void {
-    this.#loop.report(error, this.listener)
+    this.loop.report(error, this.listener)
   }
 
   /** Settled: nothing names it any more. */
   release(): void {
-    if (this.#stream !== 0) this.#loop.closeStream(this.#stream)
-    if (this.#abort) this.#loop.unwatch(this)
-    if (this.#waiting) for (const { resolve } of this.#takeWaiting()) resolve()
+    const { extras } = this
+    if (extras === undefined) return
+    if (extras.stream !== 0) this.loop.closeStream(extras.stream)
+    if (extras.abort) this.loop.unwatch(this)
+    if (extras.waiting) for (const { resolve } of takeWaiting(extras)) resolve()
   }
+
+  // Not a `#` method: those put a brand on every object, which is such a call again.
+  private needExtras(): Extras {
+    this.extras ??= new Extras()
+    return this.extras
+  }
+}
+
+function takeWaiting(extras: Extras): Waiting[] {
+  const waiting = extras.waiting ?? []
+  extras.waiting = undefined
+  return waiting
 }

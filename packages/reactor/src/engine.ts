@@ -1,5 +1,7 @@
+import { Buffer } from 'node:buffer'
 import { getSystemErrorName } from 'node:util'
 import {
+  bufferOf,
   balancePolicies,
   closeReasons,
   eventRow,
@@ -17,7 +19,6 @@ import {
   shown,
 } from '@multireactor/addon'
 import { type BalanceHandlers, balanceFresh } from './balance.js'
-import { bufferOf } from './buffer_of.js'
 import { answerCall } from './calls.js'
 import { Connection, callFailure, notStopped } from './connection.js'
 import { type Framing, isFraming, raw } from './framing.js'
@@ -510,7 +511,7 @@ export class Engine {
           this.driver,
           rows[at + 6]!,
           this.#events.called,
-          Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!),
+          bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!),
         )
       case eventRow.drained:
         return this.#events.drained()
@@ -585,7 +586,7 @@ export class Engine {
 
   /** A connection that another thread has served. */
   #onResume(slot: number, rows: Uint32Array, at: number): void {
-    const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    const bytes = bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
     const listener = this.#listeners[rows[at + 6]! & 0xffff]!
     const flags = rows[at + 6]! >>> 16
     // biome-ignore lint/suspicious/noExplicitAny: `resume` decides
@@ -705,7 +706,7 @@ export class Engine {
     this.#roomOf = undefined
     this.#room = 0
     const generation = rows[at + 2]!
-    const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    const bytes = bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
     const listener = conn.internal.engineListener
     const { cut, native: limits } = conn.internal.framing
     let used = 0
@@ -736,7 +737,7 @@ export class Engine {
   }
 
   #bytesOf(rows: Uint32Array, at: number): Buffer | undefined {
-    return rows[at + 5] === 0 ? undefined : Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    return rows[at + 5] === 0 ? undefined : bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
   }
 
   #onCipher(slot: number, rows: Uint32Array, at: number): void {
@@ -798,7 +799,7 @@ export class Engine {
     const call = this.#calls.get(number)
     if (!call) return
     const flags = rows[at + 7]!
-    const bytes = Buffer.from(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    const bytes = bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
     if (flags & replyFlag.error) {
       call.reject(
         callFailure(bytes, {

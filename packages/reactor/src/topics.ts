@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { MultireactorError, shown } from '@multireactor/addon'
 
 /** What becomes of a publication for a subscriber that does not take what it has got already; see `SlowPolicy`. */

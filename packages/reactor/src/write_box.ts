@@ -1,4 +1,4 @@
-import type { NativeReactorDriver } from '@multireactor/addon'
+import { type NativeReactorDriver, writeLatin1, writeUtf8 } from '@multireactor/addon'
 
 const rowWords = 3
 /** A larger write costs more to copy than to hand over. */
@@ -33,9 +33,9 @@ export class WriteBox {
     if (count === 0) this.#used = 0
     const used = this.#used
     if (count === this.#mostRows || used + most > this.#bytes.length) return -1
-    let length = data.length
-    if (typeof data === 'string') length = this.#bytes.write(data, used, ascii ? 'latin1' : 'utf8')
-    else this.#bytes.set(data, used)
+    let length = most
+    if (typeof data !== 'string') this.#bytes.set(data, used)
+    else length = ascii ? writeLatin1(this.#bytes, data, used, most) : writeUtf8(this.#bytes, data, used, most)
     const rows = this.#rows
     const at = count * rowWords
     rows[at] = slot

@@ -1,0 +1,33 @@
+import { Buffer } from 'node:buffer'
+
+/**
+ * `Buffer.from(memory, offset, length)` without its checks, which cost more than the buffer. `Symbol.species` is how Buffer itself
+ * names the class that `new` may be called on.
+ */
+export const bufferOf: (memory: ArrayBuffer, offset: number, length: number) => Buffer = (() => {
+  const Species = (Buffer as unknown as { [Symbol.species]?: new (...of: [ArrayBuffer, number, number]) => Buffer })[
+    Symbol.species
+  ]
+  if (typeof Species !== 'function' || Species.prototype !== Buffer.prototype) return Buffer.from
+  return (memory, offset, length) => new Species(memory, offset, length)
+})()
+
+type Write = (buffer: Buffer, text: string, at: number, most: number) => number
+
+/**
+ * What `buffer.write` ends in, without its checks and its choice of the encoding. Node documents only the latter, so that one which has
+ * no longer the former gets along with it.
+ */
+function writer(method: 'utf8Write' | 'latin1Write', encoding: 'utf8' | 'latin1'): Write {
+  type Direct = Record<typeof method, (text: string, at: number, most: number) => number>
+  if (typeof (Buffer.prototype as unknown as Direct)[method] !== 'function') {
+    return (buffer, text, at, most) => buffer.write(text, at, most, encoding)
+  }
+  return method === 'utf8Write'
+    ? (buffer, text, at, most) => (buffer as unknown as Direct).utf8Write(text, at, most)
+    : (buffer, text, at, most) => (buffer as unknown as Direct).latin1Write(text, at, most)
+}
+
+/** At most `most` bytes of the text, at `at`; returns how many. There must be room for them. */
+export const writeUtf8: Write = writer('utf8Write', 'utf8')
+export const writeLatin1: Write = writer('latin1Write', 'latin1')
