@@ -31,3 +31,11 @@ function writer(method: 'utf8Write' | 'latin1Write', encoding: 'utf8' | 'latin1'
 /** At most `most` bytes of the text, at `at`; returns how many. There must be room for them. */
 export const writeUtf8: Write = writer('utf8Write', 'utf8')
 export const writeLatin1: Write = writer('latin1Write', 'latin1')
+
+/** The bytes from `start` to `end` as one character each. */
+export const readLatin1: (buffer: Buffer, start: number, end: number) => string = (() => {
+  type Direct = { latin1Slice(start: number, end: number): string }
+  return typeof (Buffer.prototype as unknown as Direct).latin1Slice === 'function'
+    ? (buffer: Buffer, start: number, end: number) => (buffer as unknown as Direct).latin1Slice(start, end)
+    : (buffer: Buffer, start: number, end: number) => buffer.toString('latin1', start, end)
+})()

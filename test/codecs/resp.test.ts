@@ -45,6 +45,25 @@ describe('RESP commands', () => {
     )
   })
 
+  it('are text of any length, one character for a byte', () => {
+    const every = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))
+    const words = Array.from({ length: 257 }, (_, length) => every.subarray(256 - length))
+    const reader = new CommandReader()
+    reader.start(encodeCommand(words))
+    reader.next()
+    for (const [i, word] of words.entries()) expect(reader.text(i)).to.equal(word.toString('latin1'))
+  })
+
+  it('are known by their names, also when one that begins alike came before', () => {
+    const names = ['get', 'GETSET', 'GE', 'get', 'Get', 'SET', 'getset', '', 'GET']
+    const reader = new CommandReader()
+    reader.start(Buffer.concat(names.map((name) => encodeCommand([name, 'x']))))
+    for (const name of names) {
+      reader.next()
+      expect(reader.name()).to.equal(name.toUpperCase())
+    }
+  })
+
   it('may be lines of words, with quotes and escapes, and empty ones are passed over', () => {
     expect(commandsOf('SET k v\r\n')).to.deep.equal([['SET', 'k', 'v']])
     expect(commandsOf('\r\n\nPING\n*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\n')).to.deep.equal([['PING'], ['PING']])

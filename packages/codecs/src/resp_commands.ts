@@ -1,3 +1,5 @@
+import { shortText } from './short_text.js'
+
 const star = 0x2a
 const carriageReturn = 0x0d
 const newline = 0x0a
@@ -52,12 +54,7 @@ export class CommandReader {
     this.#check(i)
     const from = this.#places[2 * i]!
     const to = this.#places[2 * i + 1]!
-    const source = this.#source
-    // A call out of JavaScript costs more than a few characters.
-    if (to - from > 24) return source.toString('latin1', from, to)
-    let text = ''
-    for (let at = from; at < to; at++) text += oneCharacter[source[at]!]!
-    return text
+    return shortText(this.#source, from, to)
   }
 
   /** An argument's bytes, as a view of the frame. */
@@ -148,19 +145,29 @@ export class CommandReader {
   }
 }
 
-const oneCharacter = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code))
+interface Known {
+  bytes: Buffer
+  name: string
+}
 
 /** Upper-case strings by the bytes of a name, so that a known name costs no new string. */
 class NameTable {
-  readonly #known = new Map<number, { bytes: Buffer; name: string }[]>()
+  readonly #known = new Map<number, Known[]>()
   #size = 0
+  /** Commands come in runs of the same name. */
+  #last: Known = { bytes: Buffer.alloc(0), name: '' }
 
   of(source: Buffer, from: number, to: number): string {
+    if (same(this.#last.bytes, source, from, to)) return this.#last.name
     if (to - from > longestName) return ''
     let hash = to - from
     for (let at = from; at < to; at++) hash = (hash * 31 + upper(source[at]!)) | 0
     const candidates = this.#known.get(hash)
-    if (candidates) for (const { bytes, name } of candidates) if (same(bytes, source, from, to)) return name
+    const found = candidates?.find(({ bytes }) => same(bytes, source, from, to))
+    if (found) {
+      this.#last = found
+      return found.name
+    }
     const name = source.toString('latin1', from, to).toUpperCase()
     // Peers choose the names: only so many are remembered.
     if (this.#size < 1024 && /^[A-Z]+$/.test(name)) {

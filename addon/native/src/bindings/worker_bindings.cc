@@ -364,7 +364,9 @@ void WorkerDriver::learn(uint32_t started, uint64_t nowNs) {
   for (uint32_t i = 0; i < std::min(box.samples, OutBox::kSamples); ++i) {
     const OutBox::Sample& sample = box.sampleRows[i];
     if (sample.runs == 0 || (sample.key >> 8) >= CostTable::kMaxListeners || (sample.key & 0xff) >= CostTable::kClasses) continue;
-    const auto [ns, exact] = sample.ns > CostTable::kHopNs ? clock_.worked(sample.ns, nowNs) : RunClock::Worked{sample.ns, true};
+    // What it lost of its core matters where a frame then seems to be dear: asking costs two calls into the kernel.
+    const bool dear = sample.ns > CostTable::kHopNs * sample.runs;
+    const auto [ns, exact] = dear ? clock_.worked(sample.ns, nowNs) : RunClock::Worked{sample.ns, true};
     // A worker that lost its core for a moment knows what it has cost at most: enough where it is dear or nothing is known.
     if (exact || ns > CostTable::kStallNs || costs.costNs(sample.key) == 0) {
       costs.learnInPool(sample.key, sample.runs, ns / sample.runs, nowNs);
