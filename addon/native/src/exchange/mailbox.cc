@@ -40,10 +40,17 @@ std::unique_ptr<Message> Mailbox::take() {
   return std::unique_ptr<Message>(message);
 }
 
+// Whoever ends a park writes to the waker a moment later, maybe after the owner has woken for another reason, and after its next
+// park. What is written must be read away all the same: nobody else would, and fd() would stay readable until the next message.
+// So each end of a park is counted, exactly once.
+void Mailbox::park() {
+  if (!parked_.exchange(true, std::memory_order_seq_cst) && asleep_) ++signals_;
+  asleep_ = true;
+}
+
 void Mailbox::unpark() {
-  // Whoever ends a park writes to the waker a moment later, maybe after this and after the next park. What is written must be
-  // read away all the same: nobody else would, and fd() would stay readable until the next message.
-  if (!parked_.exchange(false, std::memory_order_seq_cst)) ++signals_;
+  if (!parked_.exchange(false, std::memory_order_seq_cst) && asleep_) ++signals_;
+  asleep_ = false;
   if (signals_ != 0) signals_ -= std::min(signals_, waker_.drain());
 }
 

@@ -27,8 +27,8 @@ class Mailbox {
   bool empty() const { return !taken_ && stack_.load(std::memory_order_seq_cst) == nullptr; }
 
   // The owner. park() then look once more at everything that could have arrived, then sleep on fd(); unpark() on waking.
-  void park() { parked_.store(true, std::memory_order_seq_cst); }
-  void unpark();
+  void park();    // also while it is parked already
+  void unpark();  // also while it is not
   bool parked() const { return parked_.load(std::memory_order_seq_cst); }
   int fd() const { return waker_.fd(); }
 
@@ -37,7 +37,8 @@ class Mailbox {
   alignas(64) std::atomic<bool> parked_{false};
   std::atomic<size_t> bytes_{0};
   Message* taken_ = nullptr;  // oldest first; the owner's
-  uint64_t signals_ = 0;      // given to the waker and not yet read away; the owner's
+  bool asleep_ = false;       // from park() to unpark(), as the owner knows it; its own
+  uint64_t signals_ = 0;      // parks that somebody has ended, whose wake-ups are not yet read away; the owner's
   Waker waker_;
 };
 
