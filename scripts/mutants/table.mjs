@@ -494,4 +494,34 @@ export const mutants = [
     to: '    const',
     test: 'fd_passing: adopted group: takes what listens',
   },
+
+  // What would spin, or stay behind.
+  {
+    protects: 'a wake-up that is written late from waking for ever',
+    file: 'addon/native/src/exchange/mailbox.cc',
+    from: 'if (!parked_.exchange(false, std::memory_order_seq_cst) && asleep_) ++signals_;',
+    to: 'signals_ = parked_.exchange(false, std::memory_order_seq_cst) ? 0 : 1;',
+    test: 'exchange: mailbox: reads a wake-up away that is written after its owner has woken',
+  },
+  {
+    protects: 'the same when the owner asks for another turn',
+    file: 'addon/native/src/exchange/mailbox.cc',
+    from: 'if (!parked_.exchange(true, std::memory_order_seq_cst) && asleep_) ++signals_;',
+    to: 'parked_.store(true, std::memory_order_seq_cst);',
+    test: 'exchange: mailbox: reads it away, too, when its owner has asked for another turn meanwhile',
+  },
+  {
+    protects: 'looking for memory that another reactor has found',
+    file: 'addon/native/src/reactor/reactor_memory.cc',
+    from: '(memoryLookAtMs_ != 0 || exchange_->memoryIsShort())',
+    to: 'exchange_->memoryIsShort()',
+    test: 'reactor_limits: memory: who looks again and again while it is short',
+  },
+  {
+    protects: 'threads that are still starting from outliving their server',
+    file: 'packages/pool/src/threads.ts',
+    from: 'this.#living.add(thread)',
+    to: '',
+    test: 'test/dist/integration/lifecycle.test.js: end when a thread beside them fails to start',
+  },
 ]
