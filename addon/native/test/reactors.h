@@ -207,6 +207,7 @@ struct Reactors {
     std::string all;
     char some[65536];
     until([&] {
+      if (all.size() == size) return true;  // nothing of nothing: a socket that is empty would say that there may be more
       const Result<size_t> got = sock::receive(fd.get(), some, std::min(sizeof(some), size - all.size()));
       if (!got.ok()) return got.error != EAGAIN;
       all.append(some, got.value);
