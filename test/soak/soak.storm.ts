@@ -7,7 +7,6 @@ import { Faults } from '../support/faults.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { Random, stormSeed } from '../support/random.js'
 import { type ServerPlan, withServer } from '../support/server-process.js'
-import { slope } from '../support/slope.js'
 import { ask } from './asks.js'
 import { Injuries, withinTime } from './injuries.js'
 
@@ -46,12 +45,12 @@ describe(`a soak of ${minutes} minutes`, function () {
       const crowd = new Crowd(server.port, { visitors: 8, residents: 12, ask, random })
       const injuries = new Injuries(server, faults, random, { most, start })
       const beganAt = performance.now()
-      const resident: [atMs: number, rss: number][] = []
+      const resident: number[] = []
       try {
         for (let look = 1; look <= looks; look++) {
           await injuries.until(beganAt + (soakMs * look) / looks)
           await withinTime(server.resize(start), async () => JSON.stringify(await server.vitals()))
-          resident.push([performance.now() - beganAt, (await server.vitals()).rss])
+          resident.push((await server.vitals()).rss)
         }
         await injuries.untilEachHappened()
       } finally {
@@ -68,7 +67,7 @@ describe(`a soak of ${minutes} minutes`, function () {
       console.log(`    ${crowd.visits} visits, ${crowd.answered} answers, ${crowd.failures.length} cut`)
       console.log(`    happened: ${injuries.summary()}`)
       console.log(`    closed: ${JSON.stringify(Object.fromEntries(Object.entries(closed).filter(([, count]) => count > 0)))}`)
-      console.log(`    MiB resident: ${resident.map(([, rss]) => Math.round(rss / mebibyte)).join(', ')}`)
+      console.log(`    MiB resident: ${resident.map((rss) => Math.round(rss / mebibyte)).join(', ')}`)
       expect(crowd.wrong, 'wrong or misplaced answers').to.deep.equal([])
       expect(injuries.wrong, 'of those who suffered the faults').to.deep.equal([])
       expect(injuries.missing(), 'faults that did not happen').to.deep.equal([])
@@ -86,7 +85,9 @@ describe(`a soak of ${minutes} minutes`, function () {
       expect(last.stats.queue).to.deep.equal({ tasks: 0, frames: 0, bytes: 0 })
       expect(last.stats.memory.tasks + last.stats.memory.messages + last.stats.memory.buffered).to.equal(0)
       // Over the whole time, whatever that was: what leaks a little with each fault leaks much in half an hour.
-      const growth = slope(resident.slice(looks / 3)) * soakMs
+      // By the least of each third: a collection that comes a moment later than the look makes more of it, and nothing makes less.
+      const least = (from: number) => Math.min(...resident.slice(from, from + looks / 3))
+      const growth = 3 * (least((2 * looks) / 3) - least(looks / 3))
       console.log(`    growth in ${minutes} minutes: ${(growth / mebibyte).toFixed(1)} MiB`)
       expect(growth, 'bytes by which memory grows over the run').to.be.at.most(64 * mebibyte)
     })
