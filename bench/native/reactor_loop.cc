@@ -8,6 +8,7 @@
 
 #include <poll.h>
 
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -41,19 +42,26 @@ std::atomic<bool> stopping{false};
 class Echo final : public mr::EventSink {
  public:
   explicit Echo(bool framed) : framed_(framed) {}
-  void drive(mr::Reactor* reactor) { reactor_ = reactor; }
+  void drive(mr::Reactor* reactor) {
+    reactor_ = reactor;
+    box_ = reactor->writeBox().get();
+  }
 
   Delivered deliver(const std::vector<mr::EventRow>& rows) override {
     for (const mr::EventRow& row : rows) {
       if (row.event != mr::Event::kFrame) continue;
       const uint8_t* frame = slabs_[row.a % slabs_.size()].data + row.b;
-      if (!framed_) {
+      if (!fits(row.c + 1)) {
         reactor_->write(row.slot, row.generation, {frame, row.c}, mr::Reactor::Place::kInOrder);
+        if (framed_) reactor_->write(row.slot, row.generation, kNewline, mr::Reactor::Place::kInOrder);
         continue;
       }
-      reply_.assign(frame, frame + row.c);
-      reply_.push_back('\n');
-      reactor_->write(row.slot, row.generation, reply_, mr::Reactor::Place::kInOrder);
+      uint8_t* to = box_->bytes.data() + used_;
+      std::memcpy(to, frame, row.c);
+      if (framed_) to[row.c] = kNewline[0];
+      const uint32_t length = row.c + (framed_ ? 1 : 0);
+      box_->rows[box_->count++] = {row.slot, row.generation, length};
+      used_ += length;
     }
     return {true, rows.size(), false};
   }
@@ -62,17 +70,26 @@ class Echo final : public mr::EventSink {
   mr::Slab newSlab(size_t atLeast) override {
     const uint32_t id = ++ids_;
     mr::Slab& slab = slabs_[id % slabs_.size()];
-    if (slab.data != nullptr) mr::SlabPool::giveBack(slab.data, slab.size);
-    slab = {static_cast<uint8_t*>(mr::SlabPool::take(atLeast)), atLeast, id};
+    if (slab.data != nullptr) mr::SlabPool::instance().giveBack(slab.data, slab.size);
+    slab = {static_cast<uint8_t*>(mr::SlabPool::instance().take(atLeast)), atLeast, id};
     return slab;
   }
 
  private:
+  static constexpr std::array<uint8_t, 1> kNewline{'\n'};
+
+  // Small writes lie in the memory that the reactor reads behind the hooks, as those of JavaScript do.
+  bool fits(size_t length) {
+    if (box_->count == 0) used_ = 0;
+    return box_->count < mr::WriteBox::kRows && used_ + length <= mr::WriteBox::kBytes;
+  }
+
   const bool framed_;
   mr::Reactor* reactor_ = nullptr;
+  mr::WriteBox* box_ = nullptr;
+  size_t used_ = 0;
   std::vector<mr::Slab> slabs_ = std::vector<mr::Slab>(8);
   uint32_t ids_ = 0;
-  std::vector<uint8_t> reply_;
 };
 
 // Where a pool worker's JavaScript would be: the same steps as in bindings/worker_bindings.cc.

@@ -356,3 +356,25 @@ TEST("shared bytes go out in the order of the appends, and are let go as they le
   CHECK_EQ(::recv(pair.far.get(), got.data(), got.size(), MSG_WAITALL), 10007);
   CHECK(got == "a" + std::string(5000, 'L') + "small" + std::string(5000, 'L') + "z");
 }
+
+TEST("shared bytes whose beginning has left already go on from there: held when much is left, copied when little is") {
+  std::string text(5000, ' ');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>('a' + i % 26);
+  const SharedBytesRef bytes = SharedBytesRef::copyOf(spanOf(text));
+  for (const size_t from : {size_t{1}, size_t{100}, size_t{4990}}) {
+    OutBuffer buffer;
+    buffer.append(bytes, from);
+    const size_t rest = text.size() - from;
+    const bool held = from != 4990;
+    CHECK_EQ(buffer.size(), rest);
+    CHECK_EQ(buffer.sharedSize(), held ? rest : 0u);
+    CHECK_EQ(bytes->holders(), held ? 2u : 1u);
+    buffer.append("z", 1);
+    const Pair pair = unixPair();
+    CHECK_EQ(buffer.flush(pair.near.get()).value, rest + 1);
+    CHECK_EQ(bytes->holders(), 1u);
+    std::string got(rest + 1, '\0');
+    CHECK_EQ(::recv(pair.far.get(), got.data(), got.size(), MSG_WAITALL), static_cast<ssize_t>(got.size()));
+    CHECK(got == text.substr(from) + "z");
+  }
+}

@@ -99,3 +99,20 @@ TEST("a short time is exact for 49 days, and for what another thread has just no
     CHECK(time.ms(noted + 200 * day) <= noted + 200 * day + 60'000);
   }
 }
+
+TEST("the wheel says how long it may be left alone, wherever the next deadline and its own hand are") {
+  for (const uint64_t start : {uint64_t{0}, uint64_t{63 * 16}, uint64_t{64 * 16}, uint64_t{300 * 16 + 7}, uint64_t{511 * 16}}) {
+    for (uint64_t ahead = 1; ahead < 511 * TimerWheel::kTickMs; ahead += 13) {
+      Wheel timers(start);
+      CHECK_EQ(timers.wheel.untilNextMs(start), int64_t{-1});
+      timers.start(1, start, start + 511 * TimerWheel::kTickMs - 1);
+      timers.start(2, start, start + ahead);
+      const auto wait = static_cast<uint64_t>(timers.wheel.untilNextMs(start));
+      CHECK(wait >= ahead);
+      CHECK(wait <= ahead + TimerWheel::kTickMs);
+      timers.stop(2);
+      CHECK(static_cast<uint64_t>(timers.wheel.untilNextMs(start)) >= 511 * TimerWheel::kTickMs - 1);
+      CHECK(static_cast<uint64_t>(timers.wheel.untilNextMs(start)) <= 512 * TimerWheel::kTickMs);
+    }
+  }
+}

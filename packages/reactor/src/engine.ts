@@ -1,7 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { getSystemErrorName } from 'node:util'
 import {
-  bufferOf,
   balancePolicies,
   closeReasons,
   eventRow,
@@ -34,6 +33,7 @@ import type { ListenTls } from './tls_options.js'
 import { decodeState, encodeState } from './state.js'
 import { WriteBox } from './write_box.js'
 import type { SecureLayer, SecureListener } from './secure_layer.js'
+import { Slabs } from './slabs.js'
 import { type StockServerSide, stockServer } from './stream.js'
 
 /** The hooks of a listener, and the stock server behind them if there is one. */
@@ -119,10 +119,7 @@ export class Engine {
   readonly #hasPool: boolean
   readonly #events: EngineEvents
   readonly #rows = new Uint32Array(progressAt + 1)
-  readonly #slabs = new Map<number, ArrayBuffer>()
-  /** The slab that frames were found in last, as a buffer. */
-  #slab: Buffer | undefined
-  #slabId = -1
+  readonly #slabs = new Slabs()
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly #connections: (Connection<any> | undefined)[] = []
   readonly #listeners: EngineListener[] = []
@@ -429,7 +426,7 @@ export class Engine {
   #newSlab(size: number, id: number): Uint8Array {
     // Not zeroed: every byte that is handed out has been received.
     const slab = native.newSlab(this.#runtime, size)
-    this.#slabs.set(id, slab)
+    this.#slabs.add(id, slab)
     return new Uint8Array(slab)
   }
 
@@ -446,21 +443,15 @@ export class Engine {
     this.#dispatching = false
     if (more !== 0) return
     this.#batch++
-    for (const id of this.#slabs.keys()) {
-      // What is older than this batch has been handed over; whoever still needs it holds a reference of his own.
-      if (id < oldest && id !== current) this.#slabs.delete(id)
-    }
-    if (!this.#slabs.has(this.#slabId)) {
-      this.#slabId = -1
-      this.#slab = undefined
-    }
+    // What is older than this batch has been handed over.
+    this.#slabs.keepFrom(oldest, current)
   }
 
   #onEvent(rows: Uint32Array, at: number): void {
     const slot = rows[at + 1]!
     switch (rows[at]! & 0xffff) {
       case eventRow.parse:
-        return this.#frames!.run(rows, at, this.#slabs.get(rows[at + 3]!)!)
+        return this.#frames!.run(rows, at, this.#slabs.of(rows[at + 3]!))
       case eventRow.frame:
         return this.#onFrame(this.#connections[slot], rows, at)
       case eventRow.open:
@@ -507,12 +498,7 @@ export class Engine {
       case eventRow.connectFailed:
         return this.#onConnectFailed(rows[at + 3]!, rows[at + 4]!)
       case eventRow.called:
-        return answerCall(
-          this.driver,
-          rows[at + 6]!,
-          this.#events.called,
-          bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!),
-        )
+        return answerCall(this.driver, rows[at + 6]!, this.#events.called, this.#slabs.bytes(rows, at + 3))
       case eventRow.drained:
         return this.#events.drained()
       case eventRow.acceptError:
@@ -586,7 +572,7 @@ export class Engine {
 
   /** A connection that another thread has served. */
   #onResume(slot: number, rows: Uint32Array, at: number): void {
-    const bytes = bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    const bytes = this.#slabs.bytes(rows, at + 3)
     const listener = this.#listeners[rows[at + 6]! & 0xffff]!
     const flags = rows[at + 6]! >>> 16
     // biome-ignore lint/suspicious/noExplicitAny: `resume` decides
@@ -630,7 +616,7 @@ export class Engine {
     if (stream) {
       conn.internal.seenIn = this.#batch
       conn.internal.rawEnd = rows[at + 6]!
-      return stream.received(bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!))
+      return stream.received(this.#slabs.bytes(rows, at + 3))
     }
     const { messageIn, highBytes } = conn.internal.engineListener
     if (this.#roomOf !== conn) {
@@ -638,22 +624,18 @@ export class Engine {
       this.#room = highBytes - (rows[at]! >>> 16) * waitingUnit
     }
     if (messageIn) return this.#messageIn(conn, messageIn, rows, at)
-    const frame = bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    const frame = this.#slabs.bytes(rows, at + 3)
     this.#message(conn, frame, rows[at + 6]!, rows[at + 7]!)
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #messageIn(conn: Connection<any>, hook: MessageIn, rows: Uint32Array, at: number): void {
-    const id = rows[at + 3]!
-    if (id !== this.#slabId) {
-      this.#slabId = id
-      this.#slab = Buffer.from(this.#slabs.get(id)!)
-    }
+    const slab = this.#slabs.whole(rows[at + 3]!)
     this.current = conn
     conn.internal.seenIn = this.#batch
     conn.internal.rawEnd = rows[at + 6]!
     try {
-      hook(conn, this.#slab!, rows[at + 4]!, rows[at + 5]!, rows[at + 7]!)
+      hook(conn, slab, rows[at + 4]!, rows[at + 5]!, rows[at + 7]!)
     } catch (error) {
       this.#failed(error, 'message', conn)
     }
@@ -706,7 +688,7 @@ export class Engine {
     this.#roomOf = undefined
     this.#room = 0
     const generation = rows[at + 2]!
-    const bytes = bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    const bytes = this.#slabs.bytes(rows, at + 3)
     const listener = conn.internal.engineListener
     const { cut, native: limits } = conn.internal.framing
     let used = 0
@@ -737,7 +719,7 @@ export class Engine {
   }
 
   #bytesOf(rows: Uint32Array, at: number): Buffer | undefined {
-    return rows[at + 5] === 0 ? undefined : bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    return rows[at + 5] === 0 ? undefined : this.#slabs.bytes(rows, at + 3)
   }
 
   #onCipher(slot: number, rows: Uint32Array, at: number): void {
@@ -799,7 +781,7 @@ export class Engine {
     const call = this.#calls.get(number)
     if (!call) return
     const flags = rows[at + 7]!
-    const bytes = bufferOf(this.#slabs.get(rows[at + 3]!)!, rows[at + 4]!, rows[at + 5]!)
+    const bytes = this.#slabs.bytes(rows, at + 3)
     if (flags & replyFlag.error) {
       call.reject(
         callFailure(bytes, {

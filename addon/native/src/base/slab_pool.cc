@@ -2,23 +2,34 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+
 namespace mr {
 
 SlabPool& SlabPool::instance() {
-  // Never destroyed: a collector may still give back while the process runs its destructors.
   static auto* pool = new SlabPool();
   return *pool;
 }
 
-void* SlabPool::take(size_t size) {
+SlabPool::~SlabPool() {
+  for (void* slab : kept_) ::munmap(slab, kSlabBytes);
+}
+
+void* SlabPool::take(size_t size, uint64_t nowMs) {
   if (size == kSlabBytes) {
-    SlabPool& pool = instance();
-    std::lock_guard lock(pool.mutex_);
-    if (!pool.kept_.empty()) {
-      void* memory = pool.kept_.back();
-      pool.kept_.pop_back();
-      return memory;
+    std::vector<void*> surplus;
+    void* memory = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      surplus = unused(nowMs);
+      if (!kept_.empty()) {
+        memory = kept_.back();
+        kept_.pop_back();
+      }
+      least_ = std::min(least_, kept_.size());
     }
+    for (void* slab : surplus) ::munmap(slab, kSlabBytes);
+    if (memory) return memory;
   }
   // All pages of a slab will be written: one call for them is cheaper than a fault for each.
   const int populate = size == kSlabBytes ? MAP_POPULATE : 0;
@@ -26,13 +37,37 @@ void* SlabPool::take(size_t size) {
   return memory == MAP_FAILED ? nullptr : memory;
 }
 
-void SlabPool::giveBack(void* memory, size_t size) {
-  if (size == kSlabBytes) {
-    SlabPool& pool = instance();
-    std::lock_guard lock(pool.mutex_);
-    if (pool.kept_.size() < kMostKept) return pool.kept_.push_back(memory);
+void SlabPool::giveBack(void* memory, size_t size, uint64_t nowMs) {
+  if (size != kSlabBytes) {
+    ::munmap(memory, size);
+    return;
   }
-  ::munmap(memory, size);
+  std::vector<void*> surplus;
+  {
+    std::lock_guard lock(mutex_);
+    surplus = unused(nowMs);
+    (kept_.size() < kMostKept ? kept_ : surplus).push_back(memory);
+  }
+  for (void* slab : surplus) ::munmap(slab, kSlabBytes);
+}
+
+size_t SlabPool::kept() const {
+  std::lock_guard lock(mutex_);
+  return kept_.size();
+}
+
+// Those that have lain here all the time since it was last asked; at most once in kUnusedMs.
+std::vector<void*> SlabPool::unused(uint64_t nowMs) {
+  std::vector<void*> found;
+  if (nowMs < sinceMs_ + kUnusedMs) return found;
+  const size_t beyond = kept_.size() > kAlwaysKept ? kept_.size() - kAlwaysKept : 0;
+  // The ones at the front have lain longest.
+  const auto end = kept_.begin() + static_cast<std::ptrdiff_t>(std::min(least_, beyond));
+  found.assign(kept_.begin(), end);
+  kept_.erase(kept_.begin(), end);
+  least_ = kept_.size();
+  sinceMs_ = nowMs;
+  return found;
 }
 
 }  // namespace mr

@@ -110,7 +110,7 @@ struct Given {
 }  // namespace
 
 Napi::Value newSlab(Napi::Env env, Exchange& exchange, size_t size) {
-  void* memory = SlabPool::take(size);
+  void* memory = SlabPool::instance().take(size);
   if (!memory) {
     throwCoded(env, "ERR_MR_SYSTEM", "the kernel gives no memory for received bytes");
     return env.Undefined();
@@ -118,7 +118,7 @@ Napi::Value newSlab(Napi::Env env, Exchange& exchange, size_t size) {
   return Napi::ArrayBuffer::New(
       env, memory, size,
       [](Napi::Env, void* data, Given* given) {
-        SlabPool::giveBack(data, given->size);
+        SlabPool::instance().giveBack(data, given->size);
         delete given;
       },
       new Given(exchange, size));

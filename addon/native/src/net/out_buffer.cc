@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "base/fatal.h"
 #include "net/socket.h"
 
 namespace mr {
@@ -177,22 +178,25 @@ void OutBuffer::append(const void* data, size_t size) {
   state_->append(static_cast<const uint8_t*>(data), size);
 }
 
-void OutBuffer::append(const SharedBytesRef& bytes) {
-  if (bytes.size() < kShareFrom) return append(bytes.span().data(), bytes.size());
+void OutBuffer::append(const SharedBytesRef& bytes, size_t from) {
+  MR_CHECK(from == 0 || (empty() && from < bytes.size()), "the middle of a publication");
+  const auto rest = bytes.span().subspan(from);
+  if (rest.size() < kShareFrom) return append(rest.data(), rest.size());
   if (!state_) state_ = new State();
   state_->share(bytes);
+  state_->consume(from);
 }
 
 size_t OutBuffer::take(uint8_t* to, size_t room) {
   size_t taken = 0;
-  while (!empty() && taken < room) {
+  while (size() != 0 && taken < room) {
     Block* first = state_->first;
     const size_t step = std::min(first->size - state_->offset, room - taken);
     std::memcpy(to + taken, first->data() + state_->offset, step);
     taken += step;
     state_->consume(step);
   }
-  if (empty()) clear();
+  if (size() == 0) clear();
   return taken;
 }
 
@@ -204,7 +208,7 @@ size_t OutBuffer::sharedSize() const {
 
 Result<size_t> OutBuffer::flush(int fd) {
   size_t total = 0;
-  while (!empty()) {
+  while (size() != 0) {
     iovec parts[kMaxParts];
     const int count = state_->parts(parts);
     size_t offered = 0;
@@ -218,7 +222,7 @@ Result<size_t> OutBuffer::flush(int fd) {
     // A short send means a full socket: asking again would only cost a syscall.
     if (sent.value < offered) break;
   }
-  if (empty()) clear();
+  if (size() == 0) clear();
   return Result<size_t>::success(total);
 }
 

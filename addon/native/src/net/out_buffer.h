@@ -23,11 +23,12 @@ class OutBuffer {
 
   // Copies. Small appends share a block, so that adjacent replies leave in one send.
   void append(const void* data, size_t size);
-  // Holds them instead of copying, but for few: those share a block like any others.
-  void append(const SharedBytesRef& bytes);
+  // Holds them instead of copying, but for few: those share a block like any others. Without the first `from` of them, which only
+  // an empty buffer can leave out.
+  void append(const SharedBytesRef& bytes, size_t from = 0);
   size_t size() const;
-  size_t sharedSize() const;  // of it, bytes that are held for others, too
-  bool empty() const { return size() == 0; }
+  size_t sharedSize() const;                        // of it, bytes that are held for others, too
+  bool empty() const { return state_ == nullptr; }  // asked for every message
   // Sends until the buffer is empty or the socket is full. value: bytes taken by the kernel; EAGAIN is not an error
   // (size() says what is left); any other errno is.
   Result<size_t> flush(int fd);

@@ -28,10 +28,4 @@ void ConnectionTable::close(uint32_t slot) {
   --size_;
 }
 
-Connection* ConnectionTable::find(uint32_t slot, uint32_t generation) {
-  if (slot >= highest_) return nullptr;
-  Connection& connection = at(slot);
-  return connection.has(Connection::kOpen) && connection.generation == generation ? &connection : nullptr;
-}
-
 }  // namespace mr

@@ -22,7 +22,12 @@ class ConnectionTable {
 
   Connection& at(uint32_t slot) { return (*chunks_[slot / kChunk])[slot % kChunk]; }
   const Connection& at(uint32_t slot) const { return (*chunks_[slot / kChunk])[slot % kChunk]; }
-  Connection* find(uint32_t slot, uint32_t generation);  // null when that tenant is gone
+  // Null when that tenant is gone.
+  Connection* find(uint32_t slot, uint32_t generation) {
+    if (slot >= highest_) return nullptr;
+    Connection& connection = at(slot);
+    return connection.has(Connection::kOpen) && connection.generation == generation ? &connection : nullptr;
+  }
   uint32_t size() const { return size_; }
   uint32_t highest() const { return highest_; }  // slots ever used
 

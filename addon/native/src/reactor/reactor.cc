@@ -116,11 +116,6 @@ void Reactor::requestAnotherTurn() {
   mailbox_.wake();
 }
 
-void Reactor::emit(Event event, uint32_t slot, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e) {
-  const uint32_t generation = slot < table_.highest() ? table_.at(slot).generation : 0;
-  rows_.push_back({event, 0, slot, generation, a, b, c, d, e});
-}
-
 bool Reactor::turn(int timeoutMs) {
   owner_.assertCurrent(__func__);
   inTurn_ = true;
@@ -287,9 +282,10 @@ void Reactor::dispatchConnection(uint32_t slot, uint32_t generation, uint32_t ev
     const Result<int> pending = sock::pendingError(connection->fd.get());
     return closeNow(slot, CloseReason::kReset, pending.value);
   }
-  if (events & EPOLLOUT) flushConnection(slot);
-  connection = table_.find(slot, generation);
-  if (!connection || !connection->fd.valid()) return;
+  if (events & EPOLLOUT) {
+    flushConnection(slot);
+    if (!connection->fd.valid()) return;
+  }
   if (events & (EPOLLIN | EPOLLHUP)) {
     if (connection->interest & EPOLLIN) return onReadable(slot);
     // Hung up while we do not read: epoll would say so again and again. Reading or writing finds out later.
@@ -321,8 +317,6 @@ void Reactor::updateInterest(uint32_t slot) {
 
 // ---------------------------------------------------------------- timers
 
-void Reactor::touch(uint32_t slot) { table_.at(slot).lastActivity = nowMs_; }
-
 bool Reactor::setTimeoutMs(uint32_t slot, uint32_t generation, uint32_t milliseconds) {
   Connection* connection = find(slot, generation);
   if (!connection) return false;
@@ -336,7 +330,7 @@ bool Reactor::setTimeoutMs(uint32_t slot, uint32_t generation, uint32_t millisec
 // When something has to happen to a connection that stays as it is, and what.
 uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason) const {
   const ListenerConfig& cfg = config(connection);
-  const FramingConfig& framing = framings_[connection.framing];
+  const FramingConfig& framing = *framings_[connection.framing];
   // Its peers are asked whether they are there, and the limits of the requests before the upgrade say nothing about it.
   const bool upgraded = framing.kind == FramingKind::kWebSocket;
   const uint32_t frameMs = upgraded ? framing.frameMs : cfg.frameMs;

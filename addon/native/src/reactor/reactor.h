@@ -128,8 +128,6 @@ class Reactor {
   enum class Place : uint8_t { kInOrder, kBetween };  // inside a message hook, or at any other time
   enum class WriteResult : uint8_t { kGone, kFull, kBelowHigh };
   WriteResult write(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes, Place place);
-  // In order, and without waiting for the end of the turn where nothing is before it: for the whole of a small reply.
-  WriteResult writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes);
   // Where `message` hooks may leave writes instead of calling write(). Whoever asks the reactor for anything else on their behalf
   // calls emptyWriteBox() first, or what was written before would come after it.
   const std::shared_ptr<WriteBox>& writeBox() { return writeBox_; }
@@ -283,7 +281,10 @@ class Reactor {
   void dispatch(const epoll_event& event);
   void dispatchConnection(uint32_t slot, uint32_t generation, uint32_t events);
   bool deliver();
-  void emit(Event event, uint32_t slot, uint32_t a = 0, uint32_t b = 0, uint32_t c = 0, uint32_t d = 0, uint32_t e = 0);
+  void emit(Event event, uint32_t slot, uint32_t a = 0, uint32_t b = 0, uint32_t c = 0, uint32_t d = 0, uint32_t e = 0) {
+    const uint32_t generation = slot < table_.highest() ? table_.at(slot).generation : 0;
+    rows_.push_back({event, 0, slot, generation, a, b, c, d, e});
+  }
   bool drainMailbox();
   void expireTimers();
   void settleTurn();
@@ -301,7 +302,7 @@ class Reactor {
   // Its frames pass no hook: they are cut and queued without JS.
   bool goesToPool(const Connection& connection) const {
     return !connection.has(Connection::kStreamed) && config(connection).toPool &&
-           framings_[connection.framing].kind != FramingKind::kCustom;
+           framings_[connection.framing]->kind != FramingKind::kCustom;
   }
   // Something of it runs in the thread that drives.
   static bool usesThread(const ListenerConfig& cfg) { return cfg.hooks != 0 || cfg.run != Run::kPool; }
@@ -321,7 +322,7 @@ class Reactor {
   bool looksAtMemory(uint64_t own, uint64_t read, uint64_t mail);
   uint64_t messagesInHand() const;
   uint32_t largestConnection() const;
-  void touch(uint32_t slot);
+  void touch(uint32_t slot) { table_.at(slot).lastActivity = nowMs_; }
   void requestTurn();  // outside of a turn: what was just done needs one
 
   // reactor_accept.cc
@@ -390,6 +391,7 @@ class Reactor {
                  const uint32_t* mask = nullptr);
   void finishEnded();
   void keepRest(uint32_t slot, const uint8_t* data, size_t size);
+  static bool leavesNothing(const Span& span, const Connection& connection);
   void finishSpans();
   void cutPending();
   void addPending(uint32_t slot);
@@ -444,6 +446,9 @@ class Reactor {
   void giveCredit(uint16_t worker, uint32_t token, uint32_t amount, bool gone);
   bool overMaximum(uint32_t slot, size_t more);
   void takeWriteBox(bool behindHooks);
+  void writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes);
+  size_t sendNow(uint32_t slot, std::span<const uint8_t> bytes);
+  void awaitRoom(uint32_t slot);
   OrderWindow& windowOf(Connection& connection);
 
   // reactor_secure.cc
@@ -499,6 +504,7 @@ class Reactor {
   bool deliverSome(Publication& publication, uint32_t* budget);
   void deliverTo(Subscription& subscription, Publication& publication);
   void appendShared(uint32_t slot, const SharedBytesRef& bytes);
+  void sendShared(uint32_t slot, const SharedBytesRef& bytes);
   void releaseLatest(uint32_t slot);
   void packSubscriptions(uint32_t slot, Moved* moved);
   void unpackSubscriptions(uint32_t slot, Moved& moved);
@@ -517,7 +523,7 @@ class Reactor {
   ConnectionTable table_;
   TimerWheel wheel_;
   std::vector<ListenerConfig> listeners_;
-  std::deque<FramingConfig> framings_;  // none of them moves while it cuts
+  std::vector<std::unique_ptr<FramingConfig>> framings_;  // none of them moves while it cuts
   std::vector<uint16_t> listenerFramings_;
   std::vector<Acceptor> acceptors_;
   ClientProfiles profiles_;

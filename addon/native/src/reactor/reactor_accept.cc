@@ -25,14 +25,14 @@ uint16_t Reactor::addFraming(const FramingConfig& framing) {
     return std::find(listenerFramings_.begin(), listenerFramings_.end(), i) != listenerFramings_.end();
   };
   for (size_t i = 0; i < framings_.size(); ++i) {
-    if (framings_[i] == framing && !isListeners(i)) return static_cast<uint16_t>(i);
+    if (*framings_[i] == framing && !isListeners(i)) return static_cast<uint16_t>(i);
   }
   return appendFraming(framing);
 }
 
 uint16_t Reactor::appendFraming(const FramingConfig& framing) {
   MR_CHECK(framings_.size() < UINT16_MAX, "too many framings");
-  framings_.push_back(framing);
+  framings_.push_back(std::make_unique<FramingConfig>(framing));
   return static_cast<uint16_t>(framings_.size() - 1);
 }
 

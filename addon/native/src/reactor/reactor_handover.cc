@@ -156,7 +156,7 @@ void Reactor::updateListener(uint16_t listener, const ListenerConfig& update) {
   MR_CHECK(listener < listeners_.size(), "no such listener");
   listeners_[listener] = update;
   const uint16_t framing = listenerFramings_[listener];
-  framings_[framing] = update.framing;
+  *framings_[framing] = update.framing;
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || connection.framing != framing) continue;
@@ -170,7 +170,7 @@ void Reactor::updateListener(uint16_t listener, const ListenerConfig& update) {
 void Reactor::emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t flags) {
   const Connection& connection = table_.at(slot);
   if (connection.has(Connection::kEndSaid)) flags |= kResumeEnded;
-  if (framings_[connection.framing].kind == FramingKind::kWebSocket) flags |= kResumeWebSocket;
+  if (framings_[connection.framing]->kind == FramingKind::kWebSocket) flags |= kResumeWebSocket;
   std::vector<uint8_t> bytes(sizeof(uint64_t) + state.size());
   const ConnectionId id = idOf(slot);
   std::memcpy(bytes.data(), &id.value, sizeof(uint64_t));
@@ -197,7 +197,7 @@ void Reactor::resumeConnections(bool lost) {
       const auto state = states_.find(idOf(slot).value);
       const bool dataLost = lost && connection.has(Connection::kHasData);
       // A custom framer that setFraming() named is a function of the thread that is gone.
-      const bool framerLost = reframed && framings_[connection.framing].kind == FramingKind::kCustom;
+      const bool framerLost = reframed && framings_[connection.framing]->kind == FramingKind::kCustom;
       if ((dataLost && !(hooks & kHookResume)) || framerLost) {
         closeNow(slot, CloseReason::kThreadLost);
         continue;
@@ -310,7 +310,7 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
   counters_.moved.add(1);
   auto moved = std::make_unique<Moved>();
   moved->listenersFraming = connection.framing == listenerFramings_[connection.listener];
-  moved->framing = framings_[connection.framing];
+  moved->framing = *framings_[connection.framing];
   moved->state = std::move(state);
   moved->hasState = hasState;
   moved->dataLost = abandoned_ && connection.has(Connection::kHasData);

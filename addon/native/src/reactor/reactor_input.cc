@@ -106,7 +106,7 @@ void Reactor::cutKeptForPool(uint32_t slot) {
 // Returns how many bytes were used.
 size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool inSlab) {
   Connection& connection = table_.at(slot);
-  const FramingConfig& framing = framings_[connection.framing];
+  const FramingConfig& framing = *framings_[connection.framing];
   size_t used = 0, groupStart = 0, groupBytes = 0, hint = connection.in ? connection.in->hint : 0;
   uint64_t groupCost = 0;
   uint32_t cutFrames = 0;
@@ -295,7 +295,7 @@ uint16_t inUnits(size_t waiting) {
 
 void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer) {
   Connection& connection = table_.at(slot);
-  const FramingConfig& framing = framings_[connection.framing];
+  const FramingConfig& framing = *framings_[connection.framing];
   Span span{slot, connection.generation, data, size, 0, fromInBuffer, 0, 0};
   span.framing = connection.framing;
   span.state = span.stateBehind = connection.framerState();
@@ -336,6 +336,8 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
     spans_.back().stateBehind = cut.state;
     connection.unset(Connection::kPrompted);
     counters_.framesRead.add(1);
+    // Nothing is left, and what a framing without a state says of nothing is known.
+    if (used == size && !remembers(framing.kind)) break;
   }
   spans_.back().consumed = spans_.back().cut = used;
 }
@@ -395,14 +397,22 @@ bool Reactor::consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint3
   return true;
 }
 
+// As after most messages: everything was taken, and nothing is known of the connection that somebody would have to look at.
+bool Reactor::leavesNothing(const Span& span, const Connection& connection) {
+  constexpr uint32_t kLookedAt = Connection::kStopAtCurrent | Connection::kPiped | Connection::kFinSent |
+                                 Connection::kHalfClosing | Connection::kEnding | Connection::kDraining;
+  return span.consumed == span.length && !connection.in && !connection.extras && !connection.has(kLookedAt) && !span.ends &&
+         span.stateBehind == 0 && span.state == 0 && span.prompt.empty();
+}
+
 // The hooks are through with this turn's bytes: what they left stays, in native memory.
 void Reactor::finishSpans() {
   for (size_t i = 0; i < spans_.size(); ++i) {
-    const Span span = spans_[i];
-    Connection* connection = table_.find(span.slot, span.generation);
+    Connection* connection = table_.find(spans_[i].slot, spans_[i].generation);
     if (!connection) continue;
     connection->span = 0;
-    if (!connection->fd.valid()) continue;
+    if (!connection->fd.valid() || leavesNothing(spans_[i], *connection)) continue;
+    const Span span = spans_[i];
     neededOfRest_ = span.needed;
     hintOfRest_ = span.hint;
     if (span.framing == connection->framing) connection->setFramerState(framerStateBehind(span));
@@ -539,7 +549,7 @@ void Reactor::promptPeer(uint32_t slot, std::string_view prompt) {
 
 // Where a hook stopped in the middle, what was cut behind it does not count. A framer is pure: it says the same again.
 uint64_t Reactor::framerStateBehind(const Span& span) const {
-  const FramingConfig& framing = framings_[span.framing];
+  const FramingConfig& framing = *framings_[span.framing];
   if (!remembers(framing.kind) || span.consumed == span.cut) return span.stateBehind;
   uint64_t state = span.state;
   for (size_t used = 0; used < span.consumed;) {
@@ -553,7 +563,7 @@ uint64_t Reactor::framerStateBehind(const Span& span) const {
 
 // Frames that were unmasked where they lie, and that no hook has seen, are cut again.
 void Reactor::maskAgain(const Span& span) {
-  const FramingConfig& framing = framings_[span.framing];
+  const FramingConfig& framing = *framings_[span.framing];
   if (framing.kind != FramingKind::kWebSocket || span.fromInBuffer || span.consumed >= span.cut) return;
   uint64_t state = span.state;
   for (size_t used = 0; used < span.cut;) {

@@ -283,35 +283,44 @@ void Reactor::takeWriteBox(bool behindHooks) {
   }
 }
 
-Reactor::WriteResult Reactor::writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes) {
-  Connection* connection = find(slot, generation);
-  if (!connection) return WriteResult::kGone;
+// In order, and without waiting for the end of the turn where nothing is before it.
+void Reactor::writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes) {
+  Connection* connection = table_.find(slot, generation);
+  if (!connection || !connection->fd.valid()) return;
   const bool isNext = config(*connection).unordered || connection->headSequence == connection->nextSequence;
   // Behind TLS nothing goes into the socket that has not been encrypted.
   if (!isNext || connection->secure() || connection->window() || !connection->out.empty() ||
       connection->has(Connection::kEndSaid | Connection::kHeadStarted)) {
-    return write(slot, generation, bytes, Place::kInOrder);
+    (void)write(slot, generation, bytes, Place::kInOrder);
+    return;
   }
-  const Result<size_t> sent = sock::send(connection->fd.get(), bytes.data(), bytes.size());
-  if (!sent.ok() && sent.error != EAGAIN && sent.error != EWOULDBLOCK) {
-    closeNow(slot, CloseReason::kReset, sent.error);
-    requestTurn();
-    return WriteResult::kGone;
+  const size_t left = sendNow(slot, bytes);
+  if (!connection->fd.valid() || left == bytes.size()) return;
+  (void)write(slot, generation, bytes.subspan(left), Place::kInOrder);
+  if (connection->fd.valid()) awaitRoom(slot);
+}
+
+// Past the out buffer, which must be empty. How many bytes the socket took; it may have closed the connection.
+size_t Reactor::sendNow(uint32_t slot, std::span<const uint8_t> bytes) {
+  Connection& connection = table_.at(slot);
+  const Result<size_t> sent = sock::send(connection.fd.get(), bytes.data(), bytes.size());
+  if (!sent.ok()) {
+    if (sent.error != EAGAIN && sent.error != EWOULDBLOCK) closeNow(slot, CloseReason::kReset, sent.error);
+    return 0;
   }
-  const size_t left = sent.ok() ? sent.value : 0;
-  connection->bytesWritten += left;
-  counters_.bytesWritten.add(left);
+  connection.bytesWritten += sent.value;
+  counters_.bytesWritten.add(sent.value);
   touch(slot);
-  if (left == bytes.size()) return WriteResult::kBelowHigh;
-  const WriteResult result = write(slot, generation, bytes.subspan(left), Place::kInOrder);
-  // The socket is full: epoll says when it takes more, and asking it again in this turn would only cost a syscall.
-  if (connection->fd.valid()) {
-    connection->unset(Connection::kDirty);
-    connection->setSendingSinceMs(nowMs_);
-    hastenDeadline(slot);
-    updateInterest(slot);
-  }
-  return result;
+  return sent.value;
+}
+
+// The socket is full: epoll says when it takes more, and asking it again in this turn would only cost a syscall.
+void Reactor::awaitRoom(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  connection.unset(Connection::kDirty);
+  connection.setSendingSinceMs(nowMs_);
+  hastenDeadline(slot);
+  updateInterest(slot);
 }
 
 bool Reactor::end(uint32_t slot, uint32_t generation, Place place) {

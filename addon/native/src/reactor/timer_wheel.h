@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -44,7 +45,7 @@ class TimerWheel {
     link.previous = kFirst | bucket;
     link.next = buckets_[bucket];
     if (link.next != kNone) find(link.next).previous = slot;
-    buckets_[bucket] = slot;
+    setFirst(bucket, slot);
     ++count_;
   }
 
@@ -53,7 +54,7 @@ class TimerWheel {
     Link& link = find(slot);
     if (!link.isArmed()) return;
     if (link.previous & kFirst) {
-      buckets_[link.previous & ~kFirst] = link.next;
+      setFirst(link.previous & ~kFirst, link.next);
     } else {
       find(link.previous).next = link.next;
     }
@@ -79,12 +80,8 @@ class TimerWheel {
   // When to look again, in ms from now; -1 when there is nothing to wait for.
   int64_t untilNextMs(uint64_t nowMs) const {
     if (count_ == 0) return -1;
-    for (uint64_t i = 1; i <= kBuckets; ++i) {
-      if (buckets_[(tick_ + i) % kBuckets] == kNone) continue;
-      const uint64_t at = (tick_ + i) * kTickMs;
-      return at > nowMs ? static_cast<int64_t>(at - nowMs) : 0;
-    }
-    return kTickMs;
+    const uint64_t at = (tick_ + 1 + emptyFrom((tick_ + 1) % kBuckets)) * kTickMs;
+    return at > nowMs ? static_cast<int64_t>(at - nowMs) : 0;
   }
 
   uint32_t count() const { return count_; }
@@ -92,6 +89,28 @@ class TimerWheel {
  private:
   static constexpr uint32_t kFirst = uint32_t{1} << 31;  // names are smaller
   static constexpr uint64_t kBuckets = 512;              // about 8 s; later deadlines are passed over once a round
+
+  void setFirst(uint32_t bucket, uint32_t slot) {
+    buckets_[bucket] = slot;
+    const uint64_t bit = uint64_t{1} << bucket % 64;
+    if (slot == kNone) {
+      used_[bucket / 64] &= ~bit;
+    } else {
+      used_[bucket / 64] |= bit;
+    }
+  }
+
+  // How many buckets from this one on are empty, round the wheel. Asked after every turn, while most buckets are.
+  uint64_t emptyFrom(uint64_t bucket) const {
+    uint64_t word = used_[bucket / 64] >> bucket % 64;
+    if (word != 0) return static_cast<uint64_t>(std::countr_zero(word));
+    uint64_t empty = 64 - bucket % 64;
+    for (uint64_t i = 1; i <= used_.size(); ++i, empty += 64) {
+      word = used_[(bucket / 64 + i) % used_.size()];
+      if (word != 0) return empty + static_cast<uint64_t>(std::countr_zero(word));
+    }
+    return empty;  // of all of them
+  }
 
   template <typename Find>
   void expireBucket(uint64_t bucket, uint64_t nowMs, std::vector<uint32_t>* expired, Find&& find) {
@@ -107,6 +126,7 @@ class TimerWheel {
   }
 
   std::array<uint32_t, kBuckets> buckets_;
+  std::array<uint64_t, kBuckets / 64> used_{};  // a bit for each that is not empty
   uint64_t tick_;
   uint32_t count_ = 0;
 };

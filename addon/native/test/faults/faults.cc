@@ -8,12 +8,14 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -279,6 +281,23 @@ ssize_t send(int fd, const void* data, size_t size, int flags) {
   MR_NEXT(send);
   MR_FAULT("send");
   return fault.fails() ? -1 : fault.done(real(fd, data, fault.atMost(size), flags));
+}
+
+// The addon's way around the cancellation points of recv() and send() (net/socket.cc).
+long syscall(long number, ...) {
+  MR_NEXT(syscall);
+  va_list list;
+  va_start(list, number);
+  long given[6];
+  for (long& argument : given) argument = va_arg(list, long);
+  va_end(list);
+  const auto call = [&](size_t size) {
+    return real(number, given[0], given[1], static_cast<long>(size), given[3], given[4], given[5]);
+  };
+  const auto size = static_cast<size_t>(given[2]);
+  if (number != SYS_recvfrom && number != SYS_sendto) return call(size);
+  MR_FAULT(number == SYS_recvfrom ? "recv" : "send");
+  return fault.fails() ? -1 : fault.done(call(fault.atMost(size)));
 }
 
 ssize_t sendmsg(int fd, const msghdr* message, int flags) {

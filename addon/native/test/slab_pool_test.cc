@@ -1,0 +1,59 @@
+// What the pool keeps of the slabs that a collector has given back, and for how long.
+#include <cstring>
+#include <set>
+#include <vector>
+
+#include "base/slab_pool.h"
+#include "harness.h"
+
+using namespace mr;
+
+namespace {
+
+constexpr size_t kBytes = SlabPool::kSlabBytes;
+
+std::vector<void*> takeSome(SlabPool& pool, size_t count, uint64_t nowMs) {
+  std::vector<void*> taken;
+  for (size_t i = 0; i < count; ++i) {
+    taken.push_back(pool.take(kBytes, nowMs));
+    std::memset(taken.back(), 0xab, kBytes);  // all of it is there
+  }
+  return taken;
+}
+
+void giveBackAll(SlabPool& pool, const std::vector<void*>& slabs, uint64_t nowMs) {
+  for (void* slab : slabs) pool.giveBack(slab, kBytes, nowMs);
+}
+
+}  // namespace
+
+TEST("slabs that come back are given out again, and no two takers get the same") {
+  SlabPool pool;
+  const auto first = takeSome(pool, 20, 1'000);
+  giveBackAll(pool, first, 1'000);
+  CHECK_EQ(pool.kept(), size_t{20});
+  const auto second = takeSome(pool, 20, 1'000);
+  CHECK_EQ(pool.kept(), size_t{0});
+  CHECK(std::set(first.begin(), first.end()) == std::set(second.begin(), second.end()));
+  giveBackAll(pool, second, 1'000);
+}
+
+TEST("no more slabs are kept than a busy collector gives back at once, and none of another size") {
+  SlabPool pool;
+  giveBackAll(pool, takeSome(pool, SlabPool::kMostKept + 10, 1'000), 1'000);
+  CHECK_EQ(pool.kept(), SlabPool::kMostKept);
+  pool.giveBack(pool.take(3 * kBytes, 1'000), 3 * kBytes, 1'000);
+  CHECK_EQ(pool.kept(), SlabPool::kMostKept);
+}
+
+TEST("slabs that nobody has wanted for a while go back to the kernel, and those that were wanted stay") {
+  SlabPool pool;
+  uint64_t now = 10'000;
+  giveBackAll(pool, takeSome(pool, 100, now), now);
+  // 60 of the 100 are needed again and again: 40 lie there all the time, and 32 of all may always stay.
+  for (; now < 10'000 + 3 * SlabPool::kUnusedMs; now += 100) giveBackAll(pool, takeSome(pool, 60, now), now);
+  CHECK_EQ(pool.kept(), size_t{60});
+  // Nobody but one wants any more.
+  for (; now < 20'000; now += 100) giveBackAll(pool, takeSome(pool, 1, now), now);
+  CHECK_EQ(pool.kept(), SlabPool::kAlwaysKept);
+}
