@@ -1,8 +1,8 @@
 // One message to many connections: the plainest server there is, and the reader of all servers.
 //
-//   fanout serve BYTES                          prints its port; sends BYTES to every connection that has said "s\n", once for
-//   each
-//                                               "p\n" that any connection says
+//   fanout serve BYTES [THREADS]
+//       prints its port; sends BYTES to every connection that has said "s\n", once for each "p\n" that any connection says. With
+//       several threads each has its own listener, its own connections, and an eventfd by which the others tell it of a "p\n"
 //   fanout read PORT CONNECTIONS BYTES ROUNDS PID
 //       opens so many connections that say "s\n", and one that says "p\n" for each round; a round is over when all have their
 //       BYTES. Prints the CPU time of the process PID, with all its threads, for each delivery in nanoseconds. The first tenth
@@ -13,10 +13,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -24,6 +26,7 @@
 #include <cstring>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -63,18 +66,23 @@ void sendAll(int fd, const char* data, size_t size) {
   if (send(fd, data, size, MSG_NOSIGNAL) != static_cast<ssize_t>(size)) fail("send");
 }
 
-[[noreturn]] void serve(size_t bytes) {
-  const std::string message(bytes, 'm');
+int listenOn(uint16_t* port) {
   const int listener = checked(socket(AF_INET, SOCK_STREAM, 0), "socket");
-  sockaddr_in address = loopback(0);
+  const int on = 1;
+  checked(setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)), "setsockopt");
+  sockaddr_in address = loopback(*port);
   socklen_t length = sizeof(address);
   checked(bind(listener, reinterpret_cast<sockaddr*>(&address), length), "bind");
   checked(listen(listener, 4096), "listen");
   checked(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length), "getsockname");
-  std::printf("%d\n", ntohs(address.sin_port));
-  std::fflush(stdout);
+  *port = ntohs(address.sin_port);
+  return listener;
+}
+
+[[noreturn]] void serve(const std::string& message, int listener, const std::vector<int>& wakers, size_t own) {
   const int epoll = checked(epoll_create1(0), "epoll_create1");
   watch(epoll, listener);
+  watch(epoll, wakers[own]);
   std::vector<int> subscribers;
   epoll_event events[256];
   for (;;) {
@@ -85,6 +93,13 @@ void sendAll(int fd, const char* data, size_t size) {
         const int accepted = checked(accept(listener, nullptr, nullptr), "accept");
         noDelay(accepted);
         watch(epoll, accepted);
+        continue;
+      }
+      if (fd == wakers[own]) {
+        eventfd_t asked = 0;
+        checked(eventfd_read(fd, &asked), "eventfd_read");
+        for (; asked != 0; --asked)
+          for (const int subscriber : subscribers) sendAll(subscriber, message.data(), message.size());
         continue;
       }
       char said[256];
@@ -99,12 +114,25 @@ void sendAll(int fd, const char* data, size_t size) {
           subscribers.push_back(fd);
           sendAll(fd, "s", 1);
         }
-        if (said[at] == 'p') {
-          for (const int subscriber : subscribers) sendAll(subscriber, message.data(), message.size());
-        }
+        if (said[at] == 'p')
+          for (const int waker : wakers) checked(eventfd_write(waker, 1), "eventfd_write");
       }
     }
   }
+}
+
+[[noreturn]] void serve(size_t bytes, size_t threads) {
+  const std::string message(bytes, 'm');
+  uint16_t port = 0;
+  std::vector<int> listeners, wakers;
+  for (size_t i = 0; i < threads; ++i) {
+    listeners.push_back(listenOn(&port));
+    wakers.push_back(checked(eventfd(0, 0), "eventfd"));
+  }
+  std::printf("%d\n", port);
+  std::fflush(stdout);
+  for (size_t i = 1; i < threads; ++i) std::thread([&, i] { serve(message, listeners[i], wakers, i); }).detach();
+  serve(message, listeners[0], wakers, 0);
 }
 
 uint64_t cpuNs(const std::string& pid) {
@@ -168,11 +196,14 @@ int main(int count, char** arguments) {
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
   const std::string mode = count > 1 ? arguments[1] : "";
-  if (mode == "serve" && count == 3) serve(std::strtoull(arguments[2], nullptr, 10));
+  if (mode == "serve" && (count == 3 || count == 4)) {
+    const size_t threads = count == 4 ? std::strtoull(arguments[3], nullptr, 10) : 1;
+    serve(std::strtoull(arguments[2], nullptr, 10), std::max<size_t>(threads, 1));
+  }
   if (mode == "read" && count == 7) {
     return read(static_cast<uint16_t>(std::atoi(arguments[2])), std::strtoull(arguments[3], nullptr, 10),
                 std::strtoull(arguments[4], nullptr, 10), std::strtoull(arguments[5], nullptr, 10), arguments[6]);
   }
-  std::fprintf(stderr, "usage: fanout serve BYTES | fanout read PORT CONNECTIONS BYTES ROUNDS PID\n");
+  std::fprintf(stderr, "usage: fanout serve BYTES [THREADS] | fanout read PORT CONNECTIONS BYTES ROUNDS PID\n");
   return 2;
 }

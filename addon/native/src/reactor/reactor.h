@@ -502,7 +502,7 @@ class Reactor {
   bool hasPublications() const;
   bool deliverPublications();
   bool deliverSome(Publication& publication, uint32_t* budget);
-  void deliverTo(Subscription& subscription, Publication& publication);
+  bool deliverTo(Subscription& subscription, const SharedBytesRef& bytes, bool alone);
   void appendShared(uint32_t slot, const SharedBytesRef& bytes);
   void sendShared(uint32_t slot, const SharedBytesRef& bytes);
   void releaseLatest(uint32_t slot);

@@ -128,47 +128,54 @@ bool Reactor::deliverSome(Publication& publication, uint32_t* budget) {
     topics.left = topics.current ? topics.current->subscribers.size() : 0;
     if (*budget != 0) --*budget;
   }
-  while (topics.current && topics.left != 0) {
-    if (*budget == 0) return false;
+  // Several in one turn leave together; most come alone, and need not lie anywhere in between.
+  const bool alone = topics.waiting.size() == 1 && topics.taken == exchange_->publications().last();
+  uint64_t reached = 0;
+  while (topics.current && topics.left != 0 && *budget != 0) {
     // Some of them may have gone since the last turn.
     topics.left = std::min(topics.left, topics.current->subscribers.size());
     Subscription& subscription = *topics.current->subscribers[--topics.left];
     if (subscription.seen >= publication.number) continue;
     --*budget;
     subscription.seen = publication.number;
-    deliverTo(subscription, publication);
+    if (deliverTo(subscription, publication.bytes, alone)) ++reached;
   }
-  return true;
+  if (reached != 0) publication.reached.fetch_add(reached, std::memory_order_relaxed);
+  return !topics.current || topics.left == 0;
 }
 
-void Reactor::deliverTo(Subscription& subscription, Publication& publication) {
+// Whether it reached the subscriber, or is kept for it.
+bool Reactor::deliverTo(Subscription& subscription, const SharedBytesRef& bytes, bool alone) {
   constexpr uint32_t kGoes = Connection::kEnding | Connection::kEndSaid | Connection::kDraining | Connection::kFinSent;
   const uint32_t slot = subscription.slot;
   Connection& connection = table_.at(slot);
-  if (!connection.fd.valid() || connection.has(kGoes)) return;
-  const SharedBytesRef& bytes = publication.bytes;
+  if (!connection.fd.valid() || connection.has(kGoes)) return false;
   const size_t waiting = connection.waitingBytes();
   // One that waits for room must not be overtaken.
   const bool isSlow = subscription.latest || (waiting != 0 && waiting + bytes.size() > config(connection).outHighBytes);
-  if (isSlow && subscription.policy == SlowPolicy::kDrop) return counters_.publicationsDropped.add(1);
+  if (isSlow && subscription.policy == SlowPolicy::kDrop) {
+    counters_.publicationsDropped.add(1);
+    return false;
+  }
   const size_t replaced = isSlow && subscription.policy == SlowPolicy::kLatest ? subscription.latest.size() : 0;
-  if (waiting - replaced + bytes.size() > config(connection).outMaxBytes) return closeNow(slot, CloseReason::kSlowConsumer);
-  publication.reached.fetch_add(1, std::memory_order_relaxed);
+  if (waiting - replaced + bytes.size() > config(connection).outMaxBytes) {
+    closeNow(slot, CloseReason::kSlowConsumer);
+    return false;
+  }
   if (isSlow && subscription.policy == SlowPolicy::kLatest) {
     if (subscription.latest) counters_.publicationsDropped.add(1);
     connection.subscriptions()->latestBytes += bytes.size() - replaced;
     subscription.latest = bytes;
-    return;
+    return true;
   }
   // Its policy was 'latest' a moment ago.
   if (subscription.latest) releaseLatest(slot);
-  // Several in one turn leave together; most come alone, and need not lie anywhere in between.
-  const bool alone = topics_->waiting.size() == 1 && topics_->taken == exchange_->publications().last();
   if (alone && connection.out.empty() && !connection.secure() && !connection.has(Connection::kHeadStarted)) {
     sendShared(slot, bytes);
   } else {
     appendShared(slot, bytes);
   }
+  return true;
 }
 
 void Reactor::sendShared(uint32_t slot, const SharedBytesRef& bytes) {
@@ -237,7 +244,7 @@ void Reactor::unpackSubscriptions(uint32_t slot, Moved& moved) {
     subscription.seen = std::max(one.seen, upTo);
     if (upTo <= one.seen) continue;
     for (const PublicationRef& missed : exchange_->publications().between(one.topic, one.seen, upTo)) {
-      deliverTo(subscription, *missed);
+      if (deliverTo(subscription, missed->bytes, false)) missed->reached.fetch_add(1, std::memory_order_relaxed);
       if (!table_.at(slot).fd.valid()) return;
     }
   }
