@@ -6,8 +6,8 @@ import { type Values, valuesOf } from './metric.js'
 import { ServerProcess } from './server-process.js'
 import type { Workload, WorkloadName } from './workload.js'
 
-// A fresh server first runs code that V8 has not compiled yet.
-const firstWarmup = { connections: 50, inFlight: 16, seconds: 0.4, warmup: 0.1 }
+// A fresh server first runs code that V8 has not compiled yet, and compiles it beside its work: on a slow core for most of a second.
+const firstWarmup = { connections: 50, inFlight: 16, seconds: 0.9, warmup: 0.1 }
 
 /** One window: which server, on what, in which round, and what came out, or why nothing did. */
 export interface Sample extends LoadShape {

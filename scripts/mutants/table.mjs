@@ -246,7 +246,7 @@ export const mutants = [
   },
   {
     protects: 'the generation in the table of connections',
-    file: 'addon/native/src/reactor/connection_table.cc',
+    file: 'addon/native/src/reactor/connection_table.h',
     from: 'connection.generation == generation ?',
     to: 'generation != 0 ?',
     test: 'reactor: a late reply is dropped',
