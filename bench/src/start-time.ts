@@ -47,6 +47,7 @@ const ways: [name: string, run: () => Promise<Measured>][] = [
     '`multireactor serve`, from its start until it listens',
     () => firstLine([command, 'serve', path('apps/json.js'), '--host', '127.0.0.1', '--port', '0', ...sizes], false),
   ],
+  ['four bare threads, until all of them run', () => firstLine([path('servers/bare-threads.js')], true)],
   ['`serve()`, from its call until it resolves', () => firstLine([path('servers/time-to-listen.js')], true)],
 ]
 
