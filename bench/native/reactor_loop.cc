@@ -52,6 +52,7 @@ class Echo final : public mr::EventSink {
       if (row.event != mr::Event::kFrame) continue;
       const uint8_t* frame = slabs_[row.a % slabs_.size()].data + row.b;
       if (!fits(row.c + 1)) {
+        reactor_->emptyWriteBox();  // what lies there was written before
         reactor_->write(row.slot, row.generation, {frame, row.c}, mr::Reactor::Place::kInOrder);
         if (framed_) reactor_->write(row.slot, row.generation, kNewline, mr::Reactor::Place::kInOrder);
         continue;

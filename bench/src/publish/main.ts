@@ -1,7 +1,7 @@
 // One message to many subscribers: `npm run publish -w bench -- [--connections 1000] [--reactors 2] [--bytes 64,1024,16384] [--rounds 7]
 // [--messages 300]`. CPU of the server for each delivery, beside a plain write of the same bytes to the same connections: by a C
-// program that only calls send(), in as many threads as there are reactors, and by `conn.write` on the same reactors. A ratio is taken within a round, in which all have
-// been measured one after the other; the median of the ratios counts.
+// program that only calls send(), in as many threads as there are reactors, and by `conn.write` on the same reactors. A ratio is
+// taken within a round, in which all have been measured one after the other; the median of the ratios counts.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'

@@ -40,7 +40,7 @@ export class Slabs {
     for (const id of this.#slabs.keys()) {
       if (id < oldest && id !== current) this.#slabs.delete(id)
     }
-    if (this.#id === none || this.#slabs.has(this.#id)) return
+    if (this.#slabs.has(this.#id)) return
     this.#id = none
     this.#memory = this.#whole = undefined
   }

@@ -6,14 +6,20 @@
 
 namespace mr {
 
+namespace {
+
+void unmap(const std::vector<void*>& slabs) {
+  for (void* slab : slabs) ::munmap(slab, SlabPool::kSlabBytes);
+}
+
+}  // namespace
+
 SlabPool& SlabPool::instance() {
   static auto* pool = new SlabPool();
   return *pool;
 }
 
-SlabPool::~SlabPool() {
-  for (void* slab : kept_) ::munmap(slab, kSlabBytes);
-}
+SlabPool::~SlabPool() { unmap(kept_); }
 
 void* SlabPool::take(size_t size, uint64_t nowMs) {
   if (size == kSlabBytes) {
@@ -28,7 +34,7 @@ void* SlabPool::take(size_t size, uint64_t nowMs) {
       }
       least_ = std::min(least_, kept_.size());
     }
-    for (void* slab : surplus) ::munmap(slab, kSlabBytes);
+    unmap(surplus);
     if (memory) return memory;
   }
   // All pages of a slab will be written: one call for them is cheaper than a fault for each.
@@ -48,7 +54,7 @@ void SlabPool::giveBack(void* memory, size_t size, uint64_t nowMs) {
     surplus = unused(nowMs);
     (kept_.size() < kMostKept ? kept_ : surplus).push_back(memory);
   }
-  for (void* slab : surplus) ::munmap(slab, kSlabBytes);
+  unmap(surplus);
 }
 
 size_t SlabPool::kept() const {

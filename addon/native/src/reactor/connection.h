@@ -74,6 +74,8 @@ struct alignas(64) Connection {
     kPipeFinSent = 1u << 29,                    // the peer's end of stream has been passed on to it
     kPiped = 1u << 30,                          // its bytes go to another connection, without any hook
     kClient = 1u << 31,                         // we have connected: `listener` is a client profile
+    // Without any of these an open connection is not about to end, and nothing has to be looked at for it.
+    kMayFinish = kPiped | kFinSent | kHalfClosing | kEnding | kDraining,
   };
 
   // What every message needs, in one cache line.

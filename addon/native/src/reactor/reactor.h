@@ -447,6 +447,10 @@ class Reactor {
   bool overMaximum(uint32_t slot, size_t more);
   void takeWriteBox(bool behindHooks);
   void writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes);
+  // Between two replies, with nothing before it; and behind TLS nothing goes into the socket that has not been encrypted.
+  static bool passesOutBuffer(const Connection& connection) {
+    return connection.out.empty() && !connection.secure() && !connection.has(Connection::kHeadStarted);
+  }
   size_t sendNow(uint32_t slot, std::span<const uint8_t> bytes);
   void awaitRoom(uint32_t slot);
   OrderWindow& windowOf(Connection& connection);

@@ -399,10 +399,8 @@ bool Reactor::consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint3
 
 // As after most messages: everything was taken, and nothing is known of the connection that somebody would have to look at.
 bool Reactor::leavesNothing(const Span& span, const Connection& connection) {
-  constexpr uint32_t kLookedAt = Connection::kStopAtCurrent | Connection::kPiped | Connection::kFinSent |
-                                 Connection::kHalfClosing | Connection::kEnding | Connection::kDraining;
-  return span.consumed == span.length && !connection.in && !connection.extras && !connection.has(kLookedAt) && !span.ends &&
-         span.stateBehind == 0 && span.state == 0 && span.prompt.empty();
+  return span.consumed == span.length && !connection.in && !connection.extras && !span.ends && span.stateBehind == 0 &&
+         span.state == 0 && span.prompt.empty() && !connection.has(Connection::kStopAtCurrent | Connection::kMayFinish);
 }
 
 // The hooks are through with this turn's bytes: what they left stays, in native memory.

@@ -288,9 +288,7 @@ void Reactor::writeNow(uint32_t slot, uint32_t generation, std::span<const uint8
   Connection* connection = table_.find(slot, generation);
   if (!connection || !connection->fd.valid()) return;
   const bool isNext = config(*connection).unordered || connection->headSequence == connection->nextSequence;
-  // Behind TLS nothing goes into the socket that has not been encrypted.
-  if (!isNext || connection->secure() || connection->window() || !connection->out.empty() ||
-      connection->has(Connection::kEndSaid | Connection::kHeadStarted)) {
+  if (!isNext || connection->window() || connection->has(Connection::kEndSaid) || !passesOutBuffer(*connection)) {
     (void)write(slot, generation, bytes, Place::kInOrder);
     return;
   }
@@ -300,7 +298,7 @@ void Reactor::writeNow(uint32_t slot, uint32_t generation, std::span<const uint8
   if (connection->fd.valid()) awaitRoom(slot);
 }
 
-// Past the out buffer, which must be empty. How many bytes the socket took; it may have closed the connection.
+// Only where it passesOutBuffer(). How many bytes the socket took; it may have closed the connection.
 size_t Reactor::sendNow(uint32_t slot, std::span<const uint8_t> bytes) {
   Connection& connection = table_.at(slot);
   const Result<size_t> sent = sock::send(connection.fd.get(), bytes.data(), bytes.size());

@@ -170,7 +170,7 @@ bool Reactor::deliverTo(Subscription& subscription, const SharedBytesRef& bytes,
   }
   // Its policy was 'latest' a moment ago.
   if (subscription.latest) releaseLatest(slot);
-  if (alone && connection.out.empty() && !connection.secure() && !connection.has(Connection::kHeadStarted)) {
+  if (alone && passesOutBuffer(connection)) {
     sendShared(slot, bytes);
   } else {
     appendShared(slot, bytes);
