@@ -337,6 +337,8 @@ export interface Native {
   setThreadNice(nice: number): boolean
   isAddressRange(text: string): boolean
   readCounters(runtime: number): NativeCounters
+  /** To the system, what was freed and is not wanted any more. Once every few seconds, from one thread. */
+  giveBackMemory(runtime: number): void
   runningMs(runtime: number, worker: number): number
   inlineRunningMs(runtime: number, reactor: number): number
   endForTime(runtime: number, reactor: number): void

@@ -89,6 +89,34 @@ describe('the memory of a connection is what docs/memory.md says', () => {
       expect(growth).to.be.within(0.97 * buffered - noiseBytes, 1.03 * buffered + count * blockBytes + noiseBytes)
       await close(server, peers)
     }))
+
+  it('goes back to the system when a flood is over, also from between what is still in use', () =>
+    withServer(hooks, async (server) => {
+      const count = 16
+      const peers = await connect(server, 1)
+      const before = await atRest(server, peers)
+      const flood = await connect(server, count)
+      for (const peer of flood) {
+        peer.pause()
+        peer.write('128\n')
+      }
+      await server.until('all of it buffered', (seen) => seen.stats.reactors[0]!.buffered > 24 * mebibyte)
+      // Lies behind it in the allocator's arena, and stays.
+      const half = Buffer.alloc(8 * kibibyte, 'x')
+      const others = await connect(server, 64)
+      for (const peer of others) peer.write(half)
+      const kept = others.length * half.length
+      await server.until('half a frame of each', (seen) => seen.stats.reactors[0]!.bytesRead >= kept)
+      for (const peer of flood) peer.destroy()
+      await server.until('the flood is gone', (seen) => seen.stats.reactors[0]!.buffered === kept)
+      let growth = Number.POSITIVE_INFINITY
+      for (let looks = 0; growth > 4 * mebibyte && looks < patience; looks++) {
+        await sleep(sampleMs)
+        growth = anonymousBytes(server.pid) - before - kept
+      }
+      expect(growth, 'bytes that stay').to.be.at.most(4 * mebibyte)
+      await close(server, [...peers, ...others])
+    }))
 })
 
 /** The number of a row of docs/memory.md. */

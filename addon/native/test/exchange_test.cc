@@ -542,3 +542,45 @@ TEST("memory: collectors are asked before the limit, and have their time before 
   CHECK(exchange.memoryState(5'000) == MemoryState::kFine);
   CHECK_EQ(exchange.collectionsAsked(), 4u);
 }
+
+TEST("memory: it has ebbed when not even half of what was held is wanted between two looks, once") {
+  ExchangeOptions options;
+  options.reactors = options.workers = 1;
+  Exchange exchange(options);
+  const auto hold = [&](uint64_t mebibytes) {
+    exchange.publishBuffered(0, mebibytes << 20);
+    (void)exchange.memoryState(1'000);
+  };
+  CHECK(!exchange.memoryEbbed());
+  hold(100);
+  hold(0);
+  CHECK(!exchange.memoryEbbed());  // it was wanted a moment ago
+  CHECK(exchange.memoryEbbed());
+  CHECK(!exchange.memoryEbbed());
+  // Filled and emptied between any two looks: it is kept.
+  for (int i = 0; i < 5; ++i) {
+    hold(100);
+    hold(0);
+    CHECK(!exchange.memoryEbbed());
+  }
+  hold(51);  // more than half of it, still
+  CHECK(!exchange.memoryEbbed());
+  CHECK(!exchange.memoryEbbed());
+  hold(50);
+  CHECK(!exchange.memoryEbbed());
+  CHECK(exchange.memoryEbbed());
+  // Slabs are nothing that the allocator could keep.
+  exchange.received()->add(int64_t{100} << 20);
+  hold(50);
+  exchange.received()->add(-(int64_t{100} << 20));
+  hold(36);
+  CHECK(!exchange.memoryEbbed());
+  CHECK(!exchange.memoryEbbed());
+  // From 50 to 20, little by little: 20 are more than half of 36, and not of 50.
+  hold(20);
+  CHECK(!exchange.memoryEbbed());
+  CHECK(exchange.memoryEbbed());
+  hold(5);
+  CHECK(!exchange.memoryEbbed());
+  CHECK(!exchange.memoryEbbed());  // 15 MiB are not worth it
+}

@@ -57,3 +57,14 @@ TEST("slabs that nobody has wanted for a while go back to the kernel, and those 
   for (; now < 20'000; now += 100) giveBackAll(pool, takeSome(pool, 1, now), now);
   CHECK_EQ(pool.kept(), SlabPool::kAlwaysKept);
 }
+
+TEST("slabs that nobody wants for a second are let go of without a next one who asks") {
+  SlabPool pool;
+  giveBackAll(pool, takeSome(pool, 60, 1'000), 1'000);
+  CHECK_EQ(pool.kept(), size_t{60});
+  pool.letGo(1'999);
+  CHECK_EQ(pool.kept(), size_t{60});
+  pool.letGo(2'000);  // it has not been a second for all of them
+  pool.letGo(3'000);
+  CHECK_EQ(pool.kept(), SlabPool::kAlwaysKept);
+}

@@ -81,6 +81,8 @@ const roomForReactors = 64
 
 /** How often refused frames are told of. */
 const shedEveryMs = 1_000
+/** After a flood: memory that was not wanted for so long goes back to the system. */
+const giveBackEveryMs = 2_000
 
 /** How long a thread may take to answer before it counts as stuck, beside the time that was asked for. */
 const stuckMs = 1_000
@@ -111,6 +113,7 @@ export class Server {
   #changes: Promise<unknown> = Promise.resolve()
   #shedWatch: NodeJS.Timeout | undefined
   #shedTold = 0
+  #memoryWatch: NodeJS.Timeout | undefined
   #failure: Error | undefined
   #predecessor: Predecessor | undefined
   #control: ControlServer | undefined
@@ -211,6 +214,7 @@ export class Server {
     if (pool.onQueueFull !== 'pause' || pool.maxWaitMs > 0) {
       this.#shedWatch = setInterval(() => this.#tellShed(), shedEveryMs).unref()
     }
+    this.#memoryWatch = setInterval(() => native.giveBackMemory(this.#runtime), giveBackEveryMs).unref()
     await this.#takeOver()
     if (controlListener !== undefined) this.#serveControl(controlListener, control!.timeoutMs)
   }
@@ -568,6 +572,7 @@ export class Server {
   async #end(): Promise<void> {
     this.#state = 'closing'
     clearInterval(this.#shedWatch)
+    clearInterval(this.#memoryWatch)
     this.#control?.close()
     this.#predecessor?.close()
     await this.#reactors.terminate()

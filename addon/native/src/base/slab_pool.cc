@@ -57,6 +57,15 @@ void SlabPool::giveBack(void* memory, size_t size, uint64_t nowMs) {
   unmap(surplus);
 }
 
+void SlabPool::letGo(uint64_t nowMs) {
+  std::vector<void*> surplus;
+  {
+    std::lock_guard lock(mutex_);
+    surplus = unused(nowMs);
+  }
+  unmap(surplus);
+}
+
 size_t SlabPool::kept() const {
   std::lock_guard lock(mutex_);
   return kept_.size();

@@ -31,6 +31,8 @@ class SlabPool {
   // Null when the kernel gives no more. Not zeroed when it was used before.
   void* take(size_t size, uint64_t nowMs = monotonicMs());
   void giveBack(void* memory, size_t size, uint64_t nowMs = monotonicMs());
+  // What nobody has wanted for kUnusedMs, as take() does by the way.
+  void letGo(uint64_t nowMs = monotonicMs());
   size_t kept() const;
 
  private:

@@ -7,8 +7,10 @@
 
 #include <algorithm>
 
+#include "base/allocator.h"
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/slab_pool.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 
@@ -200,6 +202,15 @@ Napi::Value readCounters(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// giveBackMemory(runtime): to the system, what was freed and is not wanted. The supervisor, every few seconds.
+Napi::Value giveBackMemory(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (!runtime) return info.Env().Undefined();
+  SlabPool::instance().letGo();
+  if (runtime->exchange->memoryEbbed()) giveBackFreeMemory();
+  return info.Env().Undefined();
+}
+
 // runningMs(runtime, worker): how long its oldest frame has been running. Any thread.
 Napi::Value runningMs(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
@@ -366,6 +377,7 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("ownPath", Napi::Function::New(env, ownPath));
   exports.Set("readCounters", Napi::Function::New(env, readCounters));
   exports.Set("runningMs", Napi::Function::New(env, runningMs));
+  exports.Set("giveBackMemory", Napi::Function::New(env, giveBackMemory));
   exports.Set("inlineRunningMs", Napi::Function::New(env, inlineRunningMs));
   exports.Set("endForTime", Napi::Function::New(env, endForTime));
   exports.Set("reapWorker", Napi::Function::New(env, reapWorker));

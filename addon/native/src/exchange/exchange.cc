@@ -159,6 +159,7 @@ MemoryState Exchange::memoryState(uint64_t nowMs) {
   const uint64_t most = options_.maxMemoryBytes;
   const MemoryUse use = memoryUse();
   const uint64_t sum = use.sum();
+  ebb_.note(use.allocated());
   uint64_t since = shortSinceMs_.load(std::memory_order_relaxed);
   if (sum <= most - most / 8) {
     if (since != 0) shortSinceMs_.store(0, std::memory_order_relaxed);

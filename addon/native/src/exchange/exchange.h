@@ -17,6 +17,7 @@
 #include "exchange/directory.h"
 #include "exchange/lanes.h"
 #include "exchange/mailbox.h"
+#include "exchange/memory_ebb.h"
 #include "exchange/memory_shares.h"
 #include "exchange/publications.h"
 #include "exchange/task_queue.h"
@@ -45,7 +46,8 @@ struct MemoryUse {
   uint64_t tasks = 0;     // frames on their way through the pool: queued, claimed, or being worked on
   uint64_t messages = 0;  // replies and sends in mailboxes, and what was published and has not left, once each
   uint64_t received = 0;  // slabs, as long as JS holds them or has not collected them
-  uint64_t sum() const { return buffered + tasks + messages + received; }
+  uint64_t allocated() const { return buffered + tasks + messages; }  // from the C library; slabs are whole pages
+  uint64_t sum() const { return allocated() + received; }
 };
 
 enum class MemoryState : uint8_t {
@@ -126,6 +128,8 @@ class Exchange {
   MemoryState memoryState(uint64_t nowMs);
   bool memoryIsShort() const { return shortSinceMs_.load(std::memory_order_relaxed) != 0; }
   uint32_t collectionsAsked() const { return collectionsAsked_.load(std::memory_order_relaxed); }
+  // The supervisor, every few seconds: whether much has been freed that is worth giving back to the system.
+  bool memoryEbbed() { return ebb_.isOut(memoryUse().allocated()); }
   // Memory that JS is given may be given back after the exchange is gone.
   const std::shared_ptr<MemoryShares>& received() const { return received_; }
   bool isGone(ConnectionId id) const { return !directory_.owner(id).has_value(); }
@@ -206,6 +210,7 @@ class Exchange {
   CostTable costs_;
   std::atomic<uint64_t> shortSinceMs_{0}, collectAskedMs_{0};  // 0: there is enough memory
   std::atomic<uint32_t> collectionsAsked_{0};
+  MemoryEbb ebb_;
   PublicationList publications_;
   // What mailboxes_ points to, under its mutex. Last, so that messages end before what they name.
   std::vector<std::unique_ptr<Mailbox>> owned_;

@@ -1,0 +1,36 @@
+// When much memory has been held, and is held no more.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+namespace mr {
+
+class MemoryEbb {
+ public:
+  static constexpr uint64_t kWorth = uint64_t{16} << 20;  // less is not worth the page faults when it is wanted again
+
+  // Any thread.
+  void note(uint64_t held) {
+    uint64_t most = recently_.load(std::memory_order_relaxed);
+    while (held > most && !recently_.compare_exchange_weak(most, held, std::memory_order_relaxed)) {
+    }
+  }
+
+  // One thread, every few seconds. True once for each ebb: at no time since it was last asked was more held than half of what
+  // had been before. A server that fills and empties in quick succession keeps its memory.
+  bool isOut(uint64_t held) {
+    const uint64_t recently = std::max(held, recently_.exchange(held, std::memory_order_relaxed));
+    most_ = std::max(most_, recently);
+    if (recently > most_ / 2 || most_ - recently < kWorth) return false;
+    most_ = recently;
+    return true;
+  }
+
+ private:
+  std::atomic<uint64_t> recently_{0};
+  uint64_t most_ = 0;
+};
+
+}  // namespace mr
