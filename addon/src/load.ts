@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads'
 import { MultireactorError } from './error.js'
 
 const require = createRequire(import.meta.url)
@@ -27,7 +28,7 @@ export function load(options: LoadOptions = {}): unknown {
   }
   let path: string
   try {
-    path = findBuild(folder)
+    path = folder === nativeFolder ? findOnce() : findBuild(folder)
   } catch (cause) {
     throw missing(folder, 'there is none', cause)
   }
@@ -41,6 +42,16 @@ export function load(options: LoadOptions = {}): unknown {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw missing(folder, `${path} does not load (${why})`, cause)
   }
+}
+
+/** Threads inherit what their parent has found: looking costs each of them as much as a dozen modules. Another copy has another folder. */
+function findOnce(): string {
+  const name = `multireactor: build in ${nativeFolder}`
+  const known = getEnvironmentData(name)
+  if (typeof known === 'string') return known
+  const path = findBuild(nativeFolder)
+  setEnvironmentData(name, path)
+  return path
 }
 
 function findBuild(folder: string): string {

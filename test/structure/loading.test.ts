@@ -1,5 +1,9 @@
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
+// As the main thread of a server: what it finds out of the addon's build its threads inherit.
+import '@multireactor/addon'
 import { expect } from 'chai'
 
 /** The modules of ours that a program loads, by the names of their files. */
@@ -20,7 +24,28 @@ function loadedBy(program: string): string[] {
   return stderr.split('\n').flatMap((line) => /([^/]+\/dist\/\w+)\.js$/.exec(line)?.[1] ?? [])
 }
 
+/** What a thread that loads these has loaded of Node, beyond what every thread has. */
+async function builtinsLoadedBy(...modules: string[]): Promise<string[]> {
+  const program = `
+    const { parentPort } = require('node:worker_threads')
+    const before = new Set(process.moduleLoadList)
+    Promise.all(${JSON.stringify(modules)}.map((module) => import(module))).then(() =>
+      parentPort.postMessage(process.moduleLoadList.filter((name) => !before.has(name))))`
+  const thread = new Worker(program, { eval: true })
+  const [names] = (await once(thread, 'message')) as [string[]]
+  await once(thread, 'exit')
+  return names.map((name) => name.replace('NativeModule ', ''))
+}
+
 describe('what is loaded', () => {
+  it('of Node, by the threads of a server: nothing that most of them never need', async () => {
+    const loaded = await builtinsLoadedBy('@multireactor/core', '@multireactor/reactor/parts', '@multireactor/pool/parts')
+    expect(loaded).to.include('perf_hooks') // the list is one
+    // os comes with the search for the addon's build.
+    for (const none of ['net', 'tls', 'http', 'dns/promises', 'v8', 'internal/util/parse_args/parse_args', 'os'])
+      expect(loaded).to.not.include(none)
+  })
+
   it('by an app module: nothing of the server, of a reactor or of the pool', () => {
     const loaded = loadedBy(`import { defineApp, lines } from '@multireactor/core'; defineApp({ framing: lines() })`)
     expect(loaded).to.include('reactor/dist/framing')

@@ -1,4 +1,4 @@
-import { getSystemErrorName } from 'node:util'
+import { util } from './builtins.js'
 
 /** A listener that cannot accept tries again ten times a second, on each reactor: nobody wants to read each of them. */
 const quietMs = 1_000
@@ -18,6 +18,6 @@ export class AcceptFailures {
     const before = this.#unsaid === 0 ? '' : ` (${this.#unsaid} more failures since the last such message)`
     this.#saidAt = now
     this.#unsaid = 0
-    return `listener ${listener} cannot accept: ${getSystemErrorName(-errno)}; trying again every 100 ms${before}`
+    return `listener ${listener} cannot accept: ${util().getSystemErrorName(-errno)}; trying again every 100 ms${before}`
   }
 }

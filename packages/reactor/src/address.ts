@@ -1,6 +1,5 @@
-import { lookup } from 'node:dns/promises'
-import { isIP } from 'node:net'
 import { MultireactorError, type NativeOpenListener, native, OptionReader, shown } from '@multireactor/addon'
+import { dns, net } from './builtins.js'
 import type { InheritedSockets } from './inherited.js'
 import type { ListenTls } from './tls_options.js'
 import { readFds } from './listen_fd.js'
@@ -191,9 +190,9 @@ function readProxyProtocol(where: string, value: unknown): { proxyFrom?: readonl
 }
 
 async function resolve(where: string, host: string): Promise<string> {
-  if (isIP(host) !== 0 || host.includes('%')) return host
+  if (net().isIP(host) !== 0 || host.includes('%')) return host
   try {
-    return (await lookup(host)).address
+    return (await dns().lookup(host)).address
   } catch (cause) {
     throw new MultireactorError('ERR_MR_OPTION_RANGE', `${where}: the host '${host}' has no address`, { cause })
   }

@@ -1,8 +1,7 @@
 import type { LookupAddress } from 'node:dns'
-import { lookup } from 'node:dns/promises'
-import { isIP } from 'node:net'
 import { closedError, MultireactorError, type NativeTarget, OptionReader, shown } from '@multireactor/addon'
 import { boundHooks } from './bound_hooks.js'
+import { dns, net } from './builtins.js'
 import type { Connection } from './connection.js'
 import { type ConnectResult, type Engine, type EngineListener, hooksOf, nativeListener } from './engine.js'
 import { raw } from './framing.js'
@@ -123,7 +122,7 @@ function readTarget(where: string, target: ConnectTarget): Plan {
   if (path !== undefined && (localAddress !== undefined || localPort !== 0)) {
     throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: 'localAddress' and 'localPort' are for ports, not for a path`)
   }
-  if (localAddress !== undefined && isIP(localAddress) === 0 && !localAddress.includes('%')) {
+  if (localAddress !== undefined && net().isIP(localAddress) === 0 && !localAddress.includes('%')) {
     throw new MultireactorError(
       'ERR_MR_OPTION_RANGE',
       `${where}: 'localAddress' must be an address of this machine such as '192.0.2.7', and is ${shown(localAddress)}`,
@@ -148,10 +147,10 @@ function readTarget(where: string, target: ConnectTarget): Plan {
 async function resolve(plan: Plan, limit: TimeLimit): Promise<NativeTarget[]> {
   if (plan.path !== undefined) return [{ path: plan.path }]
   const { host, port, family } = plan
-  if (isIP(host) !== 0 || host.includes('%')) return [{ host, port }]
+  if (net().isIP(host) !== 0 || host.includes('%')) return [{ host, port }]
   let found: LookupAddress[]
   try {
-    found = await limit.of(lookup(host, { all: true, family, order: 'verbatim' }), () =>
+    found = await limit.of(dns().lookup(host, { all: true, family, order: 'verbatim' }), () =>
       failure(plan, systemError('ETIMEDOUT', plan.name), 'its name was not resolved in time'),
     )
   } catch (cause) {

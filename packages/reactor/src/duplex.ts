@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream'
-import { getSystemErrorName } from 'node:util'
 import type { CloseReason } from '@multireactor/addon'
+import { util } from './builtins.js'
 import type { Connection } from './connection.js'
 import type { Engine } from './engine.js'
 import type { ConnectionStream } from './stream.js'
@@ -292,7 +292,7 @@ const timeouts = new Set<CloseReason>(['timeout', 'idle-timeout', 'first-byte-ti
 
 /** With the codes that errors of a `net.Socket` have, and our reason beside it. */
 function closeError(reason: CloseReason, errno: number): Error {
-  const code = errno !== 0 ? getSystemErrorName(-errno) : timeouts.has(reason) ? 'ETIMEDOUT' : 'ECONNRESET'
+  const code = errno !== 0 ? util().getSystemErrorName(-errno) : timeouts.has(reason) ? 'ETIMEDOUT' : 'ECONNRESET'
   const error = new Error(`read ${code}: the connection closed (${reason})`)
   return Object.assign(error, { code, reason, syscall: 'read', ...(errno === 0 ? {} : { errno: -errno }) })
 }

@@ -1,5 +1,4 @@
 import { Buffer } from 'node:buffer'
-import { getSystemErrorName } from 'node:util'
 import {
   balancePolicies,
   closeReasons,
@@ -18,6 +17,7 @@ import {
   shown,
 } from '@multireactor/addon'
 import { type BalanceHandlers, balanceFresh } from './balance.js'
+import { util } from './builtins.js'
 import { answerCall } from './calls.js'
 import { Connection, callFailure, notStopped } from './connection.js'
 import { type Framing, isFraming, raw } from './framing.js'
@@ -567,7 +567,7 @@ export class Engine {
   #onConnectFailed(request: number, errno: number): void {
     const connect = this.#connects.get(request)
     this.#connects.delete(request)
-    connect?.ended(getSystemErrorName(-errno))
+    connect?.ended(util().getSystemErrorName(-errno))
   }
 
   /** A connection that another thread has served. */

@@ -1,5 +1,5 @@
-import { isIP } from 'node:net'
 import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
+import { net } from './builtins.js'
 
 /** One end of the connection that a PROXY header speaks of. Without an address, as of a Unix peer, it is unknown. */
 export interface ProxyEndpoint {
@@ -65,7 +65,7 @@ function readEnd(name: string, value: unknown): End | undefined {
   const port = read.integer('port', 0, 0, 65_535)
   if (address === undefined) return undefined
   const literal = address.split('%')[0]!
-  const kind = isIP(literal)
+  const kind = net().isIP(literal)
   if (kind === 0) {
     throw new MultireactorError(
       'ERR_MR_OPTION_RANGE',
