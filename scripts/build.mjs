@@ -10,9 +10,9 @@ function forgetLostOutput() {
   if (lost) rmSync(join(root, '.build'), { recursive: true, force: true })
 }
 
-// A compiled test whose source is gone would still run.
+// A compiled test whose source is gone would still run. The bundles have names of their own, and see to that themselves.
 function removeOrphans() {
-  for (const { folder, source } of projects) {
+  for (const { folder, source, threads } of projects) {
     const dist = join(root, folder, 'dist')
     if (!existsSync(dist)) continue
     const stems = new Set(
@@ -21,7 +21,7 @@ function removeOrphans() {
       ),
     )
     for (const path of readdirSync(dist, { recursive: true })) {
-      const stem = path.match(/^(.*?)(\.d\.ts|\.js)(\.map)?$/)?.[1]
+      const stem = path.match(threads ? /^(.*?)\.d\.ts(\.map)?$/ : /^(.*?)(\.d\.ts|\.js)(\.map)?$/)?.[1]
       if (stem !== undefined && !stems.has(stem)) rmSync(join(dist, path))
     }
   }
@@ -32,6 +32,8 @@ export function build() {
   forgetLostOutput()
   removeOrphans()
   run('tsc', ['-b'])
+  // In a process of its own: the one that builds may go on as a server.
+  run(process.execPath, ['scripts/bundle.mjs'])
 }
 
 await whenMain(import.meta.url, build)

@@ -7,15 +7,18 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** The projects whose dist holds compiled files, with the folder they are compiled from. */
+/**
+ * The projects whose dist holds compiled files, with the folder they are compiled from. Those with `threads` are bundled: the modules
+ * that their threads start with have files of their own, as what they export has.
+ */
 export const projects = [
-  { folder: 'addon', source: 'src' },
-  { folder: 'packages/reactor', source: 'src' },
-  { folder: 'packages/pool', source: 'src' },
-  { folder: 'packages/codecs', source: 'src' },
-  { folder: 'packages/core', source: 'src' },
-  { folder: 'packages/http', source: 'src' },
-  { folder: 'packages/multireactor', source: 'src' },
+  { folder: 'addon', source: 'src', threads: [] },
+  { folder: 'packages/reactor', source: 'src', threads: [] },
+  { folder: 'packages/pool', source: 'src', threads: ['pool_thread'] },
+  { folder: 'packages/codecs', source: 'src', threads: [] },
+  { folder: 'packages/core', source: 'src', threads: ['reactor_thread', 'worker_thread'] },
+  { folder: 'packages/http', source: 'src', threads: [] },
+  { folder: 'packages/multireactor', source: 'src', threads: [] },
   { folder: 'bench', source: 'src' },
   { folder: 'test', source: '.' },
 ]

@@ -1,12 +1,18 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 // As the main thread of a server: what it finds out of the addon's build its threads inherit.
 import '@multireactor/addon'
 import { expect } from 'chai'
 
-/** The modules of ours that a program loads, by the names of their files. */
+const root = fileURLToPath(new URL('../../..', import.meta.url))
+/** What the build has put into each file. */
+const bundles = JSON.parse(readFileSync(`${root}/.build/bundles.json`, 'utf8')) as Record<string, string[]>
+
+/** The modules of ours that a program loads, by the names of their sources: `core/server`. */
 function loadedBy(program: string): string[] {
   const hooks = `
     import { register } from 'node:module'
@@ -21,7 +27,17 @@ function loadedBy(program: string): string[] {
     cwd: fileURLToPath(new URL('..', import.meta.url)),
   })
   expect(status, stderr).to.equal(0)
-  return stderr.split('\n').flatMap((line) => /([^/]+\/dist\/\w+)\.js$/.exec(line)?.[1] ?? [])
+  return stderr
+    .split('\n')
+    .filter((line) => line.startsWith('file:'))
+    .flatMap((url) => bundles[relative(root, fileURLToPath(url))] ?? [])
+    .flatMap(
+      (source) =>
+        source
+          .match(/([^/]+)\/src\/(\w+)\.ts$/)
+          ?.slice(1)
+          .join('/') ?? [],
+    )
 }
 
 /** What a thread that loads these has loaded of Node, beyond what every thread has. */
@@ -48,15 +64,15 @@ describe('what is loaded', () => {
 
   it('by an app module: nothing of the server, of a reactor or of the pool', () => {
     const loaded = loadedBy(`import { defineApp, lines } from '@multireactor/core'; defineApp({ framing: lines() })`)
-    expect(loaded).to.include('reactor/dist/framing')
-    expect(loaded).to.include('core/dist/serve')
+    expect(loaded).to.include('reactor/framing')
+    expect(loaded).to.include('core/serve')
     for (const none of [
-      'core/dist/server',
-      'core/dist/options',
-      'reactor/dist/engine',
-      'reactor/dist/address',
-      'reactor/dist/secure_layer',
-      'pool/dist/thread',
+      'core/server',
+      'core/options',
+      'reactor/engine',
+      'reactor/address',
+      'reactor/secure_layer',
+      'pool/thread',
     ]) {
       expect(loaded).to.not.include(none)
     }
@@ -64,8 +80,8 @@ describe('what is loaded', () => {
 
   it('by the thread that calls serve(): no engine, and nothing that runs frames', () => {
     const loaded = loadedBy(`import { serve } from '@multireactor/core'; await serve({}).catch(() => {})`)
-    expect(loaded).to.include('core/dist/server')
-    for (const none of ['reactor/dist/engine', 'reactor/dist/secure_layer', 'pool/dist/worker_loop', 'pool/dist/inline_loop'])
+    expect(loaded).to.include('core/server')
+    for (const none of ['reactor/engine', 'reactor/secure_layer', 'pool/worker_loop', 'pool/inline_loop'])
       expect(loaded).to.not.include(none)
   })
 })
