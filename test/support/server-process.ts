@@ -30,6 +30,7 @@ export interface ServerPlan extends Omit<ServeOptions, 'app' | 'listen'> {
   /** Names of listeners, all on port 0. */
   listeners?: string[]
   execArgv?: string[]
+  env?: Record<string, string>
   /** Its addon meets them. */
   faults?: Faults
 }
@@ -58,14 +59,14 @@ export class ServerProcess {
     })
   }
 
-  static async start({ app: name, listeners, execArgv = [], faults, ...rest }: ServerPlan): Promise<ServerProcess> {
+  static async start({ app: name, listeners, execArgv = [], env, faults, ...rest }: ServerPlan): Promise<ServerProcess> {
     // All of 127/8, so that a storm does not run out of its own ports.
     const listen = (listeners ?? ['main']).map((name) => ({ name, port: 0, host: '0.0.0.0' }))
     const options = JSON.stringify({ ...rest, app: app(name), listen })
     const child = fork(new URL('./server-program.js', import.meta.url), [options], {
       execArgv: ['--expose-gc', '--enable-source-maps', ...execArgv],
       serialization: 'advanced',
-      env: { ...process.env, ...sanitizer, ...faults?.env },
+      env: { ...process.env, ...sanitizer, ...env, ...faults?.env },
     })
     const started = await Promise.race([once(child, 'message'), once(child, 'exit')])
     const { ports } = (typeof started[0] === 'object' ? started[0] : {}) as { ports?: number[] }
