@@ -28,7 +28,7 @@ export function load(options: LoadOptions = {}): unknown {
   }
   let path: string
   try {
-    path = folder === nativeFolder ? findOnce() : findBuild(folder)
+    path = findBuild(folder)
   } catch (cause) {
     throw missing(folder, 'there is none', cause)
   }
@@ -44,19 +44,15 @@ export function load(options: LoadOptions = {}): unknown {
   }
 }
 
-/** Threads inherit what their parent has found: looking costs each of them as much as a dozen modules. Another copy has another folder. */
-function findOnce(): string {
-  const name = `multireactor: build in ${nativeFolder}`
+/** Threads inherit what their parent has found: looking costs each of them as much as three modules. */
+function findBuild(folder: string): string {
+  const name = `multireactor: build in ${folder}`
   const known = getEnvironmentData(name)
   if (typeof known === 'string') return known
-  const path = findBuild(nativeFolder)
+  const nodeGypBuild = require('node-gyp-build') as { path(folder: string): string }
+  const path = nodeGypBuild.path(folder)
   setEnvironmentData(name, path)
   return path
-}
-
-function findBuild(folder: string): string {
-  const nodeGypBuild = require('node-gyp-build') as { path(folder: string): string }
-  return nodeGypBuild.path(folder)
 }
 
 function missing(folder: string, what: string, cause: unknown): MultireactorError {

@@ -39,6 +39,7 @@ describe(`a soak of ${minutes} minutes`, function () {
   it('answers nobody wrongly, cuts only whom a fault has hit, and ends with the memory, descriptors and threads it began with', async () => {
     const random = new Random(stormSeed())
     await withServer({ ...plan, faults }, async (server) => {
+      const state = async () => JSON.stringify(await server.vitals())
       // What is made once and stays is there from here on.
       await server.resize(most)
       await server.reload()
@@ -51,8 +52,8 @@ describe(`a soak of ${minutes} minutes`, function () {
       try {
         for (let look = 1; look <= looks; look++) {
           await injuries.until(beganAt + (soakMs * look) / looks)
-          await withinTime(server.resize(start), async () => JSON.stringify(await server.vitals()))
-          await withinTime(server.reload(), async () => JSON.stringify(await server.vitals()))
+          await withinTime(server.resize(start), state)
+          await withinTime(server.reload(), state)
           // But for what it holds for its connections at this moment, and says so: a flood may be under way.
           const { rss, stats } = await server.vitals()
           resident.push(rss - stats.memory.sum)
@@ -60,7 +61,7 @@ describe(`a soak of ${minutes} minutes`, function () {
         await injuries.untilEachHappened()
       } finally {
         injuries.stop()
-        await withinTime(crowd.stop(), async () => JSON.stringify(await server.vitals()))
+        await withinTime(crowd.stop(), state)
       }
       await server.resize(start)
       const last = await server.until(

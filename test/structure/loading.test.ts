@@ -48,8 +48,8 @@ async function builtinsLoadedBy(...modules: string[]): Promise<string[]> {
     Promise.all(${JSON.stringify(modules)}.map((module) => import(module))).then(() =>
       parentPort.postMessage(process.moduleLoadList.filter((name) => !before.has(name))))`
   const thread = new Worker(program, { eval: true })
-  const [names] = (await once(thread, 'message')) as [string[]]
-  await once(thread, 'exit')
+  // At once: a thread that has ended before its message is read says both in one go.
+  const [[names]] = (await Promise.all([once(thread, 'message'), once(thread, 'exit')])) as [[string[]], unknown]
   return names.map((name) => name.replace('NativeModule ', ''))
 }
 
