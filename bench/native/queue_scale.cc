@@ -25,6 +25,7 @@
 
 #include "base/clock.h"
 #include "exchange/exchange.h"
+#include "exchange/reply_batches.h"
 
 namespace {
 
@@ -60,6 +61,7 @@ struct Total {
 void push_all(mr::Exchange& exchange, uint32_t reactor, mr::ConnectionId id, uint64_t messages) {
   const std::vector<uint8_t> frame(kFrameBytes, 'x');
   mr::Mailbox& box = exchange.mailbox(exchange.reactorMailbox(reactor));
+  mr::Recycler& recycler = exchange.recycler(exchange.reactorMailbox(reactor));
   uint64_t pushed = 0, answered = 0;
   while (answered < messages) {
     bool idle = true;
@@ -67,7 +69,7 @@ void push_all(mr::Exchange& exchange, uint32_t reactor, mr::ConnectionId id, uin
       mr::Task::Header header;
       header.connection = id;
       header.firstSequence = pushed;
-      mr::Task* task = mr::Task::create(header, 1, frame.size());
+      mr::Task* task = mr::Task::create(header, 1, frame.size(), &recycler);
       task->append(frame);
       task->costNs = kCostNs;
       if (exchange.submit(task))
@@ -89,6 +91,7 @@ void push_all(mr::Exchange& exchange, uint32_t reactor, mr::ConnectionId id, uin
 void answer_all(mr::Exchange& exchange, uint32_t worker, const std::atomic<bool>& done) {
   std::vector<mr::FrameRef> frames;
   const std::vector<uint8_t> reply_bytes(kFrameBytes, 'y');
+  mr::ReplyBatches replies(exchange, exchange.workerMailbox(worker));
   while (!done.load(std::memory_order_acquire)) {
     frames.clear();
     exchange.takeFrames(worker, kMostFrames, &frames);
@@ -96,19 +99,17 @@ void answer_all(mr::Exchange& exchange, uint32_t worker, const std::atomic<bool>
       sched_yield();
       continue;
     }
-    std::vector<std::pair<uint16_t, std::unique_ptr<mr::ReplyBatch>>> batches;
+    replies.expect(frames.size() * mr::ReplyBatch::sizeOf(reply_bytes.size()));
     for (const mr::FrameRef& frame : frames) {
       const uint16_t owner = exchange.directory().owner(frame.task->header().connection).value();
-      auto batch = std::find_if(batches.begin(), batches.end(), [&](const auto& one) { return one.first == owner; });
-      if (batch == batches.end()) batch = batches.insert(batches.end(), {owner, std::make_unique<mr::ReplyBatch>()});
       mr::Reply reply;
       reply.connection = frame.task->header().connection;
       reply.sequence = frame.task->sequence(frame.index);
       reply.length = static_cast<uint32_t>(reply_bytes.size());
       reply.flags = mr::Reply::kLast;
-      batch->second->append(reply, reply_bytes);
+      replies.add(owner, reply, reply_bytes);
     }
-    for (auto& [owner, batch] : batches) exchange.mailbox(owner).send(std::move(batch));
+    replies.send();
   }
 }
 

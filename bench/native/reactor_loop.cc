@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/slab_pool.h"
 #include "exchange/exchange.h"
+#include "exchange/reply_batches.h"
 #include "net/listener_group.h"
 #include "reactor/reactor.h"
 
@@ -97,7 +98,11 @@ class Echo final : public mr::EventSink {
 class Worker {
  public:
   Worker(mr::Exchange& exchange, uint32_t index)
-      : exchange_(exchange), index_(index), epoch_(exchange.worker(index).attach()), thread_([this] { run(); }) {}
+      : exchange_(exchange),
+        index_(index),
+        epoch_(exchange.worker(index).attach()),
+        replies_(exchange, exchange.workerMailbox(index)),
+        thread_([this] { run(); }) {}
   ~Worker() {
     exchange_.mailbox(exchange_.workerMailbox(index_)).wake();
     thread_.join();
@@ -125,22 +130,25 @@ class Worker {
     const mr::FrameRef& first = taken_.front();
     const auto key = mr::CostTable::keyOf(first.task->header().listener, first.task->frame(first.index).size());
     slot.claim(epoch_, taken_, &claimed_, begun);
-    std::unique_ptr<mr::ReplyBatch> batch;
-    uint16_t owner = 0;
+    size_t expected = 0;
+    for (const mr::WorkerSlot::Claimed& claim : claimed_) {
+      expected += mr::ReplyBatch::sizeOf(claim.frame.task->frame(claim.frame.index).size() + 1);
+    }
+    replies_.expect(expected);
     for (const mr::WorkerSlot::Claimed& claim : claimed_) {
       slot.batchState()->fetch_add(1, std::memory_order_seq_cst);
       mr::FrameRef frame;
       if (!slot.settle(epoch_, claim.token, &frame)) continue;
-      answer(frame, &batch, &owner);
+      answer(frame);
     }
-    if (batch) exchange_.mailbox(owner).send(std::move(batch));
+    replies_.send();
     const uint64_t ended = mr::monotonicNs();
     const auto runs = static_cast<uint32_t>(claimed_.size());
     exchange_.costs().learnInPool(key, runs, (ended - begun) / runs, ended);
     return true;
   }
 
-  void answer(const mr::FrameRef& frame, std::unique_ptr<mr::ReplyBatch>* batch, uint16_t* owner) {
+  void answer(const mr::FrameRef& frame) {
     const mr::Task& task = *frame.task.get();
     const auto to = exchange_.directory().owner(task.header().connection);
     if (!to) return;
@@ -154,10 +162,7 @@ class Worker {
     reply.frameBytes = static_cast<uint32_t>(bytes.size());
     reply.worker = exchange_.workerMailbox(index_);
     reply.flags = mr::Reply::kLast;
-    if (*batch && *owner != *to) exchange_.mailbox(*owner).send(std::move(*batch));
-    if (!*batch) *batch = std::make_unique<mr::ReplyBatch>();
-    *owner = *to;
-    (*batch)->append(reply, reply_);
+    replies_.add(*to, reply, reply_);
   }
 
   mr::Exchange& exchange_;
@@ -166,6 +171,7 @@ class Worker {
   std::vector<mr::FrameRef> taken_;
   std::vector<mr::WorkerSlot::Claimed> claimed_;
   std::vector<uint8_t> reply_;
+  mr::ReplyBatches replies_;
   std::thread thread_;
 };
 

@@ -497,6 +497,27 @@ export const mutants = [
 
   // What would spin, or stay behind.
   {
+    protects: 'blocks for the next taker from piling up',
+    file: 'addon/native/src/base/recycler.cc',
+    from: 'if (countIn(list) >= most) return false;',
+    to: '',
+    test: 'recycler: no more is kept than',
+  },
+  {
+    protects: 'the order of replies in batches of which one is full',
+    file: 'addon/native/src/exchange/reply_batches.h',
+    from: 'for (auto at = batches_.rbegin(); at != batches_.rend(); ++at) {',
+    to: 'for (auto at = batches_.begin(); at != batches_.end(); ++at) {',
+    test: 'reply_batches: more than was expected',
+  },
+  {
+    protects: 'memory from staying with the allocator when a flood is over',
+    file: 'packages/core/src/server.ts',
+    from: 'native.giveBackMemory(this.#runtime)',
+    to: 'undefined',
+    test: 'test/dist/memory/formula.storm.js: goes back to the system when a flood is over',
+  },
+  {
     protects: 'a wake-up that is written late from waking for ever',
     file: 'addon/native/src/exchange/mailbox.cc',
     from: 'if (!parked_.exchange(false, std::memory_order_seq_cst) && asleep_) ++signals_;',

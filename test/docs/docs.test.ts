@@ -52,6 +52,17 @@ describe('the documentation', () => {
     expect(native.closeReasonNames()).to.deep.equal([...closeReasons])
   })
 
+  it('has what a command of the bench writes, wherever it has a place for it', () => {
+    const parts = pages().flatMap((page) =>
+      [...read(page).matchAll(/<!-- bench:(\w+) -->\n([^]*?)<!-- \/bench:\1 -->/g)].map((match) => [
+        `${page}: ${match[1]}`,
+        match[2]!,
+      ]),
+    )
+    expect(parts).to.have.length.above(5)
+    expect(parts.filter(([, text]) => text!.trim() === '').map(([where]) => where)).to.deep.equal([])
+  })
+
   it('names only files that exist in the life of a byte', () => {
     const paths = [...read('docs/life-of-a-byte.md').matchAll(/`([\w/.-]+\.(?:cc|h|ts))`/g)].map((match) => match[1]!)
     expect(paths).to.have.length.above(10)

@@ -141,7 +141,7 @@ TEST("a late reply is dropped and never reaches the next tenant of the slot") {
   late.connection = id;
   late.length = 4;
   late.flags = Reply::kLast;
-  auto batch = std::make_unique<ReplyBatch>();
+  auto batch = ReplyBatch::create(ReplyBatch::sizeOf(4));
   batch->append(late, spanOf("old\n"));
   server.exchange->mailbox(0).send(std::move(batch));
   server.echo(fresh);

@@ -1,6 +1,7 @@
 // A pool worker as its thread sees it: claiming frames, settling them, sleeping until there is more.
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/fatal.h"
@@ -8,13 +9,13 @@
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/loop_driver.h"
+#include "exchange/reply_batches.h"
 
 namespace mr {
 
 namespace {
 
 constexpr uint64_t kMeasuredTogetherNs = 5'000;
-constexpr size_t kSmallReply = 64 << 10;  // larger ones travel alone instead of making a batch's memory grow by doubling
 
 class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
  public:
@@ -30,8 +31,6 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
   void readMailbox();
   bool finishFrame(uint32_t token, uint16_t flags, FrameRef* frame);
   void send(const FrameRef& frame, uint16_t flags, std::span<const uint8_t> bytes, uint32_t credit, uint32_t stream);
-  ReplyBatch& batchFor(uint16_t mailbox);
-  void sendBatches();
   void planMeasuring();
   void learn(uint32_t started, uint64_t nowNs);
 
@@ -55,7 +54,7 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
   napi_async_context context_ = nullptr;
   std::vector<FrameRef> taken_;
   std::vector<WorkerSlot::Claimed> claimed_;
-  std::vector<std::pair<uint16_t, std::unique_ptr<ReplyBatch>>> batches_;
+  std::optional<ReplyBatches> replies_;
   uint64_t takenAtNs_ = 0;
   RunClock clock_;
   CostTable::Key batchKey_ = 0;
@@ -77,6 +76,7 @@ WorkerDriver::WorkerDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Wo
   onCredit_ = Napi::Persistent(info[3].As<Napi::Function>());
   onGone_ = Napi::Persistent(info[4].As<Napi::Function>());
   epoch_ = slot().attach();
+  replies_.emplace(exchange(), exchange().workerMailbox(index_));
   napi_async_init(env, nullptr, Napi::String::New(env, "multireactor:worker"), &context_);
   Mailbox& box = exchange().mailbox(exchange().workerMailbox(index_));
   driver_ = std::make_unique<LoopDriver>(
@@ -107,6 +107,7 @@ void WorkerDriver::stop() {
   exchange().passWork(index_);
   taken_.clear();  // tasks end before the exchange that counts them
   claimed_.clear();
+  replies_.reset();
   runtime_.reset();
   if (context_) napi_async_destroy(Env(), context_);  // works in a thread that is ending, too
   context_ = nullptr;
@@ -242,14 +243,6 @@ Napi::Value WorkerDriver::isGone(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), exchange().isGone(toConnectionId(info[0])));
 }
 
-ReplyBatch& WorkerDriver::batchFor(uint16_t mailbox) {
-  for (auto& [index, batch] : batches_) {
-    if (index == mailbox) return *batch;
-  }
-  batches_.emplace_back(mailbox, std::make_unique<ReplyBatch>());
-  return *batches_.back().second;
-}
-
 // Takes a frame that has its last reply out of the slot.
 bool WorkerDriver::finishFrame(uint32_t token, uint16_t flags, FrameRef* frame) {
   if (!slot().settleLocked(epoch_, token, frame)) return false;
@@ -282,25 +275,16 @@ void WorkerDriver::send(const FrameRef& frame, uint16_t flags, std::span<const u
     }
     return;
   }
-  if (bytes.size() > kSmallReply) {
-    sendBatches();  // what came before it keeps its place
-    exchange().reply(reply, bytes);
-    return;
-  }
-  batchFor(*owner).append(reply, bytes);
-}
-
-void WorkerDriver::sendBatches() {
-  for (auto& [mailbox, batch] : batches_) {
-    exchange().mailbox(mailbox).send(std::move(batch));
-  }
-  batches_.clear();
+  replies_->add(*owner, reply, bytes);
 }
 
 // settle(): hands over what lies in the out box, and empties it.
 Napi::Value WorkerDriver::settle(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
   OutBox& box = slot().outBox();
+  size_t expected = 0;
+  for (uint32_t i = 0; i < box.count; ++i) expected += ReplyBatch::sizeOf(box.rows[i].length);
+  replies_->expect(expected);
   {
     const auto lock = slot().lockForSettling();
     for (uint32_t i = 0; i < box.count; ++i) {
@@ -311,7 +295,7 @@ Napi::Value WorkerDriver::settle(const Napi::CallbackInfo& info) {
     }
     box.count = 0;
   }
-  sendBatches();
+  replies_->send();
   return info.Env().Undefined();
 }
 
@@ -331,8 +315,9 @@ Napi::Value WorkerDriver::part(const Napi::CallbackInfo& info) {
     frame = *running;
     slot().markStreamed(token);
   }
+  replies_->expect(0);  // it is alone
   send(frame, flags, bytesOf(info[2]), u32(info, 3), u32(info, 4));
-  sendBatches();
+  replies_->send();
   return info.Env().Undefined();
 }
 

@@ -22,6 +22,7 @@ ExchangeOptions completed(ExchangeOptions options) {
 
 Exchange::Exchange(const ExchangeOptions& options)
     : options_(completed(options)),
+      recyclers_(new Recycler[options_.maxReactors + options_.maxWorkers]),
       queue_(options.queue, Lanes::kLanes),
       lanes_(queue_, options_.maxWorkers),
       refused_({.maxTasks = kMaxRefused, .maxBytes = options.queue.maxBytes / 4 + 1}),
@@ -329,8 +330,7 @@ void Exchange::reply(const Reply& reply, std::span<const uint8_t> bytes) {
     repliesUnrouted.fetch_add(1, std::memory_order_relaxed);
     return;
   }
-  auto batch = std::make_unique<ReplyBatch>();
-  batch->reserve(sizeof(Reply) + bytes.size() + 8);
+  auto batch = ReplyBatch::create(ReplyBatch::sizeOf(bytes.size()));
   batch->append(reply, bytes);
   mailbox(*owner).send(std::move(batch));
 }

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "base/recycler.h"
 #include "exchange/admission.h"
 #include "exchange/balance.h"
 #include "exchange/cost_table.h"
@@ -77,6 +78,9 @@ class Exchange {
   uint16_t openPort();
   void closePort(uint16_t index);  // its index may be given out again
   Mailbox& mailbox(uint16_t index);
+  // Of the thread that a reactor's or worker's mailbox belongs to: what it sends to others is made of blocks that come back to
+  // it.
+  Recycler& recycler(uint16_t mailbox) { return recyclers_[mailbox]; }
 
   // --- how many there are. The supervisor ---
   void makeReactors(uint32_t count);  // there are that many from now on, at least; new ones wait for setActive()
@@ -182,7 +186,8 @@ class Exchange {
   void askToCollect();
 
   const ExchangeOptions options_;
-  // First, so that every task and message ends before what it is counted in.
+  // First, so that every task and message ends before what it is made of and counted in.
+  const std::unique_ptr<Recycler[]> recyclers_;
   MemoryShares tasks_;
   const std::shared_ptr<MemoryShares> received_ = std::make_shared<MemoryShares>();
   Directory directory_;

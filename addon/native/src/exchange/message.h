@@ -4,11 +4,15 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/fatal.h"
 #include "base/fd.h"
+#include "base/recycler.h"
 #include "exchange/connection_id.h"
 #include "exchange/peer.h"
 
@@ -60,31 +64,46 @@ struct Reply {
   uint16_t flags = 0;
 };
 
-// Many replies for one reactor, in one allocation: records of a Reply and its bytes, back to back.
+// Many replies for one reactor, in one block: records of a Reply and its bytes, back to back.
 class ReplyBatch final : public Message {
  public:
-  ReplyBatch() : Message(Kind::kReplies) {}
+  // With room for records of so many bytes, see sizeOf(). `home`: of the calling thread, where the block goes back to.
+  static std::unique_ptr<ReplyBatch> create(size_t recordBytes, Recycler* home = nullptr) {
+    const Recycler::Block block = Recycler::take(home, sizeof(ReplyBatch) + recordBytes);
+    return std::unique_ptr<ReplyBatch>(new (block.memory) ReplyBatch(block.size - sizeof(ReplyBatch)));
+  }
+  void operator delete(ReplyBatch* batch, std::destroying_delete_t) {
+    batch->~ReplyBatch();
+    Recycler::give(batch);
+  }
+  // What the record of a reply takes.
+  static constexpr size_t sizeOf(size_t replyBytes) { return sizeof(Reply) + padded(replyBytes); }
+
+  bool fits(size_t replyBytes) const { return sizeOf(replyBytes) <= capacity_ - size_; }
   void append(const Reply& reply, std::span<const uint8_t> bytes) {
-    const size_t at = data_.size();
-    data_.resize(at + sizeof(Reply) + padded(bytes.size()));
-    std::memcpy(data_.data() + at, &reply, sizeof(Reply));
-    if (!bytes.empty()) std::memcpy(data_.data() + at + sizeof(Reply), bytes.data(), bytes.size());
+    MR_CHECK(fits(bytes.size()), "more replies than the batch was made for");
+    std::memcpy(records() + size_, &reply, sizeof(Reply));
+    if (!bytes.empty()) std::memcpy(records() + size_ + sizeof(Reply), bytes.data(), bytes.size());
+    size_ += sizeOf(bytes.size());
   }
   // Walks the records once. False at the end.
   bool take(Reply* reply, std::span<const uint8_t>* bytes) {
-    if (cursor_ == data_.size()) return false;
-    std::memcpy(reply, data_.data() + cursor_, sizeof(Reply));
-    *bytes = {data_.data() + cursor_ + sizeof(Reply), reply->length};
-    cursor_ += sizeof(Reply) + padded(reply->length);
+    if (cursor_ == size_) return false;
+    std::memcpy(reply, records() + cursor_, sizeof(Reply));
+    *bytes = {records() + cursor_ + sizeof(Reply), reply->length};
+    cursor_ += sizeOf(reply->length);
     return true;
   }
-  bool empty() const { return data_.empty(); }
-  size_t bytes() const override { return data_.capacity(); }
-  void reserve(size_t size) { data_.reserve(size); }
+  bool empty() const { return size_ == 0; }
+  size_t bytes() const override { return capacity_; }
 
  private:
-  static size_t padded(size_t size) { return (size + 7) & ~size_t{7}; }
-  std::vector<uint8_t> data_;
+  explicit ReplyBatch(size_t capacity) : Message(Kind::kReplies), capacity_(capacity) {}
+  static constexpr size_t padded(size_t size) { return (size + 7) & ~size_t{7}; }
+  uint8_t* records() { return reinterpret_cast<uint8_t*>(this + 1); }
+
+  const size_t capacity_;
+  size_t size_ = 0;
   size_t cursor_ = 0;
 };
 

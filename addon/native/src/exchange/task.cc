@@ -6,8 +6,8 @@
 
 namespace mr {
 
-Task* Task::create(const Header& header, uint32_t frames, size_t bytes) {
-  void* memory = ::operator new(sizeof(Task) + frames * sizeof(uint64_t) + bytes);
+Task* Task::create(const Header& header, uint32_t frames, size_t bytes, Recycler* home) {
+  void* memory = Recycler::take(home, sizeof(Task) + frames * sizeof(uint64_t) + bytes).memory;
   return new (memory) Task(header, frames, bytes);
 }
 
@@ -33,7 +33,7 @@ void Task::release() {
   if (references_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   if (counted_) counted_->add(-static_cast<int64_t>(footprint()));
   this->~Task();
-  ::operator delete(this);
+  Recycler::give(this);
 }
 
 }  // namespace mr

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 
+#include "base/recycler.h"
 #include "exchange/connection_id.h"
 #include "exchange/memory_shares.h"
 #include "exchange/peer.h"
@@ -25,8 +26,9 @@ class Task {
     Peer peer;
   };
 
-  // One allocation for header, frame ends and bytes. The caller then appends exactly `frames` frames of `bytes` in all.
-  static Task* create(const Header& header, uint32_t frames, size_t bytes);
+  // One block for header, frame ends and bytes. The caller then appends exactly `frames` frames of `bytes` in all. `home`: of the
+  // calling thread, where the block goes back to; without one it comes from the allocator.
+  static Task* create(const Header& header, uint32_t frames, size_t bytes, Recycler* home = nullptr);
   void append(std::span<const uint8_t> frame);
 
   const Header& header() const { return header_; }

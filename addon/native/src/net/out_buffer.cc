@@ -15,7 +15,7 @@ namespace mr {
 namespace {
 
 constexpr size_t kFirstBytes = 512;          // of the first block: most slow connections wait with one small reply
-constexpr size_t kMiddleBytes = 2 << 10;     // of a first block for more than that
+constexpr size_t kMiddleBytes = 2 << 10;     // of the second one, or a first one for more than that
 constexpr size_t kBlockBytes = 16 << 10;     // of the following ones, so that small replies share a block
 constexpr size_t kMaxBlockBytes = 64 << 10;  // a large reply is cut, so that its memory goes back while it drains
 constexpr int kMaxParts = 64;                // blocks in one send: more bytes than a socket usually takes
@@ -32,6 +32,13 @@ struct Block {
   const uint8_t* data() { return shared ? shared->data() : own(); }
   size_t room() const { return capacity - size; }
 };
+
+// What is used after it was given back must be seen.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr uint32_t kSmall = 0, kMiddle = 0, kLarge = 0, kStates = 0;
+#else
+constexpr uint32_t kSmall = 256, kMiddle = 64, kLarge = 8, kStates = 256;
+#endif
 
 // Most replies lie here for the rest of a turn only: a few blocks of the usual sizes are kept for the next turn of this thread.
 class BlockCache {
@@ -83,12 +90,6 @@ class BlockCache {
     Block* first = nullptr;
   };
 
-// A block that is used after it was given back must be seen.
-#if defined(__SANITIZE_ADDRESS__)
-  static constexpr uint32_t kSmall = 0, kMiddle = 0, kLarge = 0;
-#else
-  static constexpr uint32_t kSmall = 256, kMiddle = 64, kLarge = 8;
-#endif
   Shelf shelves_[3] = {{kFirstBytes, kSmall}, {kMiddleBytes, kMiddle}, {kBlockBytes, kLarge}};
 };
 
@@ -97,6 +98,32 @@ thread_local BlockCache blocks;
 }  // namespace
 
 struct OutBuffer::State {
+  // Most end with the turn, as their blocks do.
+  class Cache {
+   public:
+    ~Cache() {
+      while (first_) delete std::exchange(first_, first_->nextKept);
+      room_ = 0;
+    }
+    State* take() {
+      if (!first_) return new State();
+      ++room_;
+      return std::exchange(first_, std::exchange(first_->nextKept, nullptr));
+    }
+    // An empty one, as new.
+    void give(State* state) {
+      if (room_ == 0) return delete state;
+      --room_;
+      state->nextKept = std::exchange(first_, state);
+    }
+
+   private:
+    uint32_t room_ = kStates;
+    State* first_ = nullptr;
+  };
+  static thread_local Cache cache;
+
+  State* nextKept = nullptr;
   Block* first = nullptr;
   Block* last = nullptr;
   size_t offset = 0;  // of the first block's bytes that have left
@@ -115,7 +142,10 @@ struct OutBuffer::State {
     }
   }
 
-  void addBlock(size_t length) { add(blocks.take(std::clamp(length, last ? kBlockBytes : kFirstBytes, kMaxBlockBytes))); }
+  void addBlock(size_t length) {
+    const size_t least = !last ? kFirstBytes : last->capacity == kFirstBytes ? kMiddleBytes : kBlockBytes;
+    add(blocks.take(std::clamp(length, least, kMaxBlockBytes)));
+  }
 
   void share(const SharedBytesRef& bytes) {
     Block* block = BlockCache::make(0);
@@ -154,6 +184,8 @@ struct OutBuffer::State {
   }
 };
 
+thread_local OutBuffer::State::Cache OutBuffer::State::cache;
+
 OutBuffer::OutBuffer(OutBuffer&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
 
 OutBuffer& OutBuffer::operator=(OutBuffer&& other) noexcept {
@@ -169,12 +201,12 @@ OutBuffer::~OutBuffer() { clear(); }
 void OutBuffer::clear() {
   if (!state_) return;
   state_->consume(state_->size);
-  delete std::exchange(state_, nullptr);
+  State::cache.give(std::exchange(state_, nullptr));
 }
 
 void OutBuffer::append(const void* data, size_t size) {
   if (size == 0) return;
-  if (!state_) state_ = new State();
+  if (!state_) state_ = State::cache.take();
   state_->append(static_cast<const uint8_t*>(data), size);
 }
 
@@ -182,7 +214,7 @@ void OutBuffer::append(const SharedBytesRef& bytes, size_t from) {
   MR_CHECK(from == 0 || (empty() && from < bytes.size()), "the middle of a publication");
   const auto rest = bytes.span().subspan(from);
   if (rest.size() < kShareFrom) return append(rest.data(), rest.size());
-  if (!state_) state_ = new State();
+  if (!state_) state_ = State::cache.take();
   state_->share(bytes);
   state_->consume(from);
 }

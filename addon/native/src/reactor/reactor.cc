@@ -30,6 +30,7 @@ Reactor::Reactor(std::shared_ptr<Exchange> exchange, uint32_t index)
       index_(index),
       epoll_(kMaxEvents),
       mailbox_(exchange_->mailbox(exchange_->reactorMailbox(index))),
+      recycler_(exchange_->recycler(exchange_->reactorMailbox(index))),
       table_(firstGeneration()),
       wheel_(monotonicMs()),
       connector_(epoll_, monotonicMs()),

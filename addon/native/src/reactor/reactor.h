@@ -524,6 +524,7 @@ class Reactor {
   EventSink* sink_ = nullptr;
   Epoll epoll_;
   Mailbox& mailbox_;
+  Recycler& recycler_;
   ConnectionTable table_;
   TimerWheel wheel_;
   std::vector<ListenerConfig> listeners_;

@@ -120,7 +120,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   const auto submitGroup = [&] {
     if (group.empty()) return true;
     Task* task = Task::create({idOf(slot), connection.nextSequence, connection.listener, Task::kNone, connection.peer},
-                              static_cast<uint32_t>(group.size()), groupBytes);
+                              static_cast<uint32_t>(group.size()), groupBytes, &recycler_);
     for (const auto& frame : group) task->append(frame);
     task->costNs = groupCost;
     if (!submitTask(slot, task)) {

@@ -345,7 +345,7 @@ Reactor::Submitted Reactor::submit(uint32_t slot, uint32_t generation, std::span
   // Calls have numbers of their own: their results have no place in the order.
   *sequence = isCall ? nextCall_ : connection->nextSequence;
   const Task::Flags flags = isCall ? Task::kCall : Task::kNone;
-  TaskRef task(Task::create({idOf(slot), *sequence, connection->listener, flags, connection->peer}, 1, frame.size()));
+  TaskRef task(Task::create({idOf(slot), *sequence, connection->listener, flags, connection->peer}, 1, frame.size(), &recycler_));
   task->append(frame);
   task->queuedAtNs = nowMs_ * 1'000'000;
   task->retain();

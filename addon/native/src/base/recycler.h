@@ -1,0 +1,52 @@
+// Blocks of memory that one thread takes and any thread gives back. A task is made by a reactor and ends with a worker, a batch
+// of replies the other way round: from an allocator, each thread would free what another one allocated. A few blocks of each size
+// are kept for the next taker; whatever is larger or more comes from the allocator and goes back to it.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace mr {
+
+class Recycler {
+ public:
+  static constexpr size_t kSmallest = 256, kLargest = 16 << 10;  // of what is kept, in bytes: powers of two between them
+  static constexpr size_t kKeptBytes = 64 << 10;                 // of each size, in each of its two lists
+
+  Recycler() = default;
+  ~Recycler();  // every block of it has been given back
+  Recycler(const Recycler&) = delete;
+  Recycler& operator=(const Recycler&) = delete;
+
+  struct Block {
+    void* memory;
+    size_t size;  // as much as was asked for, or more
+  };
+  // At least so many bytes, aligned for anything. The thread that `home` belongs to; any thread without one.
+  static Block take(Recycler* home, size_t atLeast);
+  // Any thread.
+  static void give(void* memory) noexcept;
+
+ private:
+  struct Header;
+  static constexpr uint32_t kShelves = std::bit_width(kLargest) - std::bit_width(kSmallest) + 1;
+  static constexpr uint32_t kNoShelf = UINT32_MAX;
+  static constexpr uint32_t shelfOf(size_t size);
+  static constexpr size_t sizeOf(uint32_t shelf) { return kSmallest << shelf; }
+
+  Header* fromShelf(uint32_t shelf);
+  bool keep(Header* block) noexcept;
+
+  std::array<Header*, kShelves> own_{};  // newest first; the owner's
+  // What others gave back, newest first: its address in the lower 48 bits, and how many there are above it. They are taken all at
+  // once, so that nobody looks into a block that may be out again.
+  struct alignas(64) Returned {
+    std::atomic<uint64_t> list{0};
+  };
+  std::array<Returned, kShelves> returned_;
+};
+
+}  // namespace mr
