@@ -20,17 +20,17 @@ export interface Candidate {
   unavailable?: () => string | undefined
 }
 
-const all: readonly Work[] = ['echo', 'lines', 'orders', 'json', 'idle']
+const all: readonly Work[] = ['echo', 'bytes', 'lines', 'orders', 'json', 'idle']
 const withPool: readonly Work[] = ['lines', 'orders', 'json', 'idle']
-const inC: readonly Work[] = ['echo', 'lines', 'orders', 'idle']
+const inC: readonly Work[] = ['echo', 'bytes', 'lines', 'orders', 'idle']
 
 export const candidates: readonly Candidate[] = [
   { name: 'C epoll', works: inC, runtime: 'native', command: (work) => [epollEcho, '--work', inWordsOfC(work)] },
   {
     name: 'C epoll x2',
-    works: ['echo', 'lines', 'orders'],
+    works: ['echo', 'bytes', 'lines', 'orders'],
     runtime: 'native',
-    command: (work) => [epollEcho, '--work', work, '--threads', '2'],
+    command: (work) => [epollEcho, '--work', inWordsOfC(work), '--threads', '2'],
     extra: true,
   },
   node('net', 'net', all),
@@ -69,7 +69,7 @@ function scriptOf(server: string): string {
 }
 
 function inWordsOfC(work: Work): string {
-  return work === 'idle' ? 'echo' : work
+  return work === 'idle' ? 'echo' : work === 'bytes' ? 'lines' : work
 }
 
 function node(

@@ -55,7 +55,9 @@ const auto2 = 'multireactor auto 1+2'
 export const figures: readonly Figure[] = [
   ratio('64 B echo inline, 64 connections, 1 in flight: CPU', 'echo', one(64), inline, 'C epoll', { atMost: 1.08 }),
   ratio('the same, 16 in flight', 'echo', deep(64), inline, 'C epoll', { atMost: 1.08 }),
-  ratio('framed 64 B lines, JS handler, 1 in flight: CPU', 'lines', one(64), inline, 'C epoll', { atMost: 1.1 }),
+  ratio('framed 64 B lines, JS handler of bytes, 1 in flight: CPU', 'bytes', one(64), inline, 'C epoll', { atMost: 1.1 }),
+  ratio('the same, 16 in flight', 'bytes', deep(64), inline, 'C epoll', { atMost: 1.15 }),
+  ratio('framed 64 B lines, JS handler of text, 1 in flight: CPU', 'lines', one(64), inline, 'C epoll', { atMost: 1.1 }),
   ratio('the same, 16 in flight', 'lines', deep(64), inline, 'C epoll', { atMost: 1.15 }),
   ratio('128 B JSON through the pool, 50 connections, 1 in flight: CPU', 'json128', one(50), pool, 'C epoll', { atMost: 1.55 }),
   ratio('the same, 16 in flight', 'json128', deep(50), pool, 'net', { atMost: 1 }),

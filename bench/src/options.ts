@@ -30,7 +30,17 @@ export interface Options {
   name: string
 }
 
-const shortWorks: readonly WorkloadName[] = ['echo', 'lines', 'json128', 'json2k', 'churn', 'pingpong', 'isolation', 'start']
+const shortWorks: readonly WorkloadName[] = [
+  'echo',
+  'bytes',
+  'lines',
+  'json128',
+  'json2k',
+  'churn',
+  'pingpong',
+  'isolation',
+  'start',
+]
 const fullWorks = workloadNames.filter((name) => name !== 'data')
 
 export class HelpAsked extends Error {}

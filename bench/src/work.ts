@@ -2,15 +2,21 @@
  * What every server does with what it gets, so that servers differ in how they carry work and never in the work.
  *
  * `echo` returns bytes and needs no function. `lines` returns each line; `orders` and `json` parse it and answer with a smaller
- * document. `orders` are so small and so regular that the C server knows them too. `idle` never gets a byte.
+ * document; `bytes` returns it too, and makes no text of it, as the C server does. `orders` are so small and so regular that the C server knows them too. `idle` never gets a byte.
  */
-export type Work = 'echo' | 'lines' | 'orders' | 'json' | 'idle'
+export type Work = 'echo' | 'bytes' | 'lines' | 'orders' | 'json' | 'idle'
 
-export const works: readonly Work[] = ['echo', 'lines', 'orders', 'json', 'idle']
+export const works: readonly Work[] = ['echo', 'bytes', 'lines', 'orders', 'json', 'idle']
 
 export type LineHandler = (text: string) => string
 
-export const lineHandlers: Record<Exclude<Work, 'echo'>, LineHandler> = {
+/** What is done with the bytes of a line, its end included. */
+export const returnBytes = (line: Uint8Array): Uint8Array => line
+
+/** Works in which every line becomes text. */
+export type TextWork = Exclude<Work, 'echo' | 'bytes'>
+
+export const lineHandlers: Record<TextWork, LineHandler> = {
   lines: (text) => `${text}\n`,
   orders: answer,
   json: answer,

@@ -41,8 +41,17 @@ export const plans = {
     reference: 'C epoll',
     pinned: true,
   },
+  bytes: {
+    title: 'lines of 64 bytes, returned as bytes by a handler',
+    kind: 'load',
+    work: 'bytes',
+    shapes: depths(64, 1, 16),
+    metrics: usual,
+    reference: 'C epoll',
+    pinned: true,
+  },
   lines: {
-    title: 'lines of 64 bytes, returned by a handler',
+    title: 'lines of 64 bytes, made text and returned by a handler',
     kind: 'load',
     work: 'lines',
     shapes: depths(64, 1, 16),
@@ -192,6 +201,7 @@ export class Workloads {
       case 'echo':
       case 'pingpong':
         return ['--mode', 'echo', '--payload', '64']
+      case 'bytes':
       case 'lines':
       case 'pingpong-lines':
         return ['--mode', 'lines', '--payload', '64']

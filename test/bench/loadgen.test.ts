@@ -136,9 +136,10 @@ describe('the load generator', function () {
   })
 
   const pairs: [server: string, works: WorkloadName[]][] = [
-    ['C epoll', ['echo', 'lines', 'json128', 'churn']],
-    ['Bun', ['echo', 'json20k']],
-    ['multireactor 1+0', ['echo', 'isolation']],
+    ['C epoll', ['echo', 'bytes', 'lines', 'json128', 'churn']],
+    ['net', ['bytes', 'lines']],
+    ['Bun', ['echo', 'bytes', 'json20k']],
+    ['multireactor 1+0', ['echo', 'bytes', 'isolation']],
     ['multireactor 1+1', ['json128', 'isolation']],
   ]
   for (const [name, works] of pairs) {

@@ -1,4 +1,4 @@
-import { lineHandlers, type Work } from '../work.js'
+import { lineHandlers, returnBytes, type TextWork } from '../work.js'
 import { LineSplitter } from './line-splitter.js'
 import { announce, serverOptions } from './start.js'
 
@@ -57,7 +57,13 @@ function flush(socket: BunSocket): void {
   if (unsent !== undefined) send(socket, unsent)
 }
 
-const handle = work === 'echo' ? undefined : lineHandlers[work as Exclude<Work, 'echo'>]
+function answerBytes(socket: BunSocket, lines: LineSplitter, chunk: Buffer): void {
+  const replies: Uint8Array[] = []
+  lines.pushBytes(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength), (line) => replies.push(returnBytes(line)))
+  if (replies.length !== 0) send(socket, replies.length === 1 ? replies[0]! : Buffer.concat(replies))
+}
+
+const handle = lineHandlers[work as TextWork]
 
 const server = Bun.listen({
   hostname: '127.0.0.1',
@@ -68,8 +74,9 @@ const server = Bun.listen({
       socket.data = { lines: undefined, unsent: undefined }
     },
     data(socket, chunk) {
-      if (handle === undefined) return send(socket, chunk)
+      if (work === 'echo') return send(socket, chunk)
       socket.data.lines ??= new LineSplitter()
+      if (work === 'bytes') return answerBytes(socket, socket.data.lines, chunk)
       let replies = ''
       socket.data.lines.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength), (text) => {
         replies += handle(text)

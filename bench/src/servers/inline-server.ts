@@ -1,13 +1,23 @@
 import { createServer, type Server, type Socket } from 'node:net'
-import { lineHandlers, type Work } from '../work.js'
+import { lineHandlers, returnBytes, type Work } from '../work.js'
 import { LineSplitter } from './line-splitter.js'
 
 /** A `node:net` server that does the work where the bytes arrive: the common ground of the servers `net` and `cluster`. */
 export function inlineServer(work: Work): Server {
   return createServer({ noDelay: true }, (socket) => {
     if (work === 'echo') socket.on('data', (chunk) => socket.write(chunk))
+    else if (work === 'bytes') answerBytes(socket)
     else answerLines(socket, lineHandlers[work])
     socket.on('error', () => socket.destroy())
+  })
+}
+
+function answerBytes(socket: Socket): void {
+  const lines = new LineSplitter()
+  socket.on('data', (chunk: Buffer) => {
+    const replies: Uint8Array[] = []
+    lines.pushBytes(chunk, (line) => replies.push(returnBytes(line)))
+    if (replies.length !== 0) socket.write(replies.length === 1 ? replies[0]! : Buffer.concat(replies))
   })
 }
 

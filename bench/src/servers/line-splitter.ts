@@ -11,6 +11,21 @@ export class LineSplitter {
       line(bytes.toString('utf8', start, end))
       start = end + 1
     }
+    this.#keep(bytes, start)
+  }
+
+  /** The same without making text: lines with their ends. */
+  pushBytes(chunk: Buffer, line: (bytes: Buffer) => void): void {
+    const bytes = this.#partial === undefined ? chunk : Buffer.concat([this.#partial, chunk])
+    let start = 0
+    for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, start)) {
+      line(bytes.subarray(start, end + 1))
+      start = end + 1
+    }
+    this.#keep(bytes, start)
+  }
+
+  #keep(bytes: Buffer, start: number): void {
     this.#partial = start === bytes.length ? undefined : bytes.subarray(start)
   }
 }

@@ -5,9 +5,9 @@ import { announce, serverOptions } from './start.js'
 // the same work runs in `message`.
 const { work, reactors, pool, listen, run, tryOnly } = serverOptions()
 
-const inlineApps = { echo: 'echo', lines: 'lines', orders: 'json-inline', json: 'json-inline', idle: 'context' }
-const poolApps = { echo: 'echo', lines: 'lines-pool', orders: 'json', json: 'json', idle: 'idle-pool' }
-const autoApps = { echo: 'echo', lines: 'lines-auto', orders: 'json-auto', json: 'json-auto', idle: 'idle-pool' }
+const inlineApps = { echo: 'echo', bytes: 'bytes', lines: 'lines', orders: 'json-inline', json: 'json-inline', idle: 'context' }
+const poolApps = { echo: 'echo', bytes: 'bytes', lines: 'lines-pool', orders: 'json', json: 'json', idle: 'idle-pool' }
+const autoApps = { echo: 'echo', bytes: 'bytes', lines: 'lines-auto', orders: 'json-auto', json: 'json-auto', idle: 'idle-pool' }
 const apps = run === 'auto' ? autoApps : pool === 0 ? inlineApps : poolApps
 
 const asked = performance.now()

@@ -1,6 +1,6 @@
 import { workerData } from 'node:worker_threads'
-import { type LineHandler, lineHandlers, type Work } from '../work.js'
+import { type LineHandler, lineHandlers, type TextWork } from '../work.js'
 
-const handle: LineHandler = lineHandlers[workerData as Exclude<Work, 'echo'>]
+const handle: LineHandler = lineHandlers[workerData as TextWork]
 
 export default handle

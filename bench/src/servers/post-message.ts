@@ -1,6 +1,6 @@
 import { createServer, type Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
-import { lineHandlers, type Work } from '../work.js'
+import { lineHandlers, type TextWork } from '../work.js'
 import { LineSplitter } from './line-splitter.js'
 import { listenAndAnnounce } from './listen.js'
 import type { Message } from './post-message-worker.js'
@@ -11,7 +11,7 @@ import { serverOptions } from './start.js'
 // `--inline-below` stay on the main thread; a connection that sends both would get its replies out of order.
 
 const { work, pool, inlineBelow } = serverOptions()
-const handle = lineHandlers[work as Exclude<Work, 'echo'>]
+const handle = lineHandlers[work as TextWork]
 const sockets = new Map<number, Socket>()
 const workers = Array.from({ length: pool }, () => {
   const worker = new Worker(new URL('./post-message-worker.js', import.meta.url), { workerData: work })
