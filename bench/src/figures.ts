@@ -8,6 +8,8 @@ import { planOf, type WorkloadName } from './workload.js'
 
 /** Fewer rounds than this say little: the table marks them. */
 const enoughRounds = 15
+/** An interval that reaches a target from further away than this, as a share of the median, says nothing about it. */
+const widest = 0.15
 
 type Unit = 'times' | 'ms' | 'bytes'
 
@@ -24,7 +26,7 @@ export interface Figure {
   unit: Unit
 }
 
-export type Verdict = 'yes' | 'by the interval' | 'no' | 'stated' | 'not measured'
+export type Verdict = 'yes' | 'by the interval' | 'open: too wide' | 'no' | 'stated' | 'not measured'
 
 const deep = (connections: number): LoadShape => ({ connections, inFlight: 16 })
 const one = (connections: number): LoadShape => ({ connections, inFlight: 1 })
@@ -118,8 +120,11 @@ export function measured(figure: Figure, samples: readonly Sample[], pinned: boo
 export function verdict({ target }: Figure, spread: Spread | undefined): Verdict {
   if (spread === undefined) return 'not measured'
   if (target === 'stated') return 'stated'
-  if ('atMost' in target) return spread.median <= target.atMost ? 'yes' : spread.low <= target.atMost ? 'by the interval' : 'no'
-  return spread.median >= target.atLeast ? 'yes' : spread.high >= target.atLeast ? 'by the interval' : 'no'
+  const { median, low, high } = spread
+  const atMost = 'atMost' in target
+  if (atMost ? median <= target.atMost : median >= target.atLeast) return 'yes'
+  if (atMost ? low > target.atMost : high < target.atLeast) return 'no'
+  return (atMost ? median - low : high - median) <= widest * median ? 'by the interval' : 'open: too wide'
 }
 
 /** All figures in one table. Each is judged in the placement that its work is about; the other one stands beside it. */

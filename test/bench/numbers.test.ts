@@ -88,10 +88,12 @@ describe('the table of figures', () => {
 
   it('counts a figure as reached by its median, by its interval, or not', () => {
     expect(verdict(atMost, spread(0.9, 0.8, 1.1))).to.equal('yes')
-    expect(verdict(atMost, spread(1.1, 0.9, 1.2))).to.equal('by the interval')
+    expect(verdict(atMost, spread(1.1, 0.96, 1.2))).to.equal('by the interval')
+    expect(verdict(atMost, spread(1.1, 0.9, 1.2))).to.equal('open: too wide')
     expect(verdict(atMost, spread(1.2, 1.1, 1.3))).to.equal('no')
     expect(verdict(atLeast, spread(1.1, 0.9, 1.2))).to.equal('yes')
-    expect(verdict(atLeast, spread(0.9, 0.8, 1.1))).to.equal('by the interval')
+    expect(verdict(atLeast, spread(0.9, 0.8, 1.02))).to.equal('by the interval')
+    expect(verdict(atLeast, spread(0.9, 0.8, 1.1))).to.equal('open: too wide')
     expect(verdict(atLeast, spread(0.9, 0.8, 0.95))).to.equal('no')
     expect(verdict(atMost, undefined)).to.equal('not measured')
   })

@@ -9,7 +9,7 @@ namespace mr {
 struct alignas(std::max_align_t) Recycler::Header {
   Recycler* home;  // null: from the allocator, and back to it
   Header* next;    // while it is kept
-  uint32_t shelf;
+  size_t size;
 };
 
 namespace {
@@ -29,7 +29,7 @@ constexpr bool kKeeps = true;
 
 constexpr uint32_t Recycler::shelfOf(size_t size) {
   if (size <= kSmallest) return 0;
-  return size > kLargest ? kNoShelf : static_cast<uint32_t>(std::bit_width(size - 1) - std::bit_width(kSmallest) + 1);
+  return size > kLargest ? kShelves : static_cast<uint32_t>(std::bit_width(size - 1) - std::bit_width(kSmallest - 1));
 }
 
 static_assert(static_cast<uint64_t>(Recycler::kKeptBytes / Recycler::kSmallest) < 1u << (64 - kAddressBits));
@@ -41,16 +41,19 @@ Recycler::~Recycler() {
 }
 
 Recycler::Block Recycler::take(Recycler* home, size_t atLeast) {
-  const uint32_t shelf = home ? shelfOf(atLeast) : kNoShelf;
-  const size_t size = shelf == kNoShelf ? atLeast : sizeOf(shelf);
-  Header* block = shelf == kNoShelf ? nullptr : home->fromShelf(shelf);
+  const uint32_t shelf = home ? shelfOf(atLeast) : kShelves;
+  const bool isKept = shelf < kShelves;
+  Header* block = isKept ? home->fromShelf(shelf) : nullptr;
   if (!block) {
+    const size_t size = isKept ? kSmallest << shelf : atLeast;
     void* memory = std::malloc(sizeof(Header) + size);
     if (!memory) throw std::bad_alloc();
-    block = new (memory) Header{shelf == kNoShelf ? nullptr : home, nullptr, shelf};
+    block = new (memory) Header{isKept ? home : nullptr, nullptr, size};
   }
-  return {block + 1, size};
+  return {block + 1, block->size};
 }
+
+size_t Recycler::sizeOf(const void* memory) { return (static_cast<const Header*>(memory) - 1)->size; }
 
 Recycler::Header* Recycler::fromShelf(uint32_t shelf) {
   Header*& own = own_[shelf];
@@ -73,8 +76,8 @@ void Recycler::give(void* memory) noexcept {
 bool Recycler::keep(Header* block) noexcept {
   const auto address = reinterpret_cast<uint64_t>(block);
   if (!kKeeps || address >> kAddressBits != 0) return false;
-  const uint64_t most = kKeptBytes / sizeOf(block->shelf);
-  std::atomic<uint64_t>& returned = returned_[block->shelf].list;
+  const uint64_t most = kKeptBytes / block->size;
+  std::atomic<uint64_t>& returned = returned_[shelfOf(block->size)].list;
   uint64_t list = returned.load(std::memory_order_relaxed);
   do {
     if (countIn(list) >= most) return false;

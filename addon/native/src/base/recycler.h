@@ -29,13 +29,13 @@ class Recycler {
   static Block take(Recycler* home, size_t atLeast);
   // Any thread.
   static void give(void* memory) noexcept;
+  // Of a block that is out.
+  static size_t sizeOf(const void* memory);
 
  private:
   struct Header;
   static constexpr uint32_t kShelves = std::bit_width(kLargest) - std::bit_width(kSmallest) + 1;
-  static constexpr uint32_t kNoShelf = UINT32_MAX;
-  static constexpr uint32_t shelfOf(size_t size);
-  static constexpr size_t sizeOf(uint32_t shelf) { return kSmallest << shelf; }
+  static constexpr uint32_t shelfOf(size_t size);  // the first whose blocks are as large; kShelves: none
 
   Header* fromShelf(uint32_t shelf);
   bool keep(Header* block) noexcept;

@@ -94,7 +94,6 @@ class ReplyBatch final : public Message {
     cursor_ += sizeOf(reply->length);
     return true;
   }
-  bool empty() const { return size_ == 0; }
   size_t bytes() const override { return capacity_; }
 
  private:

@@ -15,7 +15,8 @@ namespace mr {
 
 class ReplyBatches {
  public:
-  static constexpr size_t kMostBytes = 16 << 10;  // a batch that is full is followed by another one
+  // The largest batch whose block is kept; what is more goes into another one.
+  static constexpr size_t kMostBytes = Recycler::kLargest - sizeof(ReplyBatch);
 
   ReplyBatches(Exchange& exchange, uint16_t ownMailbox) : exchange_(exchange), home_(exchange.recycler(ownMailbox)) {}
 

@@ -48,7 +48,7 @@ class Task {
   void refuse() { header_.flags |= kRefused; }
 
  private:
-  size_t footprint() const { return sizeof(Task) + frames_ * sizeof(uint64_t) + bytes_; }
+  size_t footprint() const { return Recycler::sizeOf(this); }
   Task(const Header& header, uint32_t frames, size_t bytes) : header_(header), frames_(frames), bytes_(bytes) {}
   uint64_t* ends() { return reinterpret_cast<uint64_t*>(this + 1); }
   const uint64_t* ends() const { return reinterpret_cast<const uint64_t*>(this + 1); }

@@ -35,10 +35,11 @@ struct Block {
 
 // What is used after it was given back must be seen.
 #if defined(__SANITIZE_ADDRESS__)
-constexpr uint32_t kSmall = 0, kMiddle = 0, kLarge = 0, kStates = 0;
+constexpr bool kKeeps = false;
 #else
-constexpr uint32_t kSmall = 256, kMiddle = 64, kLarge = 8, kStates = 256;
+constexpr bool kKeeps = true;
 #endif
+constexpr uint32_t kSmall = kKeeps ? 256 : 0, kMiddle = kKeeps ? 64 : 0, kLarge = kKeeps ? 8 : 0, kStates = 256;
 
 // Most replies lie here for the rest of a turn only: a few blocks of the usual sizes are kept for the next turn of this thread.
 class BlockCache {
@@ -102,28 +103,22 @@ struct OutBuffer::State {
   class Cache {
    public:
     ~Cache() {
-      while (first_) delete std::exchange(first_, first_->nextKept);
-      room_ = 0;
+      while (count_ != 0) delete kept_[--count_];
+      most_ = 0;
     }
-    State* take() {
-      if (!first_) return new State();
-      ++room_;
-      return std::exchange(first_, std::exchange(first_->nextKept, nullptr));
-    }
+    State* take() { return count_ == 0 ? new State() : kept_[--count_]; }
     // An empty one, as new.
     void give(State* state) {
-      if (room_ == 0) return delete state;
-      --room_;
-      state->nextKept = std::exchange(first_, state);
+      if (count_ >= most_) return delete state;
+      kept_[count_++] = state;
     }
 
    private:
-    uint32_t room_ = kStates;
-    State* first_ = nullptr;
+    uint32_t count_ = 0, most_ = kKeeps ? kStates : 0;
+    State* kept_[kStates];
   };
   static thread_local Cache cache;
 
-  State* nextKept = nullptr;
   Block* first = nullptr;
   Block* last = nullptr;
   size_t offset = 0;  // of the first block's bytes that have left
