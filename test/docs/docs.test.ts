@@ -54,7 +54,7 @@ describe('the documentation', () => {
 
   it('has what a command of the bench writes, wherever it has a place for it', () => {
     const parts = pages().flatMap((page) =>
-      [...read(page).matchAll(/<!-- bench:(\w+) -->\n([^]*?)<!-- \/bench:\1 -->/g)].map((match) => [
+      [...read(page).matchAll(/<!-- bench:(\w+) -->\n([\s\S]*?)<!-- \/bench:\1 -->/g)].map((match) => [
         `${page}: ${match[1]}`,
         match[2]!,
       ]),
