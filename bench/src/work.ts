@@ -1,8 +1,9 @@
 /**
  * What every server does with what it gets, so that servers differ in how they carry work and never in the work.
  *
- * `echo` returns bytes and needs no function. `lines` returns each line; `orders` and `json` parse it and answer with a smaller
- * document; `bytes` returns it too, and makes no text of it, as the C server does. `orders` are so small and so regular that the C server knows them too. `idle` never gets a byte.
+ * `echo` returns bytes and needs no function. `bytes` returns each line and makes no text of it, as the C server does; `lines` returns its
+ * text; `orders` and `json` parse it and answer with a smaller document. `orders` are so small and so regular that the C server knows
+ * them too. `idle` never gets a byte.
  */
 export type Work = 'echo' | 'bytes' | 'lines' | 'orders' | 'json' | 'idle'
 

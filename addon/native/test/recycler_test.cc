@@ -8,18 +8,12 @@
 #include <thread>
 #include <vector>
 
+#include "base/keeping.h"
 #include "harness.h"
 
 using namespace mr;
 
 namespace {
-
-// Under ASan every block comes from the allocator, so that a late use of one is seen.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kKeeps = false;
-#else
-constexpr bool kKeeps = true;
-#endif
 
 std::vector<void*> takeSome(Recycler* home, size_t count, size_t size) {
   std::vector<void*> taken;
@@ -50,7 +44,7 @@ TEST("blocks that any thread gives back are given out again, and no two takers g
   CHECK_EQ((std::set(first.begin(), first.end()).size()), size_t{100});
   std::thread([&] { giveAll(first); }).join();
   const auto second = takeSome(&home, 100, 300);
-  if (kKeeps) CHECK_EQ(seenAgain(first, second), size_t{100});
+  if (kKeepsMemory) CHECK_EQ(seenAgain(first, second), size_t{100});
   CHECK_EQ((std::set(second.begin(), second.end()).size()), size_t{100});
   giveAll(second);
 }
@@ -68,7 +62,7 @@ TEST("blocks of all sizes hold what was asked for, up to and beyond the largest 
 }
 
 TEST("no more is kept than two lists of each size") {
-  if (!kKeeps) return;
+  if (!kKeepsMemory) return;
   Recycler home;
   constexpr size_t kMost = Recycler::kKeptBytes / 1024;
   const auto many = takeSome(&home, 3 * kMost, 1024);

@@ -58,9 +58,8 @@ function flush(socket: BunSocket): void {
 }
 
 function answerBytes(socket: BunSocket, lines: LineSplitter, chunk: Buffer): void {
-  const replies: Uint8Array[] = []
-  lines.pushBytes(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength), (line) => replies.push(returnBytes(line)))
-  if (replies.length !== 0) send(socket, replies.length === 1 ? replies[0]! : Buffer.concat(replies))
+  const replies = lines.answer(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength), returnBytes)
+  if (replies !== undefined) send(socket, replies)
 }
 
 const handle = lineHandlers[work as TextWork]

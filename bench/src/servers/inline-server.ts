@@ -15,9 +15,8 @@ export function inlineServer(work: Work): Server {
 function answerBytes(socket: Socket): void {
   const lines = new LineSplitter()
   socket.on('data', (chunk: Buffer) => {
-    const replies: Uint8Array[] = []
-    lines.pushBytes(chunk, (line) => replies.push(returnBytes(line)))
-    if (replies.length !== 0) socket.write(replies.length === 1 ? replies[0]! : Buffer.concat(replies))
+    const replies = lines.answer(chunk, returnBytes)
+    if (replies !== undefined) socket.write(replies)
   })
 }
 

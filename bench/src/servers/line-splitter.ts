@@ -14,15 +14,17 @@ export class LineSplitter {
     this.#keep(bytes, start)
   }
 
-  /** The same without making text: lines with their ends. */
-  pushBytes(chunk: Buffer, line: (bytes: Buffer) => void): void {
+  /** The same without making text: what is answered to the lines, which come with their ends, as one. Nothing: none of them is whole. */
+  answer(chunk: Buffer, handle: (line: Buffer) => Uint8Array): Uint8Array | undefined {
+    const replies: Uint8Array[] = []
     const bytes = this.#partial === undefined ? chunk : Buffer.concat([this.#partial, chunk])
     let start = 0
     for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, start)) {
-      line(bytes.subarray(start, end + 1))
+      replies.push(handle(bytes.subarray(start, end + 1)))
       start = end + 1
     }
     this.#keep(bytes, start)
+    return replies.length > 1 ? Buffer.concat(replies) : replies[0]
   }
 
   #keep(bytes: Buffer, start: number): void {

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "base/keeping.h"
+
 namespace mr {
 
 // In front of what is given out.
@@ -17,13 +19,7 @@ namespace {
 constexpr uint32_t kAddressBits = 48;  // of user space, unless one asks for more
 
 constexpr uint64_t countIn(uint64_t list) { return list >> kAddressBits; }
-
-// A block that is used after it was given back must be seen.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kKeeps = false;
-#else
-constexpr bool kKeeps = true;
-#endif
+constexpr uint64_t addressIn(uint64_t list) { return list & ((uint64_t{1} << kAddressBits) - 1); }
 
 }  // namespace
 
@@ -60,8 +56,7 @@ Recycler::Header* Recycler::fromShelf(uint32_t shelf) {
   if (!own) {
     std::atomic<uint64_t>& returned = returned_[shelf].list;
     if (returned.load(std::memory_order_relaxed) == 0) return nullptr;
-    const uint64_t list = returned.exchange(0, std::memory_order_acquire);
-    own = reinterpret_cast<Header*>(list & ((uint64_t{1} << kAddressBits) - 1));
+    own = reinterpret_cast<Header*>(addressIn(returned.exchange(0, std::memory_order_acquire)));
   }
   Header* block = own;
   own = block->next;
@@ -75,13 +70,13 @@ void Recycler::give(void* memory) noexcept {
 
 bool Recycler::keep(Header* block) noexcept {
   const auto address = reinterpret_cast<uint64_t>(block);
-  if (!kKeeps || address >> kAddressBits != 0) return false;
+  if (!kKeepsMemory || address >> kAddressBits != 0) return false;
   const uint64_t most = kKeptBytes / block->size;
   std::atomic<uint64_t>& returned = returned_[shelfOf(block->size)].list;
   uint64_t list = returned.load(std::memory_order_relaxed);
   do {
     if (countIn(list) >= most) return false;
-    block->next = reinterpret_cast<Header*>(list & ((uint64_t{1} << kAddressBits) - 1));
+    block->next = reinterpret_cast<Header*>(addressIn(list));
   } while (!returned.compare_exchange_weak(list, address | (countIn(list) + 1) << kAddressBits, std::memory_order_release,
                                            std::memory_order_relaxed));
   return true;

@@ -315,7 +315,6 @@ Napi::Value WorkerDriver::part(const Napi::CallbackInfo& info) {
     frame = *running;
     slot().markStreamed(token);
   }
-  replies_->expect(0);  // it is alone
   send(frame, flags, bytesOf(info[2]), u32(info, 3), u32(info, 4));
   replies_->send();
   return info.Env().Undefined();

@@ -20,7 +20,7 @@ class ReplyBatches {
 
   ReplyBatches(Exchange& exchange, uint16_t ownMailbox) : exchange_(exchange), home_(exchange.recycler(ownMailbox)) {}
 
-  // So many bytes of records are about to come, see ReplyBatch::sizeOf(): batches are made for them.
+  // So many bytes of records come before the next send(), see ReplyBatch::sizeOf(): batches are made for them.
   void expect(size_t recordBytes) { expected_ = recordBytes; }
   void add(uint16_t mailbox, const Reply& reply, std::span<const uint8_t> bytes) {
     batchFor(mailbox, bytes.size()).append(reply, bytes);
@@ -28,6 +28,7 @@ class ReplyBatches {
   void send() {
     for (auto& [mailbox, batch] : batches_) exchange_.mailbox(mailbox).send(std::move(batch));
     batches_.clear();
+    expected_ = 0;
   }
 
  private:

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/fatal.h"
+#include "base/keeping.h"
 #include "net/socket.h"
 
 namespace mr {
@@ -33,13 +34,8 @@ struct Block {
   size_t room() const { return capacity - size; }
 };
 
-// What is used after it was given back must be seen.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kKeeps = false;
-#else
-constexpr bool kKeeps = true;
-#endif
-constexpr uint32_t kSmall = kKeeps ? 256 : 0, kMiddle = kKeeps ? 64 : 0, kLarge = kKeeps ? 8 : 0, kStates = 256;
+// How many of each are kept.
+constexpr uint32_t kSmall = kKeepsMemory ? 256 : 0, kMiddle = kKeepsMemory ? 64 : 0, kLarge = kKeepsMemory ? 8 : 0, kStates = 256;
 
 // Most replies lie here for the rest of a turn only: a few blocks of the usual sizes are kept for the next turn of this thread.
 class BlockCache {
@@ -114,7 +110,7 @@ struct OutBuffer::State {
     }
 
    private:
-    uint32_t count_ = 0, most_ = kKeeps ? kStates : 0;
+    uint32_t count_ = 0, most_ = kKeepsMemory ? kStates : 0;
     State* kept_[kStates];
   };
   static thread_local Cache cache;
