@@ -3,7 +3,8 @@ import { closedError, MultireactorError, type NativeTarget, OptionReader, shown 
 import { boundHooks } from './bound_hooks.js'
 import { dns, net } from './builtins.js'
 import type { Connection } from './connection.js'
-import { type ConnectResult, type Engine, type EngineListener, hooksOf, nativeListener } from './engine.js'
+import type { ConnectResult, Engine } from './engine.js'
+import { type EngineListener, hooksOf, nativeListener } from './engine_listener.js'
 import { raw } from './framing.js'
 import type { ClientHandlers } from './handlers.js'
 
@@ -65,16 +66,14 @@ export async function connect<Data>(
   const { hooks, connectionOptions } = boundHooks(where, handlers)
   const framing = connectionOptions.framing ?? raw()
   // Who connects speaks first as a rule, so there is no time limit for the other side's first byte unless it is asked for.
-  const native = nativeListener(
-    { firstByteTimeoutMs: 0, ...connectionOptions },
-    framing,
-    hooksOf(hooks),
-    false,
-    false,
-    'pool',
-    'kernel',
-    false,
-  )
+  const native = nativeListener({ firstByteTimeoutMs: 0, ...connectionOptions }, framing, {
+    hooks: hooksOf(hooks),
+    toPool: false,
+    answersOverload: false,
+    run: 'pool',
+    balance: 'kernel',
+    secure: false,
+  })
   const listener: EngineListener = {
     name: plan.name,
     framing,

@@ -10,7 +10,8 @@ import {
   shown,
 } from '@multireactor/addon'
 import { ConnectionDuplex, type DuplexOptions } from './duplex.js'
-import type { Engine, EngineListener } from './engine.js'
+import type { Engine } from './engine.js'
+import type { EngineListener } from './engine_listener.js'
 import type { ReactorHandle } from './handle.js'
 import { checkTopic, slowPolicies, type SubscribeOptions } from './topics.js'
 import { type Framing, raw } from './framing.js'

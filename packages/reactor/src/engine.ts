@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import {
-  balancePolicies,
+  type balancePolicies,
   closeReasons,
   eventRow,
   hookBit,
@@ -9,54 +9,33 @@ import {
   type NativeListener,
   type NativeReactorDriver,
   type NativeTarget,
-  OptionReader,
   replyFlag,
   type RunMode,
-  runModes,
   resumeFlag,
   shown,
 } from '@multireactor/addon'
-import { type BalanceHandlers, balanceFresh } from './balance.js'
+import { balanceFresh } from './balance.js'
 import { util } from './builtins.js'
 import { answerCall } from './calls.js'
 import { Connection, callFailure, notStopped } from './connection.js'
+import {
+  beforeDrain,
+  type EngineHandlers,
+  type EngineListener,
+  hooksOf,
+  type MessageIn,
+  messageIn,
+  nativeListener,
+} from './engine_listener.js'
 import { type Framing, isFraming, raw } from './framing.js'
 import { ReactorHandle } from './handle.js'
-import {
-  type BadFrame,
-  type ConnectionHandlers,
-  type ConnectionOptions,
-  connectionOptionNames,
-  type HandoverHandlers,
-} from './handlers.js'
+import type { BadFrame, ConnectionOptions } from './handlers.js'
 import type { ListenTls } from './tls_options.js'
 import { decodeState, encodeState } from './state.js'
 import { WriteBox } from './write_box.js'
 import type { SecureLayer, SecureListener } from './secure_layer.js'
 import { Slabs } from './slabs.js'
-import { type StockServerSide, stockServer } from './stream.js'
-
-/** The hooks of a listener, and the stock server behind them if there is one. */
-export interface EngineHandlers<Data> extends ConnectionHandlers<Data>, HandoverHandlers<Data>, BalanceHandlers {
-  [stockServer]?: StockServerSide
-  [beforeDrain]?: (boundOnly: boolean) => void
-}
-
-/** A listener as its reactor's thread knows it. */
-export interface EngineListener {
-  readonly name: string
-  readonly framing: Framing
-  // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
-  readonly handlers: EngineHandlers<any>
-  readonly toPool: boolean
-  /** `write` says false when so much waits. */
-  readonly highBytes: number
-  readonly run: RunMode
-  readonly messageIn: MessageIn | undefined
-  /** It is not one: these are connections that we have made. */
-  readonly isClient?: boolean
-  readonly secure: SecureListener | undefined
-}
+import { stockServer } from './stream.js'
 
 /** Frames that run on this thread instead of in the pool. Who runs them is not this package's business. */
 export interface InlineFrames {
@@ -68,22 +47,6 @@ export interface InlineFrames {
   stall(key: number, ns: number): void
   close(): void
 }
-
-/**
- * The `message` hook of a protocol: the frame is `length` bytes of the slab from `offset` on, and no buffer is made for it. Its
- * result does not matter.
- */
-// biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
-export type MessageIn = (conn: Connection<any>, slab: Buffer, offset: number, length: number, info: number) => void
-
-/** Under this name among the handlers; it comes before `message`. */
-export const messageIn: unique symbol = Symbol('messageIn')
-
-/**
- * Under this name among the handlers: the reactor is about to close its connections, or those alone that are bound to this thread, and
- * takes the last words to them.
- */
-export const beforeDrain: unique symbol = Symbol('beforeDrain')
 
 export interface EngineEvents {
   /** A hook of a connection threw or rejected; the connection has been closed. */
@@ -182,8 +145,14 @@ export class Engine {
     let hooks = hooksOf(handlers)
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
     if (framing.cut) hooks |= hookBit.message
-    const isSecure = secure !== undefined
-    const native = nativeListener(options, framing, hooks, toPool && !handlers.message, answersOverload, run, balance, isSecure)
+    const native = nativeListener(options, framing, {
+      hooks,
+      toPool: toPool && !handlers.message,
+      answersOverload,
+      run,
+      balance,
+      secure: secure !== undefined,
+    })
     const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
     const highBytes = native.outHighBytes
     const number = this.#listeners.push({ name, framing, handlers, toPool, run, messageIn: inSlab, highBytes, secure }) - 1
@@ -837,52 +806,4 @@ function checkCut(cut: { consumed?: number | undefined; needed?: number | undefi
     'ERR_MR_FRAMER',
     `a custom framer must return { consumed } from 1 to ${available}, { needed } or undefined, and returned ${shown(consumed ?? needed)}`,
   )
-}
-
-const mostMs = 0x7fff_ffff
-
-export function hooksOf(handlers: ConnectionHandlers<unknown> & HandoverHandlers<unknown>): number {
-  let hooks = 0
-  for (const [hook, bit] of Object.entries(hookBit)) {
-    if (handlers[hook as keyof typeof hookBit]) hooks |= bit
-  }
-  return hooks
-}
-
-export function nativeListener(
-  options: ConnectionOptions,
-  framing: Framing,
-  hooks: number,
-  toPool: boolean,
-  answersOverload: boolean,
-  run: RunMode,
-  balance: (typeof balancePolicies)[number],
-  secure: boolean,
-): NativeListener {
-  const read = new OptionReader('listener options', options, connectionOptionNames)
-  const marks = new OptionReader('outBuffer', read.raw('outBuffer'), ['high', 'low', 'max'])
-  const high = marks.integer('high', 64 << 10, 1, 2 ** 40)
-  return {
-    framing: framing.native,
-    hooks,
-    toPool: toPool && !framing.cut,
-    run: runModes.indexOf(run),
-    unordered: read.oneOf('order', 'connection', ['connection', 'none']) === 'none',
-    allowHalfOpen: read.boolean('allowHalfOpen', false),
-    noDelay: read.boolean('noDelay', true),
-    keepAliveSeconds: read.integer('keepAliveSeconds', 0, 0, 32_767),
-    outHighBytes: high,
-    outLowBytes: marks.integer('low', Math.min(16 << 10, high), 0, high),
-    outMaxBytes: marks.integer('max', Math.max(16 << 20, high), high, 2 ** 40),
-    maxInFlight: read.integer('maxInFlight', 1024, 1, 1 << 20),
-    maxInFlightBytes: read.integer('maxInFlightBytes', 256 << 10, 1, 2 ** 40),
-    idleMs: read.integer('idleTimeoutMs', 600_000, 0, mostMs),
-    firstByteMs: read.integer('firstByteTimeoutMs', 60_000, 0, mostMs),
-    frameMs: read.integer('frameTimeoutMs', 60_000, 0, mostMs),
-    writeMs: read.integer('writeTimeoutMs', 60_000, 0, mostMs),
-    maxSubscriptions: read.integer('maxSubscriptions', 1024, 0, 1 << 20),
-    answersOverload,
-    balance: balancePolicies.indexOf(balance),
-    secure,
-  }
 }

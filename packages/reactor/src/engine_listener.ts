@@ -1,0 +1,98 @@
+import { balancePolicies, hookBit, type NativeListener, OptionReader, type RunMode, runModes } from '@multireactor/addon'
+import type { BalanceHandlers } from './balance.js'
+import type { Connection } from './connection.js'
+import type { Framing } from './framing.js'
+import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, type HandoverHandlers } from './handlers.js'
+import type { SecureListener } from './secure_layer.js'
+import { type StockServerSide, stockServer } from './stream.js'
+
+/** The hooks of a listener, and the stock server behind them if there is one. */
+export interface EngineHandlers<Data> extends ConnectionHandlers<Data>, HandoverHandlers<Data>, BalanceHandlers {
+  [stockServer]?: StockServerSide
+  [beforeDrain]?: (boundOnly: boolean) => void
+}
+
+/** A listener as its reactor's thread knows it. */
+export interface EngineListener {
+  readonly name: string
+  readonly framing: Framing
+  // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
+  readonly handlers: EngineHandlers<any>
+  readonly toPool: boolean
+  /** `write` says false when so much waits. */
+  readonly highBytes: number
+  readonly run: RunMode
+  readonly messageIn: MessageIn | undefined
+  /** It is not one: these are connections that we have made. */
+  readonly isClient?: boolean
+  readonly secure: SecureListener | undefined
+}
+
+/**
+ * The `message` hook of a protocol: the frame is `length` bytes of the slab from `offset` on, and no buffer is made for it. Its
+ * result does not matter.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
+export type MessageIn = (conn: Connection<any>, slab: Buffer, offset: number, length: number, info: number) => void
+
+/** Under this name among the handlers; it comes before `message`. */
+export const messageIn: unique symbol = Symbol('messageIn')
+
+/**
+ * Under this name among the handlers: the reactor is about to close its connections, or those alone that are bound to this thread, and
+ * takes the last words to them.
+ */
+export const beforeDrain: unique symbol = Symbol('beforeDrain')
+
+const mostMs = 0x7fff_ffff
+
+/** Which hooks there are, as bits of `hookBit`. */
+export function hooksOf(handlers: ConnectionHandlers<unknown> & HandoverHandlers<unknown>): number {
+  let hooks = 0
+  for (const [hook, bit] of Object.entries(hookBit)) {
+    if (handlers[hook as keyof typeof hookBit]) hooks |= bit
+  }
+  return hooks
+}
+
+/** What the native side is told of a listener beside the options of its app. */
+export interface ListenerTraits {
+  /** Of `hookBit`. */
+  hooks: number
+  toPool: boolean
+  answersOverload: boolean
+  run: RunMode
+  balance: (typeof balancePolicies)[number]
+  secure: boolean
+}
+
+/** Throws for options that are wrong. */
+export function nativeListener(options: ConnectionOptions, framing: Framing, traits: ListenerTraits): NativeListener {
+  const { hooks, toPool, answersOverload, run, balance, secure } = traits
+  const read = new OptionReader('listener options', options, connectionOptionNames)
+  const marks = new OptionReader('outBuffer', read.raw('outBuffer'), ['high', 'low', 'max'])
+  const high = marks.integer('high', 64 << 10, 1, 2 ** 40)
+  return {
+    framing: framing.native,
+    hooks,
+    toPool: toPool && !framing.cut,
+    run: runModes.indexOf(run),
+    unordered: read.oneOf('order', 'connection', ['connection', 'none']) === 'none',
+    allowHalfOpen: read.boolean('allowHalfOpen', false),
+    noDelay: read.boolean('noDelay', true),
+    keepAliveSeconds: read.integer('keepAliveSeconds', 0, 0, 32_767),
+    outHighBytes: high,
+    outLowBytes: marks.integer('low', Math.min(16 << 10, high), 0, high),
+    outMaxBytes: marks.integer('max', Math.max(16 << 20, high), high, 2 ** 40),
+    maxInFlight: read.integer('maxInFlight', 1024, 1, 1 << 20),
+    maxInFlightBytes: read.integer('maxInFlightBytes', 256 << 10, 1, 2 ** 40),
+    idleMs: read.integer('idleTimeoutMs', 600_000, 0, mostMs),
+    firstByteMs: read.integer('firstByteTimeoutMs', 60_000, 0, mostMs),
+    frameMs: read.integer('frameTimeoutMs', 60_000, 0, mostMs),
+    writeMs: read.integer('writeTimeoutMs', 60_000, 0, mostMs),
+    maxSubscriptions: read.integer('maxSubscriptions', 1024, 0, 1 << 20),
+    answersOverload,
+    balance: balancePolicies.indexOf(balance),
+    secure,
+  }
+}
