@@ -255,6 +255,22 @@ describe('a pool', () => {
     })
   })
 
+  it('keeps no reply back while a task runs that may be dear', async () => {
+    await using pool = make()
+    await pool.ready()
+    const quick = `echo ${'x'.repeat(200)}`
+    // What they cost is known then, and replies of quick ones may wait for each other.
+    for (let i = 0; i < 3; i++) await pool.run(quick)
+    // Both are there when the worker looks again; it never returns from the second.
+    const busy = pool.run('block 100')
+    const reply = text(pool.run(quick))
+    const looping = failureOf(() => pool.run('loop'))
+    await busy
+    expect(await reply).to.equal(quick.slice(5))
+    await pool.destroy()
+    await looping
+  })
+
   it('lets an asynchronous task that is late err alone, and tells its signal', async () => {
     const replaced: Replaced[] = []
     await using pool = make({ taskTimeoutMs: 200, onWorkerReplaced: (one) => replaced.push(one) })

@@ -20,7 +20,10 @@ const slabBytes = 256 << 10
 const slabLeast = 16 << 10
 /** After so long the thread's own timers and messages get their turn. */
 const turnMs = 5
-/** Replies of a batch leave about this often, so that at most a few quick frames wait for a slow one behind them. */
+/**
+ * Replies leave about this often while there is more to do, and before a frame that may be dear: a group of them costs its reactor a
+ * wake-up, and a send for each connection in it.
+ */
 const flushMs = 0.2
 
 /** Words of the out box, before its rows; see `native/src/exchange/worker_slot.h`. */
@@ -30,6 +33,9 @@ const measuredAt = 2
 
 // Read once: the global is an accessor, and goes through a slow path of the engine each time.
 const clock = globalThis.performance
+
+/** What `words[measuredAt]` says of a batch: some of its frames may cost more than a hop, or have never run. */
+const mayBeDear = 2
 
 /** In the flags of a row, beside the call bit. */
 const refusedBit = 2
@@ -52,6 +58,8 @@ export class WorkerLoop extends FrameLoop {
   #running = false
   #closed = false
   #flushAsked = false
+  /** When the replies in the box were last found to be due, or this turn began. */
+  #flushedAt = 0
   #onDrained: (() => void) | undefined
 
   constructor(options: WorkerLoopOptions) {
@@ -97,6 +105,7 @@ export class WorkerLoop extends FrameLoop {
     if (this.#running || this.#closed) return
     this.#running = true
     const began = clock.now()
+    this.#flushedAt = began
     for (;;) {
       const room = this.#concurrency - this.pending.size
       if (room <= 0) {
@@ -120,8 +129,8 @@ export class WorkerLoop extends FrameLoop {
         if (this.driver.park(true)) break
         continue
       }
-      this.#runBatch(began)
-      if (clock.now() - began > turnMs) {
+      const now = this.#runBatch()
+      if (now - began > turnMs) {
         this.#flush()
         setImmediate(() => this.#run())
         break
@@ -145,8 +154,9 @@ export class WorkerLoop extends FrameLoop {
     return this.#batchOpen
   }
 
-  #runBatch(began: number): void {
-    let flushed = began
+  /** Returns the time. */
+  #runBatch(): number {
+    if (this.#words[measuredAt] === mayBeDear) this.#flush()
     for (;;) {
       if (this.pending.size >= this.#concurrency) {
         // The rest stays claimed; an idle sibling may take it. The time until somebody settles is nobody's cost.
@@ -165,14 +175,9 @@ export class WorkerLoop extends FrameLoop {
       this.#batchStarted++
       this.#runFrame(index * rowWords)
       // Asking for the time costs as much as a small frame: every fourth one is often enough.
-      if (this.#out.count < 4 || (this.#batchStarted & 3) !== 0) continue
-      const now = clock.now()
-      if (now - flushed > flushMs) {
-        this.#flush()
-        flushed = now
-      }
+      if (this.#out.count >= 4 && (this.#batchStarted & 3) === 0) this.#flushIfDue()
     }
-    this.#flush()
+    return this.#flushIfDue()
   }
 
   #runFrame(at: number): void {
@@ -222,6 +227,16 @@ export class WorkerLoop extends FrameLoop {
     if (this.#out.isEmpty || this.#closed) return
     this.driver.settle()
     this.#out.clear()
+  }
+
+  /** Returns the time. */
+  #flushIfDue(): number {
+    const now = clock.now()
+    if (now - this.#flushedAt > flushMs) {
+      this.#flush()
+      this.#flushedAt = now
+    }
+    return now
   }
 
   protected putPart(frame: RunningFrame, stream: number, part: Bytes, credit: number): void {

@@ -192,7 +192,7 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
   const uint64_t maxWait = exchange().options().maxWaitNs;
   const uint64_t oldest = maxWait != 0 && takenAtNs_ > maxWait ? takenAtNs_ - maxWait : 0;
   planMeasuring();
-  clock_.begin(takenAtNs_, slot().outBox().measured != 0);
+  clock_.begin(takenAtNs_, slot().outBox().measured == OutBox::kMayBeDear);
   uint32_t* row = rows.Data();
   for (const WorkerSlot::Claimed& claim : claimed_) {
     const Task& task = *claim.frame.task.get();
@@ -323,24 +323,24 @@ Napi::Value WorkerDriver::part(const Napi::CallbackInfo& info) {
 // A look at the clock costs as much as a small frame: a batch of cheap ones of one class is measured as a whole.
 void WorkerDriver::planMeasuring() {
   uint32_t& measured = slot().outBox().measured;
-  measured = 1;
-  if (claimed_.empty()) return;
-  const auto keyOf = [](const FrameRef& frame) {
-    return CostTable::keyOf(frame.task->header().listener, frame.task->frame(frame.index).size());
-  };
-  batchKey_ = keyOf(claimed_[0].frame);
-  const uint64_t cost = exchange().costs().costNs(batchKey_);
-  if (cost == 0 || cost > kMeasuredTogetherNs) return;
+  measured = OutBox::kAsWhole;
+  batchKey_ = 0;
   for (const WorkerSlot::Claimed& claim : claimed_) {
-    if (keyOf(claim.frame) != batchKey_) return;
+    const Task& task = *claim.frame.task.get();
+    const CostTable::Key key = CostTable::keyOf(task.header().listener, task.frame(claim.frame.index).size());
+    const bool isFirst = &claim == &claimed_.front();
+    if (!isFirst && key == batchKey_) continue;
+    const uint64_t cost = exchange().costs().costNs(key);
+    if (!isFirst || cost > kMeasuredTogetherNs) measured = std::max<uint32_t>(measured, OutBox::kByKind);
+    if (cost == 0 || cost > CostTable::kHopNs) measured = OutBox::kMayBeDear;
+    if (isFirst) batchKey_ = key;
   }
-  measured = 0;
 }
 
 void WorkerDriver::learn(uint32_t started, uint64_t nowNs) {
   OutBox& box = slot().outBox();
   CostTable& costs = exchange().costs();
-  if (box.measured == 0 && started != 0) {
+  if (box.measured == OutBox::kAsWhole && started != 0) {
     const auto wall = static_cast<uint32_t>(std::min<uint64_t>(nowNs - takenAtNs_, UINT32_MAX));
     box.sampleRows[0] = {batchKey_, started, wall, box.samples == 0 ? 0 : box.sampleRows[0].flags};
     box.samples = 1;

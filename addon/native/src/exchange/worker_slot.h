@@ -40,7 +40,9 @@ struct OutBox {
   };
   uint32_t count = 0;
   uint32_t samples = 0;
-  uint32_t measured = 0;  // set with a batch: JS measures it. Otherwise it is measured as a whole
+  // Set with a batch. Zero: it is measured as a whole; otherwise JS measures it.
+  enum Measured : uint32_t { kAsWhole, kByKind, kMayBeDear };
+  uint32_t measured = kAsWhole;
   std::array<Row, kRows> rows;
   std::array<Sample, kSamples> sampleRows;
   std::array<uint8_t, kBytes> bytes;
