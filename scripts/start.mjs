@@ -7,7 +7,7 @@ await whenMain(import.meta.url, async () => {
   prepare()
   const port = process.env.PORT ?? '7000'
   const shown = port === '0' ? 'PORT, with the port that it names below' : port
-  console.log(`try: echo '{"id":1,"price":2.5,"count":4}' | nc -N localhost ${shown}`)
+  console.log(`once it listens, try: echo '{"id":1,"price":2.5,"count":4}' | nc -N localhost ${shown}`)
   process.chdir(root)
   process.argv.splice(1, Infinity, join(root, 'packages/multireactor/bin/multireactor.js'))
   process.argv.push('serve', 'examples/orders/app.ts', '--port', port, '--reactors', '2', '--pool', '2')

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,8 +22,11 @@ interface Run {
 
 const running = new Set<ChildProcess>()
 
-function run(...args: string[]): Run {
-  const { PORT: _port, HOST: _host, ...env } = process.env
+const run = (...args: string[]): Run => runWith({}, ...args)
+
+function runWith(variables: Record<string, string>, ...args: string[]): Run {
+  const { PORT: _port, HOST: _host, ...inherited } = process.env
+  const env = { ...inherited, ...variables }
   const child = spawn(process.execPath, [bin, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env })
   running.add(child)
   const lines: string[] = []
@@ -101,6 +104,42 @@ describe('the command', () => {
     expect(misfit).to.deep.include({ code: 2 })
     expect(misfit.err).to.include('[ERR_MR_TLS]')
     rmSync(folder, { recursive: true })
+  })
+
+  it('reloads when it has started, if SIGHUP comes before', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'mr-loading-'))
+    const loaded = join(folder, 'loaded')
+    const options = ['--port', '0', '--host', '127.0.0.1', '--reactors', '1']
+    const server = runWith({ LOADED: loaded }, 'serve', fixture('cli-loading.js'), ...options)
+    await server.line(/^loading$/)
+    server.child.kill('SIGHUP')
+    writeFileSync(loaded, '')
+    const port = Number((await server.line(/:(\d+) with/))[1])
+    await server.line(/^reloaded$/)
+    expect(await ask(port, 'hello')).to.equal('hello')
+    server.child.kill('SIGTERM')
+    expect((await server.ended).code).to.equal(0)
+    rmSync(folder, { recursive: true })
+  })
+
+  it('blames $PORT for what stands there, and takes an empty one for none', async () => {
+    const wrong = await runWith({ PORT: 'abc' }, 'serve', fixture('cli-echo.js')).ended
+    expect(wrong).to.deep.include({ code: 2 })
+    expect(wrong.err).to.include("$PORT must be a whole number, and is 'abc'")
+    const empty = await runWith({ PORT: '', HOST: '' }, 'serve', fixture('cli-echo.js'), '--reactors', '0').ended
+    expect(empty.err).to.include("'reactors' must be").and.not.include('PORT')
+  })
+
+  it('says what ended a thread, with the place', async () => {
+    const server = run('serve', fixture('cli-dies.js'), '--port', '0', '--host', '127.0.0.1', '--reactors', '1', '--pool', '1')
+    const port = Number((await server.line(/:(\d+) with/))[1])
+    expect(await ask(port, 'die\n')).to.equal('')
+    while (!(await ask(port, 'live\n')).includes('live'));
+    server.child.kill('SIGTERM')
+    const { err } = await server.ended
+    expect(err).to.match(
+      /pool worker 0 ended \(exit\) and was replaced; 1 frames lost: Error: the handle is gone\n\s+at .*cli-dies\.js/,
+    )
   })
 
   it('prints its help and exits with 0', async () => {

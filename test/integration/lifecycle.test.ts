@@ -101,6 +101,28 @@ describe('lifecycle', () => {
       expect((error as Error).message).to.include('no licence')
     })
 
+    it('have startTimeoutMs for it: serve() says so, and nothing is left', async () => {
+      Atomics.store(state, 1, reactorsOrWorkers)
+      const error = (await serve({ ...options, startTimeoutMs: 200 }).catch((reason: Error) => reason)) as NodeJS.ErrnoException
+      expect(error.code).to.equal('ERR_MR_START_TIMEOUT')
+      expect(error.message).to.match(/thread mr-\w+-0 has not started within 200 ms: .*start hook.*startTimeoutMs/)
+      expectNothingLeft(before)
+    })
+
+    it('have startTimeoutMs for it in a reload, too: the old code goes on, and the next reload is not kept from it', async () => {
+      const server = await serve({ ...options, startTimeoutMs: 5_000 })
+      Atomics.store(state, 1, reactorsOrWorkers)
+      const error = await server.reload().catch((reason: NodeJS.ErrnoException) => reason)
+      expect((error as NodeJS.ErrnoException).code).to.equal('ERR_MR_START_TIMEOUT')
+      Atomics.store(state, 1, 0)
+      await server.reload()
+      const client = await Client.connect(server.listeners[0]!.port)
+      client.write('still here\n')
+      expect(await client.lines(1)).to.deep.equal(['still here'])
+      client.destroy()
+      await server.close()
+    })
+
     const changes: [string, (server: Server) => Promise<void>][] = [
       ['resize() of the pool', (server) => server.resize({ pool: 2 })],
       ['resize() of the reactors', (server) => server.resize({ reactors: 2 })],

@@ -20,6 +20,7 @@ Serves an app module (.js or .ts) with several reactors and a pool.
   --balance POLICY    Which reactor gets a connection: kernel (default), least-connections, address
   --pin               Keep each reactor on one CPU, in turn
   --pool N            Pool workers. Default: one for each core if the app has parse
+  --start-timeout MS  Time for a thread to load the app and run its start hook. Default: 60000
   --task-timeout MS   Time limit of one parse. Default: 30000
   --close-timeout MS  Time to answer what is in flight on SIGINT or SIGTERM. Default: 5000
   --help, -h          This text
@@ -39,6 +40,7 @@ const options = {
   balance: { type: 'string' },
   pin: { type: 'boolean' },
   pool: { type: 'string' },
+  'start-timeout': { type: 'string' },
   'task-timeout': { type: 'string' },
   'close-timeout': { type: 'string' },
   help: { type: 'boolean', short: 'h' },
@@ -87,15 +89,26 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
   if (command !== 'serve') throw new UsageError(`unknown command '${command}'${didYouMean(command, ['serve'])}`)
   if (app === undefined) throw new UsageError('serve needs an app module: `multireactor serve app.ts`')
   if (rest.length > 0) throw new UsageError(`serve takes one app module, and got '${rest[0]}' too`)
-  const host = values.host ?? process.env['HOST']
+  const host = values.host ?? (process.env['HOST'] || undefined)
   const addresses: ServeAddress[] = (values.path ?? []).map((path) => ({ path }))
   if (values.systemd) addresses.push({ systemd: true })
-  const ports = values.port ?? (addresses.length === 0 ? [process.env['PORT'] ?? '7000'] : [])
+  const fromEnvironment = values.port === undefined && addresses.length === 0
+  const ports = values.port ?? (fromEnvironment ? [process.env['PORT'] || '7000'] : [])
   const tls = tlsFiles(values['tls-cert'], values['tls-key'])
   for (const port of ports) {
-    addresses.push({ port: number('--port', port), ...(host ? { host } : {}), ...(tls ? { tls: tls() } : {}) })
+    addresses.push({
+      port: number(fromEnvironment ? '$PORT' : '--port', port),
+      ...(host ? { host } : {}),
+      ...(tls ? { tls: tls() } : {}),
+    })
   }
   const closeTimeoutMs = number('--close-timeout', values['close-timeout'] ?? '5000')
+  // Without a hook the signal ends a process that is still starting.
+  let reloadAsked = false
+  const onEarlyReload = (): void => {
+    reloadAsked = true
+  }
+  process.on('SIGHUP', onEarlyReload)
   const server = await startServer({
     app,
     ...(fetchAdapter === undefined ? {} : { fetchAdapter }),
@@ -104,17 +117,20 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
     ...(values.reactors === undefined ? {} : { reactors: number('--reactors', values.reactors) }),
     ...(values.balance === undefined ? {} : { balance: values.balance as BalancePolicy }),
     ...(values.pin ? { pin: true } : {}),
+    ...(values['start-timeout'] === undefined ? {} : { startTimeoutMs: number('--start-timeout', values['start-timeout']) }),
     pool: {
       ...(values.pool === undefined ? {} : { size: number('--pool', values.pool) }),
       ...(values['task-timeout'] === undefined ? {} : { taskTimeoutMs: number('--task-timeout', values['task-timeout']) }),
     },
-  })
+  }).finally(() => process.off('SIGHUP', onEarlyReload))
   // Before anything is printed: who reads the lines may send a signal at once.
   const ended = untilSignal(server, closeTimeoutMs, tls)
   for (const { address, port, reactors } of server.listeners) {
     const place = port === 0 ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
     console.log(`listening on ${place} with ${reactors} reactor${reactors === 1 ? '' : 's'}`)
   }
+  // The threads may have read the app before it was changed.
+  if (reloadAsked) process.emit('SIGHUP')
   return ended
 }
 

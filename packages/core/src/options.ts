@@ -83,6 +83,8 @@ export interface ServeOptions {
   pin?: PinChoice | PinSettings
   /** Limits of the process. */
   limits?: ProcessLimits
+  /** A thread that has not loaded the app and come to the end of its `start` hook by then fails to start. Default 60,000. */
+  startTimeoutMs?: number
   /** A reactor's thread that does not turn for so long (an endless loop in a hook) is ended and replaced. Default 30,000. */
   hookTimeoutMs?: number
   /** Heap limits of each thread, as `worker_threads` takes them. A thread that reaches them is replaced. */
@@ -118,6 +120,7 @@ export interface ServeSettings {
   pool: Required<PoolSettings>
   /** Whether the caller named a pool size. */
   poolIsGiven: boolean
+  startTimeoutMs: number
   hookTimeoutMs: number
   limits: Required<ProcessLimits>
   resourceLimits: ResourceLimits | undefined
@@ -149,6 +152,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     'balance',
     'pin',
     'limits',
+    'startTimeoutMs',
     'hookTimeoutMs',
     'resourceLimits',
     'logger',
@@ -179,6 +183,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     poolIsGiven: given,
     resourceLimits: readResourceLimits(read.raw('resourceLimits')),
     limits: readLimits(read.raw('limits'), spareDescriptors(reactors, pool.size)),
+    startTimeoutMs: read.integer('startTimeoutMs', 60_000, 1, 0x7fff_ffff),
     hookTimeoutMs: read.integer('hookTimeoutMs', 30_000, 100, 0x7fff_ffff),
     logger: readLogger(read.raw('logger')),
     signal: read.signal(),

@@ -20,6 +20,8 @@ export interface ReactorGroupOptions {
   plans: ListenerPlan[]
   /** The CPUs of the threads, if they are pinned. */
   cpus: readonly number[] | undefined
+  /** One that has not started by then is ended. */
+  startTimeoutMs: number
   /** A thread that does not turn for so long is ended and replaced. */
   hookTimeoutMs: number
   /** A thread that runs one frame for so long is ended and replaced. */
@@ -64,7 +66,7 @@ const turnsColumn = reactorCounterNames.indexOf('turns')
 export class ReactorGroup {
   readonly #options: ReactorGroupOptions
   readonly #members: Member[] = []
-  readonly #threads = new Threads()
+  readonly #threads: Threads
   #watch: NodeJS.Timeout | undefined
   #frameWatch: NodeJS.Timeout | undefined
   #framesWatchedAt = 0
@@ -72,6 +74,7 @@ export class ReactorGroup {
 
   constructor(options: ReactorGroupOptions) {
     this.#options = options
+    this.#threads = new Threads(options.startTimeoutMs)
   }
 
   get size(): number {

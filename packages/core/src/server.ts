@@ -154,6 +154,7 @@ export class Server {
       hasPool: size > 0,
       plans: this.#plans,
       cpus: settings.pin.reactors,
+      startTimeoutMs: settings.startTimeoutMs,
       hookTimeoutMs: settings.hookTimeoutMs,
       taskTimeoutMs: settings.pool.taskTimeoutMs,
       resourceLimits: settings.resourceLimits,
@@ -281,6 +282,7 @@ export class Server {
         name: `mr-worker-${index}`,
         ...(this.#settings.resourceLimits ? { resourceLimits: this.#settings.resourceLimits } : {}),
       }),
+      startTimeoutMs: this.#settings.startTimeoutMs,
       taskTimeoutMs,
       keepsAlive: true,
       retry: pool.onTaskLost === 'retry',
@@ -289,7 +291,7 @@ export class Server {
         this.#workersReplaced++
         if (!this.#emitter.emit('workerReplaced', replaced)) {
           this.#settings.logger.warn(
-            `pool worker ${replaced.index} ended (${replaced.reason}) and was replaced; ${replaced.lost} frames lost`,
+            `pool worker ${replaced.index} ended (${replaced.reason}) and was replaced; ${replaced.lost} frames lost${because(replaced.error)}`,
           )
         }
       },
@@ -375,7 +377,7 @@ export class Server {
   /**
    * New code in every pool worker and reactor, one after the other, under load: the app's modules are read again. Connections
    * stay; their `data` travels by structured clone, or through `suspend` and `resume`. Rejects, and the old code goes on, when a
-   * module fails to load, when its `start` hook fails, or (`ERR_MR_STATE`) when the data of a connection cannot travel. What a
+   * module fails to load, when its `start` hook fails or has not settled within `startTimeoutMs`, or (`ERR_MR_STATE`) when the data of a connection cannot travel. What a
    * hook still awaits after `timeoutMs` (default 5,000) closes its connection as `thread-lost`.
    */
   async reload(options: { timeoutMs?: number } = {}): Promise<void> {
@@ -588,7 +590,7 @@ export class Server {
     if (this.#emitter.emit('reactorReplaced', replaced)) return
     const { index, reason, error } = replaced
     this.#settings.logger.warn(
-      `the thread of reactor ${index} ended (${reason}${error ? `: ${error.message}` : ''}) and is replaced; its connections stay`,
+      `the thread of reactor ${index} ended (${reason}) and is replaced; its connections stay, but for those whose data was lost with it and whose app has no resume hook${because(error)}`,
     )
   }
 
@@ -626,4 +628,9 @@ export class Server {
         `${context.thread}, ${context.hook} of listener ${context.listener}: ${error.stack ?? error.message}`,
       )
   }
+}
+
+/** What ended a thread, for a line of the log: without the stack nobody finds the place. */
+function because(error: Error | undefined): string {
+  return error ? `: ${error.stack ?? error.message}` : ''
 }

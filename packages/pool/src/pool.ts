@@ -34,6 +34,8 @@ export interface PoolOptions {
   concurrency?: number
   /** How much the workers give way to other threads where cores are scarce: 0 (default) to 19. */
   nice?: number
+  /** A worker that has not loaded its module by then fails to start. Default 60,000. */
+  startTimeoutMs?: number
   /** Default 30,000. A worker that does not come back in time is replaced. */
   taskTimeoutMs?: number
   /** `'reject'` (default), or `'retry'`: a task whose worker died runs once more. */
@@ -91,6 +93,7 @@ export class Pool {
       'onQueueFull',
       'concurrency',
       'nice',
+      'startTimeoutMs',
       'taskTimeoutMs',
       'onTaskLost',
       'onWorkerReplaced',
@@ -100,6 +103,7 @@ export class Pool {
     const size = read.integer('size', availableParallelism(), 1, 256)
     const concurrency = read.integer('concurrency', 32, 1, 4096)
     const nice = read.integer('nice', 0, 0, 19)
+    const startTimeoutMs = read.integer('startTimeoutMs', 60_000, 1, 0x7fff_ffff)
     const taskTimeoutMs = read.integer('taskTimeoutMs', 30_000, 1, 0x7fff_ffff)
     const onReplaced = read.func<NonNullable<PoolOptions['onWorkerReplaced']>>('onWorkerReplaced')
     this.#rejectFull = read.oneOf('onQueueFull', 'wait', ['wait', 'reject']) === 'reject'
@@ -133,6 +137,7 @@ export class Pool {
         workerData: { runtime: this.#runtime, index, worker, concurrency, nice, taskTimeoutMs },
         name: `mr-pool-${index}`,
       }),
+      startTimeoutMs,
       taskTimeoutMs,
       keepsAlive: false,
       retry,

@@ -28,9 +28,11 @@ export class Thread {
   #requests = 0
   #gone = false
 
-  constructor(entry: URL, options: WorkerOptions, onEvent: (name: string, value: unknown) => void) {
+  constructor(entry: URL, options: WorkerOptions, onEvent: (name: string, value: unknown) => void, startTimeoutMs: number) {
     this.#worker = new Worker(entry, options)
+    const who = `thread ${options.name ?? ''}`
     let error: Error | undefined
+    let isReady = false
     let started!: (description: unknown) => void
     let failed!: (error: Error) => void
     this.ready = new Promise((resolve, reject) => {
@@ -38,9 +40,21 @@ export class Thread {
       failed = reject
     })
     this.ready.catch(() => {})
+    const limit = setTimeout(() => {
+      failed(
+        new MultireactorError(
+          'ERR_MR_START_TIMEOUT',
+          `the ${who} has not started within ${startTimeoutMs} ms: a top-level await of its module, or a start hook, has not settled. startTimeoutMs sets the limit`,
+        ),
+      )
+      void this.terminate()
+    }, startTimeoutMs).unref()
     this.#worker.on('message', (message: ToParent) => {
-      if (message.type === 'ready') started(message.description)
-      else if (message.type === 'failed') failed(failureFromEnvelope(message.error))
+      if (message.type === 'ready') {
+        isReady = true
+        clearTimeout(limit)
+        started(message.description)
+      } else if (message.type === 'failed') failed(failureFromEnvelope(message.error))
       else if (message.type === 'event') onEvent(message.name, message.value)
       else this.#answer(message)
     })
@@ -50,7 +64,11 @@ export class Thread {
     this.exited = new Promise((resolve) => {
       this.#worker.on('exit', (code) => {
         this.#gone = true
-        const lost = new MultireactorError('ERR_MR_THREAD_LOST', `the thread ended with code ${code}`, { cause: error })
+        clearTimeout(limit)
+        const during = isReady
+          ? ''
+          : ' while it started: its module or a start hook has called process.exit, or awaits what cannot come any more'
+        const lost = new MultireactorError('ERR_MR_THREAD_LOST', `the ${who} ended with code ${code}${during}`, { cause: error })
         failed(error ?? lost)
         for (const { reject } of this.#waiting.values()) reject(lost)
         this.#waiting.clear()
@@ -88,15 +106,14 @@ export class Thread {
   }
 }
 
-/** Waits until all have started, and returns what they said of themselves. Rejects, and ends all, when one fails to. */
+/** Waits until all have started, and returns what they said of themselves. Rejects, and ends all, as soon as one fails to. */
 export async function started(threads: readonly Thread[]): Promise<unknown[]> {
-  const results = await Promise.allSettled(threads.map((thread) => thread.ready))
-  const failure = results.find((one) => one.status === 'rejected')
-  if (failure) {
+  try {
+    return await Promise.all(threads.map((thread) => thread.ready))
+  } catch (error) {
     await Promise.all(threads.map((thread) => thread.terminate()))
-    throw failure.reason
+    throw error
   }
-  return results.map((one) => (one as PromiseFulfilledResult<unknown>).value)
 }
 
 /** Whether a promise settles in time, whichever way. */

@@ -8,12 +8,18 @@ import { Thread } from './thread.js'
  */
 export class Threads {
   readonly #living = new Set<Thread>()
+  readonly #startTimeoutMs: number
   #ended = false
+
+  /** One that has not started within the time is ended. */
+  constructor(startTimeoutMs: number) {
+    this.#startTimeoutMs = startTimeoutMs
+  }
 
   /** Throws `ERR_MR_CLOSED` after `terminate()`. */
   spawn(entry: URL, options: WorkerOptions, onEvent: (name: string, value: unknown) => void): Thread {
     if (this.#ended) throw closedError('the group of threads')
-    const thread = new Thread(entry, options, onEvent)
+    const thread = new Thread(entry, options, onEvent, this.#startTimeoutMs)
     this.#living.add(thread)
     void thread.exited.then(() => this.#living.delete(thread))
     return thread

@@ -20,6 +20,8 @@ export interface WorkerGroupOptions {
   size: number
   entry: URL
   threadOptions: (index: number) => WorkerOptions
+  /** A thread that has not loaded its module and run its start hook by then is ended; whoever waits for it hears why. */
+  startTimeoutMs: number
   taskTimeoutMs: number
   /** Whether the process goes on while the threads only wait. */
   keepsAlive: boolean
@@ -50,7 +52,7 @@ interface Member {
 export class WorkerGroup {
   readonly #options: WorkerGroupOptions
   readonly #members: Member[] = []
-  readonly #threads = new Threads()
+  readonly #threads: Threads
   #watch: NodeJS.Timeout | undefined
   #watchedAt = 0
   #excuseMs = 0
@@ -59,6 +61,7 @@ export class WorkerGroup {
 
   constructor(options: WorkerGroupOptions) {
     this.#options = options
+    this.#threads = new Threads(options.startTimeoutMs)
   }
 
   get size(): number {
