@@ -163,6 +163,25 @@ describe('a pool', () => {
     })
   })
 
+  describe('when its module does not come to an end of loading', () => {
+    it('says so after startTimeoutMs', async () => {
+      const pool = make({ startTimeoutMs: 100 }, 'pool-hangs-on-load.js')
+      for (const error of [await failureOf(() => pool.ready()), await failureOf(() => pool.run('x'))]) {
+        expect(error.code).to.equal('ERR_MR_START_TIMEOUT')
+        expect(error.message).to.include('the thread mr-pool-0 has not started within 100 ms')
+      }
+      await pool.destroy()
+    })
+
+    it('says when the thread has ended meanwhile', async () => {
+      const pool = make({}, 'pool-ends-on-load.js')
+      const error = await failureOf(() => pool.ready())
+      expect(error.code).to.equal('ERR_MR_THREAD_LOST')
+      expect(error.message).to.match(/the thread mr-pool-0 ended with code \d+ while it started: .*awaits what cannot come/)
+      await pool.destroy()
+    })
+  })
+
   describe('runs tasks beside each other', () => {
     it('asynchronous ones up to the concurrency in one worker', async () => {
       await using pool = make({ concurrency: 3 })
