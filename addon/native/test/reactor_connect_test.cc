@@ -538,6 +538,32 @@ TEST("pipe: end and destroy of one are those of the other") {
   }
 }
 
+TEST("pipe: one that ends in the hook that has piped it, while a frame that came in pieces is with the hook") {
+  for (const bool destroy : {false, true}) {
+    Proxy proxy(kHookMessage | kHookClose);
+    proxy.js().hook = [&](const EventRow& row, std::string_view frame) {
+      if (frame != "first") return;
+      CHECK(proxy.reactor().pipe(proxy.a, proxy.ga, row.d, proxy.b, proxy.gb, Reactor::kOutsideMessage) == Reactor::Piped::kDone);
+      proxy.js().stop(row);
+      if (destroy) {
+        CHECK(proxy.reactor().destroy(proxy.b, proxy.gb, CloseReason::kDestroyed));
+      } else {
+        CHECK(proxy.reactor().end(proxy.b, proxy.gb, Reactor::Place::kBetween));
+      }
+    };
+    say(proxy.down, "fir");
+    Reactor::Details details{};
+    proxy.until([&] { return proxy.reactor().details(proxy.a, proxy.ga, &details) && details.bytesRead == 3; });
+    say(proxy.down, "st\nsecond\nthi");
+    CHECK_EQ(proxy.read(proxy.down, 100), "");
+    proxy.down.reset();
+    proxy.up.reset();
+    proxy.until([&] { return proxy.open() == 0; });
+    CHECK_EQ(proxy.js().frames(proxy.a), "first|");
+    CHECK_EQ(proxy.closed(destroy ? CloseReason::kDestroyed : CloseReason::kEnd), 2u);
+  }
+}
+
 TEST("pipe: silence closes both, and bytes in one direction are none") {
   ListenerConfig config;
   config.idleMs = 60;

@@ -129,6 +129,27 @@ TEST("a failed layer lets its last words leave and closes as tls-error; one that
   CHECK_EQ(server.open(), 1u);
 }
 
+TEST("a layer that fails while its frames are with a hook keeps what they lie in until the hook is through") {
+  Reactors server(secure(false));
+  server.js().hook = [&](const EventRow& row, std::string_view bytes) {
+    if (row.event == Event::kCipher && row.c != 0) {
+      server.reactor().established(row.slot, row.generation);
+      server.reactor().feed(row.slot, row.generation, spanOf(turned(bytes)));
+      server.reactor().decrypted(row.slot, row.generation);
+    } else if (row.event == Event::kFrame) {
+      server.reactor().writeCipher(row.slot, row.generation, spanOf("alert"));
+      CHECK(server.reactor().secureFailed(row.slot, row.generation));
+    }
+  };
+  Fd client = server.connect();
+  say(client, turned("one\ntw"));
+  CHECK_EQ(server.read(client, 100), "alert");
+  client.reset();
+  server.until([&] { return server.open() == 0; });
+  CHECK_EQ(server.js().frames(0), "one|");
+  CHECK_EQ(server.closed(CloseReason::kTlsError), 1u);
+}
+
 TEST("a stream half-closes after what waits, and goes on reading") {
   Reactors server(lines(false));
   Js& js = server.js();

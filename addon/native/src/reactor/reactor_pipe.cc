@@ -154,7 +154,7 @@ void Reactor::closePipe(uint32_t slot, CloseReason reason) {
     return closeNow(to, reason);
   }
   other.endReason = reason;
-  other.in.reset();
+  if (other.span == 0) other.in.reset();  // its bytes may be with the hooks: finishSpans() needs what they lie in
   other.set(Connection::kEnding | Connection::kEndSaid);
   ended_.push_back(to);
   requestTurn();

@@ -147,8 +147,8 @@ bool Reactor::secureFailed(uint32_t slot, uint32_t generation) {
   Connection* connection = find(slot, generation);
   if (!connection || !connection->secure()) return false;
   if (connection->endReason == CloseReason::kEnd) connection->endReason = CloseReason::kTlsError;
-  connection->in.reset();
-  return cipherEnd(slot, generation);  // what was said last, such as an alert, still leaves
+  if (connection->span == 0) connection->in.reset();  // as in closePipe()
+  return cipherEnd(slot, generation);                 // what was said last, such as an alert, still leaves
 }
 
 // Whether the goodbye of TLS has left, if there is anybody to say it to.
