@@ -15,6 +15,7 @@ uint32_t ConnectionTable::open() {
     if (slot % kChunk == 0) chunks_.push_back(std::make_unique<Chunk>());
   }
   Connection& connection = at(slot);
+  if (nextGeneration_ == 0) ++nextGeneration_;  // the reactor's own descriptors have the generation 0
   connection.generation = nextGeneration_++;
   connection.flags = Connection::kOpen;
   ++size_;
