@@ -236,6 +236,34 @@ TEST("data is lost with the thread: no resume hook, no connection") {
   }
 }
 
+TEST("half a PROXY header is no frame for whoever takes over, and says who it is when it is whole") {
+  for (const bool toPool : {false, true}) {
+    Reactors server(lines(toPool), 1, {}, {.proxyFrom = std::make_shared<CidrSet>()});
+    const Fd a = server.connect(kProxyHead);
+    server.until([&] { return server.reactor().counters().bytesRead.get() == kProxyHead.size(); });
+    server.reactor().quiesce();
+    server.until([&] { return server.js().saw("0 quiet"); });
+    server.leave();
+    server.takeOver(false);
+    server.reactor().updateListener(0, lines(toPool));
+    server.turns(3);
+    Names names(server.js());
+    say(a, std::string(kProxyRest) + "hello\nand");
+    if (toPool) {
+      const FrameRef frame = server.task();
+      CHECK_EQ(Reactors::bodyOf(frame), "hello");
+      CHECK_EQ(frame.task->header().peer.port, 56324u);
+    } else {
+      server.until([&] { return server.js().saw("0 frame hello"); });
+      CHECK_EQ(server.js().all("0 "), "open|frame hello|");
+      Reactor::Details details{};
+      CHECK(server.reactor().details(0, names.generation(0), &details));
+      CHECK_EQ(details.peer.port, 56324u);
+    }
+    CHECK_EQ(server.open(), 1u);
+  }
+}
+
 TEST("quiesce: hooks are fed no more, it is quiet when the last promise is, and the next thread gets the state") {
   ListenerConfig config = lines(false);
   config.hooks |= kHookResume;

@@ -119,6 +119,19 @@ TEST("half a frame, unsent bytes and the state go along") {
   server.until([&] { return server.reactor(1).counters().buffered.get() == 0; });
 }
 
+TEST("half a PROXY header goes along, and is no frame there") {
+  Reactors server(lines(false), 2, {}, {.proxyFrom = std::make_shared<CidrSet>()});
+  const Fd a = server.connect(kProxyHead);
+  server.until([&] { return server.reactor().counters().bytesRead.get() == kProxyHead.size(); });
+  server.reactor().retire(false);
+  server.until([&] { return server.open(1) == 1; });
+  server.turns(3);
+  say(a, std::string(kProxyRest) + "hello\n");
+  server.until([&] { return server.js(1).saw("0 frame hello"); });
+  CHECK_EQ(server.js(1).all("0 "), "open|frame hello|");
+  CHECK_EQ(server.closed(CloseReason::kProxyHeader, 1), 0u);
+}
+
 TEST("a move waits for what is in flight, and the order goes on behind it") {
   Reactors server(lines(true), 2);
   const Fd a = server.connect();

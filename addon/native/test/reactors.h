@@ -147,13 +147,18 @@ inline void say(const Fd& fd, std::string_view text) {
   CHECK_EQ(::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
 }
 
+// A PROXY header of version 2, whose signature would be lines, and what comes behind its first 16 bytes: 192.0.2.1, port 56324.
+inline constexpr std::string_view kProxyHead("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", 16);
+inline constexpr std::string_view kProxyRest("\xc0\0\x02\x01\xc0\0\x02\x02\xdc\x04\x01\xbb", 12);
+
 struct Reactors {
   // The first reactor listens; all know the listener.
-  explicit Reactors(const ListenerConfig& config, uint32_t count = 1, ExchangeOptions options = {}) {
+  explicit Reactors(const ListenerConfig& config, uint32_t count = 1, ExchangeOptions options = {},
+                    const ListenerOptions& listening = {}) {
     options.reactors = count;
     options.workers = 1;
     exchange = std::make_shared<Exchange>(options);
-    const auto group = must(ListenerGroup::open(must(Address::unixPath(folder.file("socket"))), {}));
+    const auto group = must(ListenerGroup::open(must(Address::unixPath(folder.file("socket"))), listening));
     address = group->address();
     for (uint32_t i = 0; i < count; ++i) {
       reactors.push_back(std::make_unique<Reactor>(exchange, i));

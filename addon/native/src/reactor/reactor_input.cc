@@ -478,7 +478,8 @@ void Reactor::cutPending() {
     }
     connection.unset(Connection::kHasPending);
     if (!connection.fd.valid() || !connection.in || connection.has(Connection::kEnding)) continue;
-    if (connection.has(Connection::kPausedMask)) continue;  // whatever resumes it puts it on the list again
+    if (connection.has(Connection::kPausedMask)) continue;   // whatever resumes it puts it on the list again
+    if (connection.has(Connection::kAwaitsProxy)) continue;  // no frame begins before the header has ended
     if (connection.has(Connection::kPiped)) {
       forwardKept(slot);
       continue;
