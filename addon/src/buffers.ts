@@ -39,3 +39,23 @@ export const readLatin1: (buffer: Buffer, start: number, end: number) => string 
     ? (buffer: Buffer, start: number, end: number) => (buffer as unknown as Direct).latin1Slice(start, end)
     : (buffer: Buffer, start: number, end: number) => buffer.toString('latin1', start, end)
 })()
+
+const { keys } = Uint8Array.prototype
+
+/**
+ * Whether the bytes of a view can be read: not when its memory was transferred, has shrunk below it, or was a WebAssembly memory's that has
+ * grown. Such a view says that it is empty, and only some methods tell it from one that is.
+ */
+export function isReadable(view: Uint8Array): boolean {
+  try {
+    if (view.length === 0) keys.call(view)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** What can be sent. */
+export function isBytes(value: unknown): value is string | Uint8Array {
+  return typeof value === 'string' || (value instanceof Uint8Array && isReadable(value))
+}

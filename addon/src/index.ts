@@ -1,7 +1,7 @@
 import { load } from './load.js'
 import type { Native } from './native.js'
 
-export { bufferOf, readLatin1, writeLatin1, writeUtf8 } from './buffers.js'
+export { bufferOf, isBytes, readLatin1, writeLatin1, writeUtf8 } from './buffers.js'
 export {
   closedError,
   type ErrorEnvelope,

@@ -1,3 +1,4 @@
+import { isReadable } from './buffers.js'
 import { MultireactorError } from './error.js'
 
 /**
@@ -91,6 +92,9 @@ export class OptionReader {
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
   if (value === null || typeof value !== 'object') return typeof value === 'function' ? 'a function' : `${String(value)}`
+  if (value instanceof Uint8Array && !isReadable(value)) {
+    return 'a Uint8Array without memory (it was transferred or resized, or a WebAssembly memory grew): copy such bytes in time'
+  }
   return Array.isArray(value) ? 'an array' : `an object (${value.constructor?.name ?? 'Object'})`
 }
 

@@ -3,10 +3,12 @@ import { connect, type Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { native, unlimited } from '@multireactor/addon'
 import { type ServeOptions, serve } from '@multireactor/core'
+import { webSocketMessage } from '@multireactor/http'
 import { Pool } from '@multireactor/pool'
-import { type Connection, Reactor } from '@multireactor/reactor'
+import { type Connection, delimiter, Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { failureOf, fixture } from '../fixtures/bad-failure.js'
+import { lostViews } from '../fixtures/lost_views.js'
 
 const local = { port: 0, host: '127.0.0.1' }
 const withPool = (app: string, pool: ServeOptions['pool'] = 1) => serve({ app: fixture(app), listen: local, reactors: 1, pool })
@@ -142,6 +144,47 @@ describe('wrong use', () => {
       'ERR_MR_OPTION_RANGE',
       'ERR_MR_OPTION_TYPE',
     ])
+  })
+
+  it('of a connection: bytes whose memory is gone are refused, wherever they are given', async () => {
+    const codes: Record<string, string> = {}
+    await using reactor = new Reactor()
+    const { port } = await reactor.listen(local, {
+      async message(conn) {
+        for (const [view, lost] of Object.entries(lostViews)) {
+          const later = conn.defer()
+          const calls = {
+            write: () => conn.write(lost()),
+            submit: () => conn.submit(lost()),
+            call: () => conn.call(lost()),
+            publish: () => conn.publish('topic', lost()),
+            'publish of the reactor': () => reactor.publish('topic', lost()),
+            'write later': () => later.write(lost()),
+            'end later': () => later.end(lost()),
+            end: () => conn.end(lost()),
+            delimiter: () => delimiter(lost()),
+          }
+          for (const [name, call] of Object.entries(calls)) codes[`${name} ${view}`] = (await failureOf(call)).code
+          later.end()
+        }
+        conn.write(new Uint8Array(0))
+        conn.end('done')
+      },
+    })
+    const socket = connect(port, '127.0.0.1')
+    socket.write('go')
+    expect(await received(socket)).to.equal('done')
+    for (const [name, code] of Object.entries(codes)) {
+      expect(code, name).to.equal(name.startsWith('delimiter') ? 'ERR_MR_OPTION_TYPE' : 'ERR_MR_DATA')
+    }
+    expect(codes).to.include.keys('delimiter grown')
+    await using server = await serve({ app: fixture('bad-echo.js'), listen: local, reactors: 1, pool: 0 })
+    for (const lost of Object.values(lostViews)) {
+      expect((await failureOf(() => server.send(1n, lost()))).code).to.equal('ERR_MR_DATA')
+      expect((await failureOf(() => server.publish('topic', lost()))).code).to.equal('ERR_MR_DATA')
+      expect((await failureOf(() => server.call(0, lost()))).code).to.equal('ERR_MR_DATA')
+      expect((await failureOf(() => webSocketMessage(lost()))).code).to.equal('ERR_MR_DATA')
+    }
   })
 
   it('of a server, a reactor or a pool: closing twice fails with ERR_MR_CLOSED, disposing twice does not', async () => {

@@ -1,5 +1,6 @@
 import { type Server, serve } from '@multireactor/core'
 import { expect } from 'chai'
+import { lostViews } from '../fixtures/lost_views.js'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
@@ -48,6 +49,24 @@ for (const [run, pool] of [
       expect(replies.slice(9)).to.deep.equal(['s'.repeat(1024), 'last'])
       client.destroy()
       expect(errors).to.deep.equal([])
+    })
+
+    it('asks the error hook about a reply whose memory is gone, and closes when that answers with another', async () => {
+      const client = await connect()
+      const frames = ['lost', 'lose', 'list-lost', 'part-lost'].flatMap((how) =>
+        Object.keys(lostViews).map((view) => `${how} ${view}\n`),
+      )
+      client.write(`none\n${frames.join('')}last\n`)
+      const replies = await client.lines(frames.length + 1)
+      for (const reply of replies.slice(0, -1)) {
+        expect(reply).to.match(/^error a reply must be .* and is a Uint8Array without memory \(it was transferred or resized/)
+      }
+      expect(replies.at(-1)).to.equal('last')
+      expect(errors).to.deep.equal([])
+      client.write('throw lost\n')
+      await client.untilClosed()
+      expect(server.stats().connections.closed['parse-error']).to.equal(1)
+      expect(errors.map((error) => error.slice(0, 29))).to.deep.equal(['parse: a reply must be a stri'])
     })
 
     it('answers a thousand pipelined frames of all sizes in order, to a peer that half-closes at once', async () => {

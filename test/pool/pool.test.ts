@@ -3,6 +3,7 @@ import { BroadcastChannel } from 'node:worker_threads'
 import { MultireactorError, Pool, type PoolOptions, type Replaced } from '@multireactor/pool'
 import { expect } from 'chai'
 import { failureOf, fixture } from '../fixtures/bad-failure.js'
+import { lostViews } from '../fixtures/lost_views.js'
 
 /** What the tasks of pool-commands.js say, and the word that lets a gate open. */
 class Stage {
@@ -125,6 +126,15 @@ describe('a pool', () => {
       const error = await failureOf(() => pool.run('number'))
       expect(error.code).to.equal('ERR_MR_PARSE_RESULT')
       expect(error.message).to.include('and is 7')
+    })
+
+    it('does so for bytes whose memory is gone, and refuses a task of such bytes', async () => {
+      const pool = make()
+      const error = await failureOf(() => pool.run('lost'))
+      expect(error.code).to.equal('ERR_MR_PARSE_RESULT')
+      expect(error.message).to.include('a Uint8Array without memory')
+      expect((await failureOf(() => pool.run(lostViews['transferred']!()))).code).to.equal('ERR_MR_DATA')
+      await pool.close()
     })
 
     it('counts it', async () => {

@@ -1,4 +1,13 @@
-import { closedError, MultireactorError, type NativePort, native, OptionReader, sendOutcomes, shown } from '@multireactor/addon'
+import {
+  closedError,
+  isBytes,
+  MultireactorError,
+  type NativePort,
+  native,
+  OptionReader,
+  sendOutcomes,
+  shown,
+} from '@multireactor/addon'
 import { callResult, checkBytes, checkCallSize, checkPublication } from '@multireactor/reactor/app'
 import { callsFull, noReactor, PendingCalls } from './pending_calls.js'
 
@@ -57,7 +66,7 @@ export class ThreadServer {
       return Promise.reject(
         new MultireactorError('ERR_MR_DATA', `send(): the id must be the bigint of conn.id, and is ${shown(id)}`),
       )
-    if (typeof data !== 'string' && !(data instanceof Uint8Array)) {
+    if (!isBytes(data)) {
       return Promise.reject(
         new MultireactorError('ERR_MR_DATA', `send(): the data must be a string or Uint8Array, and is ${shown(data)}`),
       )

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { MultireactorError, shown } from '@multireactor/addon'
+import { isBytes, MultireactorError, shown } from '@multireactor/addon'
 import { http1Info } from '@multireactor/reactor'
 import { checkField } from './fields.js'
 import { dateLine, isBodiless, okPrefix, statusLine } from './status.js'
@@ -269,7 +269,7 @@ function ended(call: string): MultireactorError {
 
 function lengthOf(call: string, body: Bytes): number {
   if (typeof body === 'string') return byteLength(body)
-  if (body instanceof Uint8Array) return body.length
+  if (isBytes(body)) return body.length
   throw new MultireactorError('ERR_MR_DATA', `${call}: the data must be a string or Uint8Array, and is ${shown(body)}`)
 }
 

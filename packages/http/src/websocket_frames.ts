@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { MultireactorError, shown } from '@multireactor/addon'
+import { isBytes, MultireactorError, shown } from '@multireactor/addon'
 
 export const opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
 export type Opcode = (typeof opcode)[keyof typeof opcode]
@@ -55,7 +55,7 @@ export function opOf(data: string | Uint8Array): Opcode {
 }
 
 export function checkMessage(call: string, data: unknown): asserts data is string | Uint8Array {
-  if (typeof data === 'string' || data instanceof Uint8Array) return
+  if (isBytes(data)) return
   throw new MultireactorError('ERR_MR_DATA', `${call}: the data must be a string or Uint8Array, and is ${shown(data)}`)
 }
 

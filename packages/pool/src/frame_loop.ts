@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
-import { MultireactorError, replyFlag, toEnvelope } from '@multireactor/addon'
+import { isBytes, MultireactorError, replyFlag, toEnvelope } from '@multireactor/addon'
 import type { RunningFrame } from './running_frame.js'
-import { type Bytes, isAsyncIterable, isBytes, notAReply, type Reply, type TaskContext } from './task_context.js'
+import { type Bytes, isAsyncIterable, notAReply, type Reply, type TaskContext } from './task_context.js'
 
 /** What a thread does with frames. */
 export interface FrameWork {

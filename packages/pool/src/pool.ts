@@ -5,6 +5,7 @@ import {
   closedError,
   type ErrorEnvelope,
   failureFromEnvelope,
+  isBytes,
   MultireactorError,
   named,
   type NativePort,
@@ -16,7 +17,6 @@ import {
   type WorkerCounterName,
   workerCounterNames,
 } from '@multireactor/addon'
-import { isBytes } from './task_context.js'
 import { type Replaced, WorkerGroup } from './worker_group.js'
 
 export interface PoolOptions {

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
-import { MultireactorError } from '@multireactor/addon'
+import { isBytes, MultireactorError } from '@multireactor/addon'
 import type { FrameLoop, FrameWork } from './frame_loop.js'
-import { type Bytes, isBytes, notAReply, TaskContext } from './task_context.js'
+import { type Bytes, notAReply, TaskContext } from './task_context.js'
 
 /** Bytes of a streamed reply on their way to the socket before its writer waits. */
 const streamWindow = 64 << 10

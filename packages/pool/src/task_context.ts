@@ -66,10 +66,6 @@ export class TaskContext {
   }
 }
 
-export function isBytes(value: unknown): value is Bytes {
-  return typeof value === 'string' || value instanceof Uint8Array
-}
-
 export function isAsyncIterable(value: unknown): value is AsyncIterable<Bytes> {
   return typeof value === 'object' && value !== null && Symbol.asyncIterator in value
 }

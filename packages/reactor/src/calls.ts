@@ -1,4 +1,4 @@
-import { callOutcome, MultireactorError, type NativeReactorDriver, shown, toEnvelope } from '@multireactor/addon'
+import { callOutcome, isBytes, MultireactorError, type NativeReactorDriver, shown, toEnvelope } from '@multireactor/addon'
 
 /** Of a call, and of its result. */
 export const mostCallBytes: number = 16 << 20
@@ -6,7 +6,7 @@ export const mostCallBytes: number = 16 << 20
 /** What a `called` hook returned, as bytes. */
 export function callResult(value: unknown): string | Uint8Array {
   if (value === undefined) return ''
-  if (typeof value !== 'string' && !(value instanceof Uint8Array)) {
+  if (!isBytes(value)) {
     throw new MultireactorError('ERR_MR_DATA', `called(): the result must be a string or Uint8Array, and is ${shown(value)}`)
   }
   checkCallSize('the result of called()', value)

@@ -4,6 +4,7 @@ import {
   type CloseReason,
   type ErrorEnvelope,
   failureFromEnvelope,
+  isBytes,
   MultireactorError,
   OptionReader,
   replyFlag,
@@ -631,7 +632,7 @@ function gone(call: string, reason?: CloseReason): MultireactorError {
 }
 
 export function checkBytes(call: string, data: unknown): asserts data is string | Uint8Array {
-  if (typeof data === 'string' || data instanceof Uint8Array) return
+  if (isBytes(data)) return
   throw new MultireactorError('ERR_MR_DATA', `${call}: the data must be a string or Uint8Array, and is ${shown(data)}`)
 }
 

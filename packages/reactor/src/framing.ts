@@ -1,4 +1,4 @@
-import { MultireactorError, type NativeFraming, OptionReader, shown } from '@multireactor/addon'
+import { isBytes, MultireactorError, type NativeFraming, OptionReader, shown } from '@multireactor/addon'
 
 /** How a connection's bytes are cut into frames. Made by `raw()`, `lines()` and their siblings; opaque otherwise. */
 export interface Framing {
@@ -44,7 +44,7 @@ export function lines(options: { maxBytes?: number } = {}): Framing {
 /** Frames that end in `bytes` (1 to 255 of them), which are not part of the frame. */
 export function delimiter(bytes: string | Uint8Array, options: { maxBytes?: number } = {}): Framing {
   const read = new OptionReader('delimiter()', options, ['maxBytes'])
-  if (typeof bytes !== 'string' && !(bytes instanceof Uint8Array)) {
+  if (!isBytes(bytes)) {
     throw new MultireactorError(
       'ERR_MR_OPTION_TYPE',
       `delimiter(): the delimiter must be a string or Uint8Array, and is ${shown(bytes)}`,
