@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { native, unlimited } from '@multireactor/addon'
-import { type ServeOptions, serve } from '@multireactor/core'
+import { type ServeOptions, serve, ThreadServer } from '@multireactor/core'
 import { webSocketMessage } from '@multireactor/http'
 import { Pool } from '@multireactor/pool'
 import { type Connection, delimiter, Reactor } from '@multireactor/reactor'
@@ -216,6 +216,15 @@ describe('wrong use', () => {
     await using server = await serve({ app: fixture('bad-echo.js'), listen: local, reactors: 1, pool: 0 })
     expect((await failureOf(() => server.send(1 as never, 'x'))).code).to.equal('ERR_MR_DATA')
     expect((await failureOf(() => server.send(1n, {} as never))).code).to.equal('ERR_MR_DATA')
+  })
+
+  it('of ThreadServer.attach(): what is no token is refused, and a server that there is not', async () => {
+    for (const token of [undefined, null, '1', 1n, {}, Symbol('token'), 1.5, -1, Number.NaN, 2 ** 32]) {
+      const error = await failureOf(() => ThreadServer.attach(token as never))
+      expect(error.code, String(token)).to.equal('ERR_MR_OPTION_TYPE')
+      expect(error.message).to.include('server.token')
+    }
+    expect((await failureOf(() => ThreadServer.attach(0xffff_ffff))).code).to.equal('ERR_MR_CLOSED')
   })
 
   it('of a reactor on a second thread fails with ERR_MR_WRONG_THREAD', async () => {

@@ -50,9 +50,25 @@ export class ThreadServer {
     this.#port.setReferenced(false)
   }
 
-  /** Any thread of the process. Throws `ERR_MR_CLOSED` when there is no such server. Close it when done. */
+  /** Any thread of the process. Throws `ERR_MR_CLOSED` when there is no such server, `ERR_MR_OPTION_TYPE` for what is no token. Close it when done. */
   static attach(token: number): ThreadServer {
-    return new ThreadServer(token)
+    // It crosses as 32 bits.
+    if (!Number.isInteger(token) || token < 0 || token > 0xffff_ffff) {
+      throw new MultireactorError(
+        'ERR_MR_OPTION_TYPE',
+        `ThreadServer.attach(): the token must be the number that server.token of serve() says, and is ${shown(token)}: give it to your thread as workerData`,
+      )
+    }
+    try {
+      return new ThreadServer(token)
+    } catch (cause) {
+      // Native code knows no class of ours.
+      if ((cause as { code?: unknown }).code !== 'ERR_MR_CLOSED') throw cause
+      throw new MultireactorError(
+        'ERR_MR_CLOSED',
+        `ThreadServer.attach(): this process has no server with the token ${token}: it has closed, or the token is of another process`,
+      )
+    }
   }
 
   /**
