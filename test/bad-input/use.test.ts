@@ -24,6 +24,8 @@ async function received(socket: Socket): Promise<string> {
   return text
 }
 
+const never = () => expect.fail('it should have failed')
+
 describe('wrong use', () => {
   for (const [line, what] of [
     ['number', '7'],
@@ -56,6 +58,7 @@ describe('wrong use', () => {
   it('of a connection: nothing can be written after destroy(), end() or the close hook', async () => {
     const codes: Record<string, string> = {}
     const closed: Connection<undefined>[] = []
+    const rejected: Promise<{ code: string }>[] = []
     const attempt = (name: string, action: () => unknown) => {
       try {
         action()
@@ -80,6 +83,7 @@ describe('wrong use', () => {
         if (how === 'destroy') attempt('destroy after destroy', () => conn.destroy())
         attempt(`defer after ${how}`, () => conn.defer())
         attempt(`submit after ${how}`, () => conn.submit('x'))
+        attempt(`call after ${how}`, () => void rejected.push(conn.call('x').then(never, (error) => error)))
       },
       close(conn) {
         if (closed.push(conn) === 2) bothClosed()
@@ -94,6 +98,7 @@ describe('wrong use', () => {
     await done
     attempt('write after close', () => closed[0]!.write('late'))
     attempt('read after close', () => closed[0]!.bytesRead)
+    attempt('call after close', () => void rejected.push(closed[0]!.call('x').then(never, (error) => error)))
     const gone = 'ERR_MR_CONNECTION_CLOSED'
     for (const how of ['end', 'destroy']) {
       expect(codes[`write after ${how}`]).to.equal(gone)
@@ -103,6 +108,8 @@ describe('wrong use', () => {
       expect(codes[`end after ${how}`]).to.equal('none')
     }
     expect(codes['destroy after destroy']).to.equal('none')
+    expect(codes['call after close'], 'it rejects').to.equal('none')
+    expect((await Promise.all(rejected)).map(({ code }) => code)).to.deep.equal([gone, gone, gone])
     expect(codes['write after close']).to.equal(gone)
     expect(codes['read after close']).to.equal('none')
   })

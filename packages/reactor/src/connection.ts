@@ -255,7 +255,7 @@ export class Connection<Data = unknown> {
     return duplex
   }
 
-  /** Hands a frame to `parse` in the pool; the reply leaves at this frame's place in the order. Copied before the call returns. */
+  /** Hands a frame to `parse` in the pool; the reply leaves at this frame's place in the order. Copied before the call returns. Throws `ERR_MR_CONNECTION_CLOSED`. */
   submit(frame: string | Uint8Array): void {
     this.#checkOpen('submit()')
     checkBytes('submit()', frame)
@@ -266,11 +266,14 @@ export class Connection<Data = unknown> {
 
   /**
    * Runs `parse` in the pool and resolves to what it returned, its parts joined. Takes no place in the order: write the result,
-   * or use `defer()`. Rejects with the error of `parse`, or `ERR_MR_CONNECTION_CLOSED`.
+   * or use `defer()`. Rejects with the error of `parse`, or `ERR_MR_CONNECTION_CLOSED`. Throws only for a mistake of its caller:
+   * `ERR_MR_DATA`, `ERR_MR_NO_POOL`, `ERR_MR_STATE`.
    */
   call(frame: string | Uint8Array): Promise<Buffer> {
-    this.#checkOpen('call()')
     checkBytes('call()', frame)
+    // The peer may leave at any time: who awaits the result is told there.
+    if (!this.isOpen) return Promise.reject(gone('call()', this.#closed))
+    this.#checkOpen('call()')
     this.#engine.checkPool(this.engineListener)
     const number = this.#engine.driver.submit(this.#slot, this.#generation, frame, true)
     this.#engine.touched()
@@ -284,7 +287,7 @@ export class Connection<Data = unknown> {
     return this.#engine.awaitCall(number)
   }
 
-  /** Holds this frame's place in the order open, for a handler that answers later. */
+  /** Holds this frame's place in the order open, for a handler that answers later. Throws `ERR_MR_CONNECTION_CLOSED`. */
   defer(): DeferredReply {
     this.#checkOpen('defer()')
     const sequence = this.#engine.driver.defer(this.#slot, this.#generation)
