@@ -18,7 +18,8 @@ export const errorCodes = {
   ERR_MR_DATA: 'Bytes were expected (a string or Uint8Array), and something else was given.',
   ERR_MR_FRAMER: 'A custom framer returned something that is not a cut of its input.',
   ERR_MR_HTTP: 'HTTP cannot carry this response, or it has ended already; the message names what is wrong.',
-  ERR_MR_LIMIT: 'The process has as many connections as `limits.connections` allows, or as many bytes as `limits.memory`.',
+  ERR_MR_LIMIT:
+    'The process has as many connections as `limits.connections` allows, or as many bytes as `limits.memory`; or the connections of one reactor have some 65,000 different framings of `setFraming`.',
   ERR_MR_LISTEN_FD: 'A descriptor given to `listen` is not a listening stream socket, or does not fit beside the others.',
   ERR_MR_NO_HOOK: 'No app of the server has a `called` hook for `server.call`.',
   ERR_MR_NO_POOL: 'A frame was submitted to a pool, and the server has none or the app has no `parse`.',

@@ -96,7 +96,6 @@ export interface NativeReactorDriver {
   encrypted(slot: number, generation: number, bytes: number): boolean
   cipherEnd(slot: number, generation: number): boolean
   secureFailed(slot: number, generation: number): boolean
-  addFraming(framing: NativeFraming): number
   listen(listener: number, group: number, member: number, spread: boolean): void
   leaveListeners(graceMs: number): void
   drain(lingerMs: number): void
@@ -107,7 +106,8 @@ export interface NativeReactorDriver {
   destroy(slot: number, generation: number, reason: number): boolean
   pause(slot: number, generation: number, rawEnd: number): boolean
   resume(slot: number, generation: number): boolean
-  setFraming(slot: number, generation: number, framing: number, rawEnd: number): boolean
+  /** 2: too many different ones are in use. */
+  setFraming(slot: number, generation: number, framing: NativeFraming, rawEnd: number): 0 | 1 | 2
   setTimeoutMs(slot: number, generation: number, milliseconds: number): boolean
   setNoDelay(slot: number, generation: number, on: boolean): boolean
   setKeepAlive(slot: number, generation: number, on: boolean, delaySeconds: number): boolean

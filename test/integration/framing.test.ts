@@ -41,6 +41,24 @@ describe('framing', () => {
   const before = census()
   afterEach(() => expectNothingLeft(before))
 
+  it('changes as often as a peer likes, to what no connection has had before', async () => {
+    await using reactor = new Reactor()
+    const { port } = await reactor.listen(
+      { port: 0, host: '127.0.0.1' },
+      {
+        framing: lines(),
+        message: (conn, frame) => {
+          for (let i = 0; i < 70_000; i++) conn.setFraming(delimiter(`${frame}${i}`))
+          conn.write('done')
+        },
+      },
+    )
+    const client = await Client.connect(port)
+    client.write('end\nof the second frame end69999')
+    expect((await client.bytes(8)).toString()).to.equal('donedone')
+    client.destroy()
+  })
+
   it('goes on with the slab it receives into after a frame so large that it has one of its own', async () => {
     await using reactor = new Reactor()
     const { port } = await reactor.listen(

@@ -239,12 +239,42 @@ TEST("reads away what a peer still sends behind our FIN, until its own, and rese
   CHECK_EQ(must(sock::pendingError(client.get())), 0);
 }
 
+TEST("framings of peers one after the other are forgotten, and those of connections and of this batch are not") {
+  Server server(lines(false));
+  std::string seen;
+  const auto ending = [](std::string_view text) {
+    FramingConfig framing;
+    framing.kind = FramingKind::kDelimiter;
+    framing.delimiter = text;
+    return framing;
+  };
+  server.sink.hook = [&](const EventRow& row, std::string_view frame) {
+    if (row.event != Event::kFrame) return;
+    seen += std::string(frame) + "|";
+    const auto set = [&](const FramingConfig& framing) {
+      CHECK(server.reactor.setFraming(row.slot, row.generation, framing, row.d) == Reactor::Framed::kDone);
+      server.sink.stopped = true;
+    };
+    if (frame == "bar") set(ending("|"));
+    if (frame != "many") return;
+    for (int i = 0; i < 70'000; ++i) set(ending(std::to_string(i)));
+    set(ending(";"));
+  };
+  const Fd kept = connected(server.address);
+  say(kept, "bar\none|");
+  server.until([&] { return seen == "bar|one|"; });
+  const Fd client = connected(server.address);
+  say(client, "many\na;b;");
+  server.until([&] { return seen == "bar|one|many|a|b|"; });
+  say(kept, "two|");
+  server.until([&] { return seen == "bar|one|many|a|b|two|"; });
+}
+
 TEST("a hook changes the framing, or pauses, in the middle of a batch") {
   Server server(lines(false));
   FramingConfig pairs;
   pairs.kind = FramingKind::kFixed;
   pairs.fixedBytes = 2;
-  const uint16_t framing = server.reactor.addFraming(pairs);
   std::string seen;
   EventRow last{};
   server.sink.hook = [&](const EventRow& row, std::string_view frame) {
@@ -252,7 +282,7 @@ TEST("a hook changes the framing, or pauses, in the middle of a batch") {
     last = row;
     seen += std::string(frame) + "|";
     if (frame == "pairs") {
-      CHECK(server.reactor.setFraming(row.slot, row.generation, framing, row.d));
+      CHECK(server.reactor.setFraming(row.slot, row.generation, pairs, row.d) == Reactor::Framed::kDone);
       server.sink.stopped = true;
     } else if (frame == "ab") {
       CHECK(server.reactor.pause(row.slot, row.generation, row.d));

@@ -227,10 +227,10 @@ export class Connection<Data = unknown> {
   /** Cuts everything behind the current frame by another framing: for upgrades and STARTTLS. */
   setFraming(framing: Framing): void {
     this.#checkOpen('setFraming()')
-    const number = this.#engine.framingNumber(framing)
+    const rawEnd = this.#rawEnd()
+    this.#engine.setFraming(this.#slot, this.#generation, framing, rawEnd)
     this.#needSeldom().framing = framing
-    if (this.#rawEnd() !== outsideMessage) this.#stop()
-    this.#engine.driver.setFraming(this.#slot, this.#generation, number, this.#rawEnd())
+    if (rawEnd !== outsideMessage) this.#stop()
     this.#engine.touched()
   }
 

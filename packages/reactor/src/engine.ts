@@ -86,7 +86,6 @@ export class Engine {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly #connections: (Connection<any> | undefined)[] = []
   readonly #listeners: EngineListener[] = []
-  readonly #framings = new Map<Framing, number>()
   readonly #connects = new Map<number, { listener: EngineListener; ended(result: ConnectResult): void }>()
   #handle: ReactorHandle | undefined
   /** Promises of async `open` hooks that have not settled: what the data will be is not known yet. */
@@ -340,19 +339,19 @@ export class Engine {
     return this.#dispatching ? this.#batch : -1
   }
 
-  framingNumber(framing: Framing): number {
+  setFraming(slot: number, generation: number, framing: Framing, rawEnd: number): void {
     if (!isFraming(framing)) {
       throw new MultireactorError(
         'ERR_MR_OPTION_TYPE',
         `setFraming(): must be a framing such as lines(), and is ${shown(framing)}`,
       )
     }
-    let number = this.#framings.get(framing)
-    if (number === undefined) {
-      number = this.driver.addFraming(framing.native)
-      this.#framings.set(framing, number)
+    if (this.driver.setFraming(slot, generation, framing.native, rawEnd) === 2) {
+      throw new MultireactorError(
+        'ERR_MR_LIMIT',
+        'setFraming(): the connections of this reactor have some 65,000 different framings: use equal ones for most of them',
+      )
     }
-    return number
   }
 
   awaitCall(number: number): Promise<Buffer> {

@@ -36,7 +36,6 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value close(const Napi::CallbackInfo& info);
   Napi::Value setReferenced(const Napi::CallbackInfo& info);
   Napi::Value addListener(const Napi::CallbackInfo& info);
-  Napi::Value addFraming(const Napi::CallbackInfo& info);
   Napi::Value listen(const Napi::CallbackInfo& info);
   Napi::Value leaveListeners(const Napi::CallbackInfo& info);
   Napi::Value drain(const Napi::CallbackInfo& info);
@@ -474,11 +473,6 @@ Napi::Value ReactorDriver::secureFailed(const Napi::CallbackInfo& info) {
   return boolean(info, reactor_->secureFailed(u32(info, 0), u32(info, 1)));
 }
 
-Napi::Value ReactorDriver::addFraming(const Napi::CallbackInfo& info) {
-  MR_READY(info);
-  return Napi::Number::New(info.Env(), reactor_->addFraming(toFraming(info[0].As<Napi::Object>())));
-}
-
 // listen(listener, group, member, spread)
 Napi::Value ReactorDriver::listen(const Napi::CallbackInfo& info) {
   MR_READY(info);
@@ -547,9 +541,11 @@ Napi::Value ReactorDriver::resume(const Napi::CallbackInfo& info) {
   return boolean(info, reactor_->resume(u32(info, 0), u32(info, 1)));
 }
 
+// setFraming(slot, generation, framing, rawEnd) -> 0 gone, 1 done, 2 too many different ones
 Napi::Value ReactorDriver::setFraming(const Napi::CallbackInfo& info) {
   MR_READY(info);
-  return boolean(info, reactor_->setFraming(u32(info, 0), u32(info, 1), static_cast<uint16_t>(u32(info, 2)), u32(info, 3)));
+  const auto done = reactor_->setFraming(u32(info, 0), u32(info, 1), toFraming(info[2].As<Napi::Object>()), u32(info, 3));
+  return Napi::Number::New(info.Env(), static_cast<uint32_t>(done));
 }
 
 Napi::Value ReactorDriver::setTimeoutMs(const Napi::CallbackInfo& info) {
@@ -758,7 +754,6 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
                       InstanceMethod<&ReactorDriver::cancelConnect>("cancelConnect"),
                       InstanceMethod<&ReactorDriver::pipe>("pipe"),
                       InstanceMethod<&ReactorDriver::staysHere>("staysHere"),
-                      InstanceMethod<&ReactorDriver::addFraming>("addFraming"),
                       InstanceMethod<&ReactorDriver::stream>("stream"),
                       InstanceMethod<&ReactorDriver::finish>("finish"),
                       InstanceMethod<&ReactorDriver::relieve>("relieve"),

@@ -37,6 +37,12 @@ class ClientProfiles {
 
   const ListenerConfig& config(uint16_t number) const { return profiles_[number].config; }
   uint16_t framing(uint16_t number) const { return profiles_[number].framing; }
+  template <typename Look>
+  void eachFraming(Look&& look) const {
+    for (const Profile& profile : profiles_) {
+      if (profile.users != 0) look(profile.framing);
+    }
+  }
 
  private:
   static constexpr size_t kMost = 1024;

@@ -331,7 +331,7 @@ bool Reactor::setTimeoutMs(uint32_t slot, uint32_t generation, uint32_t millisec
 // When something has to happen to a connection that stays as it is, and what.
 uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason) const {
   const ListenerConfig& cfg = config(connection);
-  const FramingConfig& framing = *framings_[connection.framing];
+  const FramingConfig& framing = framings_[connection.framing];
   // Its peers are asked whether they are there, and the limits of the requests before the upgrade say nothing about it.
   const bool upgraded = framing.kind == FramingKind::kWebSocket;
   const uint32_t frameMs = upgraded ? framing.frameMs : cfg.frameMs;

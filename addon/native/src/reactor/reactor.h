@@ -23,6 +23,7 @@
 #include "reactor/connection_table.h"
 #include "reactor/connector.h"
 #include "reactor/event_batch.h"
+#include "reactor/framings.h"
 #include "reactor/inline_box.h"
 #include "reactor/listener.h"
 #include "reactor/write_box.h"
@@ -55,7 +56,6 @@ class Reactor {
   uint16_t addListener(const ListenerConfig& config);
   // members: how many reactors take part; `spread` hands every fresh connection round them (one listener on a Unix path).
   void listen(uint16_t listener, std::shared_ptr<ListenerGroup> group, int member, bool spread);
-  uint16_t addFraming(const FramingConfig& framing);
   uint32_t listenerCount() const { return static_cast<uint32_t>(listeners_.size()); }
   // New code for an old listener: its connections follow.
   void updateListener(uint16_t listener, const ListenerConfig& config);
@@ -140,7 +140,9 @@ class Reactor {
   // after it stays unread.
   bool pause(uint32_t slot, uint32_t generation, uint32_t rawEnd);
   bool resume(uint32_t slot, uint32_t generation);
-  bool setFraming(uint32_t slot, uint32_t generation, uint16_t framing, uint32_t rawEnd);
+  // kTooMany: every connection has another one, and there are no more numbers for them.
+  enum class Framed : uint8_t { kGone, kDone, kTooMany };
+  Framed setFraming(uint32_t slot, uint32_t generation, const FramingConfig& framing, uint32_t rawEnd);
   bool setTimeoutMs(uint32_t slot, uint32_t generation, uint32_t milliseconds);
   bool setNoDelay(uint32_t slot, uint32_t generation, bool on);
   bool setKeepAlive(uint32_t slot, uint32_t generation, bool on, uint32_t delaySeconds);
@@ -302,7 +304,7 @@ class Reactor {
   // Its frames pass no hook: they are cut and queued without JS.
   bool goesToPool(const Connection& connection) const {
     return !connection.has(Connection::kStreamed) && config(connection).toPool &&
-           framings_[connection.framing]->kind != FramingKind::kCustom;
+           framings_[connection.framing].kind != FramingKind::kCustom;
   }
   // Something of it runs in the thread that drives.
   static bool usesThread(const ListenerConfig& cfg) { return cfg.hooks != 0 || cfg.run != Run::kPool; }
@@ -326,7 +328,7 @@ class Reactor {
   void requestTurn();  // outside of a turn: what was just done needs one
 
   // reactor_accept.cc
-  uint16_t appendFraming(const FramingConfig& framing);
+  uint16_t addFraming(const FramingConfig& framing);
   void acceptSome(uint32_t index);
   void adopt(Handover& fresh);
   void refuse(CloseReason reason);
@@ -528,7 +530,7 @@ class Reactor {
   ConnectionTable table_;
   TimerWheel wheel_;
   std::vector<ListenerConfig> listeners_;
-  std::vector<std::unique_ptr<FramingConfig>> framings_;  // none of them moves while it cuts
+  Framings framings_;
   std::vector<uint16_t> listenerFramings_;
   std::vector<Acceptor> acceptors_;
   ClientProfiles profiles_;

@@ -18,29 +18,23 @@ bool isPeersAffair(int error) { return error == ECONNABORTED || error == EPROTO 
 
 }  // namespace
 
+// Framings::kNone when there are too many.
 uint16_t Reactor::addFraming(const FramingConfig& framing) {
-  owner_.assertCurrent(__func__);
-  // The framings of listeners are never shared: a new version of the app may change them.
-  const auto isListeners = [this](size_t i) {
-    return std::find(listenerFramings_.begin(), listenerFramings_.end(), i) != listenerFramings_.end();
-  };
-  for (size_t i = 0; i < framings_.size(); ++i) {
-    if (*framings_[i] == framing && !isListeners(i)) return static_cast<uint16_t>(i);
-  }
-  return appendFraming(framing);
-}
-
-uint16_t Reactor::appendFraming(const FramingConfig& framing) {
-  MR_CHECK(framings_.size() < UINT16_MAX, "too many framings");
-  framings_.push_back(std::make_unique<FramingConfig>(framing));
-  return static_cast<uint16_t>(framings_.size() - 1);
+  return framings_.add(framing, table_.highest(), [this](Framings::Used& used) {
+    for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+      if (table_.at(slot).has(Connection::kOpen)) used.mark(table_.at(slot).framing);
+    }
+    for (const Span& span : spans_) used.mark(span.framing);
+    profiles_.eachFraming([&used](uint16_t framing) { used.mark(framing); });
+  });
 }
 
 uint16_t Reactor::addListener(const ListenerConfig& config) {
   owner_.assertCurrent(__func__);
+  static_assert(Exchange::kMaxListeners <= Framings::kOwn);
   MR_CHECK(listeners_.size() < Exchange::kMaxListeners, "too many listeners");
   listeners_.push_back(config);
-  listenerFramings_.push_back(appendFraming(config.framing));
+  listenerFramings_.push_back(framings_.addOwn(config.framing));
   return static_cast<uint16_t>(listeners_.size() - 1);
 }
 

@@ -17,8 +17,8 @@ Result<uint32_t> Reactor::connect(const Address& address, const Address* local, 
   if ((draining_ || retiring_) && !servesAccepted()) return Result<uint32_t>::failure(ECANCELED);
   if (exchange_->memoryState(nowMs_) != MemoryState::kFine || !exchange_->admission().enter())
     return Result<uint32_t>::failure(ENOSPC);
-  const bool hasRoom = framings_.size() + 1 < UINT16_MAX;
-  const uint16_t profile = hasRoom ? profiles_.use(config, addFraming(config.framing)) : ClientProfiles::kNone;
+  const uint16_t framing = addFraming(config.framing);
+  const uint16_t profile = framing != Framings::kNone ? profiles_.use(config, framing) : ClientProfiles::kNone;
   Result<uint32_t> begun = profile == ClientProfiles::kNone ? Result<uint32_t>::failure(ENOBUFS)
                                                             : connector_.begin(address, local, profile, nowMs_, timeoutMs);
   if (begun.ok()) {

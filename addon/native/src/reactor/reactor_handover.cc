@@ -1,6 +1,7 @@
 // Connections outlive the thread that drives them, and may go to a sibling reactor: what is kept, what is closed because it
 // lived in the thread that is gone, and how names and messages follow.
 #include <algorithm>
+#include <cerrno>
 
 #include "base/clock.h"
 #include "base/fatal.h"
@@ -156,7 +157,7 @@ void Reactor::updateListener(uint16_t listener, const ListenerConfig& update) {
   MR_CHECK(listener < listeners_.size(), "no such listener");
   listeners_[listener] = update;
   const uint16_t framing = listenerFramings_[listener];
-  *framings_[framing] = update.framing;
+  framings_.change(framing, update.framing);
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || connection.framing != framing) continue;
@@ -170,7 +171,7 @@ void Reactor::updateListener(uint16_t listener, const ListenerConfig& update) {
 void Reactor::emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t flags) {
   const Connection& connection = table_.at(slot);
   if (connection.has(Connection::kEndSaid)) flags |= kResumeEnded;
-  if (framings_[connection.framing]->kind == FramingKind::kWebSocket) flags |= kResumeWebSocket;
+  if (framings_[connection.framing].kind == FramingKind::kWebSocket) flags |= kResumeWebSocket;
   std::vector<uint8_t> bytes(sizeof(uint64_t) + state.size());
   const ConnectionId id = idOf(slot);
   std::memcpy(bytes.data(), &id.value, sizeof(uint64_t));
@@ -197,7 +198,7 @@ void Reactor::resumeConnections(bool lost) {
       const auto state = states_.find(idOf(slot).value);
       const bool dataLost = lost && connection.has(Connection::kHasData);
       // A custom framer that setFraming() named is a function of the thread that is gone.
-      const bool framerLost = reframed && framings_[connection.framing]->kind == FramingKind::kCustom;
+      const bool framerLost = reframed && framings_[connection.framing].kind == FramingKind::kCustom;
       if ((dataLost && !(hooks & kHookResume)) || framerLost) {
         closeNow(slot, CloseReason::kThreadLost);
         continue;
@@ -310,7 +311,7 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
   counters_.moved.add(1);
   auto moved = std::make_unique<Moved>();
   moved->listenersFraming = connection.framing == listenerFramings_[connection.listener];
-  moved->framing = *framings_[connection.framing];
+  moved->framing = framings_[connection.framing];
   moved->state = std::move(state);
   moved->hasState = hasState;
   moved->dataLost = abandoned_ && connection.has(Connection::kHasData);
@@ -367,9 +368,12 @@ void Reactor::adoptMoved(Moved& moved) {
   connection.unset(Connection::kInEpoll | Connection::kDirty | Connection::kHasPending | Connection::kMoving |
                    Connection::kStopAtCurrent | Connection::kPausedForHandover | Connection::kPausedByQueue |
                    Connection::kPausedByOrder | Connection::kHasData | Connection::kAwaitsReactor);
-  connection.framing = moved.listenersFraming ? listenerFramings_[connection.listener] : addFraming(moved.framing);
+  connection.framing = listenerFramings_[connection.listener];
+  const uint16_t framing = moved.listenersFraming ? connection.framing : addFraming(moved.framing);
   counters_.open.add(1);
   connection.accounted = 0;
+  if (framing == Framings::kNone) return closeNow(slot, CloseReason::kSystem, ENOBUFS);
+  connection.framing = framing;
   // A custom framer that setFraming() named is a function of the thread that it comes from.
   if (!moved.listenersFraming && moved.framing.kind == FramingKind::kCustom) return closeNow(slot, CloseReason::kThreadLost);
   unpackSubscriptions(slot, moved);

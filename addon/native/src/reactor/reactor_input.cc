@@ -106,7 +106,7 @@ void Reactor::cutKeptForPool(uint32_t slot) {
 // Returns how many bytes were used.
 size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool inSlab) {
   Connection& connection = table_.at(slot);
-  const FramingConfig& framing = *framings_[connection.framing];
+  const FramingConfig& framing = framings_[connection.framing];
   size_t used = 0, groupStart = 0, groupBytes = 0, hint = connection.in ? connection.in->hint : 0;
   uint64_t groupCost = 0;
   uint32_t cutFrames = 0;
@@ -295,7 +295,7 @@ uint16_t inUnits(size_t waiting) {
 
 void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer) {
   Connection& connection = table_.at(slot);
-  const FramingConfig& framing = *framings_[connection.framing];
+  const FramingConfig& framing = framings_[connection.framing];
   Span span{slot, connection.generation, data, size, 0, fromInBuffer, 0, 0};
   span.framing = connection.framing;
   span.state = span.stateBehind = connection.framerState();
@@ -548,7 +548,7 @@ void Reactor::promptPeer(uint32_t slot, std::string_view prompt) {
 
 // Where a hook stopped in the middle, what was cut behind it does not count. A framer is pure: it says the same again.
 uint64_t Reactor::framerStateBehind(const Span& span) const {
-  const FramingConfig& framing = *framings_[span.framing];
+  const FramingConfig& framing = framings_[span.framing];
   if (!remembers(framing.kind) || span.consumed == span.cut) return span.stateBehind;
   uint64_t state = span.state;
   for (size_t used = 0; used < span.consumed;) {
@@ -562,7 +562,7 @@ uint64_t Reactor::framerStateBehind(const Span& span) const {
 
 // Frames that were unmasked where they lie, and that no hook has seen, are cut again.
 void Reactor::maskAgain(const Span& span) {
-  const FramingConfig& framing = *framings_[span.framing];
+  const FramingConfig& framing = framings_[span.framing];
   if (framing.kind != FramingKind::kWebSocket || span.fromInBuffer || span.consumed >= span.cut) return;
   uint64_t state = span.state;
   for (size_t used = 0; used < span.cut;) {
@@ -656,18 +656,20 @@ bool Reactor::resume(uint32_t slot, uint32_t generation) {
   return true;
 }
 
-bool Reactor::setFraming(uint32_t slot, uint32_t generation, uint16_t framing, uint32_t rawEnd) {
+Reactor::Framed Reactor::setFraming(uint32_t slot, uint32_t generation, const FramingConfig& framing, uint32_t rawEnd) {
   Connection* connection = find(slot, generation);
-  if (!connection || framing >= framings_.size()) return false;
+  if (!connection) return Framed::kGone;
+  const uint16_t number = addFraming(framing);
+  if (number == Framings::kNone) return Framed::kTooMany;
   stopAtCurrent(*connection, rawEnd);
-  connection->framing = framing;
+  connection->framing = number;
   connection->setFramerState(0);
   if (connection->in && connection->span == 0) {
     connection->in->needed = connection->in->hint = 0;
     addPending(slot);
     requestTurn();
   }
-  return true;
+  return Framed::kDone;
 }
 
 // A few frames pass whatever their size, so that large ones are parsed in parallel too.
