@@ -236,6 +236,61 @@ TEST("data is lost with the thread: no resume hook, no connection") {
   }
 }
 
+TEST("a state that no hook has seen is for the thread after the next, with a resume hook or without") {
+  for (const bool hasHook : {false, true}) {
+    ListenerConfig config = lines(false);
+    if (hasHook) config.hooks |= kHookResume;
+    Reactors server(config);
+    const Fd a = server.connect(), b = server.connect();
+    Names names(server.js());
+    say(a, "x\n");
+    say(b, "x\n");
+    server.until([&] { return server.js().saw("0 frame x") && server.js().saw("1 frame x"); });
+    for (const uint32_t slot : {0u, 1u}) CHECK(server.reactor().setHasData(slot, names.generation(slot), true));
+    server.reactor().quiesce();
+    server.until([&] { return server.js().saw("0 quiet"); });
+    CHECK(server.reactor().keepState(0, names.generation(0), spanOf("mine")));
+    CHECK(server.reactor().keepState(1, names.generation(1), spanOf("yours")));
+    server.leave();
+    server.takeOver(false);
+    server.js().diesBefore = "1 resume with yours";
+    server.until([&] { return server.js().dead; });
+    CHECK_EQ(server.js().all("0 "), "resume with mine|");
+    CHECK(server.reactor().setHasData(0, names.generation(0), true));  // as `conn.data = state` does
+    server.leave();
+    // Threads that end before they have seen anything do not change it.
+    server.takeOver(true);
+    server.leave();
+    server.takeOver(true);
+    server.until([&] { return server.js().saw("1 resume with yours"); });
+    CHECK_EQ(server.js().all("1 "), "resume with yours|");
+    CHECK_EQ(server.js().all("0 "), hasHook ? "resume lost|" : "close thread-lost|");
+    CHECK_EQ(server.closed(CloseReason::kThreadLost), hasHook ? 0u : 1u);
+    // Seen once, it is the thread's own, and goes with it.
+    server.leave();
+    server.takeOver(true);
+    server.until([&] { return server.js().saw("1 resume"); });
+    CHECK_EQ(server.js().all("1 "), "resume|");
+  }
+}
+
+TEST("data that is lost stays lost when the next thread dies before it is told") {
+  ListenerConfig config = lines(false);
+  config.hooks |= kHookResume;
+  Reactors server(config);
+  const Fd a = server.connect();
+  Names names(server.js());
+  say(a, "x\n");
+  server.until([&] { return server.js().saw("0 frame x"); });
+  CHECK(server.reactor().setHasData(0, names.generation(0), true));
+  server.leave();
+  server.takeOver(true);
+  server.js().diesBefore = "0 resume lost";
+  server.replaceDead();
+  server.until([&] { return server.js().saw("0 resume lost"); });
+  CHECK_EQ(server.js().all("0 "), "resume lost|");
+}
+
 TEST("half a PROXY header is no frame for whoever takes over, and says who it is when it is whole") {
   for (const bool toPool : {false, true}) {
     Reactors server(lines(toPool), 1, {}, {.proxyFrom = std::make_shared<CidrSet>()});

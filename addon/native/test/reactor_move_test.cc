@@ -119,6 +119,48 @@ TEST("half a frame, unsent bytes and the state go along") {
   server.until([&] { return server.reactor(1).counters().buffered.get() == 0; });
 }
 
+TEST("a state that the sibling's thread dies before it has seen is for its next thread") {
+  Reactors server(lines(false), 2);
+  Places places(server, "mine");
+  const Fd a = server.connect();
+  server.until([&] { return !places.order.empty(); });
+  const Places::Place from = places.of(0);
+  CHECK(server.reactor().setHasData(from.slot, from.generation, true));
+  server.js(1).diesBefore = "0 resume with mine";
+  CHECK(places.move(0, 1));
+  server.replaceDead(1);
+  server.until([&] { return server.js(1).saw("0 resume with mine"); });
+  CHECK_EQ(server.js(1).all("0 "), "resume with mine|");
+  CHECK_EQ(server.open(1), 1u);
+}
+
+TEST("a state comes back with its connection when the reactor it went to is given up before a hook has seen it") {
+  for (const bool dies : {false, true}) {
+    Reactors server(lines(false), 2);
+    Places places(server, "mine");
+    const Fd a = server.connect();
+    server.until([&] { return !places.order.empty(); });
+    const Places::Place from = places.of(0);
+    CHECK(server.reactor().setHasData(from.slot, from.generation, true));
+    if (dies) {
+      server.js(1).diesBefore = "0 resume with mine";
+      CHECK(places.move(0, 1));
+      server.until([&] { return server.js(1).dead; });
+      server.leave(1);
+    } else {
+      server.leave(1);
+      CHECK(places.move(0, 1));
+      server.until([&] { return server.js().saw("0 moved"); });
+    }
+    server.exchange->setActive(1, false);
+    CHECK(server.reactor(1).attach(nullptr));
+    server.reactor(1).retire(true);
+    server.until([&] { return server.js().saw("0 resume with mine"); });
+    CHECK_EQ(server.js().all("0 resume"), " with mine|");
+    CHECK_EQ(server.open(), 1u);
+  }
+}
+
 TEST("half a PROXY header goes along, and is no frame there") {
   Reactors server(lines(false), 2, {}, {.proxyFrom = std::make_shared<CidrSet>()});
   const Fd a = server.connect(kProxyHead);

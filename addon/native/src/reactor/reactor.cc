@@ -66,6 +66,7 @@ bool Reactor::attach(EventSink* sink) {
 
 void Reactor::detach() {
   owner_.assertCurrent(__func__);
+  keepUnseenStates();
   finishSpans();
   closeHeld();
   if (box_) box_->running.store(0, std::memory_order_relaxed);
@@ -82,6 +83,7 @@ void Reactor::detach() {
 void Reactor::forgetDeadThread() {
   if (owner_.isFree()) return;  // it has detached on its way out
   if (box_) box_->running.store(0, std::memory_order_relaxed);
+  keepUnseenStates();
   loseCalls();
   sink_ = nullptr;
   slab_ = {};
@@ -192,6 +194,7 @@ bool Reactor::deliver() {
   // Hooks may cause further events (destroy in a hook makes a close); a bound keeps one turn finite.
   for (int round = 0; round < kHookRounds && !rows_.empty(); ++round) {
     if (!sink_) {
+      keepUnseenStates();
       rows_.clear();
       parsed_.clear();
       break;
@@ -208,6 +211,7 @@ bool Reactor::deliver() {
     }
     delivering_.clear();
     parsing_.clear();
+    if (!resuming_.empty()) resuming_ = {};
     if (box_) {
       measureBatch(startedNs);
       settleInline();

@@ -489,7 +489,8 @@ class Reactor {
   void forward(ConnectionId id, std::unique_ptr<Message> message);
   void retryEarly();
   uint32_t nextSibling();
-  void emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t flags);
+  void emitResume(uint32_t slot, std::vector<uint8_t> state, uint32_t flags);
+  void keepUnseenStates();
 
   // reactor_calls.cc
   struct Caller {
@@ -557,6 +558,11 @@ class Reactor {
   uint32_t unwoken_ = 0;                                       // tasks queued in this turn that nobody has been woken for
   std::unordered_map<uint64_t, uint32_t> immigrants_;          // slots of connections born elsewhere, by id
   std::unordered_map<uint64_t, std::vector<uint8_t>> states_;  // what the next thread gets, by id
+  struct Resuming {
+    uint32_t flags;
+    std::vector<uint8_t> state;
+  };
+  std::unordered_map<uint64_t, Resuming> resuming_;  // what rows that no hook has seen yet say, by generation and slot
   std::vector<std::pair<ConnectionId, std::unique_ptr<Message>>> early_;  // for connections that are on their way here
   uint64_t heldTotal_ = 0;
   bool sheddingMemory_ = false;

@@ -10,6 +10,12 @@
 
 namespace mr {
 
+namespace {
+
+uint64_t nameOf(uint32_t slot, uint32_t generation) { return uint64_t{generation} << 32 | slot; }
+
+}  // namespace
+
 // ---------------------------------------------------------------- the thread died in the middle of a turn
 
 // What no hook has seen yet is kept for the next thread, in native memory: the slabs go with the thread.
@@ -39,6 +45,7 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
     const EventRow& row = delivering_[i];
     Span* span = spanOf(row);
     if (i < delivered.begun) {
+      if (row.event == Event::kResume) resuming_.erase(nameOf(row.slot, row.generation));
       if (span && row.event == Event::kFrame && !hasStopped(row)) span->consumed = std::min<size_t>(row.d, span->length);
       if (span && row.event == Event::kBadFrame && !hasStopped(row)) {
         span->consumed = std::min<size_t>(row.d, span->length);
@@ -75,6 +82,7 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
     if (find(span.slot, span.generation)) addPending(span.slot);
   }
   finishSpans();
+  keepUnseenStates();
   for (const EventRow& row : unseen) {
     Connection* connection = table_.find(row.slot, row.generation);
     if (row.event == Event::kOpen && connection) connection->unset(Connection::kAnnounced);
@@ -83,6 +91,19 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
   }
   sink_ = nullptr;  // its memory is gone with the thread
   slab_ = {};
+}
+
+// The next thread is told what this one has not been told: its rows lie in memory that goes with it.
+void Reactor::keepUnseenStates() {
+  std::erase_if(rows_, [](const EventRow& row) { return row.event == Event::kResume; });
+  for (auto& [name, resuming] : resuming_) {
+    const auto slot = static_cast<uint32_t>(name);
+    Connection* connection = table_.find(slot, static_cast<uint32_t>(name >> 32));
+    if (!connection || !connection->fd.valid()) continue;
+    connection->set(Connection::kHasData);
+    if (resuming.flags & kResumeHasState) states_[idOf(slot).value] = std::move(resuming.state);
+  }
+  resuming_.clear();
 }
 
 // Promises, deferred replies and calls live in the thread. What waits for one of them would wait for ever.
@@ -168,7 +189,7 @@ void Reactor::updateListener(uint16_t listener, const ListenerConfig& update) {
   }
 }
 
-void Reactor::emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t flags) {
+void Reactor::emitResume(uint32_t slot, std::vector<uint8_t> state, uint32_t flags) {
   const Connection& connection = table_.at(slot);
   if (connection.has(Connection::kEndSaid)) flags |= kResumeEnded;
   if (framings_[connection.framing].kind == FramingKind::kWebSocket) flags |= kResumeWebSocket;
@@ -177,6 +198,10 @@ void Reactor::emitResume(uint32_t slot, std::span<const uint8_t> state, uint32_t
   std::memcpy(bytes.data(), &id.value, sizeof(uint64_t));
   if (!state.empty()) std::memcpy(bytes.data() + sizeof(uint64_t), state.data(), state.size());
   (void)emitBytes(Event::kResume, slot, bytes, connection.listener | flags << 16, false);
+  if (flags & (kResumeHasState | kResumeDataLost)) {
+    resuming_[nameOf(slot, connection.generation)] = {flags, std::move(state)};
+    if (!sink_) keepUnseenStates();
+  }
 }
 
 void Reactor::resumeConnections(bool lost) {
@@ -196,7 +221,7 @@ void Reactor::resumeConnections(bool lost) {
       if (!connection.fd.valid()) continue;
     } else if (hooks != 0 && !connection.has(Connection::kAwaitsProxy)) {
       const auto state = states_.find(idOf(slot).value);
-      const bool dataLost = lost && connection.has(Connection::kHasData);
+      const bool dataLost = lost && connection.has(Connection::kHasData) && state == states_.end();
       // A custom framer that setFraming() named is a function of the thread that is gone.
       const bool framerLost = reframed && framings_[connection.framing].kind == FramingKind::kCustom;
       if ((dataLost && !(hooks & kHookResume)) || framerLost) {
@@ -209,7 +234,7 @@ void Reactor::resumeConnections(bool lost) {
         connection.set(Connection::kAnnounced);
         emit(Event::kOpen, slot, connection.listener);
       } else if (state != states_.end()) {
-        emitResume(slot, state->second, kResumeHasState);
+        emitResume(slot, std::move(state->second), kResumeHasState);
       } else {
         emitResume(slot, {}, dataLost ? kResumeDataLost : kResumePlain);
       }
@@ -312,9 +337,11 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
   auto moved = std::make_unique<Moved>();
   moved->listenersFraming = connection.framing == listenerFramings_[connection.listener];
   moved->framing = framings_[connection.framing];
-  moved->state = std::move(state);
-  moved->hasState = hasState;
-  moved->dataLost = abandoned_ && connection.has(Connection::kHasData);
+  // No hook is asked here any more: what the last thread has not seen is all there is.
+  auto kept = abandoned_ ? states_.extract(idOf(slot).value) : decltype(states_)::node_type();
+  moved->state = kept ? std::move(kept.mapped()) : std::move(state);
+  moved->hasState = kept || hasState;
+  moved->dataLost = abandoned_ && connection.has(Connection::kHasData) && !moved->hasState;
   packSubscriptions(slot, moved.get());
   const ConnectionId id = idOf(slot);
   const uint32_t generation = connection.generation;
@@ -386,7 +413,7 @@ void Reactor::adoptMoved(Moved& moved) {
     connection.set(Connection::kAnnounced);
     emit(Event::kOpen, slot, connection.listener);
   } else if (config(connection).hooks != 0) {
-    emitResume(slot, moved.state, moved.hasState ? kResumeHasState : moved.dataLost ? kResumeDataLost : kResumePlain);
+    emitResume(slot, std::move(moved.state), moved.hasState ? kResumeHasState : moved.dataLost ? kResumeDataLost : kResumePlain);
   }
   if (quiescing_) connection.set(Connection::kPausedForHandover);
   if (connection.in) addPending(slot);
@@ -454,7 +481,8 @@ void Reactor::retire(bool abandoned) {
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
-    if (abandoned && connection.has(Connection::kHasData) && !(config(connection).hooks & kHookResume)) {
+    const bool dataLost = abandoned && connection.has(Connection::kHasData) && !states_.contains(idOf(slot).value);
+    if (dataLost && !(config(connection).hooks & kHookResume)) {
       closeNow(slot, CloseReason::kThreadLost);
     } else {
       beginMove(slot, kAnySibling);
