@@ -384,6 +384,57 @@ TEST("memory: who comes while there is none is turned away, and let in when ther
   CHECK_EQ(server.open(), 1u);
 }
 
+TEST("memory: a frame for which there is no slab waits until there is one") {
+  for (const FramingKind kind : {FramingKind::kDelimiter, FramingKind::kCustom}) {
+    ListenerConfig config = lines(false);
+    config.framing.kind = kind;
+    Reactors server(config);
+    const bool custom = kind == FramingKind::kCustom;
+    const std::string half(80 << 10, 'x');  // two of them do not fit into the rest of a slab
+    if (custom) {
+      server.js().hook = [&](const EventRow& row, std::string_view bytes) {
+        if (row.event != Event::kReceived) return;
+        const bool whole = bytes.size() > half.size();
+        server.reactor().consumed(row.slot, row.generation, whole ? row.c : 0, static_cast<uint32_t>(2 * half.size() + 1));
+      };
+    }
+    const Fd a = server.connect(half);
+    const auto received = [&](uint64_t bytes) {
+      server.until([&] { return server.reactor().counters().bytesRead.get() == bytes; });
+    };
+    const std::string rest = half + (custom ? "\n" : "\nnext\n");
+    received(half.size());
+    server.js().hasMemory = false;
+    say(a, rest);
+    received(half.size() + rest.size());
+    server.turns(3);
+    CHECK_EQ(server.js().frames(0), "");
+    server.js().hasMemory = true;
+    const std::string all = custom ? "0 received " + half + rest : "0 frame " + half + half;
+    server.until([&] { return server.js().saw(all); });
+    if (!custom) server.until([&] { return server.js().saw("0 frame next"); });
+    CHECK_EQ(server.open(), 1u);
+  }
+}
+
+TEST("memory: a connection whose state cannot be told closes") {
+  ListenerConfig config = lines(false);
+  config.hooks |= kHookResume;
+  Reactors server(config, 2);
+  EventRow last{};
+  server.js().hook = [&](const EventRow& row, std::string_view) {
+    last = row;
+    if (row.event == Event::kHandover) CHECK(server.reactor().moveNow(row.slot, row.generation, spanOf("mine"), true));
+  };
+  const Fd a = server.connect("x\n");
+  server.until([&] { return server.js().saw("0 frame x"); });
+  server.js(1).hasMemory = false;
+  CHECK(server.reactor().moveTo(last.slot, last.generation, 1, Reactor::kOutsideMessage));
+  CHECK_EQ(server.read(a, 1), "");
+  CHECK_EQ(server.closed(CloseReason::kSystem, 1), 1u);
+  CHECK_EQ(server.admitted(), 0u);
+}
+
 TEST("output: a peer that does not take its replies is not read until it has") {
   Reactors server(lines(true));
   const Fd peer = server.connect();

@@ -25,6 +25,7 @@ class Js final : public EventSink {
   std::function<void(const EventRow&, std::string_view)> hook = [](const EventRow&, std::string_view) {};
   std::string diesBefore, diesIn;  // the line at which the thread ends
   bool dead = false;
+  bool hasMemory = true;  // for slabs
   std::vector<std::string> seen;
 
   // Paused or reframed: what the batch has behind this frame will come again.
@@ -59,6 +60,7 @@ class Js final : public EventSink {
     return {true, rows.size(), false};
   }
   Slab newSlab(size_t atLeast) override {
+    if (!hasMemory) return {};
     slabs_.emplace_back(atLeast);
     return {slabs_.back().data(), atLeast, static_cast<uint32_t>(slabs_.size() - 1)};
   }

@@ -150,22 +150,30 @@ void collectIfAsked(Napi::Env env, const Exchange& exchange, uint32_t* seen) {
   if (napi_adjust_external_memory(env, kMuch, &sum) == napi_ok) napi_adjust_external_memory(env, -kMuch, &sum);
 }
 
+bool takeException(Napi::Env env, napi_value* error) {
+  bool pending = false;
+  if (napi_is_exception_pending(env, &pending) != napi_ok || !pending) return false;
+  if (napi_get_and_clear_last_exception(env, error) != napi_ok) return false;
+  // process.exit() and terminate() look like an exception too.
+  napi_value global;
+  bool has = false;
+  return napi_get_global(env, &global) == napi_ok && napi_has_named_property(env, global, "undefined", &has) == napi_ok;
+}
+
 bool callJs(Napi::Env env, const Napi::FunctionReference& function, const napi_async_context& context,
             std::initializer_list<napi_value> arguments) {
-  napi_value receiver;
-  if (napi_get_global(env, &receiver) != napi_ok) return false;
-  napi_value result;
+  napi_value receiver, result, error;
+  bool pending = false;
+  if (napi_get_global(env, &receiver) != napi_ok || napi_is_exception_pending(env, &pending) != napi_ok) return false;
+  // Somebody else's, with which this call would fail without having begun.
+  if (pending) {
+    if (!takeException(env, &error)) return false;
+    napi_fatal_exception(env, error);
+  }
   const napi_status status =
       napi_make_callback(env, context, receiver, function.Value(), arguments.size(), std::data(arguments), &result);
   if (status == napi_ok) return true;
-  bool pending = false;
-  napi_is_exception_pending(env, &pending);
-  if (!pending) return false;  // the thread is being terminated
-  napi_value error;
-  napi_get_and_clear_last_exception(env, &error);
-  // process.exit() and terminate() look like an exception too, but after them nothing that may run JS works any more.
-  bool has = false;
-  if (napi_has_named_property(env, receiver, "undefined", &has) != napi_ok) return false;
+  if (!takeException(env, &error)) return false;
   // Our own dispatchers catch what hooks throw: what comes here belongs to 'uncaughtException'.
   napi_fatal_exception(env, error);
   return true;

@@ -44,6 +44,10 @@ Napi::ArrayBuffer sharedMemory(Napi::Env env, const std::shared_ptr<Owner>& owne
 
 FramingConfig toFraming(const Napi::Object& object);
 
+// What a call into JS that failed has thrown; it is pending no more. False: the thread is being terminated, and nothing that may
+// run JS works any more.
+bool takeException(Napi::Env env, napi_value* error);
+
 // A call into JS from outside of any, with its microtasks. False when JS may not run any more: touch nothing and return.
 bool callJs(Napi::Env env, const Napi::FunctionReference& function, const napi_async_context& context,
             std::initializer_list<napi_value> arguments);

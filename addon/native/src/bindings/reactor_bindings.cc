@@ -195,6 +195,7 @@ void ReactorDriver::onReady() {
 }
 
 EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
+  if (dying_) return {false, 0, false};
   uint32_t oldest = UINT32_MAX;
   for (const EventRow& row : rows) {
     if (row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kCallResult ||
@@ -227,7 +228,9 @@ Slab ReactorDriver::newSlab(size_t atLeast) {
   napi_value global, buffer;
   if (napi_get_global(Env(), &global) != napi_ok ||
       napi_call_function(Env(), global, newSlab_.Value(), 2, arguments, &buffer) != napi_ok) {
-    dying_ = true;
+    // There may only be no memory now, and the reactor asks again.
+    napi_value error;
+    if (!takeException(Env(), &error)) dying_ = true;
     return {};
   }
   void* data = nullptr;

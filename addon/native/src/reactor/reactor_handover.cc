@@ -197,7 +197,8 @@ void Reactor::emitResume(uint32_t slot, std::vector<uint8_t> state, uint32_t fla
   const ConnectionId id = idOf(slot);
   std::memcpy(bytes.data(), &id.value, sizeof(uint64_t));
   if (!state.empty()) std::memcpy(bytes.data() + sizeof(uint64_t), state.data(), state.size());
-  (void)emitBytes(Event::kResume, slot, bytes, connection.listener | flags << 16, false);
+  const bool told = emitBytes(Event::kResume, slot, bytes, connection.listener | flags << 16, false);
+  if (!told && sink_) return closeNow(slot, CloseReason::kSystem, ENOMEM);
   if (flags & (kResumeHasState | kResumeDataLost)) {
     resuming_[nameOf(slot, connection.generation)] = {flags, std::move(state)};
     if (!sink_) keepUnseenStates();

@@ -302,7 +302,11 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
   spans_.push_back(span);
   connection.span = static_cast<uint32_t>(spans_.size());
   if (framing.kind == FramingKind::kCustom) {
-    if (!emitBytes(Event::kReceived, slot, {data, size}, 0, !fromInBuffer)) connection.span = 0, spans_.pop_back();
+    if (!emitBytes(Event::kReceived, slot, {data, size}, 0, !fromInBuffer)) {
+      connection.span = 0;
+      spans_.pop_back();
+      addPending(slot);
+    }
     return;
   }
   size_t used = 0;
@@ -327,10 +331,13 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
       used = size;
       break;
     }
-    used += cut.consumed;
     const bool masked = framing.kind == FramingKind::kWebSocket;
-    const std::span<const uint8_t> frame(data + used - cut.consumed + cut.offset, cut.length);
-    if (!emitBytes(Event::kFrame, slot, frame, used, !fromInBuffer, masked ? &cut.mask : nullptr)) break;
+    const std::span<const uint8_t> frame(data + used + cut.offset, cut.length);
+    if (!emitBytes(Event::kFrame, slot, frame, used + cut.consumed, !fromInBuffer, masked ? &cut.mask : nullptr)) {
+      addPending(slot);
+      break;
+    }
+    used += cut.consumed;
     rows_.back().e = cut.info | (masked && emittedAscii_ ? uint32_t{kWebSocketAscii} : 0);
     rows_.back().waiting = inUnits(connection.waitingBytes());
     spans_.back().stateBehind = cut.state;
@@ -342,7 +349,8 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
   spans_.back().consumed = spans_.back().cut = used;
 }
 
-// Bytes of the in buffer move when it is compacted, so they are copied into a slab; those received into one stay there.
+// Bytes of the in buffer move when it is compacted, so they are copied into a slab; those received into one stay there. False
+// when there is no memory: nothing has been told.
 bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab,
                         const uint32_t* mask) {
   const auto copy = [&](uint8_t* to) {

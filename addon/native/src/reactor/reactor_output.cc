@@ -1,6 +1,7 @@
 // From replies and writes to the socket: putting them in order, keeping what the socket does not take, and telling those who
 // wait for room.
 #include <algorithm>
+#include <cerrno>
 
 #include "base/fatal.h"
 #include "net/socket.h"
@@ -54,7 +55,8 @@ void Reactor::onReplyAt(uint32_t slot, const Reply& reply, std::span<const uint8
 void Reactor::onCallResult(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
   Connection& connection = table_.at(slot);
   giveCredit(reply.worker, reply.creditToken, reply.credit, false);
-  if (!emitBytes(Event::kCallResult, slot, bytes, static_cast<size_t>(reply.sequence), false)) return;
+  if (!emitBytes(Event::kCallResult, slot, bytes, static_cast<size_t>(reply.sequence), false))
+    return closeNow(slot, CloseReason::kSystem, ENOMEM);
   rows_.back().e = reply.flags;
   if (reply.flags & Reply::kLast) {
     --connection.inFlight;
@@ -475,6 +477,7 @@ void Reactor::flushConnection(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
   if (connection.secure()) handPlain(slot);
+  if (!connection.fd.valid()) return;
   OutBuffer& wire = connection.wire();
   if (!wire.empty()) {
     const Result<size_t> sent = wire.flush(connection.fd.get());

@@ -1,6 +1,7 @@
 // Connections behind TLS: what was received goes to the driving thread and comes back as plaintext, which is cut like anything
 // else; what is sent goes there too, in order, as far as the socket takes it, and comes back encrypted.
 #include <algorithm>
+#include <cerrno>
 
 #include "reactor/reactor.h"
 
@@ -48,7 +49,8 @@ void Reactor::emitEarlyCipher(uint32_t slot) {
   Connection& connection = table_.at(slot);
   const std::unique_ptr<InBuffer> in = std::move(connection.in);
   takeCipher(slot, {in->data(), in->size()});
-  if (!emitBytes(Event::kCipher, slot, {in->data(), in->size()}, connection.listener, false)) return;
+  if (!emitBytes(Event::kCipher, slot, {in->data(), in->size()}, connection.listener, false))
+    closeNow(slot, CloseReason::kSystem, ENOMEM);
 }
 
 bool Reactor::feed(uint32_t slot, uint32_t generation, std::span<const uint8_t> plain) {
@@ -101,7 +103,10 @@ void Reactor::handPlain(uint32_t slot) {
   Secure& secure = *connection.secure();
   if (!secure.established || secure.endAsked || connection.out.empty()) return;
   while (!connection.out.empty() && secure.handed < kMostHanded && secure.out.size() < config(connection).outHighBytes) {
-    if (!ensureSlab(std::min(connection.out.size(), kSlabLeast))) return;
+    if (!ensureSlab(std::min(connection.out.size(), kSlabLeast))) {
+      if (sink_) closeNow(slot, CloseReason::kSystem, ENOMEM);
+      return;
+    }
     const size_t taken = connection.out.take(slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kMostHanded));
     emit(Event::kPlain, slot, slab_.id, static_cast<uint32_t>(slabUsed_), static_cast<uint32_t>(taken));
     slabUsed_ = std::min((slabUsed_ + taken + 7) & ~size_t{7}, slab_.size);

@@ -237,6 +237,14 @@ int gettimeofday(timeval* now, void* zone) {
   return result;
 }
 
+// As the addon calls it with the flags that Node gives. Only for received bytes: slabs, and frames that need one of their own.
+void* mmap64(void* where, size_t size, int protection, int flags, int fd, off64_t offset) {
+  const auto call = [&] { return reinterpret_cast<void*>(::syscall(SYS_mmap, where, size, protection, flags, fd, offset)); };
+  if (size < (128 << 10)) return call();
+  MR_FAULT("mmap");
+  return fault.fails() ? MAP_FAILED : call();
+}
+
 int eventfd(unsigned int count, int flags) {
   MR_NEXT(eventfd);
   MR_FAULT("eventfd");
