@@ -224,6 +224,21 @@ describe('a pool', () => {
       expect(pool.stats().workers.reduce((sum, worker) => sum + worker.framesSettled, 0)).to.equal(10_008)
     })
 
+    it('so that a worker that computes behind an await keeps no other one asleep', async () => {
+      await using pool = make({ size: 2, concurrency: 2 })
+      // More than one worker may run: both are there, and sleep afterwards.
+      const names = ['a', 'b', 'c', 'd']
+      const gates = names.map((name) => pool.run(`gate ${name}`))
+      await Promise.all(names.map((name) => stage.said('started', name)))
+      for (const name of names) stage.go(name)
+      await Promise.all(gates)
+      const kept = pool.run('keep e')
+      await stage.said('started', 'e')
+      expect(await text(pool.run('echo meanwhile'))).to.equal('meanwhile')
+      stage.go('e')
+      expect(await text(kept)).to.equal('let go')
+    })
+
     it('so that a cheap one does not wait for a blocking one that its worker has claimed before', async () => {
       await using pool = make({ size: 2 })
       await pool.ready()

@@ -386,6 +386,24 @@ TEST("exchange: parks, wakes and steals without losing a frame or running one tw
   CHECK_EQ(pool.refused(), 0u);
 }
 
+TEST("exchange: a worker that is woken and does not come keeps nobody else asleep") {
+  Exchange exchange({.reactors = 1, .workers = 3, .queue = {}});
+  for (uint32_t worker = 0; worker < 3; ++worker) CHECK(exchange.parkWorker(worker));
+  const auto awake = [&](uint32_t worker) { return !exchange.mailbox(exchange.workerMailbox(worker)).parked(); };
+  CHECK(exchange.submit(taskOf(0)));
+  CHECK(awake(0));
+  CHECK(becomes([&] {
+    exchange.wakeIfStalled();
+    return awake(1);
+  }));
+  CHECK(!awake(2));
+  std::vector<FrameRef> frames;
+  exchange.takeFrames(1, 64, &frames);
+  CHECK_EQ(frames.size(), 1u);
+  CHECK(exchange.submit(taskOf(1)));
+  CHECK(awake(2));
+}
+
 TEST("exchange: of a dead worker, unstarted frames go back and started ones settle as lost") {
   Exchange exchange({.reactors = 1, .workers = 2, .queue = {}});
   const auto connection = ConnectionId::of(0, 1, 1);

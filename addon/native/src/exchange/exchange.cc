@@ -208,6 +208,7 @@ void Exchange::wakeOneWorker() {
       // One worker on its way is enough: it wakes the next one if there is more than it can take.
       int32_t nobody = -1;
       if (!waking_.compare_exchange_strong(nobody, index, std::memory_order_seq_cst)) return;
+      wokenAtNs_.store(monotonicNs(), std::memory_order_relaxed);
       if (idle_[word].fetch_and(~(uint64_t{1} << bit), std::memory_order_seq_cst) & (uint64_t{1} << bit)) {
         mailbox(workerMailbox(static_cast<uint32_t>(index))).wake();
         return;
@@ -227,8 +228,18 @@ bool Exchange::hasUnstarted() const {
   return false;
 }
 
+// It looked asleep: a promise or a timer has its thread. It is not marked idle any more, so that the next wake-up is another
+// one's. Should this take a wake-up that is younger than the time read, one worker more is woken than is needed.
+void Exchange::giveUpWaking() {
+  int32_t woken = waking_.load(std::memory_order_seq_cst);
+  if (woken == -1 || monotonicNs() < wokenAtNs_.load(std::memory_order_relaxed) + kStolenAfterNs) return;
+  waking_.compare_exchange_strong(woken, -1, std::memory_order_seq_cst);
+}
+
 void Exchange::wakeIfStalled() {
-  if (hasWork() || hasUnstarted()) wakeOneWorker();
+  if (!hasWork() && !hasUnstarted()) return;
+  giveUpWaking();
+  wakeOneWorker();
 }
 
 // ---------------------------------------------------------------- the pool's side

@@ -104,7 +104,8 @@ class Exchange {
   // A task that the queue had no room for: a worker says so to its connection. False when there are too many of these, too.
   bool submitRefused(Task* task);
   void stopUntilLow(uint16_t mailbox);
-  // Wakes an idle worker when a busy one has claimed more than it has started: a feeder looks now and then.
+  // Wakes an idle worker when a busy one has claimed more than it has started, or when the one that was woken does not come: a
+  // feeder looks now and then.
   void wakeIfStalled();
   bool hasUnstarted() const;
   bool hasWork() const;  // somebody who looks now would find something
@@ -177,6 +178,7 @@ class Exchange {
   void openMailbox(uint32_t index);
   void price(Task* task) const;
   void wakeOneWorker();
+  void giveUpWaking();
   void wakeStopped();
   void takeFromQueue(uint32_t worker, uint32_t most, std::vector<FrameRef>* out);
   bool takeRefused(uint32_t most, std::vector<FrameRef>* out);
@@ -206,6 +208,7 @@ class Exchange {
   std::unique_ptr<std::atomic<bool>[]> reactorActive_;
   alignas(64) std::array<std::atomic<uint64_t>, kMaxWorkers / 64> idle_{};  // one bit for each sleeping worker
   alignas(64) std::atomic<int32_t> waking_{-1};  // the worker that was woken and has not looked yet; one at a time
+  std::atomic<uint64_t> wokenAtNs_{0};           // when that was; beside it, as both are written together
   std::mutex requeuedMutex_;
   std::deque<FrameRef> requeued_;
   std::atomic<uint32_t> requeuedCount_{0};
