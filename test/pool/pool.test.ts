@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { BroadcastChannel } from 'node:worker_threads'
+import { BroadcastChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { MultireactorError, Pool, type PoolOptions, type Replaced } from '@multireactor/pool'
 import { expect } from 'chai'
 import { failureOf, fixture } from '../fixtures/bad-failure.js'
@@ -34,6 +34,14 @@ class Stage {
 
   has(what: 'started' | 'aborted', name: string): boolean {
     return this.#said.some((one) => one[what] === name)
+  }
+
+  /** Returns once a task has said something; nothing else happens in this thread meanwhile. */
+  blockUntilSaid(): Record<string, string> {
+    for (;;) {
+      const said = receiveMessageOnPort(this.#channel as unknown as MessagePort)
+      if (said) return said.message as Record<string, string>
+    }
   }
 
   go(name: string): void {
@@ -366,6 +374,18 @@ describe('a pool', () => {
       expect(await task).to.equal(reason)
       stage.go('c1')
       expect(await text(pool.run('echo after'))).to.equal('after')
+    })
+
+    it('tells a task that streams, though its parts were never read, and its place is free', async () => {
+      await using pool = make({ concurrency: 1, taskTimeoutMs: 20_000 })
+      await pool.ready()
+      const abort = new AbortController()
+      const run = pool.run('flood a', { signal: abort.signal }).catch((error: Error) => error.message)
+      expect(stage.blockUntilSaid()).to.deep.equal({ started: 'a' })
+      abort.abort(new Error('no longer'))
+      expect(await run).to.equal('no longer')
+      expect(await text(pool.run('echo next'))).to.equal('next')
+      expect(await stage.said('aborted', 'a')).to.include({ code: 'ERR_MR_CONNECTION_CLOSED' })
     })
 
     it('drops a task that waits for room', async () => {

@@ -24,6 +24,9 @@ class Port final : public Napi::ObjectWrap<Port> {
   bool ready(const Napi::CallbackInfo& info);
   bool onMessage(Message& message);
   void retract(uint32_t slot);
+  bool isOurs(const Reply& reply) const;
+  void giveCredit(const Reply& reply, bool gone);
+  void dropReplies(ReplyBatch& batch);
   void arrived(uint32_t request);
 
   Napi::Value close(const Napi::CallbackInfo& info);
@@ -115,11 +118,33 @@ void Port::retract(uint32_t slot) {
   freeCalls_.push_back(slot);
 }
 
+bool Port::isOurs(const Reply& reply) const {
+  const uint32_t slot = reply.connection.slot();
+  return slot < calls_.size() && calls_[slot].used && calls_[slot].generation == reply.connection.generation();
+}
+
+// For a part of a stream: its writer may wait for that.
+void Port::giveCredit(const Reply& reply, bool gone) {
+  if (reply.credit == 0) return;
+  auto credit = std::make_unique<Credit>();
+  credit->token = reply.creditToken;
+  credit->amount = reply.credit;
+  credit->gone = gone;
+  exchange().mailbox(reply.worker).send(std::move(credit));
+}
+
+void Port::dropReplies(ReplyBatch& batch) {
+  Reply reply;
+  std::span<const uint8_t> bytes;
+  while (batch.take(&reply, &bytes)) giveCredit(reply, true);
+}
+
 void Port::stop() {
   if (!driver_) return;
   driver_.reset();
   for (uint32_t slot = 0; slot < calls_.size(); ++slot) retract(slot);
-  while (exchange().mailbox(mailbox_).take()) {
+  while (auto message = exchange().mailbox(mailbox_).take()) {
+    if (message->kind == Message::Kind::kReplies) dropReplies(static_cast<ReplyBatch&>(*message));
   }
   exchange().closePort(mailbox_);
   runtime_.reset();                                   // not when the garbage collector gets to it: descriptors hang on it
@@ -184,17 +209,14 @@ bool Port::onMessage(Message& message) {
         {Napi::Number::New(Env(), published.request), Napi::Number::New(Env(), static_cast<double>(published.reached))});
   }
   MR_CHECK(message.kind == Message::Kind::kReplies, "a message that is not for a port");
+  auto& batch = static_cast<ReplyBatch&>(message);
   Reply reply;
   std::span<const uint8_t> bytes;
-  while (static_cast<ReplyBatch&>(message).take(&reply, &bytes)) {
+  while (batch.take(&reply, &bytes)) {
+    const bool wanted = isOurs(reply);
+    giveCredit(reply, !wanted);
+    if (!wanted) continue;
     const uint32_t slot = reply.connection.slot();
-    if (slot >= calls_.size() || !calls_[slot].used || calls_[slot].generation != reply.connection.generation()) continue;
-    if (reply.credit != 0) {
-      auto credit = std::make_unique<Credit>();
-      credit->token = reply.creditToken;
-      credit->amount = reply.credit;
-      exchange().mailbox(reply.worker).send(std::move(credit));
-    }
     if (reply.flags & Reply::kLast) retract(slot);
     if (!callJs(Env(), onResult_, context_,
                 {Napi::Number::New(Env(), slot), Napi::Number::New(Env(), reply.flags),
