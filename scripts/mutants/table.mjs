@@ -34,7 +34,7 @@ export const mutants = [
   {
     protects: 'the bytes of waiting tasks',
     file: 'addon/native/src/exchange/task_queue.cc',
-    from: 'if (before != 0 && before + task->bytes() > limits_.maxBytes) {',
+    from: 'if (before > limits_.maxBytes / 2 && before + task->bytes() > limits_.maxBytes) {',
     to: 'if (before == SIZE_MAX) {',
     test: 'exchange: task queue: refuses bytes past its limit',
   },

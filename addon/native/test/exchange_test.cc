@@ -121,7 +121,7 @@ TEST("task queue: refuses the task past its limit and keeps the order") {
   CHECK_EQ(queue.frames(), 0u);
 }
 
-TEST("task queue: refuses bytes past its limit, but passes one task of any size when it is empty") {
+TEST("task queue: refuses bytes past its limit, but passes one task of any size when it is low") {
   TaskQueue queue({.maxTasks = 100, .maxBytes = 100});
   CHECK(queue.push(taskOf(0, 1, 500)));
   const TaskRef small(taskOf(1, 1, 1));
@@ -132,6 +132,15 @@ TEST("task queue: refuses bytes past its limit, but passes one task of any size 
   CHECK(queue.push(small.get()));
   CHECK(queue.push(taskOf(2, 1, 99)));
   CHECK_EQ(queue.bytes(), 100u);
+  const TaskRef large(taskOf(3, 1, 500));
+  CHECK(!queue.push(large.get()));
+  queue.take();
+  queue.take();
+  CHECK(queue.push(taskOf(4, 1, 50)));
+  CHECK(queue.low());
+  large->retain();
+  CHECK(queue.push(large.get()));
+  CHECK_EQ(queue.bytes(), 550u);
 }
 
 TEST("task queue: gives each task of many producers to exactly one of many consumers") {

@@ -281,6 +281,23 @@ TEST("queue full, pause: a hook's frames wait in their order, and its connection
   CHECK_EQ(server.read(a, 8), "a\nb\nc\nd\n");
 }
 
+TEST("queue full, pause: a frame larger than the queue does not wait for an empty one, and its reactor sleeps") {
+  ListenerConfig config = lines(true);
+  config.framing.maxBytes = 4'096;
+  Reactors server(config, 1, {.queue = {.maxBytes = 1'000}});
+  const Fd a = server.connect("small\n");
+  server.until([&] { return server.exchange->queue().depth() == 1; });
+  const Fd b = server.connect(std::string(2'000, 'y') + "\n");
+  server.until([&] { return server.exchange->queue().depth() == 2; });
+  CHECK_EQ(server.reactor().counters().pausesByQueue.get(), 0u);
+  const Fd c = server.connect("no room\n");
+  server.until([&] { return server.reactor().counters().pausesByQueue.get() == 1; });
+  server.until([&] { return !server.reactor().turn(0); });
+  for (int i = 0; i < 3; ++i) server.echo(server.task());
+  CHECK_EQ(server.read(c, 8), "no room\n");
+  CHECK_EQ(server.reactor().counters().pausesByQueue.get(), 1u);
+}
+
 TEST("frames of one connection in the pool are bounded by number and by bytes, and a few always pass") {
   ListenerConfig byNumber = lines(true), byBytes = lines(true);
   byNumber.maxInFlight = 6;

@@ -40,7 +40,9 @@ bool TaskQueue::reserve(Lane& lane, const Task* task) {
     return false;
   }
   const size_t before = bytes_.fetch_add(task->bytes(), std::memory_order_relaxed);
-  if (before != 0 && before + task->bytes() > limits_.maxBytes) {
+  // Where low() says that there is room, there is: who waits for that would be woken for nothing, again and again, and who brings
+  // a large task would wait until nobody else brought any.
+  if (before > limits_.maxBytes / 2 && before + task->bytes() > limits_.maxBytes) {
     bytes_.fetch_sub(task->bytes(), std::memory_order_relaxed);
     depth_.fetch_sub(1, std::memory_order_seq_cst);
     return false;

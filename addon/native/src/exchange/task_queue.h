@@ -15,7 +15,7 @@ namespace mr {
 
 struct QueueLimits {
   uint32_t maxTasks = 16'384;           // the high water mark, of all lanes together; feeders stop here
-  size_t maxBytes = size_t{256} << 20;  // of frames; one task passes an empty queue whatever its size
+  size_t maxBytes = size_t{256} << 20;  // of frames; a task passes up to half of it whatever its size
 };
 
 class TaskQueue {
