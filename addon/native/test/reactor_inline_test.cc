@@ -1,4 +1,6 @@
 // Frames that run on the reactor: placed natively, answered through the box, and kept when the thread dies before it begins them.
+#include <cmath>
+
 #include "reactors.h"
 
 using namespace mr;
@@ -224,4 +226,16 @@ TEST("inline: the box is believed no number that does not fit") {
   server.reactor().settleInline();
   CHECK_EQ(box.count, 0u);
   CHECK_EQ(server.open(), 1u);
+}
+
+TEST("inline: a frame's place is exact in one number, however many its connection has sent") {
+  const CostTable::Key last = CostTable::keyOf(CostTable::kMaxListeners - 1, SIZE_MAX);
+  for (const uint32_t sequence : {0u, 1u, (1u << 21) - 1, 1u << 21, UINT32_MAX}) {
+    for (const CostTable::Key key : {CostTable::keyOf(0, 0), CostTable::keyOf(0, 1), CostTable::keyOf(1, 4), last}) {
+      const double placed = InlineBox::placed(sequence, key);
+      // As JS takes it apart.
+      CHECK_EQ(std::fmod(placed, InlineBox::kPlacedKeys), static_cast<double>(key));
+      CHECK_EQ(std::floor(placed / InlineBox::kPlacedKeys), static_cast<double>(sequence));
+    }
+  }
 }

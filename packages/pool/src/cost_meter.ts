@@ -4,7 +4,8 @@ const clock = globalThis.performance
 const sampleWords = 4
 /** So many frames of one kind in a row share a look at the clock, which costs about as much as a small frame. */
 const mostRuns = 16
-const timedAlone = 0x8000_0000
+/** In a key: the frame's run is not measured together with others. */
+export const timedAlone = 0x8000_0000
 /** Flags of a sample: some of its frames returned a promise, so that what follows is not measured; they ran on code that is cold. */
 export const sampleFlag = { asynchronous: 1, cold: 2 } as const
 

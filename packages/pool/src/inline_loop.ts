@@ -1,5 +1,5 @@
 import { bufferOf, type NativeReactorDriver, replyFlag } from '@multireactor/addon'
-import { CostMeter, sampleFlag } from './cost_meter.js'
+import { CostMeter, sampleFlag, timedAlone } from './cost_meter.js'
 import { FrameLoop, type FrameLoopOptions } from './frame_loop.js'
 import { GcWatch } from './gc_watch.js'
 import { ReplyBox } from './reply_box.js'
@@ -26,6 +26,8 @@ const measuredAt = 1
 const countAt = 2
 const samplesAt = 3
 const rowWords = 8
+/** What `place` says: the sequence times this, and the key. */
+const placedKeys = 2 ** 16
 
 /** Runs frames on the thread that drives their reactor, under the same contract as a pool worker. */
 export class InlineLoop extends FrameLoop {
@@ -60,7 +62,8 @@ export class InlineLoop extends FrameLoop {
   /** A frame that a custom framer has cut: it runs here and now, or goes to the pool. */
   place(slot: number, generation: number, frame: Buffer): void {
     const place = this.#driver.place(slot, generation, frame)
-    if (place !== -1) this.#run(frame, place % 2 ** 32, Math.floor(place / 2 ** 32), slot, generation)
+    if (place === -1) return
+    this.#run(frame, timedAlone + (place % placedKeys), Math.floor(place / placedKeys), slot, generation)
   }
 
   /** After the last row of a batch: the reactor takes the replies out of the box by itself. */

@@ -635,14 +635,13 @@ Napi::Value ReactorDriver::replyInline(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// place(slot, generation, frame) -> sequence * 2^32 + key for a frame that is to be run here at once, or -1
+// place(slot, generation, frame) -> InlineBox::placed() of a frame that is to be run here at once, or -1
 Napi::Value ReactorDriver::place(const Napi::CallbackInfo& info) {
   MR_READY(info);
   uint32_t sequence = 0, key = 0;
   const bool done = reactor_->place(u32(info, 0), u32(info, 1), bytesOf(info[2]), &sequence, &key);
   armTimer();
-  const double number = static_cast<double>(sequence) * 4294967296.0 + static_cast<double>(key);
-  return Napi::Number::New(info.Env(), done ? -1 : number);
+  return Napi::Number::New(info.Env(), done ? -1 : InlineBox::placed(sequence, key));
 }
 
 // connectionId(slot, generation) -> bigint, or undefined

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "exchange/cost_table.h"
+
 namespace mr {
 
 struct InlineBox {
@@ -26,6 +28,11 @@ struct InlineBox {
   struct Sample {
     uint32_t key, runs, ns, flags;  // ns of all runs
   };
+
+  // A frame's sequence and CostTable::Key in one number, for JS. Both are in it exactly: a double has 53 bits.
+  static constexpr double kPlacedKeys = 65'536;
+  static constexpr double placed(uint32_t sequence, CostTable::Key key) { return sequence * kPlacedKeys + key; }
+  static_assert(CostTable::keyOf(CostTable::kMaxListeners - 1, SIZE_MAX) < kPlacedKeys);
 
   // Odd while a frame runs; a new number for each.
   std::atomic<uint32_t> running{0};

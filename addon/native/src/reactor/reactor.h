@@ -169,7 +169,7 @@ class Reactor {
   };
   void replyInline(const InlineReply& part, std::span<const uint8_t> bytes);
   // A frame that a custom framer has cut. True: it has gone to the pool, or its connection has closed. Otherwise it is to be run
-  // at once, under this sequence and key.
+  // at once, under this sequence and key, and timed alone.
   bool place(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, uint32_t* sequence, uint32_t* key);
   bool idOf(uint32_t slot, uint32_t generation, ConnectionId* id);
   void watchGone(bool on) { watchesGone_ = on; }

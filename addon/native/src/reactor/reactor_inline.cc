@@ -43,7 +43,6 @@ bool Reactor::place(uint32_t slot, uint32_t generation, std::span<const uint8_t>
     (void)submit(slot, generation, frame, false, &unused);
     return true;
   }
-  *key |= kTimedAlone;
   *sequence = static_cast<uint32_t>(connection->nextSequence++);
   ++connection->inFlight;
   connection->inFlightBytes += frame.size();
