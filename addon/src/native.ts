@@ -179,6 +179,7 @@ export interface NativeWorkerDriver {
   settle(): void
   part(token: number, flags: number, data: string | Uint8Array, credit: number, stream: number): void
   finish(started: number): void
+  goOn(): void
   hold(token: number): void
   watchGone(on: boolean): void
   park(forWork: boolean): boolean

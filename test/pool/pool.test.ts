@@ -156,6 +156,24 @@ describe('a pool', () => {
     })
   })
 
+  it('counts a worker as busy while it runs a task, not while all that it may run wait', async () => {
+    await using pool = make({ concurrency: 1 })
+    for (const name of ['a', 'b']) {
+      const run = pool.run(`gate ${name}`)
+      await stage.said('started', name)
+      // For so long the task waits, whatever this thread does.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
+      stage.go(name)
+      await run
+    }
+    const waited = pool.stats().workers[0]!.busyNs
+    expect(waited).to.be.above(0)
+    await pool.run('block 200')
+    const { busyNs } = pool.stats().workers[0]!
+    expect(waited / 1e6).to.be.below(150)
+    expect((busyNs - waited) / 1e6).to.be.above(199)
+  })
+
   describe('when its module fails to load', () => {
     it('rejects ready() and every task with the reason', async () => {
       const pool = make({}, 'pool-no-default.js')

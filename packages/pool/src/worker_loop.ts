@@ -124,7 +124,9 @@ export class WorkerLoop extends FrameLoop {
         }
         break
       }
-      if (!this.#batchOpen && !this.#take(room)) {
+      if (this.#batchOpen) {
+        this.driver.goOn()
+      } else if (!this.#take(room)) {
         this.#flush()
         if (this.driver.park(true)) break
         continue
@@ -160,15 +162,13 @@ export class WorkerLoop extends FrameLoop {
     for (;;) {
       if (this.pending.size >= this.#concurrency) {
         // The rest stays claimed; an idle sibling may take it. The time until somebody settles is nobody's cost.
-        if (this.#words[measuredAt] !== 0) this.#meter.end()
-        else this.#words[measuredAt] = 1
+        this.#finish()
         break
       }
       const state = Atomics.add(this.#batchState, 0, 1)
       const index = state & 0xffff
       if (index >= state >>> 16) {
-        this.#meter.end()
-        this.driver.finish(this.#batchStarted)
+        this.#finish()
         this.#batchOpen = false
         break
       }
@@ -178,6 +178,13 @@ export class WorkerLoop extends FrameLoop {
       if (this.#out.count >= 4 && (this.#batchStarted & 3) === 0) this.#flushIfDue()
     }
     return this.#flushIfDue()
+  }
+
+  /** What was started of the batch since it was taken, or gone on with. */
+  #finish(): void {
+    this.#meter.end()
+    this.driver.finish(this.#batchStarted)
+    this.#batchStarted = 0
   }
 
   #runFrame(at: number): void {

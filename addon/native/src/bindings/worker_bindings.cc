@@ -42,6 +42,7 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
   Napi::Value settle(const Napi::CallbackInfo& info);
   Napi::Value part(const Napi::CallbackInfo& info);
   Napi::Value finish(const Napi::CallbackInfo& info);
+  Napi::Value goOn(const Napi::CallbackInfo& info);
   Napi::Value hold(const Napi::CallbackInfo& info);
   Napi::Value watchGone(const Napi::CallbackInfo& info);
   Napi::Value park(const Napi::CallbackInfo& info);
@@ -55,7 +56,7 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
   std::vector<FrameRef> taken_;
   std::vector<WorkerSlot::Claimed> claimed_;
   std::optional<ReplyBatches> replies_;
-  uint64_t takenAtNs_ = 0;
+  uint64_t sinceNs_ = 0;  // when the batch at hand was taken, or gone on with
   RunClock clock_;
   CostTable::Key batchKey_ = 0;
   uint32_t collected_ = 0;  // the last collection that it has been asked for
@@ -187,12 +188,12 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
                                    [this](const FrameRef& frame) { return exchange().isGone(frame.task->header().connection); });
   slot().counters.framesCancelled.add(static_cast<uint64_t>(taken_.end() - gone));
   taken_.erase(gone, taken_.end());
-  takenAtNs_ = monotonicNs();
-  slot().claim(epoch_, taken_, &claimed_, takenAtNs_);
+  sinceNs_ = monotonicNs();
+  slot().claim(epoch_, taken_, &claimed_, sinceNs_);
   const uint64_t maxWait = exchange().options().maxWaitNs;
-  const uint64_t oldest = maxWait != 0 && takenAtNs_ > maxWait ? takenAtNs_ - maxWait : 0;
+  const uint64_t oldest = maxWait != 0 && sinceNs_ > maxWait ? sinceNs_ - maxWait : 0;
   planMeasuring();
-  clock_.begin(takenAtNs_, slot().outBox().measured == OutBox::kMayBeDear);
+  clock_.begin(sinceNs_, slot().outBox().measured == OutBox::kMayBeDear);
   uint32_t* row = rows.Data();
   for (const WorkerSlot::Claimed& claim : claimed_) {
     const Task& task = *claim.frame.task.get();
@@ -341,7 +342,7 @@ void WorkerDriver::learn(uint32_t started, uint64_t nowNs) {
   OutBox& box = slot().outBox();
   CostTable& costs = exchange().costs();
   if (box.measured == OutBox::kAsWhole && started != 0) {
-    const auto wall = static_cast<uint32_t>(std::min<uint64_t>(nowNs - takenAtNs_, UINT32_MAX));
+    const auto wall = static_cast<uint32_t>(std::min<uint64_t>(nowNs - sinceNs_, UINT32_MAX));
     box.sampleRows[0] = {batchKey_, started, wall, box.samples == 0 ? 0 : box.sampleRows[0].flags};
     box.samples = 1;
   }
@@ -360,8 +361,8 @@ void WorkerDriver::learn(uint32_t started, uint64_t nowNs) {
   box.samples = 0;
 }
 
-// finish(started): so many frames of the batch ran to their first return. What they cost, by the samples in the out box, decides
-// how the next ones travel, and where they run.
+// finish(started): so many frames ran to their first return, and the batch ends, or waits until goOn(). What they cost, by the
+// samples in the out box, decides how the next ones travel, and where they run.
 Napi::Value WorkerDriver::finish(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
   const uint64_t now = monotonicNs();
@@ -369,8 +370,16 @@ Napi::Value WorkerDriver::finish(const Napi::CallbackInfo& info) {
   learn(started, now);
   if (started == 0) return info.Env().Undefined();
   slot().counters.framesStarted.add(started);
-  slot().counters.busyNs.add(now - takenAtNs_);
+  slot().counters.busyNs.add(now - sinceNs_);
   claimed_.clear();
+  return info.Env().Undefined();
+}
+
+// goOn(): with the rest of the batch. The time since finish() was not spent on it.
+Napi::Value WorkerDriver::goOn(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  sinceNs_ = monotonicNs();
+  clock_.begin(sinceNs_, slot().outBox().measured == OutBox::kMayBeDear);
   return info.Env().Undefined();
 }
 
@@ -413,8 +422,8 @@ Napi::Function WorkerDriver::define(Napi::Env env) {
                       InstanceMethod<&WorkerDriver::frameBytes>("frameBytes"), InstanceMethod<&WorkerDriver::peer>("peer"),
                       InstanceMethod<&WorkerDriver::isGone>("isGone"), InstanceMethod<&WorkerDriver::settle>("settle"),
                       InstanceMethod<&WorkerDriver::part>("part"), InstanceMethod<&WorkerDriver::finish>("finish"),
-                      InstanceMethod<&WorkerDriver::hold>("hold"), InstanceMethod<&WorkerDriver::watchGone>("watchGone"),
-                      InstanceMethod<&WorkerDriver::park>("park")});
+                      InstanceMethod<&WorkerDriver::goOn>("goOn"), InstanceMethod<&WorkerDriver::hold>("hold"),
+                      InstanceMethod<&WorkerDriver::watchGone>("watchGone"), InstanceMethod<&WorkerDriver::park>("park")});
 }
 
 }  // namespace
