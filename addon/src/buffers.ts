@@ -57,5 +57,11 @@ export function isReadable(view: Uint8Array): boolean {
 
 /** What can be sent. */
 export function isBytes(value: unknown): value is string | Uint8Array {
-  return typeof value === 'string' || (value instanceof Uint8Array && isReadable(value))
+  if (typeof value === 'string') return true
+  try {
+    return value instanceof Uint8Array && isReadable(value)
+  } catch {
+    // A Proxy may throw.
+    return false
+  }
 }

@@ -88,13 +88,36 @@ export interface ErrorEnvelope {
   cause?: ErrorEnvelope
 }
 
+/** Throws nothing, whatever was thrown: its properties may be of any type, or throw themselves. */
 export function toEnvelope(error: unknown, depth = 0): ErrorEnvelope {
-  if (!(error instanceof Error)) return { name: 'Error', message: `a value that is no Error was thrown: ${String(error)}` }
-  const envelope: ErrorEnvelope = { name: error.name, message: error.message }
-  if ('code' in error && error.code !== undefined) envelope.code = String(error.code)
-  if (error.stack) envelope.stack = error.stack
-  if (error.cause !== undefined && depth < 3) envelope.cause = toEnvelope(error.cause, depth + 1)
+  if (!attempted(() => error instanceof Error)) {
+    const text = attempted(() => String(error)) ?? 'one that cannot be described'
+    return { name: 'Error', message: `a value that is no Error was thrown: ${text}` }
+  }
+  const property = (name: keyof Error | 'code'): unknown => attempted(() => (error as Error & { code?: unknown })[name])
+  const text = (name: keyof Error | 'code'): string | undefined => {
+    const value = property(name)
+    return value === undefined ? undefined : attempted(() => String(value))
+  }
+  const envelope: ErrorEnvelope = {
+    name: text('name') ?? 'Error',
+    message: text('message') ?? 'an Error without a message that can be read',
+  }
+  const code = text('code')
+  const stack = property('stack')
+  const cause = property('cause')
+  if (code !== undefined) envelope.code = code
+  if (typeof stack === 'string' && stack !== '') envelope.stack = stack
+  if (cause !== undefined && depth < 3) envelope.cause = toEnvelope(cause, depth + 1)
   return envelope
+}
+
+function attempted<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch {
+    return undefined
+  }
 }
 
 /** The other side of `toEnvelope`. Errors of ours come back as MultireactorError. */

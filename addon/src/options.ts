@@ -88,14 +88,18 @@ export class OptionReader {
   }
 }
 
-/** A value as an error message shows it: short, and with its type where that is what is wrong. */
+/** A value as an error message shows it: short, and with its type where that is what is wrong. Throws for no value. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
   if (value === null || typeof value !== 'object') return typeof value === 'function' ? 'a function' : `${String(value)}`
-  if (value instanceof Uint8Array && !isReadable(value)) {
-    return 'a Uint8Array without memory (it was transferred or resized, or a WebAssembly memory grew): copy such bytes in time'
+  try {
+    if (value instanceof Uint8Array && !isReadable(value)) {
+      return 'a Uint8Array without memory (it was transferred or resized, or a WebAssembly memory grew): copy such bytes in time'
+    }
+    return Array.isArray(value) ? 'an array' : `an object (${value.constructor?.name ?? 'Object'})`
+  } catch {
+    return 'an object that cannot be described'
   }
-  return Array.isArray(value) ? 'an array' : `an object (${value.constructor?.name ?? 'Object'})`
 }
 
 /** `, did you mean 'port'?`, or nothing when no name is near. */

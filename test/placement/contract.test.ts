@@ -1,6 +1,7 @@
 import { type Server, serve } from '@multireactor/core'
 import { expect } from 'chai'
 import { lostViews } from '../fixtures/lost_views.js'
+import { oddErrors } from '../fixtures/odd_errors.js'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
@@ -67,6 +68,31 @@ for (const [run, pool] of [
       await client.untilClosed()
       expect(server.stats().connections.closed['parse-error']).to.equal(1)
       expect(errors.map((error) => error.slice(0, 29))).to.deep.equal(['parse: a reply must be a stri'])
+    })
+
+    it('closes a connection alone whose parse threw what cannot be described, and reports it', async () => {
+      const bystander = await connect()
+      bystander.write('sleep 300\n')
+      const kinds = Object.keys(oddErrors)
+      const lines = kinds.flatMap((kind) => [`unhandled-odd ${kind}`, `unhandled-odd-later ${kind}`])
+      lines.push('unhandled-odd-reply revoked', 'unhandled-has')
+      for (const line of lines) {
+        const client = await connect()
+        client.write(`${line}\n`)
+        await client.untilClosed()
+      }
+      expect(await bystander.lines(1)).to.deep.equal(['slept 300'])
+      expect(server.stats().workersReplaced).to.equal(0)
+      expect(server.stats().connections.closed['parse-error']).to.equal(lines.length)
+      const said = errors.map((error) => error.replace(/^parse: /, ''))
+      expect(said).to.have.length(lines.length)
+      expect(said).to.include.members([
+        'Symbol(odd)',
+        'a',
+        'a value that is no Error was thrown: one that cannot be described',
+        'not to be asked',
+      ])
+      bystander.destroy()
     })
 
     it('answers a thousand pipelined frames of all sizes in order, to a peer that half-closes at once', async () => {

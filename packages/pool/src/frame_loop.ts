@@ -108,7 +108,11 @@ export abstract class FrameLoop {
     promise.then(
       (value) => {
         if (frame.settled) return
-        if (isAsyncIterable(value)) return this.#wait(frame, this.#stream(frame, value))
+        try {
+          if (isAsyncIterable(value)) return this.#wait(frame, this.#stream(frame, value))
+        } catch (error) {
+          return this.fail(frame, error)
+        }
         this.settleOrFail(frame, value)
       },
       (error: unknown) => this.fail(frame, error),
@@ -281,7 +285,12 @@ export abstract class FrameLoop {
 }
 
 function timedOutFlag(error: unknown): number {
-  return error instanceof MultireactorError && error.code === 'ERR_MR_TASK_TIMEOUT' ? timedOut : 0
+  try {
+    return error instanceof MultireactorError && error.code === 'ERR_MR_TASK_TIMEOUT' ? timedOut : 0
+  } catch {
+    // A Proxy may throw even there.
+    return 0
+  }
 }
 
 function isPromise(value: unknown): value is Promise<Reply> {
