@@ -1,4 +1,4 @@
-import { type ServeOptions, serve } from '@multireactor/core'
+import { prometheusText, type ServeOptions, serve } from '@multireactor/core'
 import { Pool } from '@multireactor/pool'
 import { Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
@@ -137,11 +137,31 @@ describe('wrong options', () => {
     }
   })
 
+  it('of prometheusText(): what are no statistics is refused', async () => {
+    for (const stats of [undefined, null, 1, {}, { reactors: [] }]) {
+      const error = await failureOf(() => prometheusText(stats as never))
+      expect(error.code).to.equal('ERR_MR_OPTION_TYPE')
+      expect(error.message).to.include('must be what server.stats() returned, and is')
+    }
+  })
+
   it('of a reactor are refused alike', async () => {
     expect((await failureOf(() => new Reactor({ onEror() {} } as never))).message).to.include("did you mean 'onError'?")
     await using reactor = new Reactor()
     const listening = (address: unknown, handlers: unknown) =>
       failureOf(() => reactor.listen(address as never, handlers as never))
+    for (const [address, handlers, text] of [
+      [undefined, { message() {} }, 'must be a port or an address such as { port: 7000 }, and is undefined'],
+      ['7000', { message() {} }, 'must be a port or an address such as { port: 7000 }, and is "7000"'],
+      [null, { message() {} }, 'and is null'],
+      [{ port: 0 }, undefined, 'the handlers must be an object with hooks such as message, and are undefined'],
+      [0, () => {}, 'and are a function'],
+      [0, null, 'and are null'],
+    ] as const) {
+      const error = await listening(address, handlers)
+      expect(error.code, text).to.equal('ERR_MR_OPTION_TYPE')
+      expect(error.message).to.include(text)
+    }
     expect((await listening(0, {})).message).to.include('need a message hook')
     expect((await listening(0, { mesage() {} })).message).to.include("did you mean 'message'?")
     expect((await listening({ port: 0, hots: 'x' }, { message() {} })).message).to.include("did you mean 'host'?")

@@ -125,6 +125,8 @@ describe('wrong use', () => {
           () => conn.write(undefined as never),
           () => conn.submit('x'),
           () => conn.setTimeout(-1),
+          () => conn.setKeepAlive(true, -1),
+          () => conn.setKeepAlive(true, Number.NaN),
           () => conn.destroy('bored' as never),
           () => conn.setFraming({} as never),
         ]) {
@@ -147,6 +149,8 @@ describe('wrong use', () => {
       data,
       data,
       'ERR_MR_NO_POOL',
+      'ERR_MR_OPTION_RANGE',
+      'ERR_MR_OPTION_RANGE',
       'ERR_MR_OPTION_RANGE',
       'ERR_MR_OPTION_RANGE',
       'ERR_MR_OPTION_TYPE',
@@ -191,6 +195,35 @@ describe('wrong use', () => {
       expect((await failureOf(() => server.publish('topic', lost()))).code).to.equal('ERR_MR_DATA')
       expect((await failureOf(() => server.call(0, lost()))).code).to.equal('ERR_MR_DATA')
       expect((await failureOf(() => webSocketMessage(lost()))).code).to.equal('ERR_MR_DATA')
+    }
+  })
+
+  it('of a connection: an argument of a wrong type is refused with its name and its value', async () => {
+    const errors: Record<string, Promise<Error & { code: string }>> = {}
+    await using reactor = new Reactor()
+    const { port } = await reactor.listen(local, {
+      message(conn) {
+        const attempt = (action: () => unknown, text: string) => {
+          errors[text] = failureOf(action)
+        }
+        attempt(() => conn.setNoDelay(1 as never), "setNoDelay(): 'on' must be true or false, and is 1")
+        attempt(() => conn.setKeepAlive('x' as never), '\'on\' must be true or false, and is "x"')
+        attempt(() => conn.setKeepAlive(true, '5' as never), "setKeepAlive(): 'initialDelayMs' must be a number, and is")
+        attempt(() => conn.setTimeout('5' as never), '\'milliseconds\' must be a number, and is "5"')
+        attempt(() => conn.toDuplex(null as never), 'toDuplex(): the options must be an object, and are null')
+        attempt(() => conn.toDuplex({ allowHalfOpen: 1 } as never), "'allowHalfOpen' must be true or false, and is 1")
+        attempt(() => conn.toDuplex({ highWaterMark: '1' } as never), "'highWaterMark' must be a number")
+        conn.setNoDelay().setKeepAlive().setKeepAlive(true, 1500.5).setTimeout(0)
+        conn.end('done')
+      },
+    })
+    const socket = connect(port, '127.0.0.1')
+    socket.write('go')
+    expect(await received(socket)).to.equal('done')
+    expect(Object.keys(errors)).to.have.length(7)
+    for (const [text, error] of Object.entries(errors)) {
+      expect((await error).code, text).to.equal('ERR_MR_OPTION_TYPE')
+      expect((await error).message).to.include(text)
     }
   })
 

@@ -66,6 +66,12 @@ export function prometheusText(
       `prometheusText(): 'prefix' must be the beginning of a metric's name, and is ${shown(prefix)}`,
     )
   }
+  if (!isStats(stats)) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `prometheusText(): must be what server.stats() returned, and is ${shown(stats)}`,
+    )
+  }
   const lines: string[] = []
   const family = ([name, kind, help]: Description, samples: Iterable<readonly [labels: string, value: number]>): void => {
     lines.push(`# HELP ${prefix}_${name} ${help}`, `# TYPE ${prefix}_${name} ${kind}`)
@@ -107,4 +113,10 @@ export function prometheusText(
     single('reactors_replaced_total', 'counter', 'Reactor threads that were replaced.', reactorsReplaced)
   }
   return `${lines.join('\n')}\n`
+}
+
+function isStats(value: unknown): value is ThreadStats {
+  if (typeof value !== 'object' || value === null) return false
+  const { reactors, workers, queue, memory } = value as Partial<ThreadStats>
+  return Array.isArray(reactors) && Array.isArray(workers) && typeof queue === 'object' && typeof memory === 'object'
 }

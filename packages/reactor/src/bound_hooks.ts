@@ -1,4 +1,4 @@
-import { OptionReader } from '@multireactor/addon'
+import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
 import {
   type ConnectionHandlers,
   type ConnectionOptions,
@@ -14,6 +14,12 @@ export interface BoundHooks {
 
 /** Takes hooks and options of one object apart. The hooks keep their `this`. Throws for what is neither. */
 export function boundHooks<Data>(where: string, handlers: ConnectionHandlers<Data> & ConnectionOptions): BoundHooks {
+  if (typeof handlers !== 'object' || handlers === null) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `${where}: the handlers must be an object with hooks such as message, and are ${shown(handlers)}`,
+    )
+  }
   // Here nobody hands over, but an app that can is as welcome.
   const read = new OptionReader(where, handlers, [...hookNames, ...handoverHookNames, ...connectionOptionNames])
   const hooks: Record<string, unknown> = {}

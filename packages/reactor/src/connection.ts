@@ -204,10 +204,11 @@ export class Connection<Data = unknown> {
 
   /** Calls the `timeout` hook after so many milliseconds without any byte in or out; 0 switches it off. Accurate to 16 ms up to 4 s, to a second beyond. */
   setTimeout(milliseconds: number): this {
+    checkNumber('setTimeout()', 'milliseconds', milliseconds)
     if (!Number.isInteger(milliseconds) || milliseconds < 0 || milliseconds > 0x7fff_ffff) {
       throw new MultireactorError(
         'ERR_MR_OPTION_RANGE',
-        `setTimeout(): must be a whole number of ms from 0 to 2147483647, and is ${shown(milliseconds)}`,
+        `setTimeout(): 'milliseconds' must be a whole number from 0 to 2147483647, and is ${shown(milliseconds)}`,
       )
     }
     if (!this.#closed) this.#engine.driver.setTimeoutMs(this.#slot, this.#generation, milliseconds)
@@ -215,11 +216,21 @@ export class Connection<Data = unknown> {
   }
 
   setNoDelay(on = true): this {
+    checkBoolean('setNoDelay()', 'on', on)
     if (!this.#closed) this.#engine.driver.setNoDelay(this.#slot, this.#generation, on)
     return this
   }
 
+  /** `initialDelayMs`: of silence before the first probe, counted in whole seconds; 0 leaves it as it is. */
   setKeepAlive(on = false, initialDelayMs = 0): this {
+    checkBoolean('setKeepAlive()', 'on', on)
+    checkNumber('setKeepAlive()', 'initialDelayMs', initialDelayMs)
+    if (!(initialDelayMs >= 0 && initialDelayMs <= 0x7fff_ffff)) {
+      throw new MultireactorError(
+        'ERR_MR_OPTION_RANGE',
+        `setKeepAlive(): 'initialDelayMs' must be from 0 to 2147483647, and is ${shown(initialDelayMs)}`,
+      )
+    }
     if (!this.#closed) this.#engine.driver.setKeepAlive(this.#slot, this.#generation, on, Math.ceil(initialDelayMs / 1000))
     return this
   }
@@ -242,6 +253,9 @@ export class Connection<Data = unknown> {
    */
   toDuplex(options: DuplexOptions = {}): ConnectionDuplex {
     this.#checkOpen('toDuplex()')
+    const read = new OptionReader('toDuplex()', options, ['allowHalfOpen', 'highWaterMark'])
+    read.boolean('allowHalfOpen', false)
+    read.integer('highWaterMark', 0, 0, 0x7fff_ffff)
     const engine = this.#engine
     if (!engine.driver.stream(this.#slot, this.#generation)) {
       if (!engine.driver.details(this.#slot, this.#generation)) throw gone('toDuplex()')
@@ -637,6 +651,16 @@ function gone(call: string, reason?: CloseReason): MultireactorError {
 export function checkBytes(call: string, data: unknown): asserts data is string | Uint8Array {
   if (isBytes(data)) return
   throw new MultireactorError('ERR_MR_DATA', `${call}: the data must be a string or Uint8Array, and is ${shown(data)}`)
+}
+
+function checkBoolean(call: string, name: string, value: unknown): void {
+  if (typeof value === 'boolean') return
+  throw new MultireactorError('ERR_MR_OPTION_TYPE', `${call}: '${name}' must be true or false, and is ${shown(value)}`)
+}
+
+function checkNumber(call: string, name: string, value: unknown): void {
+  if (typeof value === 'number') return
+  throw new MultireactorError('ERR_MR_OPTION_TYPE', `${call}: '${name}' must be a number, and is ${shown(value)}`)
 }
 
 /** The failure that a worker sent for a call. */

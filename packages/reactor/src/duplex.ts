@@ -198,12 +198,13 @@ export class ConnectionDuplex extends Duplex {
   }
 
   setNoDelay(on = true): this {
-    this.connection.setNoDelay(on)
+    // As with `net`, whatever it is.
+    this.connection.setNoDelay(Boolean(on))
     return this
   }
 
   setKeepAlive(on = false, initialDelayMs = 0): this {
-    this.connection.setKeepAlive(on, initialDelayMs)
+    this.connection.setKeepAlive(Boolean(on), Math.min(Math.max(Number(initialDelayMs) || 0, 0), mostMs))
     return this
   }
 

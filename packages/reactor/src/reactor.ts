@@ -7,6 +7,7 @@ import {
   OptionReader,
   type ReactorCounterName,
   reactorCounterNames,
+  shown,
   unlimited,
 } from '@multireactor/addon'
 import { AcceptFailures } from './accept_failures.js'
@@ -90,6 +91,12 @@ export class Reactor {
     const where = 'reactor.listen()'
     const { hooks, connectionOptions } = boundHooks(where, handlers)
     const signal = new OptionReader(where, options, ['signal']).signal()
+    if (typeof address !== 'number' && (typeof address !== 'object' || address === null || Array.isArray(address))) {
+      throw new MultireactorError(
+        'ERR_MR_OPTION_TYPE',
+        `${where}: must be a port or an address such as { port: 7000 }, and is ${shown(address)}`,
+      )
+    }
     new OptionReader(where, typeof address === 'number' ? {} : address, addressOptionNames)
     if (!hooks.message) throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: the handlers need a message hook`)
     const tls = typeof address === 'number' || address.tls === undefined ? undefined : readTls(where, address.tls, false)
