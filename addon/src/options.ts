@@ -9,12 +9,16 @@ export class OptionReader {
   readonly #where: string
   readonly #values: Record<string, unknown>
 
-  /** `where` names the call, as in `serve()`. Throws `ERR_MR_UNKNOWN_OPTION` for a name that is not in `known`. */
-  constructor(where: string, values: unknown, known: readonly string[]) {
+  /**
+   * `where` names the call, as in `serve()`, and `forms` all that may be given, where that is more than options. Throws
+   * `ERR_MR_UNKNOWN_OPTION` for a name that is not in `known`.
+   */
+  constructor(where: string, values: unknown, known: readonly string[], forms?: string) {
     this.#where = where
     if (values === undefined) values = {}
     if (typeof values !== 'object' || values === null || Array.isArray(values)) {
-      throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: the options must be an object, and are ${shown(values)}`)
+      const what = forms === undefined ? 'the options must be an object, and are' : `must be ${forms}, and is`
+      throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: ${what} ${shown(values)}`)
     }
     this.#values = values as Record<string, unknown>
     for (const name of Object.keys(values)) {

@@ -2,6 +2,7 @@ import { prometheusText, type ServeOptions, serve } from '@multireactor/core'
 import { Pool } from '@multireactor/pool'
 import { Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
+import { serve as serveAll } from 'multireactor'
 import { failureOf, fixture } from '../fixtures/bad-failure.js'
 
 const good = { app: fixture('bad-echo.js'), listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool: 0 }
@@ -31,12 +32,16 @@ describe('wrong options', () => {
   it('of serve(): a wrong type is refused with what was expected and what was given', async () => {
     const wrong: [Record<string, unknown>, string][] = [
       [{ reactors: '2' }, '\'reactors\' must be a number, and is "2"'],
-      [{ pool: 'many' }, 'the options must be an object, and are "many"'],
+      [{ pool: '2' }, 'pool: must be a number of workers, or an object such as { size: 2 }, and is "2"'],
       [{ pool: { size: null } }, "'size' must be a number, and is null"],
-      [{ pool: [] }, 'the options must be an object, and are an array'],
+      [{ pool: [] }, 'or an object such as { size: 2 }, and is an array'],
       [{ listen: undefined }, "'listen' must be a port"],
       [{ listen: [] }, "'listen' must be a port"],
-      [{ listen: '7000' }, 'the options must be an object, and are "7000"'],
+      [
+        { listen: '7000' },
+        'listen: must be a port (a number), an address such as { port: 7000 }, or a list of them, and is "7000"',
+      ],
+      [{ listen: [7000, '7001'] }, 'and is "7001"'],
       [{ listen: {} }, 'needs a port (0 to 65535) or a path'],
       [{ listen: { port: 0, path: '/tmp/both' } }, 'needs a port (0 to 65535) or a path'],
       [{ listen: { path: '' } }, "'path' must be a string that is not empty"],
@@ -47,13 +52,30 @@ describe('wrong options', () => {
       [{ listen: { fd: -1 } }, "'fd' must be the number of an open descriptor, or a list of such numbers, and is -1"],
       [{ listen: { port: 0, fd: 3 } }, 'or else fd or systemd, and got several of them'],
       [{ listen: { systemd: false } }, "'systemd' must be true, or the name of a socket"],
-      [{ control: 1 }, 'the options must be an object, and are 1'],
+      [{ control: 1 }, 'control: must be the path of a Unix socket, or an object such as { path, timeoutMs }, and is 1'],
+      [{ limits: 5 }, 'limits: the options must be an object, and are 5'],
       [{ control: {} }, 'needs the path of a Unix socket'],
     ]
     for (const [options, text] of wrong) {
       const error = await serving(options)
       expect(error.code, text).to.equal('ERR_MR_OPTION_TYPE')
       expect(error.message).to.include(text)
+    }
+  })
+
+  it('of serve(): what are no options at all are refused, by each of its packages', async () => {
+    for (const [options, text] of [
+      ['app.ts', '"app.ts"'],
+      [['app.ts'], 'an array'],
+      [null, 'null'],
+      [7000, '7000'],
+    ] as const) {
+      for (const one of [serve, serveAll]) {
+        expect((await failureOf(() => one(undefined as never))).message).to.include("'app' must be the URL or path of a module")
+        const error = await failureOf(() => one(options as never))
+        expect(error.code).to.equal('ERR_MR_OPTION_TYPE')
+        expect(error.message).to.equal(`serve(): must be an object such as { app: './app.js', listen: 7000 }, and is ${text}`)
+      }
     }
   })
 
@@ -77,7 +99,11 @@ describe('wrong options', () => {
       [['0'], 'ERR_MR_OPTION_TYPE', 'a list of CPU numbers'],
       [{ reactors: 0 }, 'ERR_MR_OPTION_TYPE', 'and is 0'],
       [{ reactor: true }, 'ERR_MR_UNKNOWN_OPTION', "did you mean 'reactors'?"],
-      [1, 'ERR_MR_OPTION_TYPE', 'and are 1'],
+      [
+        1,
+        'ERR_MR_OPTION_TYPE',
+        'pin: must be true, a list of CPU numbers, or an object such as { reactors: true, pool: [2, 3] }, and is 1',
+      ],
     ] as const) {
       const error = await serving({ pin })
       expect(error.code, text).to.equal(code)

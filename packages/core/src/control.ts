@@ -18,7 +18,9 @@ export interface ControlSettings {
 
 export function readControl(where: string, value: unknown): Required<ControlSettings> | undefined {
   if (value === undefined) return undefined
-  const read = new OptionReader(`${where} control`, typeof value === 'string' ? { path: value } : value, ['path', 'timeoutMs'])
+  const forms = 'the path of a Unix socket, or an object such as { path, timeoutMs }'
+  const spec = typeof value === 'string' ? { path: value } : value
+  const read = new OptionReader(`${where} control`, spec, ['path', 'timeoutMs'], forms)
   const path = read.string('path')
   if (path === undefined) throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where} control: needs the path of a Unix socket`)
   return { path, timeoutMs: read.integer('timeoutMs', 5_000, 0, 0x7fff_ffff) }

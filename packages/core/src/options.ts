@@ -142,25 +142,27 @@ export const queueFullPolicies = ['pause', 'reject', 'close'] as const
 
 const where = 'serve()'
 
+const optionNames = [
+  'app',
+  'listen',
+  'reactors',
+  'pool',
+  'balance',
+  'pin',
+  'limits',
+  'startTimeoutMs',
+  'hookTimeoutMs',
+  'resourceLimits',
+  'logger',
+  'signal',
+  'control',
+  'fetchAdapter',
+] as const
+
 /** Checks everything that can be checked without starting anything. */
 export function readServeOptions(options: ServeOptions): ServeSettings {
-  const read = new OptionReader(where, options, [
-    'app',
-    'listen',
-    'reactors',
-    'pool',
-    'balance',
-    'pin',
-    'limits',
-    'startTimeoutMs',
-    'hookTimeoutMs',
-    'resourceLimits',
-    'logger',
-    'signal',
-    'control',
-    'fetchAdapter',
-  ])
-  const app = appUrl(where, options.app)
+  const read = new OptionReader(where, options, optionNames, "an object such as { app: './app.js', listen: 7000 }")
+  const app = appUrl(where, read.raw('app'))
   const listen = read.raw('listen')
   const list = Array.isArray(listen) ? listen : [listen]
   if (listen === undefined || list.length === 0) {
@@ -193,7 +195,13 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
 
 function readAddress(one: unknown, serverApp: string, serverBalance: BalancePolicy | undefined): AddressSettings {
   const spec = typeof one === 'number' ? { port: one } : one
-  const read = new OptionReader(`${where} listen`, spec, [...addressOptionNames, 'app', 'balance'])
+  const names = [...addressOptionNames, 'app', 'balance']
+  const read = new OptionReader(
+    `${where} listen`,
+    spec,
+    names,
+    'a port (a number), an address such as { port: 7000 }, or a list of them',
+  )
   const { app, tls, balance: _, ...address } = spec as ServeAddress
   read.integer('port', 0, 0, 65_535)
   return {
@@ -220,19 +228,21 @@ function readAdapter(value: unknown): string | undefined {
   )
 }
 
+const poolNames = [
+  'size',
+  'concurrency',
+  'nice',
+  'maxQueued',
+  'maxQueuedBytes',
+  'onQueueFull',
+  'maxWaitMs',
+  'taskTimeoutMs',
+  'onTaskLost',
+] as const
+
 function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolean } {
   const spec = typeof value === 'number' ? { size: value } : value
-  const read = new OptionReader(`${where} pool`, spec, [
-    'size',
-    'concurrency',
-    'nice',
-    'maxQueued',
-    'maxQueuedBytes',
-    'onQueueFull',
-    'maxWaitMs',
-    'taskTimeoutMs',
-    'onTaskLost',
-  ])
+  const read = new OptionReader(`${where} pool`, spec, poolNames, 'a number of workers, or an object such as { size: 2 }')
   const pool: Required<PoolSettings> = {
     size: read.integer('size', Math.min(availableParallelism(), mostWorkers), 0, mostWorkers),
     concurrency: read.integer('concurrency', 32, 1, 4096),

@@ -19,7 +19,8 @@ export interface Pins {
 /** Reads `pin`: of the reactors alone, or of both. Throws for CPUs that there are not, before any thread is made. */
 export function readPin(where: string, value: unknown): Pins {
   const isChoice = value === true || Array.isArray(value)
-  const read = new OptionReader(`${where} pin`, isChoice ? { reactors: value } : value, ['reactors', 'pool'])
+  const forms = 'true, a list of CPU numbers, or an object such as { reactors: true, pool: [2, 3] }'
+  const read = new OptionReader(`${where} pin`, isChoice ? { reactors: value } : value, ['reactors', 'pool'], forms)
   const choices = { reactors: read.raw('reactors'), pool: read.raw('pool') }
   if (choices.reactors === undefined && choices.pool === undefined) return { reactors: undefined, pool: undefined }
   const allowed = native.allowedCpus()
