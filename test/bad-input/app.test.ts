@@ -18,7 +18,7 @@ describe('a wrong app', () => {
   })
 
   it('that is an object or a function is refused, since functions cannot cross threads', async () => {
-    for (const app of [{ message() {} }, () => {}, 7, null, undefined]) {
+    for (const app of [{ message() {} }, () => {}, 7, null, undefined, '']) {
       const error = await serving(app as never)
       expect(error.code).to.equal('ERR_MR_OPTION_TYPE')
       expect(error.message).to.include("'app' must be the URL or path of a module")
@@ -43,6 +43,18 @@ describe('a wrong app', () => {
     const error = await serving(fixture('bad-default-function.js'))
     expect(error.code).to.equal('ERR_MR_APP_SHAPE')
     expect(error.message).to.include('a function')
+  })
+
+  it('with a stock server as its default export is told of attach()', async () => {
+    const error = await serving(fixture('bad-stock-server.js'))
+    expect(error.code).to.equal('ERR_MR_APP_SHAPE')
+    expect(error.message).to.include('an object (Server)').and.include('export default attach(() => server)')
+  })
+
+  it('with a fetch that is no function is told so', async () => {
+    const error = await serving(fixture('bad-fetch.js'))
+    expect(error.code).to.equal('ERR_MR_OPTION_TYPE')
+    expect(error.message).to.include("bad-fetch.js: 'fetch' must be a function, and is 1")
   })
 
   it('without parse and message is refused', async () => {

@@ -23,7 +23,7 @@ const appKeys = [
 
 /** On the main thread, which never imports the app: where its module is. Throws `ERR_MR_APP_NOT_FOUND`, `ERR_MR_APP_IS_MAIN`. */
 export function appUrl(where: string, app: unknown): string {
-  if (typeof app !== 'string' && !(app instanceof URL)) {
+  if ((typeof app !== 'string' || app === '') && !(app instanceof URL)) {
     throw new MultireactorError(
       'ERR_MR_OPTION_TYPE',
       `${where}: 'app' must be the URL or path of a module, and is ${shown(app)}: functions cannot cross threads`,
@@ -72,9 +72,12 @@ export async function loadApps(plans: readonly { app: string; fetchAdapter?: str
 
 /** `export default { fetch }`, as other runtimes know it, is no app yet. */
 async function adapted(url: string, exported: unknown, fetchAdapter: string | undefined): Promise<unknown> {
-  const isFetch =
-    typeof exported === 'object' && exported !== null && typeof (exported as { fetch?: unknown }).fetch === 'function'
-  if (!isFetch) return exported
+  if (typeof exported !== 'object' || exported === null) return exported
+  const { fetch } = exported as { fetch?: unknown }
+  if (fetch === undefined) return exported
+  if (typeof fetch !== 'function') {
+    throw new MultireactorError('ERR_MR_OPTION_TYPE', `the app ${url}: 'fetch' must be a function, and is ${shown(fetch)}`)
+  }
   if (fetchAdapter === undefined) {
     throw new MultireactorError(
       'ERR_MR_APP_SHAPE',
@@ -114,6 +117,12 @@ function checkedApp(url: string, app: unknown): App<any> {
       `${where} needs \`export default defineApp({ … })\`, and its default export is ${shown(app)}`,
     )
   }
+  if (isStockServer(app)) {
+    throw new MultireactorError(
+      'ERR_MR_APP_SHAPE',
+      `${where} has ${shown(app)} as its default export: write \`export default attach(() => server)\`, and create the server within the function, which runs once in each reactor's thread`,
+    )
+  }
   const read = new OptionReader(where, app, appKeys)
   for (const hook of [...hookNames, ...handoverHookNames, 'balance', 'parse', 'error', 'overloaded', 'called', 'start', 'stop'])
     read.func(hook)
@@ -142,6 +151,11 @@ function checkedApp(url: string, app: unknown): App<any> {
     }
   }
   return app as App
+}
+
+/** One of node:net, node:http and the like. */
+function isStockServer(value: object): boolean {
+  return ['emit', 'listen', 'address'].every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
 }
 
 /** What an app says about the connections of one listener. */
