@@ -144,6 +144,25 @@ describe('wrong options', () => {
     expect((await failureOf(() => lines({ maxBytes: 0 }))).code).to.equal('ERR_MR_OPTION_RANGE')
   })
 
+  it('of serve(): the name of a certificate instead of its contents is refused, and said to be one', async () => {
+    for (const [tls, text] of [
+      [
+        { cert: '/nope.pem', key: '/nope.key' },
+        `'cert' must be the contents of a PEM file, such as readFileSync(name), and is "/nope.pem"`,
+      ],
+      [{ contexts: { a: { ca: ['ca.pem'] } } }, `contexts a: `],
+      [
+        { contexts: { a: { ca: ['ca.pem'] } } },
+        `'ca' must be the contents of a PEM file, such as readFileSync(name), and is "ca.pem"`,
+      ],
+      [{ cert: Buffer.from('nothing') }, 'cert and key must be PEM and belong together'],
+    ] as const) {
+      const error = await serving({ listen: { port: 0, tls } })
+      expect(error.code).to.equal('ERR_MR_TLS')
+      expect(error.message).to.include(text)
+    }
+  })
+
   it('of a pool are refused alike', async () => {
     const wrong: [Record<string, unknown>, string, string][] = [
       [{ sise: 1 }, 'ERR_MR_UNKNOWN_OPTION', "did you mean 'size'?"],

@@ -99,16 +99,28 @@ export function certificateOf(tls: TlsCertificate): SecureContextOptions {
 }
 
 function check(where: string, tls: TlsCertificate): void {
+  const named = notContents(tls)
   try {
     // Loaded here: few servers need it.
     process.getBuiltinModule('node:tls').createSecureContext(certificateOf(tls))
   } catch (cause) {
-    throw new MultireactorError(
-      'ERR_MR_TLS',
-      `${where}: ${cause instanceof Error ? cause.message : String(cause)}: cert and key must be PEM and belong together`,
-      { cause },
-    )
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new MultireactorError('ERR_MR_TLS', `${where}: ${reason}: ${named ?? 'cert and key must be PEM and belong together'}`, {
+      cause,
+    })
   }
+  // OpenSSL skips what is no certificate among those of authorities.
+  if (named !== undefined) throw new MultireactorError('ERR_MR_TLS', `${where}: ${named}`)
+}
+
+/** Says which of them looks like the name of a file. */
+function notContents(tls: TlsCertificate): string | undefined {
+  for (const name of ['cert', 'key', 'ca', 'crl'] as const) {
+    const wrong = [tls[name]].flat().find((one) => typeof one === 'string' && !one.includes('-----BEGIN'))
+    if (wrong !== undefined)
+      return `'${name}' must be the contents of a PEM file, such as readFileSync(name), and is ${shown(wrong)}`
+  }
+  return undefined
 }
 
 /** What crossed threads as bytes is a Uint8Array there, and OpenSSL is asked with Buffers. */
