@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { chmodSync, closeSync, mkdtempSync, openSync, rmSync } from 'node:fs'
+import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -54,7 +54,14 @@ describe('a wrong address', () => {
         pool: 0,
       }),
     )
-    expect(error.code).to.equal('EADDRINUSE')
+    expect(error).to.include({ code: 'EADDRINUSE', syscall: 'listen', address: '127.0.0.1', port })
+    expect(error.message).to.include(`127.0.0.1:${port}: 'listen' of serve() names it twice: drop one of them`)
+    const covered = await failureOf(() =>
+      serve({ app: fixture('bad-echo.js'), listen: [{ port, host: '0.0.0.0' }, address], reactors: 1, pool: 0 }),
+    )
+    expect(covered.message).to.include(
+      `127.0.0.1:${port}: 'listen' of serve() names it twice (the other time as 0.0.0.0:${port})`,
+    )
     await using again = await on(address)
     expect(again.listeners[0]!.port).to.equal(port)
   })
@@ -128,7 +135,25 @@ describe('a wrong address', () => {
       const path = join(folder, 'used')
       await using first = await on({ path })
       expect(first.listeners[0]).to.include({ address: path, port: 0 })
-      expect((await failureOf(() => on({ path }))).code).to.equal('EADDRINUSE')
+      const error = await failureOf(() => on({ path }))
+      expect(error.code).to.equal('EADDRINUSE')
+      expect(error.message).to.include('another server listens there: stop it, or choose another path')
+    })
+
+    it('that is a file, or is given twice, is said to be so', async () => {
+      const path = join(folder, 'file')
+      writeFileSync(path, 'kept')
+      const error = await failureOf(() => on({ path }))
+      expect(error).to.include({ code: 'EADDRINUSE', syscall: 'listen', address: path })
+      expect(error.message).to.include('there is a file of that name that is no socket: remove it, or choose another path')
+      expect(readFileSync(path, 'utf8')).to.equal('kept')
+      const twice = {
+        app: fixture('bad-echo.js'),
+        listen: [0, 1].map(() => ({ path: join(folder, 'twice') })),
+        reactors: 1,
+        pool: 0,
+      }
+      expect((await failureOf(() => serve(twice))).message).to.include("'listen' of serve() names it twice")
     })
 
     it('that is too long or in no folder fails with the reason', async () => {

@@ -195,7 +195,9 @@ export class Server {
     this.#predecessor = control && (await Predecessor.find(control.path))
     const inherited = this.#predecessor?.sockets
     for (const { address, app, balance, tls } of addresses) {
-      const open = await openListener(this.#runtime, 'serve() listen', address, reactors, inherited)
+      const open = await openListener(this.#runtime, 'serve() listen', address, reactors, inherited).catch((error) => {
+        throw givenTwice(error, this.#opened, !addresses.some((one) => one.address.ipv6Only))
+      })
       this.#opened.push(open)
       const { name, address: literal, port } = open
       const { fetchAdapter } = this.#settings
@@ -633,4 +635,24 @@ export class Server {
 /** What ended a thread, for a line of the log: without the stack nobody finds the place. */
 function because(error: Error | undefined): string {
   return error ? `: ${error.stack ?? error.message}` : ''
+}
+
+/** The error itself, unless what is in use is used by an earlier listener of the same server. `dual`: `'::'` takes IPv4, too. */
+function givenTwice(error: unknown, opened: readonly OpenListener[], dual: boolean): unknown {
+  if (!(error instanceof MultireactorError) || error.code !== 'EADDRINUSE') return error
+  const { address, port } = error as MultireactorError & { address: string; port?: number }
+  const covers = (all: string, one: string): boolean =>
+    all === one || (all === '::' && (dual || one.includes(':'))) || (all === '0.0.0.0' && !one.includes(':'))
+  const first = opened.find(
+    (one) => one.port === (port ?? 0) && (covers(one.address, address) || (port !== undefined && covers(address, one.address))),
+  )
+  if (!first) return error
+  const shownPlace = (at: string): string => (port === undefined ? at : `${at.includes(':') ? `[${at}]` : at}:${port}`)
+  const also = first.address === address ? '' : ` (the other time as ${shownPlace(first.address)})`
+  const message = `listen EADDRINUSE ${shownPlace(address)}: 'listen' of serve() names it twice${also}: drop one of them`
+  return Object.assign(new MultireactorError('EADDRINUSE', message), {
+    syscall: 'listen',
+    address,
+    ...(port === undefined ? {} : { port }),
+  })
 }

@@ -1,5 +1,5 @@
 import { MultireactorError, type NativeOpenListener, native, OptionReader, shown } from '@multireactor/addon'
-import { dns, net } from './builtins.js'
+import { dns, fs, net } from './builtins.js'
 import type { InheritedSockets } from './inherited.js'
 import type { ListenTls } from './tls_options.js'
 import { readFds } from './listen_fd.js'
@@ -227,9 +227,22 @@ function checkedFds(where: string, opened: NativeOpenListener, fds: readonly num
   throw new MultireactorError('ERR_MR_LISTEN_FD', `${where}: cannot listen with descriptor ${which}: ${reason}`)
 }
 
+function takenPath(path: string): string {
+  let isSocket = true
+  try {
+    isSocket = fs().lstatSync(path).isSocket()
+  } catch {
+    // An abstract one, or it has just gone.
+  }
+  return isSocket
+    ? 'another server listens there: stop it, or choose another path'
+    : 'there is a file of that name that is no socket: remove it, or choose another path'
+}
+
 /** Carries what a `net` server's error carries: code, syscall, address, port. */
 function listenError(code: string, address: string, port: number | undefined): MultireactorError {
   const place = port === undefined ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
-  const error = new MultireactorError(code, `listen ${code} ${place}: ${advice[code] ?? 'the kernel refused'}`)
+  const reason = code === 'EADDRINUSE' && port === undefined ? takenPath(address) : (advice[code] ?? 'the kernel refused')
+  const error = new MultireactorError(code, `listen ${code} ${place}: ${reason}`)
   return Object.assign(error, { syscall: 'listen', address, ...(port === undefined ? {} : { port }) })
 }

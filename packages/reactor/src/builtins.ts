@@ -6,6 +6,7 @@ function later<Module>(load: () => Module): () => Module {
 }
 
 export const dns: () => typeof import('node:dns/promises') = later(() => process.getBuiltinModule('node:dns/promises'))
+export const fs: () => typeof import('node:fs') = later(() => process.getBuiltinModule('node:fs'))
 export const net: () => typeof import('node:net') = later(() => process.getBuiltinModule('node:net'))
 export const util: () => typeof import('node:util') = later(() => process.getBuiltinModule('node:util'))
 export const v8: () => typeof import('node:v8') = later(() => process.getBuiltinModule('node:v8'))
