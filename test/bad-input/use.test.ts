@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { format } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { native, unlimited } from '@multireactor/addon'
 import { type ServeOptions, serve, ThreadServer } from '@multireactor/core'
@@ -8,6 +9,7 @@ import { Pool } from '@multireactor/pool'
 import { type Connection, delimiter, Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { failureOf, fixture } from '../fixtures/bad-failure.js'
+import { oddErrors } from '../fixtures/odd_errors.js'
 import { lostViews } from '../fixtures/lost_views.js'
 
 const local = { port: 0, host: '127.0.0.1' }
@@ -224,6 +226,39 @@ describe('wrong use', () => {
     for (const [text, error] of Object.entries(errors)) {
       expect((await error).code, text).to.equal('ERR_MR_OPTION_TYPE')
       expect((await error).message).to.include(text)
+    }
+  })
+
+  it('of a hook: what it throws may be anything, is logged, and closes its connection', async () => {
+    const logged: string[] = []
+    const { error: before } = console
+    console.error = (...args) => {
+      logged.push(format(...args))
+    }
+    try {
+      await using reactor = new Reactor()
+      const { port } = await reactor.listen(local, {
+        message(_conn, kind) {
+          throw oddErrors[kind.toString()]!()
+        },
+      })
+      const kinds = Object.keys(oddErrors)
+      for (const kind of kinds) {
+        const socket = connect(port, '127.0.0.1')
+        socket.write(kind)
+        expect(await received(socket)).to.equal('')
+        const open = (): never => {
+          throw oddErrors[kind]!()
+        }
+        expect(
+          await reactor.connect({ port }, { open }).then(never, (error: unknown) => error instanceof Error || kind),
+        ).to.equal(true)
+      }
+      expect(logged).to.have.length(kinds.length * 2)
+      expect(logged[0]).to.match(/^multireactor: the message hook of listener .* failed: Symbol\(odd\)$/)
+      expect(reactor.stats().closed['handler-error']).to.equal(kinds.length * 2)
+    } finally {
+      console.error = before
     }
   })
 

@@ -1,5 +1,5 @@
 import type { LookupAddress } from 'node:dns'
-import { closedError, MultireactorError, type NativeTarget, OptionReader, shown } from '@multireactor/addon'
+import { closedError, MultireactorError, type NativeTarget, OptionReader, shown, toEnvelope } from '@multireactor/addon'
 import { boundHooks } from './bound_hooks.js'
 import { dns, net } from './builtins.js'
 import type { Connection } from './connection.js'
@@ -354,7 +354,8 @@ const advice: Record<string, string> = {
 }
 
 function failure(plan: Plan, cause: Error, why: string): MultireactorError {
-  const code = (cause as NodeJS.ErrnoException).code
+  // An open hook may throw anything.
+  const { code } = toEnvelope(cause)
   return new MultireactorError('ERR_MR_CONNECT', `connect ${code ?? 'failed'} ${plan.name}: ${why}`, { cause })
 }
 

@@ -13,6 +13,7 @@ import {
   type RunMode,
   resumeFlag,
   shown,
+  toEnvelope,
 } from '@multireactor/addon'
 import { balanceFresh } from './balance.js'
 import { util } from './builtins.js'
@@ -527,7 +528,7 @@ export class Engine {
       this.#opened(conn, listener.handlers.open?.(conn))
     } catch (error) {
       this.#failed(error, 'open', conn)
-      return ended(error instanceof Error ? error : new Error(String(error)))
+      return ended(asError(error))
     }
     ended(conn)
   }
@@ -786,6 +787,15 @@ export class Engine {
     this.#events.handlerError(error, hook, conn.listener)
     if (hook !== 'close') conn.destroy('handler-error')
   }
+}
+
+function asError(error: unknown): Error {
+  try {
+    if (error instanceof Error) return error
+  } catch {
+    // A Proxy may throw even there.
+  }
+  return new Error(toEnvelope(error).message)
 }
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {

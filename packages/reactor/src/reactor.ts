@@ -8,6 +8,7 @@ import {
   type ReactorCounterName,
   reactorCounterNames,
   shown,
+  toEnvelope,
   unlimited,
 } from '@multireactor/addon'
 import { AcceptFailures } from './accept_failures.js'
@@ -218,5 +219,11 @@ export class Reactor {
 }
 
 function logError(error: unknown, context: { hook: string; listener: string }): void {
-  console.error(`multireactor: the ${context.hook} hook of listener ${context.listener} failed:`, error)
+  const what = `multireactor: the ${context.hook} hook of listener ${context.listener} failed:`
+  try {
+    console.error(what, error)
+  } catch {
+    // Node cannot show every value that can be thrown.
+    console.error(what, toEnvelope(error).message)
+  }
 }
