@@ -20,6 +20,13 @@ describe('HTTP/1.1', () => {
           res.write('two')
           return res.end()
         }
+        if (req.path === '/wrong') {
+          try {
+            res.write(5 as never)
+          } catch (error) {
+            return res.status(500).end((error as NodeJS.ErrnoException).code)
+          }
+        }
         if (req.path === '/empty') return res.status(204).end()
         if (req.path === '/same') return res.status(304).setHeader('ETag', '"x"').end('never sent')
         if (req.path === '/slow') await new Promise((resolve) => setImmediate(resolve))
@@ -82,6 +89,12 @@ describe('HTTP/1.1', () => {
       expect(await server.exchange(...bytesOf(get + stream))).to.equal(whole)
     })
   }
+
+  it('a part that is no data is refused before the head has left, so that an error can be answered', async () => {
+    const whole = await server.exchange('GET /wrong HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+    expect(statuses(whole)).to.deep.equal([500])
+    expect(whole).to.match(/ERR_MR_DATA$/)
+  })
 
   const served: [claim: string, stream: string, bodies: RegExp][] = [
     ['2.2: an empty line before a request is skipped', `\r\n${last}`, /\r\n\r\nGET \/$/],

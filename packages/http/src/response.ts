@@ -120,8 +120,10 @@ export class HttpResponse {
   /** Sends a part of the body; the first call sends the head. False: wait for `drained()`. The body is chunked when its length was not declared. */
   write(chunk: Bytes): boolean {
     if (this.#state === 'ended') throw ended('write()')
+    // Before the head leaves: whoever gave something wrong may still answer with an error.
+    const length = lengthOf('write()', chunk)
     if (this.#state === 'open') this.#begin()
-    return this.#part(chunk)
+    return this.#part(chunk, length)
   }
 
   /** Resolves when there is room for more, or nobody who takes it. */
@@ -133,7 +135,7 @@ export class HttpResponse {
   end(chunk: Bytes = ''): void {
     if (this.#state === 'open') return this.#whole(chunk)
     if (this.#state === 'ended') throw ended('end()')
-    if (chunk.length > 0) this.#part(chunk)
+    this.#part(chunk, lengthOf('end()', chunk))
     if (this.#left > 0) {
       // The peer would wait for the rest, or take the next response for it.
       this.#state = 'ended'
@@ -233,8 +235,7 @@ export class HttpResponse {
     this.#target.part(this.#latin1 ? Buffer.from(head, 'latin1') : head)
   }
 
-  #part(chunk: Bytes): boolean {
-    const length = lengthOf('write()', chunk)
+  #part(chunk: Bytes, length: number): boolean {
     if (length === 0 || isBodiless(this.statusCode) || (this.#info & isHead) !== 0) return true
     if (this.#left >= 0) {
       if (length > this.#left) {
