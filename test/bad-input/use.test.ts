@@ -255,7 +255,8 @@ describe('wrong use', () => {
         ).to.equal(true)
       }
       expect(logged).to.have.length(kinds.length * 2)
-      expect(logged[0]).to.match(/^multireactor: the message hook of listener .* failed: Symbol\(odd\)$/)
+      // What is shown of the value differs between versions of Node: something is.
+      for (const line of logged) expect(line).to.match(/^multireactor: the (message|open) hook of listener .* failed: ./s)
       expect(reactor.stats().closed['handler-error']).to.equal(kinds.length * 2)
     } finally {
       console.error = before
