@@ -81,7 +81,10 @@ function buildAddon() {
 }
 
 const buildTests = () => mustPass('the C++ tests do not compile', make('build'))
-const compile = () => mustPass('the TypeScript does not compile', attempt('tsc', ['-b']))
+function compile() {
+  mustPass('the TypeScript does not compile', attempt('tsc', ['-b']))
+  mustPass('the packages are not bundled', attempt(process.execPath, ['scripts/bundle.mjs']))
+}
 const inNode = ({ test }) => test.includes('.js: ')
 
 function buildFor(mutant) {
