@@ -25,7 +25,6 @@ class Port final : public Napi::ObjectWrap<Port> {
   bool onMessage(Message& message);
   void retract(uint32_t slot);
   bool isOurs(const Reply& reply) const;
-  void giveCredit(const Reply& reply, bool gone);
   void dropReplies(ReplyBatch& batch);
   void arrived(uint32_t request);
 
@@ -123,20 +122,10 @@ bool Port::isOurs(const Reply& reply) const {
   return slot < calls_.size() && calls_[slot].used && calls_[slot].generation == reply.connection.generation();
 }
 
-// For a part of a stream: its writer may wait for that.
-void Port::giveCredit(const Reply& reply, bool gone) {
-  if (reply.credit == 0) return;
-  auto credit = std::make_unique<Credit>();
-  credit->token = reply.creditToken;
-  credit->amount = reply.credit;
-  credit->gone = gone;
-  exchange().mailbox(reply.worker).send(std::move(credit));
-}
-
 void Port::dropReplies(ReplyBatch& batch) {
   Reply reply;
   std::span<const uint8_t> bytes;
-  while (batch.take(&reply, &bytes)) giveCredit(reply, true);
+  while (batch.take(&reply, &bytes)) exchange().giveCredit(reply.worker, reply.creditToken, reply.credit, true);
 }
 
 void Port::stop() {
@@ -214,7 +203,7 @@ bool Port::onMessage(Message& message) {
   std::span<const uint8_t> bytes;
   while (batch.take(&reply, &bytes)) {
     const bool wanted = isOurs(reply);
-    giveCredit(reply, !wanted);
+    exchange().giveCredit(reply.worker, reply.creditToken, reply.credit, !wanted);
     if (!wanted) continue;
     const uint32_t slot = reply.connection.slot();
     if (reply.flags & Reply::kLast) retract(slot);

@@ -267,14 +267,7 @@ void WorkerDriver::send(const FrameRef& frame, uint16_t flags, std::span<const u
   const auto owner = exchange().directory().owner(reply.connection);
   if (!owner) {
     exchange().repliesUnrouted.fetch_add(1, std::memory_order_relaxed);
-    if (credit != 0) {
-      auto gone = std::make_unique<Credit>();
-      gone->token = stream;
-      gone->amount = credit;
-      gone->gone = true;
-      exchange().mailbox(reply.worker).send(std::move(gone));
-    }
-    return;
+    return exchange().giveCredit(reply.worker, stream, credit, true);
   }
   replies_->add(*owner, reply, bytes);
 }

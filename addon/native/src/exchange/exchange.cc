@@ -346,6 +346,15 @@ void Exchange::reply(const Reply& reply, std::span<const uint8_t> bytes) {
   mailbox(*owner).send(std::move(batch));
 }
 
+void Exchange::giveCredit(uint16_t worker, uint32_t token, uint32_t amount, bool gone) {
+  if (amount == 0) return;
+  auto credit = std::make_unique<Credit>();
+  credit->token = token;
+  credit->amount = amount;
+  credit->gone = gone;
+  mailbox(worker).send(std::move(credit));
+}
+
 Exchange::Reaped Exchange::reapWorker(uint32_t worker, bool retry, bool timedOut) {
   for (const WorkerSlot::Ready& ready : workers_[worker]->takeReady()) {
     const Task& task = *ready.frame.task.get();

@@ -141,6 +141,8 @@ class Exchange {
 
   // --- settling. Worker threads and the supervisor ---
   void reply(const Reply& reply, std::span<const uint8_t> bytes);
+  // To the writer of a streamed reply, who may wait for it: so many of its bytes have left, or never will.
+  void giveCredit(uint16_t worker, uint32_t token, uint32_t amount, bool gone);
   void requeue(FrameRef frame);
   // The supervisor, when a worker's thread has ended: what it had claimed and not started goes back to the queue, what it had
   // started settles as lost, or runs once more where that is allowed.

@@ -445,7 +445,6 @@ class Reactor {
   void markDirty(uint32_t slot);
   void flushConnection(uint32_t slot);
   void afterFlush(uint32_t slot);
-  void giveCredit(uint16_t worker, uint32_t token, uint32_t amount, bool gone);
   bool overMaximum(uint32_t slot, size_t more);
   void takeWriteBox(bool behindHooks);
   void writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes);

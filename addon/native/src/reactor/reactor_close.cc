@@ -56,7 +56,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   counters_.closed[static_cast<size_t>(reason)].add(1);
   connection.fd.reset();
   connection.unset(Connection::kInEpoll | Connection::kHasPending | Connection::kDirty);
-  const auto tell = [this](const ReplyPart& part) { giveCredit(part.worker, part.creditToken, part.credit, true); };
+  const auto tell = [this](const ReplyPart& part) { exchange_->giveCredit(part.worker, part.creditToken, part.credit, true); };
   if (connection.window()) connection.window()->abandon(tell);
   if (connection.creditsDue()) {
     for (const ReplyPart& part : *connection.creditsDue()) tell(part);

@@ -326,7 +326,8 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
     return resumeFrom(slot, Connection::kPausedForHandover);
   }
   if (connection.creditsDue()) {
-    for (const ReplyPart& part : *connection.creditsDue()) giveCredit(part.worker, part.creditToken, part.credit, false);
+    for (const ReplyPart& part : *connection.creditsDue())
+      exchange_->giveCredit(part.worker, part.creditToken, part.credit, false);
     connection.extras->creditsDue.reset();
   }
   if (connection.has(Connection::kInEpoll)) (void)epoll_.remove(connection.fd.get());

@@ -93,7 +93,7 @@ void Reactor::replyInline(const InlineReply& part, std::span<const uint8_t> byte
   const uint16_t own = exchange_->reactorMailbox(index_);
   if (!connection) {
     counters_.repliesLate.add(1);
-    return giveCredit(own, part.stream, part.credit, true);
+    return exchange_->giveCredit(own, part.stream, part.credit, true);
   }
   if (part.flags & InlineBox::kWasHeld) release(*connection);
   Reply reply;

@@ -30,7 +30,7 @@ void Reactor::onReply(const Reply& reply, std::span<const uint8_t> bytes) {
   const Connection* connection = locate(reply.connection, &slot);
   if (!connection) {
     counters_.repliesLate.add(1);
-    giveCredit(reply.worker, reply.creditToken, reply.credit, true);
+    exchange_->giveCredit(reply.worker, reply.creditToken, reply.credit, true);
     return;
   }
   onReplyAt(slot, reply, bytes);
@@ -54,7 +54,7 @@ void Reactor::onReplyAt(uint32_t slot, const Reply& reply, std::span<const uint8
 
 void Reactor::onCallResult(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
   Connection& connection = table_.at(slot);
-  giveCredit(reply.worker, reply.creditToken, reply.credit, false);
+  exchange_->giveCredit(reply.worker, reply.creditToken, reply.credit, false);
   if (!emitBytes(Event::kCallResult, slot, bytes, static_cast<size_t>(reply.sequence), false))
     return closeNow(slot, CloseReason::kSystem, ENOMEM);
   rows_.back().e = reply.flags;
@@ -70,7 +70,7 @@ void Reactor::onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8
   Connection& connection = table_.at(slot);
   if (reply.sequence < connection.headSequence || reply.sequence >= connection.nextSequence) {
     counters_.repliesLate.add(1);
-    return giveCredit(reply.worker, reply.creditToken, reply.credit, true);
+    return exchange_->giveCredit(reply.worker, reply.creditToken, reply.credit, true);
   }
   const uint64_t distance = reply.sequence - connection.headSequence;
   if (distance != 0) {
@@ -98,7 +98,7 @@ void Reactor::headSettled(uint32_t slot) {
     bool settled = false;
     for (const ReplyPart& part : connection.window()->takeHeadParts()) {
       if (!connection.fd.valid()) {
-        giveCredit(part.worker, part.creditToken, part.credit, true);
+        exchange_->giveCredit(part.worker, part.creditToken, part.credit, true);
         continue;
       }
       emitPart(slot, part.bytes, part.flags, part.worker, part.credit, part.creditToken);
@@ -187,13 +187,13 @@ void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t f
   const bool said = connection.secure() || connection.endReason == CloseReason::kEnd;
   if (connection.has(Connection::kEnding) && said && connection.has(Connection::kEndSaid)) {
     // end() came before this in the order: nothing follows it.
-    return giveCredit(worker, token, credit, true);
+    return exchange_->giveCredit(worker, token, credit, true);
   }
   append(slot, bytes);
   if ((flags & Reply::kLast) && !(flags & kInlinePart)) counters_.repliesWritten.add(1);
   if (credit != 0) {
     if (connection.out.size() <= config(connection).outHighBytes) {
-      giveCredit(worker, token, credit, false);
+      exchange_->giveCredit(worker, token, credit, false);
     } else {
       if (!connection.creditsDue()) connection.needExtras().creditsDue = std::make_unique<std::vector<ReplyPart>>();
       connection.creditsDue()->push_back({{}, 0, worker, credit, token});
@@ -214,15 +214,6 @@ void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t f
     return markDirty(slot);
   }
   if (flags & Reply::kEnd) connection.set(Connection::kEnding | Connection::kEndSaid);
-}
-
-void Reactor::giveCredit(uint16_t worker, uint32_t token, uint32_t amount, bool gone) {
-  if (amount == 0) return;
-  auto credit = std::make_unique<Credit>();
-  credit->token = token;
-  credit->amount = amount;
-  credit->gone = gone;
-  exchange_->mailbox(worker).send(std::move(credit));
 }
 
 // ---------------------------------------------------------------- writes of the hooks
@@ -514,7 +505,8 @@ void Reactor::afterFlush(uint32_t slot) {
     }
   }
   if (connection.creditsDue() && connection.out.size() <= cfg.outLowBytes) {
-    for (const ReplyPart& part : *connection.creditsDue()) giveCredit(part.worker, part.creditToken, part.credit, false);
+    for (const ReplyPart& part : *connection.creditsDue())
+      exchange_->giveCredit(part.worker, part.creditToken, part.credit, false);
     connection.extras->creditsDue.reset();
   }
   updateInterest(slot);
