@@ -73,6 +73,27 @@ export const mutants = [
     to: '    (void)asked;',
     test: 'exchange: memory: collectors are asked before the limit',
   },
+  {
+    protects: 'the limit of a control group above the own one',
+    file: 'packages/pool/src/cgroup.ts',
+    from: 'Array.from({ length: names.length + 1 }',
+    to: 'Array.from({ length: 1 }',
+    test: 'test/dist/limits/machine.test.js: are the least over the own group and all above it',
+  },
+  {
+    protects: 'the memory of a container',
+    file: 'packages/pool/src/machine.ts',
+    from: 'Math.min(totalMemory, ...limits)',
+    to: 'totalMemory',
+    test: 'test/dist/limits/machine.test.js: takes no more than its container has',
+  },
+  {
+    protects: 'the CPU quota of a container',
+    file: 'packages/pool/src/machine.ts',
+    from: 'Math.max(1, Math.min(parallelism, fromQuota))',
+    to: 'parallelism',
+    test: 'test/dist/limits/machine.test.js: takes no more than its container has',
+  },
   // Limits of one connection.
   {
     protects: 'the time to the first byte',

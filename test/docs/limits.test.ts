@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
-import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { closeReasons, native, OptionReader, reactorCounterNames } from '@multireactor/addon'
 import { delimiter, lengthPrefixed, lines, serve } from '@multireactor/core'
 import { Pool } from '@multireactor/pool'
+import { machine } from '@multireactor/pool/group'
 import { Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { app } from '../support/app.js'
@@ -78,7 +78,7 @@ describe('the table of limits', () => {
     const words: Record<string, [string, number]> = {
       connections: ['`ulimit -n` less 128, and 16 for each reactor and 8 for each worker', native.fileLimit() - 128 - 16],
       connectionsPerAddress: ['as `connections`', native.fileLimit() - 128 - 16],
-      memory: ["half of the machine's memory", Math.floor(totalmem() / 2)],
+      memory: ['half of the memory that the process may use', Math.floor(machine().memory / 2)],
     }
     for (const [name, fallback] of limits) {
       const cell = settable.get(name)![1]!

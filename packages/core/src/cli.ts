@@ -16,10 +16,10 @@ Serves an app module (.js or .ts) with several reactors and a pool.
   --tls-key FILE      Its private key, in PEM
   --systemd           Sockets from systemd (socket activation)
   --control FILE      Unix socket for hot restarts: a new process with the same FILE takes over
-  --reactors N        Reactor threads. Default: one for each core
+  --reactors N        Reactor threads. Default: one for each CPU that the process, or its container, may use
   --balance POLICY    Which reactor gets a connection: kernel (default), least-connections, address
   --pin               Keep each reactor on one CPU, in turn
-  --pool N            Pool workers. Default: one for each core if the app has parse
+  --pool N            Pool workers. Default: the same if the app has parse
   --start-timeout MS  Time for a thread to load the app and run its start hook. Default: 60000
   --task-timeout MS   Time limit of one parse. Default: 30000
   --close-timeout MS  Time to answer what is in flight on SIGINT or SIGTERM. Default: 5000
@@ -129,6 +129,7 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
     const place = port === 0 ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
     console.log(`listening on ${place} with ${reactors} reactor${reactors === 1 ? '' : 's'}`)
   }
+  console.log(server.startLine)
   // The threads may have read the app before it was changed.
   if (reloadAsked) process.emit('SIGHUP')
   return ended

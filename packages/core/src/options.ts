@@ -1,6 +1,6 @@
-import { availableParallelism, totalmem } from 'node:os'
 import type { ResourceLimits } from 'node:worker_threads'
 import { type BalancePolicy, balancePolicies, MultireactorError, native, OptionReader, shown } from '@multireactor/addon'
+import { type Machine, machine } from '@multireactor/pool/group'
 import type { ListenAddress, ListenTls } from '@multireactor/reactor'
 import { addressOptionNames, readTls } from '@multireactor/reactor/listen'
 import { type ControlSettings, readControl } from './control.js'
@@ -50,7 +50,7 @@ export interface ProcessLimits {
   connectionsPerAddress?: number
   /** Connections accepted in a second; the rest waits in the kernel's queue. Default 100,000. */
   acceptsPerSecond?: number
-  /** Bytes that the server holds for its connections, those given to JavaScript included: `stats().memory`. Default: half of the memory of the machine. */
+  /** Bytes that the server holds for its connections, those given to JavaScript included: `stats().memory`. Default: half of the machine's memory, or of the least limit of its cgroups. */
   memory?: number
 }
 
@@ -66,9 +66,9 @@ export interface ServeOptions {
   app: URL | string
   /** A port, an address, or a list of them. */
   listen: number | ServeAddress | readonly (number | ServeAddress)[]
-  /** Threads with an epoll set each. Default: one for each core. */
+  /** Threads with an epoll set each. Default: one for each CPU that the process may use, by its affinity and its cgroup's quota. */
   reactors?: number
-  /** Pool workers, or more about them. Default: one for each core if the app has `parse`. 0: none. */
+  /** Pool workers, or more about them. Default: as many as `reactors` has by default, if the app has `parse`. 0: none. */
   pool?: number | PoolSettings
   /**
    * Which reactor gets a fresh connection. `'kernel'` (default): the one whose listening socket the kernel chose.
@@ -118,8 +118,9 @@ export interface ServeSettings {
   reactors: number
   pin: Pins
   pool: Required<PoolSettings>
-  /** Whether the caller named a pool size. */
-  poolIsGiven: boolean
+  /** Whether the caller named them. */
+  given: { reactors: boolean; pool: boolean; memory: boolean }
+  machine: Machine
   startTimeoutMs: number
   hookTimeoutMs: number
   limits: Required<ProcessLimits>
@@ -136,6 +137,8 @@ export const mostWorkers = 256
 export function spareDescriptors(reactors: number, workers: number): number {
   return 128 + 16 * reactors + 8 * workers
 }
+
+const leastMemory = 1 << 20
 
 /** In the order in which they cross. */
 export const queueFullPolicies = ['pause', 'reject', 'close'] as const
@@ -173,18 +176,21 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
   }
   if (list.length > 256)
     throw new MultireactorError('ERR_MR_OPTION_RANGE', `${where}: at most 256 listeners, and there are ${list.length}`)
-  const { pool, given } = readPool(read.raw('pool'))
+  const found = machine()
+  const { pool, given } = readPool(read.raw('pool'), found)
   const balance = readBalance(read)
-  const reactors = read.integer('reactors', Math.min(availableParallelism(), mostReactors), 1, mostReactors)
+  const reactors = read.integer('reactors', Math.min(found.threads, mostReactors), 1, mostReactors)
+  const limits = readLimits(read.raw('limits'), spareDescriptors(reactors, pool.size), found)
   return {
     addresses: list.map((one) => readAddress(one, app, balance)),
     fetchAdapter: readAdapter(read.raw('fetchAdapter')),
     reactors,
     pin: readPin(where, read.raw('pin')),
     pool,
-    poolIsGiven: given,
+    given: { reactors: read.raw('reactors') !== undefined, pool: given, memory: limits.memoryIsGiven },
+    machine: found,
     resourceLimits: readResourceLimits(read.raw('resourceLimits')),
-    limits: readLimits(read.raw('limits'), spareDescriptors(reactors, pool.size)),
+    limits: limits.limits,
     startTimeoutMs: read.integer('startTimeoutMs', 60_000, 1, 0x7fff_ffff),
     hookTimeoutMs: read.integer('hookTimeoutMs', 30_000, 100, 0x7fff_ffff),
     logger: readLogger(read.raw('logger')),
@@ -240,11 +246,11 @@ const poolNames = [
   'onTaskLost',
 ] as const
 
-function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolean } {
+function readPool(value: unknown, found: Machine): { pool: Required<PoolSettings>; given: boolean } {
   const spec = typeof value === 'number' ? { size: value } : value
   const read = new OptionReader(`${where} pool`, spec, poolNames, 'a number of workers, or an object such as { size: 2 }')
   const pool: Required<PoolSettings> = {
-    size: read.integer('size', Math.min(availableParallelism(), mostWorkers), 0, mostWorkers),
+    size: read.integer('size', Math.min(found.threads, mostWorkers), 0, mostWorkers),
     concurrency: read.integer('concurrency', 32, 1, 4096),
     nice: read.integer('nice', 0, 0, 19),
     maxQueued: read.integer('maxQueued', 16_384, 1, 1 << 24),
@@ -257,7 +263,7 @@ function readPool(value: unknown): { pool: Required<PoolSettings>; given: boolea
   return { pool, given: read.raw('size') !== undefined }
 }
 
-function readLimits(value: unknown, spare: number): Required<ProcessLimits> {
+function readLimits(value: unknown, spare: number, found: Machine): { limits: Required<ProcessLimits>; memoryIsGiven: boolean } {
   const read = new OptionReader(`${where} limits`, value ?? {}, [
     'connections',
     'connectionsPerAddress',
@@ -265,12 +271,13 @@ function readLimits(value: unknown, spare: number): Required<ProcessLimits> {
     'memory',
   ])
   const connections = read.integer('connections', Math.max(64, native.fileLimit() - spare), 1, 2 ** 31)
-  return {
+  const limits: Required<ProcessLimits> = {
     connections,
     connectionsPerAddress: read.integer('connectionsPerAddress', connections, 1, 2 ** 31),
     acceptsPerSecond: read.integer('acceptsPerSecond', 100_000, 1, 1_000_000_000),
-    memory: read.integer('memory', Math.floor(totalmem() / 2), 1 << 20, Number.MAX_SAFE_INTEGER),
+    memory: read.integer('memory', Math.max(leastMemory, Math.floor(found.memory / 2)), leastMemory, Number.MAX_SAFE_INTEGER),
   }
+  return { limits, memoryIsGiven: read.raw('memory') !== undefined }
 }
 
 function readResourceLimits(value: unknown): ResourceLimits | undefined {

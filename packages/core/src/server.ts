@@ -26,6 +26,7 @@ import {
 import { cpuOf } from './pin.js'
 import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
 import type { ListenerPlan } from './reactor_thread.js'
+import { startLine } from './start_line.js'
 import { readStats, type ThreadStats } from './stats.js'
 import { type CallOptions, type SendOutcome, ThreadServer } from './thread_server.js'
 import type { WorkerThreadData } from './worker_thread.js'
@@ -183,7 +184,7 @@ export class Server {
   }
 
   async #start(): Promise<void> {
-    const { addresses, reactors, pool, poolIsGiven, limits, logger } = this.#settings
+    const { addresses, reactors, pool, given, limits, logger } = this.#settings
     if (limits.connections + spareDescriptors(reactors, pool.size) > native.fileLimit()) {
       logger.warn(
         `the process may have ${native.fileLimit()} files open, too few for ${limits.connections} connections: raise \`ulimit -n\`, or lower limits.connections`,
@@ -207,7 +208,7 @@ export class Server {
     const controlListener = control && openControl(this.#runtime, 'serve() control', control.path, inherited)
     inherited?.closeRest()
     // A pool that was asked for starts beside the reactors; otherwise the app is asked first whether it needs one.
-    const early = poolIsGiven && pool.size > 0 ? this.#startPool(this.#plans) : undefined
+    const early = given.pool && pool.size > 0 ? this.#startPool(this.#plans) : undefined
     early?.catch(() => {})
     const { usesPool, needsPool } = (await this.#reactors.grow(reactors))[0]!
     this.#checkPool('serve()', needsPool)
@@ -220,6 +221,13 @@ export class Server {
     this.#memoryWatch = setInterval(() => native.giveBackMemory(this.#runtime), giveBackEveryMs).unref()
     await this.#takeOver()
     if (controlListener !== undefined) this.#serveControl(controlListener, control!.timeoutMs)
+    logger.info(this.startLine)
+  }
+
+  /** What it was started with, and why, in one line. Used by the command. */
+  get startLine(): string {
+    const { reactors, pool, limits, given, machine } = this.#settings
+    return startLine({ reactors, workers: this.#group ? pool.size : 0, memory: limits.memory, given, machine })
   }
 
   /** Tells the predecessor to go. */

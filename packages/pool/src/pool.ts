@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import {
   closedError,
@@ -17,12 +16,13 @@ import {
   type WorkerCounterName,
   workerCounterNames,
 } from '@multireactor/addon'
+import { machine } from './machine.js'
 import { type Replaced, WorkerGroup } from './worker_group.js'
 
 export interface PoolOptions {
   /** A module whose default export is `(bytes, ctx) => bytes`, or any other reply. */
   worker: URL | string
-  /** Threads. Default: one for each core. */
+  /** Threads. Default: one for each CPU that the process may use, by its affinity and its cgroup's quota; at most 256. */
   size?: number
   /** Tasks that wait. Default 10,000. */
   maxQueued?: number
@@ -100,7 +100,7 @@ export class Pool {
       'signal',
     ])
     const worker = moduleUrl(where, read.raw('worker'))
-    const size = read.integer('size', availableParallelism(), 1, 256)
+    const size = read.integer('size', Math.min(machine().threads, 256), 1, 256)
     const concurrency = read.integer('concurrency', 32, 1, 4096)
     const nice = read.integer('nice', 0, 0, 19)
     const startTimeoutMs = read.integer('startTimeoutMs', 60_000, 1, 0x7fff_ffff)

@@ -1,0 +1,23 @@
+import { type Machine, mebibytes } from '@multireactor/pool/group'
+
+export interface Sizes {
+  reactors: number
+  /** 0: there is no pool. */
+  workers: number
+  /** Bytes. */
+  memory: number
+  /** Those that the caller has named. The others come from what the machine, or the container, has. */
+  given: { reactors: boolean; pool: boolean; memory: boolean }
+  machine: Machine
+}
+
+/** What a server runs with, and why: `2 reactors (2 CPUs), no pool, memory limit 256 MiB (half of the cgroup's 512 MiB)`. */
+export function startLine({ reactors, workers, memory, given, machine }: Sizes): string {
+  const why = (isGiven: boolean, reason: string): string => `(${isGiven ? 'as given' : reason})`
+  const count = (amount: number, noun: string): string => `${amount} ${noun}${amount === 1 ? '' : 's'}`
+  return [
+    `${count(reactors, 'reactor')} ${why(given.reactors, machine.threadsOf)}`,
+    workers === 0 ? 'no pool' : `${count(workers, 'worker')} ${why(given.pool, machine.threadsOf)}`,
+    `memory limit ${mebibytes(memory)} ${why(given.memory, `half of ${machine.memoryOf}`)}`,
+  ].join(', ')
+}
