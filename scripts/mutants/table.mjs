@@ -187,6 +187,27 @@ export const mutants = [
     test: 'test/dist/publish/publish.test.js: has limits, with coded errors',
   },
   {
+    protects: 'the key of the hash of names',
+    file: 'addon/native/src/base/keyed_hash.h',
+    from: 'return KeyedHasher().sumBehind(text);',
+    to: 'return std::hash<std::string_view>()(text);',
+    test: 'keyed_hash: topics whose names collide',
+  },
+  {
+    protects: 'the key of the hash of addresses',
+    file: 'addon/native/src/base/keyed_hash.h',
+    from: 'return hasher.sum();',
+    to: 'return word;',
+    test: 'keyed_hash: addresses that collide',
+  },
+  {
+    protects: 'the hash of framings, over all that they say',
+    file: 'addon/native/src/reactor/framings.h',
+    from: 'return hasher.sumBehind(framing.delimiter);',
+    to: 'return static_cast<size_t>(framing.kind);',
+    test: 'keyed_hash: framings that collide',
+  },
+  {
     protects: 'the size of a frame that says its length',
     file: 'addon/native/src/codec/length_prefixed.cc',
     from: 'if (total - strip > framing.maxBytes) return brokenFrame(FrameError::kTooLarge);',

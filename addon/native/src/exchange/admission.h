@@ -8,6 +8,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "base/keyed_hash.h"
 #include "exchange/peer.h"
 
 namespace mr {
@@ -38,9 +39,9 @@ class Admission {
 
   struct alignas(64) Shard {
     std::mutex mutex;
-    std::unordered_map<Key, uint32_t> counts;
+    std::unordered_map<Key, uint32_t, KeyedHash> counts;
   };
-  Shard& shardOf(Key key) { return shards_[(key * 0x9e3779b97f4a7c15ull) >> 58]; }
+  Shard& shardOf(Key key) { return shards_[KeyedHash()(key) >> 58]; }
 
   const AdmissionLimits limits_;
   alignas(64) std::atomic<uint32_t> connections_{0};

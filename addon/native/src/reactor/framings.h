@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "base/keyed_hash.h"
 #include "codec/framer.h"
 
 namespace mr {
@@ -65,20 +65,19 @@ class Framings {
 
   struct Hash {
     size_t operator()(const FramingConfig& framing) const {
-      size_t sum = std::hash<std::string_view>()(framing.delimiter);
-      const auto add = [&sum](uint64_t value) { sum = (sum ^ value) * 0x9e3779b97f4a7c15u, sum ^= sum >> 32; };
-      add(static_cast<uint64_t>(framing.kind));
-      add(framing.maxBytes);
-      add(framing.fixedBytes);
-      add(uint64_t{framing.lengthOffset} << 32 | static_cast<uint32_t>(framing.lengthAdjustment));
-      add(uint64_t{framing.strip} << 32 | static_cast<uint32_t>(framing.lengthType));
-      add(framing.wholeBytes);
-      add(uint64_t{framing.maxHeadBytes} << 32 | framing.maxHeaders);
-      add(framing.resp.maxElements);
-      add(framing.resp.maxBulkBytes);
-      add(framing.resp.maxLineBytes);
-      add(uint64_t{framing.frameMs} << 32 | framing.mqttTypes);
-      return sum;
+      KeyedHasher hasher;
+      hasher.add(static_cast<uint64_t>(framing.kind));
+      hasher.add(framing.maxBytes);
+      hasher.add(framing.fixedBytes);
+      hasher.add(uint64_t{framing.lengthOffset} << 32 | static_cast<uint32_t>(framing.lengthAdjustment));
+      hasher.add(uint64_t{framing.strip} << 32 | static_cast<uint32_t>(framing.lengthType));
+      hasher.add(framing.wholeBytes);
+      hasher.add(uint64_t{framing.maxHeadBytes} << 32 | framing.maxHeaders);
+      hasher.add(framing.resp.maxElements);
+      hasher.add(framing.resp.maxBulkBytes);
+      hasher.add(framing.resp.maxLineBytes);
+      hasher.add(uint64_t{framing.frameMs} << 32 | framing.mqttTypes);
+      return hasher.sumBehind(framing.delimiter);
     }
   };
 

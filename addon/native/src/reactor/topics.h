@@ -2,10 +2,12 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 
+#include "base/keyed_hash.h"
 #include "exchange/publications.h"
 #include "reactor/subscription.h"
 
@@ -16,7 +18,7 @@ class Topics {
   explicit Topics(uint64_t last) : taken(last) {}
 
   Topic* find(std::string_view name) {
-    const auto found = byName_.find(std::string(name));
+    const auto found = byName_.find(name);
     return found == byName_.end() ? nullptr : &found->second;
   }
   Topic& open(std::string_view name) {
@@ -53,7 +55,7 @@ class Topics {
   size_t left = 0;           // subscribers of it that it has not come to
 
  private:
-  std::unordered_map<std::string, Topic> byName_;
+  std::unordered_map<std::string, Topic, KeyedHash, std::equal_to<>> byName_;
 };
 
 }  // namespace mr
