@@ -73,6 +73,64 @@ describe('a WebSocket app', () => {
   }
   const framesOf = (client: Client): string[] => wordsOf(behindHandshake(client.received.toString('latin1')))
 
+  // ---------------------------------------------------------------- pending hooks
+
+  it('calls no message hook while maxPendingMessages of them are pending, messages and pongs alike', async () => {
+    const begun: string[] = []
+    const ends: (() => void)[] = []
+    const hold = (data: string): Promise<void> => {
+      begun.push(data)
+      return new Promise((resolve) => ends.push(resolve))
+    }
+    const server = await start({
+      maxPendingMessages: 1,
+      message: (_, data) => hold(String(data)),
+      pong: (_, data) => hold(`pong ${data}`),
+    })
+    const client = await raw(server)
+    client.write(Buffer.concat([frame(1, 'a'), frame(10, 'b'), frame(1, 'c', { fin: false }), frame(0, 'd'), frame(2, 'e')]))
+    for (const [i] of ['a', 'pong b', 'cd', 'e'].entries()) {
+      while (begun.length <= i) await new Promise(setImmediate)
+      for (let round = 0; round < 10; round++) await new Promise(setImmediate)
+      expect(begun).to.have.length(i + 1)
+      ends[i]!()
+    }
+    expect(begun).to.deep.equal(['a', 'pong b', 'cd', 'e'])
+  })
+
+  it('has at most 32 pending message hooks by default', async () => {
+    const ends: (() => void)[] = []
+    const server = await start({ message: () => new Promise<void>((resolve) => ends.push(resolve)) })
+    const client = await raw(server)
+    client.write(Buffer.concat(Array.from({ length: 5_000 }, () => frame(1, 'x'))))
+    while (ends.length < 32) await new Promise(setImmediate)
+    for (let round = 0; round < 20; round++) await new Promise(setImmediate)
+    expect(ends).to.have.length(32)
+  })
+
+  it('reads the answer to its Close frame while hooks are pending', async () => {
+    const end = gate()
+    const closed = gate<number>()
+    const server = await start({
+      maxPendingMessages: 1,
+      async message(ws, data) {
+        if (data === 'at once') ws.close(4000)
+        await Promise.resolve()
+        if (data === 'later') ws.close(4000)
+        await end.promise
+      },
+      close: (_, code) => closed.open(code),
+    })
+    const client = await open(server)
+    client.send('later')
+    expect((await once(client, 'close'))[0]).to.equal(4000)
+    expect(await closed.promise).to.equal(4000)
+    const other = await open(server)
+    other.send('at once')
+    expect((await once(other, 'close'))[0]).to.equal(4000)
+    end.open()
+  })
+
   // ---------------------------------------------------------------- upgrade
 
   it('asks its upgrade hook, which sees path, origin and fields, and gives data, a subprotocol and fields', async () => {

@@ -79,6 +79,7 @@ function onReactors(settled: ReadOptions, handler: RequestHandler): HttpApp {
     close: (conn, reason) => httpOf(conn, settings).onClose(reason),
   }
   if (settings.webSockets) withWebSockets(app, settings, settings.webSockets)
+  if (settled.websocket) app.maxPendingMessages = settled.websocket.maxPendingMessages
   if (own.parse) app.parse = (frame, ctx) => own.parse!(frame, ctx)
   if (own.overloaded) app.overloaded = (frame, ctx) => own.overloaded!(frame, ctx)
   return app

@@ -65,8 +65,7 @@ export class WebSocketConnection {
       if (this.state === 'open') sendFrame(this.conn, opcode.pong, payload)
       return
     }
-    const { own } = this.#settings
-    if (own.pong && this.state === 'open') this.#run('pong', () => own.pong!(this.ws, payload))
+    this.#onPong(payload)
   }
 
   #whole(slab: Buffer, start: number, length: number, info: number): void {
@@ -90,6 +89,19 @@ export class WebSocketConnection {
     this.#deliver(whole.toString(), false)
   }
 
+  /** A peer may send as many as it likes, so that their hooks are counted with those of messages. */
+  #onPong(payload: Buffer): void {
+    const { own } = this.#settings
+    if (!own.pong || this.state !== 'open') return
+    let result: unknown
+    try {
+      result = own.pong(this.ws, payload)
+    } catch (error) {
+      return this.#failed(error, 'pong')
+    }
+    if (isThenable(result)) this.#watchMessage(result, 'pong')
+  }
+
   #badText(): void {
     this.fail(closeCode.badText, 'the text is not UTF-8')
   }
@@ -102,7 +114,7 @@ export class WebSocketConnection {
     } catch (error) {
       return this.#failed(error, 'message')
     }
-    if (isThenable(result)) this.#watch(result, 'message')
+    if (isThenable(result)) this.#watchMessage(result, 'message')
   }
 
   #onClose(payload: Buffer): void {
@@ -146,6 +158,7 @@ export class WebSocketConnection {
     this.#settings.unanswered.add(this)
     // Or the answer would not be read.
     this.pause(false)
+    this.conn.endMessages()
   }
 
   /** The peer broke the rules, or we cannot go on: a last word, and the end. */
@@ -232,7 +245,7 @@ export class WebSocketConnection {
     const heard = read !== this.#bytesRead
     this.#bytesRead = read
     // Whom we do not read cannot be heard, and whom we wait for to take something has the write timeout.
-    return heard || this.#paused || this.conn.writableLength > 0
+    return heard || this.#paused || this.conn.isFull || this.conn.writableLength > 0
   }
 
   pause(on: boolean): void {
@@ -266,6 +279,18 @@ export class WebSocketConnection {
       (error: unknown) => {
         this.conn.hold(false)
         this.#failed(error, hook)
+      },
+    )
+  }
+
+  #watchMessage(result: PromiseLike<unknown>, hook: string): void {
+    this.conn.messagePending()
+    result.then(
+      () => this.conn.messageSettled(),
+      (error: unknown) => {
+        // First, so that nothing behind it is delivered.
+        this.#failed(error, hook)
+        this.conn.messageSettled()
       },
     )
   }

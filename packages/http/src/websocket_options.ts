@@ -44,6 +44,11 @@ export interface WebSocketOptions<Data = unknown> {
   protocols?: readonly string[]
   /** A whole message, of however many frames. Default 1 MiB; a longer one closes with 1009 before it is read. */
   maxMessageBytes?: number
+  /**
+   * Promises of `message` and `pong` hooks of one WebSocket that may be pending at a time; reading stops there. 1: the next hook is
+   * called when the promise of the last one has settled. Default 32, up to 1,048,576.
+   */
+  maxPendingMessages?: number
   /** The time for one frame, from its first byte. Default 60,000; 0: for ever. */
   frameTimeoutMs?: number
   /** A peer that has been silent so long is sent a Ping. Default 30,000; 0: never. */
@@ -65,6 +70,7 @@ const names = [
   'resume',
   'protocols',
   'maxMessageBytes',
+  'maxPendingMessages',
   'frameTimeoutMs',
   'pingIntervalMs',
   'pongTimeoutMs',
@@ -79,6 +85,7 @@ export interface ReadWebSocketOptions {
   own: WebSocketOptions
   protocols: readonly string[]
   maxMessageBytes: number
+  maxPendingMessages: number
   frameTimeoutMs: number
   pingIntervalMs: number
   pongTimeoutMs: number
@@ -101,6 +108,7 @@ export function readWebSocketOptions(options: unknown): ReadWebSocketOptions {
     own: options as WebSocketOptions,
     protocols: protocols as string[],
     maxMessageBytes: read.integer('maxMessageBytes', 1 << 20, 1, 512 << 20),
+    maxPendingMessages: read.integer('maxPendingMessages', 32, 1, 1 << 20),
     frameTimeoutMs: read.integer('frameTimeoutMs', 60_000, 0, mostMs),
     pingIntervalMs: read.integer('pingIntervalMs', 30_000, 0, mostMs),
     pongTimeoutMs: read.integer('pongTimeoutMs', 10_000, 1, mostMs),

@@ -4,7 +4,7 @@ import { boundHooks } from './bound_hooks.js'
 import { dns, net } from './builtins.js'
 import type { Connection } from './connection.js'
 import type { ConnectResult, Engine } from './engine.js'
-import { type EngineListener, hooksOf, nativeListener } from './engine_listener.js'
+import { type EngineListener, hooksOf, nativeListener, readMaxPending } from './engine_listener.js'
 import { raw } from './framing.js'
 import type { ClientHandlers } from './handlers.js'
 
@@ -80,6 +80,7 @@ export async function connect<Data>(
     handlers: hooks,
     toPool: false,
     highBytes: native.outHighBytes,
+    maxPending: readMaxPending(connectionOptions),
     run: 'pool',
     messageIn: undefined,
     secure: undefined,

@@ -35,6 +35,19 @@ export type TlsInfo = Pick<
 
 const families = { 0: undefined, 4: 'IPv4', 6: 'IPv6' } as const
 const outsideMessage = 0xffff_ffff
+
+/** Marks of a connection, as bits. */
+const mark = {
+  /** `end()` or `destroy()` was said. */
+  endSaid: 1,
+  /** The app has paused it. */
+  paused: 2,
+  /** Reading has stopped: as many `message` hooks are pending as may be. */
+  full: 4,
+  /** No `message` hook is called for it any more: it is never full. */
+  unheard: 8,
+} as const
+const neverStops = mark.endSaid | mark.full | mark.unheard
 export const notStopped = -2
 
 export interface ConnectionInternals {
@@ -69,6 +82,8 @@ interface Seldom {
   resumed: number
   stream: ConnectionStream | undefined
   secure: SecureLayer | undefined
+  /** Promises of `message` hooks that have not settled. */
+  pending: number
 }
 
 /**
@@ -82,7 +97,7 @@ export class Connection<Data = unknown> {
   readonly #slot: number
   readonly #generation: number
   #closed: CloseReason | undefined
-  #endSaid = false
+  #marks = 0
   #seldom: Seldom | undefined
   // What `internal` shows to the engine.
   protected readonly engineListener: EngineListener
@@ -161,12 +176,12 @@ export class Connection<Data = unknown> {
   /** Sends `data`, if given, then everything that is waiting or in flight, then FIN. Nothing is delivered any more. */
   end(data?: string | Uint8Array): void {
     if (this.stream) throw streamed('end()')
-    if (this.#closed || this.#endSaid) {
+    if (!this.isOpen) {
       if (data !== undefined) this.#checkWritable()
       return
     }
     if (data !== undefined) this.write(data)
-    this.#endSaid = true
+    this.#marks |= mark.endSaid
     this.#stop()
     this.#engine.driver.end(this.#slot, this.#generation, this.#engine.current === this)
     this.#engine.touched()
@@ -183,7 +198,7 @@ export class Connection<Data = unknown> {
     }
     if (this.#closed) return
     this.#stop()
-    this.#endSaid = true
+    this.#marks |= mark.endSaid
     this.#engine.driver.destroy(this.#slot, this.#generation, number)
     this.#engine.touched()
   }
@@ -191,15 +206,15 @@ export class Connection<Data = unknown> {
   /** Stops reading. Frames that came behind the current one wait; TCP makes the peer wait. */
   pause(): void {
     if (this.#closed) return
-    this.#stop()
-    this.#engine.driver.pause(this.#slot, this.#generation, this.#rawEnd())
+    this.#marks |= mark.paused
+    this.#stopReading()
   }
 
   /** Goes on reading. */
   resume(): void {
     if (this.#closed) return
-    this.#engine.driver.resume(this.#slot, this.#generation)
-    this.#engine.touched()
+    this.#marks &= ~mark.paused
+    if ((this.#marks & mark.full) === 0) this.#goOnReading()
   }
 
   /** Calls the `timeout` hook after so many milliseconds without any byte in or out; 0 switches it off. Accurate to 16 ms up to 4 s, to a second beyond. */
@@ -262,6 +277,7 @@ export class Connection<Data = unknown> {
       throw new MultireactorError('ERR_MR_STATE', 'toDuplex(): the connection is piped, on its way to another reactor, or ends')
     }
     if (!isPlain(this.framing)) this.setFraming(plain)
+    this.#marks = (this.#marks & ~(mark.paused | mark.full)) | mark.unheard
     engine.driver.resume(this.#slot, this.#generation)
     const duplex = new ConnectionDuplex(this, engine, this.#slot, this.#generation, options)
     this.#needSeldom().stream = duplex.internal
@@ -422,8 +438,10 @@ export class Connection<Data = unknown> {
         'pipe(): both must be two connections without frames in flight, not ending, not about to move, not piped already and without TLS: pause() one in open() until the other is connected',
       )
     }
-    this.#stop()
-    other.#stop()
+    for (const one of [this, other]) {
+      one.#marks = (one.#marks & ~(mark.paused | mark.full)) | mark.unheard
+      one.#stop()
+    }
     this.#engine.touched()
   }
 
@@ -480,22 +498,61 @@ export class Connection<Data = unknown> {
   /** Called by the engine: it lives in another thread from now on. */
   markMoved(): void {
     this.#peer()
-    this.#endSaid = true
+    this.#marks |= mark.endSaid
     this.#closed = 'destroyed'
   }
 
   /** Called by the engine when it takes over a connection whose end was said in another thread. */
   markEnded(): void {
-    this.#endSaid = true
+    this.#marks |= mark.endSaid
   }
 
   get isOpen(): boolean {
-    return this.#closed === undefined && !this.#endSaid
+    return this.#closed === undefined && (this.#marks & mark.endSaid) === 0
   }
 
   /** A promise of a hook is pending, or no longer: it would be lost with this thread. */
   hold(on: boolean): void {
     if (this.#closed === undefined) this.#engine.driver.hold(this.#slot, this.#generation, on)
+  }
+
+  /**
+   * The result of a `message` hook that has just returned is a promise. While `maxPendingMessages` of them have not settled, the
+   * connection is not read, and what has been cut behind the frame of that hook waits.
+   */
+  messagePending(): void {
+    if (this.#closed !== undefined) return
+    const seldom = this.#needSeldom()
+    this.hold(true)
+    if (++seldom.pending < this.engineListener.maxPending || (this.#marks & neverStops) !== 0) return
+    this.#marks |= mark.full
+    this.#stopReading()
+  }
+
+  /** It has settled. */
+  messageSettled(): void {
+    if (this.#closed !== undefined) return
+    const pending = --this.#seldom!.pending
+    if (pending < this.engineListener.maxPending) this.#unstop()
+    // Behind that: a connection that drains is looked at when nothing holds it any more, and must have its frames on the list then.
+    this.hold(false)
+  }
+
+  /** Said by a protocol that delivers no message any more: the connection is read however many hooks are pending. */
+  endMessages(): void {
+    this.#marks |= mark.unheard
+    this.#unstop()
+  }
+
+  #unstop(): void {
+    if ((this.#marks & mark.full) === 0) return
+    this.#marks &= ~mark.full
+    if ((this.#marks & mark.paused) === 0) this.#goOnReading()
+  }
+
+  /** It is not read because of pending `message` hooks. */
+  get isFull(): boolean {
+    return (this.#marks & mark.full) !== 0
   }
 
   /** Keeps `state` for the next thread. */
@@ -506,6 +563,16 @@ export class Connection<Data = unknown> {
   /** Goes to the sibling that `moveTo` named. */
   moveNow(state: Uint8Array | undefined): void {
     this.#engine.driver.moveNow(this.#slot, this.#generation, state)
+  }
+
+  #stopReading(): void {
+    this.#stop()
+    this.#engine.driver.pause(this.#slot, this.#generation, this.#rawEnd())
+  }
+
+  #goOnReading(): void {
+    this.#engine.driver.resume(this.#slot, this.#generation)
+    this.#engine.touched()
   }
 
   #stop(): void {
@@ -543,6 +610,7 @@ export class Connection<Data = unknown> {
       resumed: 0,
       stream: undefined,
       secure: undefined,
+      pending: 0,
     }
     return this.#seldom
   }
@@ -576,12 +644,12 @@ export class Connection<Data = unknown> {
   }
 
   #checkOpen(call: string): void {
-    if (this.#closed || this.#endSaid) throw gone(call)
+    if (!this.isOpen) throw gone(call)
     if (this.stream) throw streamed(call)
   }
 
   #checkWritable(): void {
-    if (this.#closed || this.#endSaid) throw gone('write()', this.#closed)
+    if (!this.isOpen) throw gone('write()', this.#closed)
     if (this.stream) throw streamed('write()')
   }
 }

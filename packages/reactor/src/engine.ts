@@ -27,6 +27,7 @@ import {
   type MessageIn,
   messageIn,
   nativeListener,
+  readMaxPending,
 } from './engine_listener.js'
 import { type Framing, isFraming, raw } from './framing.js'
 import { ReactorHandle } from './handle.js'
@@ -155,7 +156,9 @@ export class Engine {
     })
     const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
     const highBytes = native.outHighBytes
-    const number = this.#listeners.push({ name, framing, handlers, toPool, run, messageIn: inSlab, highBytes, secure }) - 1
+    const maxPending = readMaxPending(options)
+    const listener = { name, framing, handlers, toPool, run, messageIn: inSlab, highBytes, maxPending, secure }
+    const number = this.#listeners.push(listener) - 1
     if (number >= this.driver.listenerCount()) this.driver.addListener(native)
     else this.driver.updateListener(number, native)
     return number
@@ -619,7 +622,7 @@ export class Engine {
     try {
       // A client may have none: what it is sent is of no interest then.
       const result: unknown = conn.internal.engineListener.handlers.message?.(conn, frame, info)
-      if (result !== undefined) this.#watch(result, 'message', conn)
+      if (result !== undefined) this.#watchMessage(result, conn)
     } catch (error) {
       this.#failed(error, 'message', conn)
     }
@@ -778,6 +781,20 @@ export class Engine {
       (error: unknown) => {
         conn.hold(false)
         this.#failed(error, hook, conn)
+      },
+    )
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #watchMessage(result: unknown, conn: Connection<any>): void {
+    if (!isPromise(result)) return
+    conn.messagePending()
+    result.then(
+      () => conn.messageSettled(),
+      (error: unknown) => {
+        // First, so that nothing behind it is delivered.
+        this.#failed(error, 'message', conn)
+        conn.messageSettled()
       },
     )
   }

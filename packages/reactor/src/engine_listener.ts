@@ -21,6 +21,8 @@ export interface EngineListener {
   readonly toPool: boolean
   /** `write` says false when so much waits. */
   readonly highBytes: number
+  /** Promises of `message` hooks of one connection that may be pending; it is not read meanwhile. */
+  readonly maxPending: number
   readonly run: RunMode
   readonly messageIn: MessageIn | undefined
   /** It is not one: these are connections that we have made. */
@@ -53,6 +55,12 @@ export function hooksOf(handlers: ConnectionHandlers<unknown> & HandoverHandlers
     if (handlers[hook as keyof typeof hookBit]) hooks |= bit
   }
   return hooks
+}
+
+/** `maxPendingMessages`, checked. The native side knows nothing of promises. */
+export function readMaxPending(options: ConnectionOptions): number {
+  const read = new OptionReader('listener options', options, connectionOptionNames)
+  return read.integer('maxPendingMessages', 32, 1, 1 << 20)
 }
 
 /** What the native side is told of a listener beside the options of its app. */

@@ -85,6 +85,11 @@ export interface ConnectionOptions {
    * Default 256 KiB.
    */
   maxInFlightBytes?: number
+  /**
+   * Promises of `message` hooks of one connection that may be pending at a time; reading stops there, and frames that were received
+   * already wait in order. 1: the next hook is called when the promise of the last one has settled. Default 32, up to 1,048,576.
+   */
+  maxPendingMessages?: number
   /** Closes as `idle-timeout` what has received and sent nothing for so long, and has nothing in flight. Default 600,000; 0: never. */
   idleTimeoutMs?: number
   /** Closes as `first-byte-timeout` what has sent nothing since it was accepted. Default 60,000; 0: never. */
@@ -106,6 +111,7 @@ export const connectionOptionNames = [
   'outBuffer',
   'maxInFlight',
   'maxInFlightBytes',
+  'maxPendingMessages',
   'idleTimeoutMs',
   'firstByteTimeoutMs',
   'frameTimeoutMs',
