@@ -1,25 +1,24 @@
 // Installs the newest Node of every supported line into .cache/nodes, from its npm package.
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { nodeLines } from './checks/table.mjs'
 import { output, root, run, whenMain } from './lib.mjs'
 
-const lines = [22, 24, 26]
+/** The program of a line, 22 for example. */
+export function installNode(line) {
+  const folder = join(root, '.cache/nodes', String(line))
+  const name = `node-linux-${process.arch}`
+  const program = join(folder, 'node_modules', name, 'bin/node')
+  if (!existsSync(program)) {
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(join(folder, 'package.json'), '{ "private": true }\n')
+    run('npm', ['install', '--no-audit', '--no-fund', '--no-save', '--prefix', folder, `${name}@${line}`])
+  }
+  return program
+}
 
 /** The programs, this Node first. */
-export function installNodes() {
-  const found = lines.map((line) => {
-    const folder = join(root, '.cache/nodes', String(line))
-    const name = `node-linux-${process.arch}`
-    const program = join(folder, 'node_modules', name, 'bin/node')
-    if (!existsSync(program)) {
-      mkdirSync(folder, { recursive: true })
-      writeFileSync(join(folder, 'package.json'), '{ "private": true }\n')
-      run('npm', ['install', '--no-audit', '--no-fund', '--no-save', '--prefix', folder, `${name}@${line}`])
-    }
-    return program
-  })
-  return [process.execPath, ...found]
-}
+export const installNodes = () => [process.execPath, ...nodeLines.map(installNode)]
 
 await whenMain(import.meta.url, () => {
   for (const program of installNodes()) console.log(`${output(program, ['--version'])}  ${program}`)

@@ -1,8 +1,7 @@
 // What the scripts share. Only Node's own modules: prepare.mjs runs before anything is installed.
 import { spawnSync } from 'node:child_process'
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
@@ -24,7 +23,7 @@ export const projects = [
 ]
 
 export class StepFailed extends Error {
-  /** What the step printed, when it was kept. */
+  /** What the step printed, as far as it was kept. */
   output = ''
 }
 
@@ -35,22 +34,6 @@ export function run(command, args, options = {}) {
   const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options, env })
   if (error) throw new StepFailed(`${command}: ${error.message}`)
   if (status !== 0) throw new StepFailed(`${command} ${args.join(' ')}: ${signal ?? `exit code ${status}`}`)
-}
-
-/** `run`, but what the command prints comes when it has ended, and goes with the failure. */
-export function runQuietly(command, args, options = {}) {
-  const log = join(mkdtempSync(join(tmpdir(), 'multireactor-')), 'log')
-  const file = openSync(log, 'w')
-  try {
-    run(command, args, { stdio: ['ignore', file, file], ...options })
-  } catch (err) {
-    if (err instanceof StepFailed) err.output = readFileSync(log, 'utf8')
-    throw err
-  } finally {
-    closeSync(file)
-    process.stdout.write(readFileSync(log))
-    rmSync(dirname(log), { recursive: true })
-  }
 }
 
 /** What a command prints, or undefined when it fails or does not exist. */

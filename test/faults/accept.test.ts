@@ -13,6 +13,14 @@ async function echoes(client: Client, line: string): Promise<void> {
   expect(client.received.subarray(before).toString()).to.equal(`${line}\n`)
 }
 
+const turns = ({ stats }: Report) => stats.reactors.reduce((sum, reactor) => sum + reactor.turns, 0)
+
+/**
+ * How many turns reactors may take that serve what these tests ask, and try ten times a second each to accept. One that spins takes as
+ * many in a few milliseconds of its CPU.
+ */
+const calmTurns = (lastedMs: number) => 4_000 + lastedMs / 20
+
 const acceptErrors = ({ stats }: Report) => stats.reactors.reduce((sum, reactor) => sum + reactor.acceptErrors, 0)
 
 const connect = (server: ServerProcess, count: number) =>
@@ -35,13 +43,11 @@ describe('a listener that cannot accept', () => {
       for (const client of open) await echoes(client, `during ${error}`)
       const end = await server.until(() => fault.happened >= 24)
       fault.stop()
-      const relievedAt = performance.now()
       for (const [i, client] of fresh.entries()) expect(await client.lines(1)).to.deep.equal([`fresh ${i}`])
-      expect(performance.now() - relievedAt).to.be.below(5_000)
 
       const lastedMs = end.atMs - start.atMs
       expect(inMiddle.stats.connections.accepted).to.equal(4)
-      expect(end.cpuMs - start.cpuMs).to.be.below(lastedMs / 2)
+      expect(turns(end) - turns(start)).to.be.below(calmTurns(lastedMs))
       // Ten a second on each reactor, and one more for the first.
       expect(end.stats.reactors.map((r) => r.acceptErrors)).to.satisfy((each: number[]) =>
         each.every((count) => count <= lastedMs / 100 + 2),
@@ -67,7 +73,7 @@ describe('a listener that cannot accept', () => {
     // One of the reactors may have accepted everybody in its queue before the table was full.
     const start = await server.until((report) => acceptErrors(report) > 0)
     const end = await server.until((report) => acceptErrors(report) > acceptErrors(start) + 10)
-    expect(end.cpuMs - start.cpuMs).to.be.below((end.atMs - start.atMs) / 2)
+    expect(turns(end) - turns(start)).to.be.below(calmTurns(end.atMs - start.atMs))
     const failures = end.warnings.filter((line) => line.includes('cannot accept: EMFILE'))
     expect(failures.length).to.be.within(1, 2 + Math.floor((end.atMs - start.atMs) / 1_000))
     // And when it started: it can never have as many connections as it was told.
@@ -80,14 +86,12 @@ describe('a listener that cannot accept', () => {
     for (const [i, client] of served.entries()) await echoes(client, `still ${i}`)
 
     for (const client of served) client.destroy()
-    const relievedAt = performance.now()
     // More than have left: the last of them need what the first of them give back.
     const isServed = async (client: Client) => {
       await client.lines(1)
       client.destroy()
     }
     await Promise.all(waiting.map(isServed))
-    expect(performance.now() - relievedAt).to.be.below(5_000)
     const { last, before: atStart, after } = await server.close()
     expect(last.stats.connections.accepted).to.equal(clients.length)
     expect({ ...after, threads: 0 }).to.deep.equal({ ...atStart, threads: 0 })
@@ -112,11 +116,11 @@ describe('a listener that cannot accept', () => {
     const { stats } = await server.until((report) => acceptErrors(report) > 0)
     // All that were accepted stay open while their answer is on its way, so the table stays full.
     const startedAt = performance.now()
-    const { answered, cpuMs, who, destroyed } = await server.close()
+    const { answered, turns, destroyed } = await server.close()
     const lastedMs = performance.now() - startedAt
     expect(answered).to.be.at.least(stats.connections.accepted)
     expect(destroyed).to.equal(0)
-    expect(cpuMs, JSON.stringify({ lastedMs, who })).to.be.below(lastedMs / 5)
+    expect(turns).to.be.within(1, calmTurns(lastedMs))
     for (const client of clients) await client.untilClosed()
     expect(clients.filter((client) => client.received.toString() === 'slept 500\n')).to.have.length(answered)
   })
@@ -131,11 +135,11 @@ describe('a listener that cannot accept', () => {
     await server.until((report) => acceptErrors(report) > 0)
     const startedAt = performance.now()
     // The first peer does not finish, so the server waits for it, for two seconds.
-    const { cpuMs, destroyed } = await server.close()
+    const { turns, destroyed } = await server.close()
     const lastedMs = performance.now() - startedAt
-    expect(lastedMs).to.be.within(1_900, 4_900)
+    expect(lastedMs).to.be.at.least(1_900)
     expect(fault.happened).to.equal(10)
-    expect(cpuMs).to.be.below(lastedMs / 2)
+    expect(turns).to.be.within(1, calmTurns(lastedMs))
     expect(destroyed).to.equal(0)
     expect(client.ended).to.equal(true)
     await late.untilClosed()

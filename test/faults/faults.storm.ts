@@ -1,4 +1,4 @@
-// Changing faults under changing connections, for half a minute. Long: run by `npm run check:full`.
+// Changing faults under changing connections, for half a minute. Long: run by `npm run check:all`.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

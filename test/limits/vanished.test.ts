@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { setEnvironmentData } from 'node:worker_threads'
 import { type CloseReason, serve } from '@multireactor/core'
 import { expect } from 'chai'
 import { app } from '../support/app.js'
@@ -21,7 +22,14 @@ const peers: Record<string, { before: string; expected: string; last: string; re
 describe('a peer that vanishes without a word', () => {
   it('is given up when its time is over, whatever it was about, and nobody else', async () => {
     const before = census()
-    // Limits of a few hundred milliseconds, where the defaults are a minute to ten.
+    // Limits of less than a second, where the defaults are a minute to ten.
+    const limitMs = 600
+    setEnvironmentData('hasty', {
+      idleTimeoutMs: limitMs,
+      firstByteTimeoutMs: limitMs,
+      frameTimeoutMs: limitMs,
+      writeTimeoutMs: limitMs,
+    } as never)
     const server = await serve({ app: app('hasty'), listen: { port: 0, host: '127.0.0.1' }, reactors: 2, pool: 0 })
     const port = server.listeners[0]!.port
     const plan = JSON.stringify(Object.values(peers).map(({ before, expected, last }) => [before, expected, last]))
@@ -54,6 +62,7 @@ describe('a peer that vanishes without a word', () => {
     } finally {
       going = false
       helper.kill('SIGKILL')
+      setEnvironmentData('hasty', undefined as never)
       await ended
       await server.close({ timeoutMs: 500 })
     }

@@ -29,7 +29,7 @@ export const packages: Record<string, string> = {
   multireactor: 'packages/multireactor',
 }
 
-/** The Node programs to try: this one, or those that `check:full` names. */
+/** The Node programs to try: this one, or those that scripts/packages-on-nodes.mjs names. */
 export const nodes: string[] = process.env.MULTIREACTOR_TEST_NODES?.split(':') ?? [process.execPath]
 
 export interface Packed {

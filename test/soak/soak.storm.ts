@@ -1,5 +1,5 @@
 // Mixed load for a long time, with every fault of this repository's storms happening in the middle of it, at random from a seed.
-// Two minutes in `npm run check:full`; by hand, after a build, half an hour:
+// Two minutes in `npm run check:all`; by hand, after a build, half an hour:
 //   SOAK_MINUTES=30 npx mocha --timeout 0 test/dist/soak/soak.storm.js
 import { expect } from 'chai'
 import { Crowd } from '../support/crowd.js'

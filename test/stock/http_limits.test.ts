@@ -9,7 +9,7 @@ import { connectTo, onBoth, readAll, type Side } from './sides.js'
 type Handler = http.RequestListener
 
 /** Long enough that the other limits do not meet first; short enough to wait for. */
-const shortMs = 150
+const shortMs = 300
 
 function server(options: http.ServerOptions, handler: Handler = (_request, response) => void response.end('hello')) {
   return () => http.createServer({ connectionsCheckingInterval: 20, ...options }, handler)

@@ -9,18 +9,14 @@ type Census = ReturnType<typeof census>
 
 export interface Report {
   stats: ServerStats
-  /** Of the whole process, since its start. */
-  cpuMs: number
   atMs: number
   warnings: string[]
 }
 export interface Closed extends CloseResult {
   /** Just before it closed. */
   last: Report
-  /** Of the closing. */
-  cpuMs: number
-  /** What its threads did meanwhile: for the message of a test that finds too much CPU time. */
-  who: { turns: number[]; mainActiveMs: number }
+  /** Of its reactors while it closed, as far as they were still there to be asked. */
+  turns: number
   before: Census
   after: Census
 }

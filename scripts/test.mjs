@@ -1,0 +1,9 @@
+// npm test: installs and builds what is out of date, then the C++ tests and the suite. What follows `--` goes to mocha.
+import { tests } from './checks/table.mjs'
+import { whenMain } from './lib.mjs'
+import { runSteps } from './steps.mjs'
+
+await whenMain(import.meta.url, () => {
+  const given = process.argv.slice(2)
+  return runSteps(tests.map((step) => (step.takesArguments ? { ...step, command: [...step.command, ...given] } : step)))
+})
