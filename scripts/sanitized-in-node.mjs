@@ -42,7 +42,7 @@ export function sanitizedInNode() {
     const reports = () => readdirSync(logs).map((name) => readFileSync(join(logs, name), 'utf8'))
     try {
       // Not for mocha itself, which loads no addon: for the servers that it starts.
-      run('mocha', ['--timeout', '600000', ...storms], { env: { STORM_SANITIZER: JSON.stringify(server), STORM_SLACK: '4' } })
+      run('mocha', ['--timeout', '600000', ...storms], { env: { STORM_SANITIZER: JSON.stringify(server) } })
     } catch (error) {
       for (const report of reports()) console.error(report.slice(0, 20_000))
       throw error

@@ -66,6 +66,7 @@ const storms = [
   ['storms/reused-slots', 60, 3],
   ['storms/slow-readers', 200, 0],
   ['storms/slowloris', 60, 3],
+  ['storms/starts', 90, 3],
   ['storms/stopped-process', 90, 3],
 ].map(([path, seconds, shard]) => ({
   name: `storm ${path}`,

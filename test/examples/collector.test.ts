@@ -24,7 +24,7 @@ interface Record {
 }
 
 describe('the example collector', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let home: string
   beforeEach(() => {
     home = mkdtempSync(join(tmpdir(), 'multireactor-collector-'))

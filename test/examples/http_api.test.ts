@@ -18,7 +18,7 @@ request = function() return batch end
 `
 
 describe('the example http-api', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let example: Example
   let url: string
   beforeEach(async () => {

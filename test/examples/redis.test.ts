@@ -21,7 +21,7 @@ async function tool(name: string, ...args: string[]): Promise<string> {
 }
 
 describe('the redis example', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let child: ChildProcess
   let port: number
   let errors = ''

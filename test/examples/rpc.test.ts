@@ -25,7 +25,7 @@ const codeOf = (promise: Promise<unknown>): Promise<string> =>
   )
 
 describe('the example rpc', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let rpc: RpcModule
   const clients: RpcClient[] = []
 

@@ -16,7 +16,7 @@ async function serve(name: string, reactors: number): Promise<{ command: Command
 
 describe('the examples with stock servers', function () {
   // They start processes of their own, which other tests' threads may keep waiting.
-  this.timeout(60_000)
+  this.timeout(120_000)
   afterEach(() => Command.killAll())
 
   it('fastify-on-reactors passes its own tests, answers curl and wrk, and closes in order', async () => {

@@ -55,7 +55,7 @@ const curl = async (port: number, ...args: string[]): Promise<string> => {
 }
 
 describe('the example tcp-proxy', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   const cleanUp: (() => Promise<unknown>)[] = []
   afterEach(async () => {
     await Example.killAll()

@@ -18,7 +18,7 @@ describe('a wall clock that is set back by an hour, and forward again', () => {
   afterEach(() => expectNothingLeft(atFirst))
 
   it('cuts nobody who talks, cuts who is silent no later, and hurries or delays no timer', async function () {
-    this.timeout(60_000)
+    this.timeout(120_000)
     const faults = new Faults()
     try {
       await withServer(

@@ -87,7 +87,7 @@ class Waiting {
 }
 
 describe('a hot restart', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let folder: string
   let control: string
   let before: ReturnType<typeof census>
@@ -245,7 +245,7 @@ describe('a hot restart', function () {
 })
 
 describe('a server on sockets that somebody else opened', function () {
-  this.timeout(30_000)
+  this.timeout(120_000)
   let opened: NetServer
   let port: number
   let fd: number

@@ -29,7 +29,7 @@ describe('the thread of a reactor', () => {
     ['loop', 'stuck'],
   ] as const) {
     it(`dies by ${how}: the connections that waited go on with the next one, and the one being handled closes`, async function () {
-      this.timeout(30_000)
+      this.timeout(120_000)
       server = await serve({
         app: app('room'),
         listen: 0,
@@ -127,7 +127,7 @@ describe('the thread of a reactor', () => {
   })
 
   it('in a crash loop: its connections go to the siblings, and the server says so', async function () {
-    this.timeout(30_000)
+    this.timeout(120_000)
     server = await serve({ app: app('room'), listen: 0, reactors: 2, pool: 0 })
     server.on('reactorReplaced', () => {})
     const givenUp = new Promise<void>((resolve) => {
@@ -151,7 +151,7 @@ describe('the thread of a reactor', () => {
   })
 
   it('the last one in a crash loop: the server closes and says why', async function () {
-    this.timeout(30_000)
+    this.timeout(120_000)
     server = await serve({ app: app('room'), listen: 0, reactors: 1, pool: 0 })
     const own = server
     server = undefined

@@ -18,7 +18,7 @@ describe('a running server', () => {
   const opens = () => server.stats().reactors.map(({ open }) => open)
 
   it('gets more reactors, which accept, and gives them up again without a client noticing', async function () {
-    this.timeout(30_000)
+    this.timeout(120_000)
     server = await serve({ app: app('orders'), listen: 0, reactors: 1, pool: 1 })
     const { port } = server.listeners[0]!
     const connect = (count: number) => Promise.all(Array.from({ length: count }, () => Client.connect(port)))

@@ -9,7 +9,7 @@ import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
 describe('which reactor gets a connection', function () {
-  this.timeout(30_000)
+  this.timeout(120_000)
   let server: Server
   let clients: Client[]
   let before: ReturnType<typeof census>

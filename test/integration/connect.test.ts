@@ -357,7 +357,7 @@ describe('piped connections', () => {
   }
 
   it('carry 16 MiB each way at once, byte by byte the same', async function () {
-    this.timeout(60_000)
+    this.timeout(120_000)
     const size = 16 << 20
     const chunk = Buffer.alloc(1 << 20, 'the quick brown fox jumps over the lazy dog')
     const upstream = await Upstream.listen((socket) => void socket.pipe(socket))
@@ -451,7 +451,7 @@ describe('client connections of a server', () => {
   afterEach(() => expectNothingLeft(before))
 
   it('are made by conn.reactor and by the reactor of start, and pipes outlive a reload and a dead thread', async function () {
-    this.timeout(30_000)
+    this.timeout(120_000)
     const upstream = await Upstream.listen((socket) => void socket.pipe(socket))
     process.env['CONNECT_PORT'] = String(upstream.port)
     const server = await serve({ app: app('connect'), listen: { port: 0, host: '127.0.0.1' }, reactors: 2, pool: 0 })
@@ -485,7 +485,7 @@ describe('client connections of a server', () => {
   })
 
   it('may be awaited in open: a reload waits for who is connecting, and close too', async function () {
-    this.timeout(30_000)
+    this.timeout(120_000)
     const upstream = await Upstream.listen((socket) => void socket.pipe(socket))
     process.env['CONNECT_PORT'] = String(upstream.port)
     const server = await serve({ app: app('connect-in-open'), listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool: 0 })

@@ -14,13 +14,14 @@ describe('lifecycle', () => {
   const before = census()
   afterEach(() => expectNothingLeft(before))
 
-  it('1,000 rounds of a reactor on the main thread leave nothing', async function () {
-    this.timeout(60_000)
-    for (let i = 0; i < 1_000; i++) {
+  it('1,000 rounds of a reactor on the main thread leave nothing', async () => {
+    // Closing waits for a timer: twenty at once wait for it together.
+    const round = async () => {
       const reactor = new Reactor()
       await reactor.listen(local, { message() {} })
       await reactor.close()
     }
+    for (let i = 0; i < 50; i++) await Promise.all(Array.from({ length: 20 }, round))
   })
 
   for (const way of ['terminate', 'exit', 'throw']) {

@@ -38,7 +38,7 @@ async function connectFrom(cpu: number, port: number, count: number): Promise<()
 }
 
 describe('threads that stay on their CPU', function () {
-  this.timeout(30_000)
+  this.timeout(120_000)
   const cpus = native.allowedCpus()
   const list = [...cpus.slice(-1), ...cpus.slice(0, 1)] // not the order that `true` has
   let server: Server

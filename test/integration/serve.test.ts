@@ -303,9 +303,8 @@ describe('serve', () => {
     })
   })
 
-  it('leaves nothing after 50 rounds of a 2+2 server', async function () {
-    this.timeout(120_000)
-    for (let i = 0; i < 50; i++) {
+  it('leaves nothing after ten rounds of a 2+2 server', async () => {
+    for (let i = 0; i < 10; i++) {
       const server = await serve({ app: app('orders'), listen: 0, reactors: 2, pool: 2 })
       const client = await Client.connect(server.listeners[0]!.port)
       client.write('{"id":1,"price":2,"count":3}\n')

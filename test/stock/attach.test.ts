@@ -26,7 +26,7 @@ function get(port: number, path: string, agent?: http.Agent): Promise<{ body: st
 
 describe('attach', function () {
   // Threads start slowly where others need the cores.
-  this.timeout(60_000)
+  this.timeout(120_000)
   let before: ReturnType<typeof census>
   let server: Server | undefined
   beforeEach(() => {

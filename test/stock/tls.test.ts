@@ -32,7 +32,7 @@ async function until(holds: () => boolean): Promise<void> {
 
 describe('tls', function () {
   // Threads start slowly where others need the cores.
-  this.timeout(60_000)
+  this.timeout(120_000)
   let before: ReturnType<typeof census>
   let server: Server | undefined
   const reactors: Reactor[] = []

@@ -2,11 +2,8 @@ import { expect } from 'chai'
 import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { type ServerProcess, withServer } from '../support/server-process.js'
-import { slack } from '../support/slack.js'
 
 const taskTimeoutMs = 1_000
-/** What is looked at once in half the limit, after a quarter more; and a busy machine. */
-const settledWithinMs = 2 * taskTimeoutMs + 2_000
 const victims = 5
 const others = 20
 
@@ -19,7 +16,7 @@ describe('pool workers that die in the middle of load', () => {
     ['forever', 'timeout', 'task-timeout', []],
     ['heap', 'exit', 'task-lost', ['--max-old-space-size=64']],
   ] as const) {
-    it(`${command}: costs the connection whose frame it was, within the timeout, and no other`, async () => {
+    it(`${command}: costs the connection whose frame it was, and no other`, async () => {
       const plan = { app: 'storm-work', reactors: 2, pool: { size: 2, taskTimeoutMs }, execArgv: [...execArgv] }
       await withServer(plan, async (server) => {
         const load = await Load.start(server)
@@ -28,12 +25,9 @@ describe('pool workers that die in the middle of load', () => {
           client.write('echo before\n')
           await client.lines(1)
           await load.answers(100)
-          const began = performance.now()
           client.write(`${command}\necho behind\n`)
           await client.untilClosed()
-          const took = performance.now() - began
           expect(client.received.toString()).to.equal('before\n')
-          if (command !== 'heap') expect(took, 'time to close').to.be.below(settledWithinMs * slack)
           const { replaced } = await server.until('replaced', ({ replaced }) => replaced.length > i)
           expect(replaced[i]!.reason).to.equal(reason)
           if (command === 'heap') expect(replaced[i]!.error).to.match(/memory/i)

@@ -10,7 +10,6 @@ import { census, expectNothingLeft } from '../support/leaks.js'
 import { Prober } from '../support/prober.js'
 import { Random, stormSeed } from '../support/random.js'
 import { type ServerPlan, type ServerProcess, withServer } from '../support/server-process.js'
-import { slack } from '../support/slack.js'
 
 const mebibyte = 1 << 20
 /** More than the kernel's buffers on both sides hold. */
@@ -38,17 +37,17 @@ describe('readers that are slow or never read', () => {
           // The first round warms the heaps and the allocator up; only the second is judged.
           const warm = await stallAll(server, Math.min(count, 2), sent)
           await Promise.all(warm.map((peer) => peer.readAll(body.length, hash)))
-          const prober = await Prober.start(server.port, request, replyBytes)
+          const prober = await Prober.start(server, request, replyBytes)
           const resident = await residentBytes(server)
           const peers = await stallAll(server, count, sent)
           const rss = await residentBytes(server)
           const { stats } = await server.vitals()
           const others = await prober.after(500)
           console.log(
-            `    buffered ${stats.reactors[0]!.buffered / mebibyte} queue ${stats.queue.bytes / mebibyte} rss +${((rss - resident) / mebibyte).toFixed(2)} MiB, p99 of others ${others.p99.toFixed(1)} ms`,
+            `    buffered ${stats.reactors[0]!.buffered / mebibyte} queue ${stats.queue.bytes / mebibyte} rss +${((rss - resident) / mebibyte).toFixed(2)} MiB, p99 of others ${others.p99} ms of CPU`,
           )
           expect(rss - resident, 'resident memory').to.be.at.most(bound)
-          expect(others.p99, 'p99 of others').to.be.below(100 * slack)
+          expect(others.p99, 'CPU of the server while others wait, p99').to.be.below(100)
           expect(stats.reactors[0]!.pausesByPeer, 'pauses').to.be.at.least(count)
           // Nothing of the rest was taken in.
           for (const peer of peers) expect(peer.socket.writableLength, 'unsent').to.be.above(0)

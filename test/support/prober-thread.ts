@@ -1,12 +1,13 @@
 import net from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
+import { cpuMsOf } from './cpu.js'
 import type { ProbePlan } from './prober.js'
 
-// Asks and waits for the answer, again and again, on a thread of its own: the storm's own work does not count as latency.
+// Asks and waits for the answer, again and again, on a thread of its own: the storm's own work does not delay the next question.
 
-const { port, connections, request, replyBytes } = workerData as ProbePlan
+const { port, pid, connections, request, replyBytes } = workerData as ProbePlan
 const paceMs = 2
-let times: number[] = []
+let waits: number[] = []
 let answered = 0
 const sockets = Array.from({ length: connections }, () => {
   const socket = net.connect(port, '127.0.0.1')
@@ -14,7 +15,7 @@ const sockets = Array.from({ length: connections }, () => {
   let received = 0
   let asked = 0
   const ask = () => {
-    asked = performance.now()
+    asked = cpuMsOf(pid)
     socket.write(request)
   }
   socket.on('connect', ask)
@@ -22,13 +23,13 @@ const sockets = Array.from({ length: connections }, () => {
     received += chunk.length
     if (received < replyBytes) return
     received = 0
-    times.push(performance.now() - asked)
+    waits.push(cpuMsOf(pid) - asked)
     if (++answered === connections) parentPort!.postMessage('ready')
     setTimeout(ask, paceMs)
   })
   socket.on('error', () => {})
   socket.on('close', () => parentPort!.postMessage('closed'))
-  return { socket, waitingMs: () => performance.now() - asked }
+  return { socket, waitingMs: () => cpuMsOf(pid) - asked }
 })
 
 parentPort!.on('message', (what: 'read' | 'stop') => {
@@ -37,7 +38,7 @@ parentPort!.on('message', (what: 'read' | 'stop') => {
     parentPort!.close()
     return
   }
-  // Who still waits counts with the time it has waited.
-  parentPort!.postMessage([...times, ...sockets.map(({ waitingMs }) => waitingMs()).filter((ms) => ms > 50)])
-  times = []
+  // Who still waits counts with what the server has done since.
+  parentPort!.postMessage([...waits, ...sockets.map(({ waitingMs }) => waitingMs()).filter((ms) => ms > 50)])
+  waits = []
 })

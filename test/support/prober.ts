@@ -1,14 +1,23 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
+import type { ServerProcess } from './server-process.js'
 
 export interface ProbePlan {
   port: number
   connections: number
   request: string
   replyBytes: number
+  pid: number
 }
 
-/** Well-behaved connections beside a storm: what they are made to wait. */
+/** Of each answer: the milliseconds of CPU that the server used between the question and the answer. */
+export interface Waits {
+  p99: number
+  count: number
+  worst: number
+}
+
+/** Well-behaved connections beside a storm: how much the server does for others while they wait. */
 export class Prober {
   readonly #worker: Worker
   closed = 0
@@ -21,29 +30,27 @@ export class Prober {
   }
 
   /** Resolves when it has its first answers. */
-  static async start(port: number, request: string, replyBytes = request.length, connections = 4): Promise<Prober> {
-    const workerData: ProbePlan = { port, connections, request, replyBytes }
+  static async start({ port, pid }: ServerProcess, request: string, replyBytes = request.length): Promise<Prober> {
+    const workerData: ProbePlan = { port, pid, connections: 4, request, replyBytes }
     const prober = new Prober(new Worker(new URL('./prober-thread.js', import.meta.url), { workerData }))
     await prober.#said((message) => message === 'ready')
     return prober
   }
 
-  /** Milliseconds since the last question, or the start. */
-  async read(): Promise<{ p99: number; count: number; worst: number }> {
-    this.#worker.postMessage('read')
-    const times = ((await this.#said(Array.isArray)) as number[]).sort((a, b) => a - b)
-    return { p99: quantile(times, 0.99), count: times.length, worst: times.at(-1) ?? 0 }
+  /** Since the last time it was read, or the start. */
+  async read(): Promise<Waits> {
+    return this.after(0)
   }
 
-  /** Resolves when so many questions have been answered since the last `read`, with their times. */
-  async after(answers: number): Promise<{ p99: number; count: number; worst: number }> {
-    const times: number[] = []
-    while (times.length < answers) {
+  /** Resolves when so many questions have been answered since the last `read`. */
+  async after(answers: number): Promise<Waits> {
+    const waits: number[] = []
+    do {
       this.#worker.postMessage('read')
-      times.push(...((await this.#said(Array.isArray)) as number[]))
-    }
-    times.sort((a, b) => a - b)
-    return { p99: quantile(times, 0.99), count: times.length, worst: times.at(-1)! }
+      waits.push(...((await this.#said(Array.isArray)) as number[]))
+    } while (waits.length < answers)
+    waits.sort((a, b) => a - b)
+    return { p99: quantile(waits, 0.99), count: waits.length, worst: waits.at(-1) ?? 0 }
   }
 
   async stop(): Promise<void> {

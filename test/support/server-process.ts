@@ -103,8 +103,8 @@ export class ServerProcess {
     await this.#ask('killReactor', { index, how })
   }
 
-  /** Asks until `done` says so; fails after `withinMs` with what it saw last. */
-  async until(what: string, done: (vitals: Vitals) => boolean, withinMs = 10_000): Promise<Vitals> {
+  /** Asks until `done` says so. `withinMs` is for what hangs: it fails then with what it saw last. */
+  async until(what: string, done: (vitals: Vitals) => boolean, withinMs = 120_000): Promise<Vitals> {
     const limit = performance.now() + withinMs
     for (;;) {
       const vitals = await this.vitals()

@@ -47,7 +47,7 @@ class Peer {
 
 describe('WebSockets of a server', function () {
   // Threads start slowly where others need the cores.
-  this.timeout(60_000)
+  this.timeout(120_000)
   const silent = { debug() {}, info() {}, warn() {}, error() {} }
   let before: ReturnType<typeof census>
   let server: Server
