@@ -13,7 +13,8 @@ export const errorCodes = {
   ERR_MR_CALL_TOO_LARGE: 'The bytes of a `server.call`, or its result, are more than 16 MiB.',
   ERR_MR_CLOSED: 'The server, reactor or pool has been closed.',
   ERR_MR_CONNECT: 'A connection could not be made; the cause has the code of the system (ECONNREFUSED, ETIMEDOUT, ENOTFOUND…).',
-  ERR_MR_CONNECTION_CLOSED: 'The connection is closed: nothing can be written to it, and what it waited for will not come.',
+  ERR_MR_CONNECTION_CLOSED:
+    'Your own `end()` or `close()` was called, and nothing can follow it; or what a promise waited for will not come, since the connection has closed.',
   ERR_MR_CONTROL: 'Who answers on the control socket is no server of this user that can hand over, or nobody can answer there.',
   ERR_MR_DATA: 'Bytes were expected (a string, or a Uint8Array that still has its memory), and something else was given.',
   ERR_MR_FRAMER: 'A custom framer returned something that is not a cut of its input.',

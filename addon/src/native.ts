@@ -113,6 +113,7 @@ export interface NativeReactorDriver {
   setKeepAlive(slot: number, generation: number, on: boolean, delaySeconds: number): boolean
   submit(slot: number, generation: number, frame: string | Uint8Array, isCall: boolean): number
   defer(slot: number, generation: number): number
+  countLateCall(): void
   settleDeferred(slot: number, generation: number, sequence: number, data: string | Uint8Array, flags: number): 0 | 1 | 2
   inlineBox(): NativeInlineBox
   settleInline(): void
@@ -490,6 +491,7 @@ export const reactorCounterNames = [
   'connected',
   'connectFailures',
   'piped',
+  'callsAfterClose',
 ] as const
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
 

@@ -21,17 +21,14 @@ export default defineApp({
   async open(conn) {
     conn.pause() // nothing is read before there is somebody to give it to
     const upstream = await connectToOne(conn)
-    if (upstream === undefined || conn.destroyed) {
-      upstream?.destroy()
-      conn.destroy()
-      return
-    }
+    if (upstream === undefined) return conn.destroy()
     if (settings.sendProxy !== undefined) {
       const source = { address: conn.remoteAddress, port: conn.remotePort }
       const destination = { address: conn.localAddress, port: conn.localPort }
       upstream.write(proxyHeader({ version: settings.sendProxy, source, destination }))
     }
-    conn.pipe(upstream)
+    // The peer may have left meanwhile.
+    if (!conn.pipe(upstream)) upstream.destroy()
   },
   // Required, and never called: what is piped passes no hook.
   message() {},

@@ -403,7 +403,7 @@ describe('a WebSocket app', () => {
     await closed.promise
     expect(framesOf(client)).to.deep.equal(['close 3001 enough'])
     const gone = 'ERR_MR_CONNECTION_CLOSED'
-    expect(got).to.deep.equal(['a', 'closing', [], gone, gone, 3001, '', 'closed', gone])
+    expect(got).to.deep.equal(['a', 'closing', [], gone, gone, 3001, '', 'closed', undefined])
   })
 
   it('closes the connection of a peer that does not answer its Close frame', async () => {

@@ -33,6 +33,7 @@ const reactorMetrics: Record<ReactorCounterName, Description> = {
   connected: ['connected_total', 'counter', 'Client connections made.'],
   connectFailures: ['connect_failures_total', 'counter', 'Attempts to connect that failed.'],
   piped: ['piped_total', 'counter', 'Pairs of connections that were piped.'],
+  callsAfterClose: ['calls_after_close_total', 'counter', 'Calls of the app on connections that had closed; they had no effect.'],
 }
 
 const workerMetrics: Record<WorkerCounterName, Description> = {

@@ -17,6 +17,7 @@ export interface ReactorReplaced {
 export interface ReactorGroupOptions {
   runtime: number
   hasPool: boolean
+  poolIsGiven: boolean
   plans: ListenerPlan[]
   /** The CPUs of the threads, if they are pinned. */
   cpus: readonly number[] | undefined
@@ -182,8 +183,17 @@ export class ReactorGroup {
   }
 
   #spawn(index: number, caretaker = false): Thread {
-    const { runtime, hasPool, plans, cpus, taskTimeoutMs, resourceLimits, onEvent } = this.#options
-    const data: ReactorThreadData = { runtime, index, hasPool, plans, taskTimeoutMs, cpu: cpuOf(cpus, index), caretaker }
+    const { runtime, hasPool, poolIsGiven, plans, cpus, taskTimeoutMs, resourceLimits, onEvent } = this.#options
+    const data: ReactorThreadData = {
+      runtime,
+      index,
+      hasPool,
+      poolIsGiven,
+      plans,
+      taskTimeoutMs,
+      cpu: cpuOf(cpus, index),
+      caretaker,
+    }
     return this.#threads.spawn(
       new URL('./reactor_thread.js', import.meta.url),
       { workerData: data, name: `mr-reactor-${index}`, ...(resourceLimits ? { resourceLimits } : {}) },

@@ -27,6 +27,8 @@ export interface ReactorThreadData {
   runtime: number
   index: number
   hasPool: boolean
+  /** Its workers run whether an app needs them or not. */
+  poolIsGiven: boolean
   plans: ListenerPlan[]
   taskTimeoutMs: number
   /** The only one it runs on. */
@@ -58,12 +60,14 @@ export interface ListenRequest {
   spread: boolean
 }
 
+const usesPool = ({ parse, run }: { parse?: unknown; run?: string }): boolean => parse !== undefined && run !== 'inline'
+
 interface StockApp {
   [stockServer]?: StockServerSide
 }
 
 void runThread(async (side: ThreadSide) => {
-  const { runtime, index, hasPool, caretaker, taskTimeoutMs, ...data } = workerData as ReactorThreadData
+  const { runtime, index, caretaker, taskTimeoutMs, ...data } = workerData as ReactorThreadData
   pinThread(data.cpu)
   const plans = caretaker ? [] : data.plans
   const apps = await loadApps(plans)
@@ -103,6 +107,7 @@ void runThread(async (side: ThreadSide) => {
       onDrained = resolve
       begin()
     })
+  const hasPool = data.hasPool && (data.poolIsGiven || all.some(usesPool))
   const attach = (): Engine =>
     new Engine(runtime, index, hasPool, {
       handlerError: (error, hook, listener) =>
@@ -116,7 +121,7 @@ void runThread(async (side: ThreadSide) => {
     server.close()
   }
   const description: AppDescription = {
-    usesPool: all.some((app) => app.parse !== undefined && app.run !== 'inline'),
+    usesPool: all.some(usesPool),
     needsPool: all.some((app) => app.parse !== undefined && app.message === undefined && app.run !== 'inline'),
     runsFrames: all.some((app) => app.run !== undefined && app.run !== 'pool'),
   }

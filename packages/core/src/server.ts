@@ -153,6 +153,7 @@ export class Server {
     this.#reactors = new ReactorGroup({
       runtime: this.#runtime,
       hasPool: size > 0,
+      poolIsGiven: settings.poolIsGiven,
       plans: this.#plans,
       cpus: settings.pin.reactors,
       startTimeoutMs: settings.startTimeoutMs,

@@ -234,7 +234,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     if (this.#reply) return this.last(bytes, close)
     this.#done = true
     const { conn } = this.#http
-    if (!close) return typeof bytes === 'string' ? conn.reply(bytes, ascii) : void conn.write(bytes)
+    if (!close) return void (typeof bytes === 'string' ? conn.reply(bytes, ascii) : conn.write(bytes))
     this.#http.closing = true
     conn.end(bytes)
   }
@@ -250,7 +250,11 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   }
 
   part(bytes: Bytes): boolean {
-    return this.#gone ? true : this.#hold().write(bytes)
+    return !this.#gone && this.#hold().write(bytes)
+  }
+
+  countLateCall(): void {
+    this.#http.conn.internal.countLateCall()
   }
 
   last(bytes: Bytes, close: boolean): void {

@@ -83,6 +83,9 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
     this.#settle?.(this.#result)
   }
 
+  /** The frame runs to its end, and what comes of it is counted as `repliesLate`. */
+  countLateCall(): void {}
+
   destroy(): void {
     this.#done = true
     this.#ctx.destroy()

@@ -15,6 +15,8 @@ export interface ResponseTarget {
   last(bytes: Bytes, close: boolean): void
   /** There is room again, or the connection is gone. */
   room(): Promise<void>
+  /** The app has called something on a response that nobody reads. */
+  countLateCall(): void
   /** The response cannot end as it began. */
   destroy(): void
   /** No request may follow this one. */
@@ -25,7 +27,8 @@ const { old, head: isHead } = http1Info
 /** A body up to this size leaves with its head in one piece of memory. */
 const mostJoined = 16 << 10
 const lastChunk = '0\r\n\r\n'
-type State = 'open' | 'streaming' | 'ended'
+/** `gone`: the connection has closed, or the response was given up by the server: what the app still does with it has no effect. */
+type State = 'open' | 'streaming' | 'ended' | 'gone'
 
 /** The answer to one request. Everything is sent by `end`, in one piece, unless `write` comes first. */
 export class HttpResponse {
@@ -51,7 +54,7 @@ export class HttpResponse {
     return this.#state !== 'open'
   }
   get ended(): boolean {
-    return this.#state === 'ended'
+    return this.#state === 'ended' || this.#state === 'gone'
   }
 
   status(code: number): this {
@@ -117,11 +120,16 @@ export class HttpResponse {
     return this
   }
 
-  /** Sends a part of the body; the first call sends the head. False: wait for `drained()`. The body is chunked when its length was not declared. */
+  /**
+   * Sends a part of the body; the first call sends the head. False: wait for `drained()`; or the connection has closed. The body is
+   * chunked when its length was not declared. Throws `ERR_MR_DATA`, and `ERR_MR_HTTP` after your own `end()` or for more than was
+   * declared.
+   */
   write(chunk: Bytes): boolean {
-    if (this.#state === 'ended') throw ended('write()')
     // Before the head leaves: whoever gave something wrong may still answer with an error.
     const length = lengthOf('write()', chunk)
+    if (this.#state === 'gone') return this.#late()
+    if (this.#state === 'ended') throw ended('write()')
     if (this.#state === 'open') this.#begin()
     return this.#part(chunk, length)
   }
@@ -131,9 +139,17 @@ export class HttpResponse {
     return this.#target.room()
   }
 
-  /** Ends the response. Without `write` before it everything leaves at once, with its length. */
+  /**
+   * Ends the response. Without `write` before it everything leaves at once, with its length. Does nothing when the connection has closed.
+   * Throws as `write` does.
+   */
   end(chunk: Bytes = ''): void {
     if (this.#state === 'open') return this.#whole(chunk)
+    if (this.#state === 'gone') {
+      lengthOf('end()', chunk)
+      this.#late()
+      return
+    }
     if (this.#state === 'ended') throw ended('end()')
     this.#part(chunk, lengthOf('end()', chunk))
     if (this.#left > 0) {
@@ -147,9 +163,9 @@ export class HttpResponse {
 
   /** Ends it with a status and its words, if it has not begun; otherwise it is cut off, so that nobody takes it for whole. */
   abandon(status: number, close: boolean): void {
-    if (this.#state === 'ended') return
+    if (this.ended) return
     if (this.#state === 'streaming') {
-      this.#state = 'ended'
+      this.#state = 'gone'
       return this.#target.destroy()
     }
     this.#fields = undefined
@@ -157,15 +173,23 @@ export class HttpResponse {
     this.statusCode = status
     this.#close = close
     this.end()
+    // Not the app's doing: a handler that goes on has made no mistake.
+    this.#state = 'gone'
   }
 
   /** Nobody reads it any more. */
   drop(): void {
-    this.#state = 'ended'
+    if (this.#state !== 'ended') this.#state = 'gone'
+  }
+
+  #late(): false {
+    this.#target.countLateCall()
+    return false
   }
 
   #checkOpen(call: string): void {
-    if (this.#state !== 'open') throw new MultireactorError('ERR_MR_HTTP', `${call}: the head of the response has left already`)
+    if (this.#state !== 'open' && this.#state !== 'gone')
+      throw new MultireactorError('ERR_MR_HTTP', `${call}: the head of the response has left already`)
   }
 
   #whole(body: Bytes): void {

@@ -54,8 +54,8 @@ export class ServerWebSocket<Data = unknown> {
 
   /**
    * Sends a message: a string as text, bytes as they are, copied before the call returns. False: the peer is slow, wait for
-   * `drain`; or it has just gone. Throws `ERR_MR_DATA`, and `ERR_MR_CONNECTION_CLOSED` after `close()`, `terminate()` or the `close`
-   * hook.
+   * `drain`; or the WebSocket has closed, or the peer or the server closes it just now. Throws `ERR_MR_DATA`, and
+   * `ERR_MR_CONNECTION_CLOSED` between your own `close()` and the `close` hook.
    */
   send(data: string | Uint8Array): boolean {
     checkMessage('send()', data)
@@ -126,14 +126,14 @@ export class ServerWebSocket<Data = unknown> {
     return this.#socket.conn.call(bytes)
   }
 
-  /** False when the peer has said goodbye and the app has not heard yet. */
+  /** False, and counted, when it has closed or closes, but for the app's own `close()`: that it knows of. */
   #speaks(call: string): boolean {
-    const { state, saidGoodbye } = this.#socket
+    const { state, saidGoodbye, conn } = this.#socket
     if (state === 'open') return true
-    if (!saidGoodbye && state !== 'closed') return false
-    throw new MultireactorError(
-      'ERR_MR_CONNECTION_CLOSED',
-      `${call}: the WebSocket is ${state}; look at ws.readyState before late sends`,
-    )
+    if (!saidGoodbye || state === 'closed' || conn.destroyed) {
+      conn.internal.countLateCall()
+      return false
+    }
+    throw new MultireactorError('ERR_MR_CONNECTION_CLOSED', `${call}: close() was called, and nothing can follow it`)
   }
 }

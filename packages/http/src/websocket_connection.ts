@@ -27,7 +27,7 @@ export class WebSocketConnection {
   readonly ws: ServerWebSocket
   readonly #settings: WebSocketSettings
   state: 'open' | 'closing' | 'closed' = 'open'
-  /** The app has closed it itself. */
+  /** The app has closed it itself, and knows that nothing can follow. */
   saidGoodbye = false
   #parts: MessageParts | undefined
   #code: number = closeCode.abnormal
@@ -140,9 +140,15 @@ export class WebSocketConnection {
 
   // ---------------------------------------------------------------- closing
 
-  /** Says goodbye, and waits for the answer. */
+  /** The app says goodbye. */
   close(code: number, reason: string): void {
+    if (this.state === 'closed' || this.conn.destroyed) return this.conn.internal.countLateCall()
     this.saidGoodbye = true
+    this.#sayGoodbye(code, reason)
+  }
+
+  /** Says goodbye, and waits for the answer. */
+  #sayGoodbye(code: number, reason: string): void {
     if (this.state !== 'open') return
     this.#sendClose(code, reason)
     this.#closing(code, reason)
@@ -150,7 +156,6 @@ export class WebSocketConnection {
 
   #closing(code: number, reason: string): void {
     this.state = 'closing'
-    this.saidGoodbye = true
     this.#code = code
     this.#reason = reason
     this.#parts = undefined
@@ -171,7 +176,6 @@ export class WebSocketConnection {
   }
 
   terminate(): void {
-    this.saidGoodbye = true
     this.#parts = undefined
     this.conn.destroy()
   }
@@ -200,8 +204,8 @@ export class WebSocketConnection {
   /** The server is closing, or only this thread. */
   goAway(restart: boolean): void {
     if (this.state !== 'open' || !this.conn.isOpen) return
-    if (restart) this.close(closeCode.restart, 'the server starts anew')
-    else this.close(closeCode.goingAway, 'the server is closing')
+    if (restart) this.#sayGoodbye(closeCode.restart, 'the server starts anew')
+    else this.#sayGoodbye(closeCode.goingAway, 'the server is closing')
   }
 
   #leave(): void {

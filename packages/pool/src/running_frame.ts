@@ -123,8 +123,10 @@ export class RunningFrame {
     if (!isBytes(part)) return Promise.reject(notAReply(part))
     const extras = this.needExtras()
     if (this.settled || extras.gone) {
-      return Promise.reject(
-        new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'ctx.write(): the reply is complete or the connection is closed'),
+      return ignorable(
+        Promise.reject(
+          new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'ctx.write(): the reply is complete or the connection is closed'),
+        ),
       )
     }
     const size = Buffer.byteLength(part as string)
@@ -135,7 +137,7 @@ export class RunningFrame {
     if (extras.outstanding <= streamWindow) return Promise.resolve()
     extras.waiting ??= []
     const { waiting } = extras
-    return new Promise((resolve, reject) => waiting.push({ resolve, reject }))
+    return ignorable(new Promise((resolve, reject) => waiting.push({ resolve, reject })))
   }
 
   credit(amount: number, gone: boolean): void {
@@ -177,6 +179,12 @@ export class RunningFrame {
     this.extras ??= new Extras()
     return this.extras
   }
+}
+
+/** The peer decides when its connection closes: a write that rejects because of it, and that nobody awaits, must not end the thread. */
+function ignorable(promise: Promise<void>): Promise<void> {
+  promise.catch(() => {})
+  return promise
 }
 
 function takeWaiting(extras: Extras): Waiting[] {

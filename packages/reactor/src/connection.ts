@@ -15,7 +15,7 @@ import type { Engine } from './engine.js'
 import type { EngineListener } from './engine_listener.js'
 import type { ReactorHandle } from './handle.js'
 import { checkTopic, slowPolicies, type SubscribeOptions } from './topics.js'
-import { type Framing, raw } from './framing.js'
+import { type Framing, isFraming, raw } from './framing.js'
 import type { SecureLayer } from './secure_layer.js'
 import type { ConnectionStream } from './stream.js'
 
@@ -38,7 +38,7 @@ const outsideMessage = 0xffff_ffff
 
 /** Marks of a connection, as bits. */
 const mark = {
-  /** `end()` or `destroy()` was said. */
+  /** `end()` was said. */
   endSaid: 1,
   /** The app has paused it. */
   paused: 2,
@@ -46,8 +46,13 @@ const mark = {
   full: 4,
   /** No `message` hook is called for it any more: it is never full. */
   unheard: 8,
+  /** `destroy()` was said. */
+  destroySaid: 16,
+  /** The app itself has piped it, or told it to move. */
+  placed: 32,
 } as const
-const neverStops = mark.endSaid | mark.full | mark.unheard
+const goes = mark.endSaid | mark.destroySaid
+const neverStops = goes | mark.full | mark.unheard
 export const notStopped = -2
 
 export interface ConnectionInternals {
@@ -67,6 +72,8 @@ export interface ConnectionInternals {
   /** Who gets the bytes and events of the connection instead of the hooks. */
   readonly stream: ConnectionStream | undefined
   secure: SecureLayer | undefined
+  /** The app has called something of the protocol on this connection, which had closed. */
+  countLateCall(): void
 }
 
 /** What most connections never have. */
@@ -88,7 +95,8 @@ interface Seldom {
 
 /**
  * One connection, as the reactor that owns it sees it; the words are those of `net.Socket`. Belongs to its reactor's thread and
- * cannot be sent to another: send `id`, and use `server.send(id, bytes)` there.
+ * cannot be sent to another: send `id`, and use `server.send(id, bytes)` there. A call after the connection has closed does not throw:
+ * it returns false or does nothing, and is counted as `callsAfterClose` (docs/errors.md). An argument of a wrong type always throws.
  */
 export class Connection<Data = unknown> {
   // An idle server is mostly made of these: what few connections have lies in #seldom, and nothing is kept twice (docs/memory.md).
@@ -150,36 +158,39 @@ export class Connection<Data = unknown> {
 
   /**
    * Sends bytes. Inside `message` and before its first `await` they take the frame's place in the order; at any other time they
-   * go between two replies. Copied before the call returns. False: the peer is slow, wait for `drain`; or it has just gone.
-   * Throws `ERR_MR_CONNECTION_CLOSED` after `end()`, `destroy()` or the `close` hook.
+   * go between two replies. Copied before the call returns. False: the peer is slow, wait for `drain`; or the connection has closed.
+   * Throws `ERR_MR_DATA`, and `ERR_MR_CONNECTION_CLOSED` between your own `end()` and the close.
    */
   write(data: string | Uint8Array): boolean {
-    this.#checkWritable()
     checkBytes('write()', data)
+    if (this.#isLate('write()')) return false
     const engine = this.#engine
     if (engine.current === this && engine.box(this.#slot, this.#generation, data)) return true
     const result = engine.driver.write(this.#slot, this.#generation, data, engine.current === this)
+    if (result === 0) engine.countLateCall()
     engine.touched()
     return result === 2
   }
 
   /**
    * Inside `message`: writes text at the frame's place in the order, as `write` does, and asks nothing about room. What many
-   * small replies cost is less this way. `ascii`: the text is known to be nothing else.
+   * small replies cost is less this way. `ascii`: the text is known to be nothing else. False: the connection has closed; or, outside of
+   * `message`, as `write`.
    */
-  reply(text: string, ascii = false): void {
+  reply(text: string, ascii = false): boolean {
     const engine = this.#engine
-    this.#checkWritable()
-    if (engine.current !== this || !engine.reply(this.#slot, this.#generation, text, ascii)) this.write(text)
+    if (this.#isLate('reply()')) return false
+    return (engine.current === this && engine.reply(this.#slot, this.#generation, text, ascii)) || this.write(text)
   }
 
-  /** Sends `data`, if given, then everything that is waiting or in flight, then FIN. Nothing is delivered any more. */
+  /**
+   * Sends `data`, if given, then everything that is waiting or in flight, then FIN. Nothing is delivered any more. A second `end()` does
+   * nothing, and throws `ERR_MR_CONNECTION_CLOSED` if it has data and the connection is still there.
+   */
   end(data?: string | Uint8Array): void {
-    if (this.stream) throw streamed('end()')
-    if (!this.isOpen) {
-      if (data !== undefined) this.#checkWritable()
-      return
-    }
+    if (data !== undefined) checkBytes('end()', data)
+    if ((this.#marks & goes) === mark.endSaid && data === undefined && this.#closed === undefined) return
+    if (this.#isLate('end()')) return
     if (data !== undefined) this.write(data)
     this.#marks |= mark.endSaid
     this.#stop()
@@ -196,23 +207,23 @@ export class Connection<Data = unknown> {
         `destroy(): the reason must be one of ${closeReasons.join(', ')}, and is ${shown(reason)}`,
       )
     }
-    if (this.#closed) return
+    if (this.#isGone()) return
     this.#stop()
-    this.#marks |= mark.endSaid
+    this.#marks |= mark.destroySaid
     this.#engine.driver.destroy(this.#slot, this.#generation, number)
     this.#engine.touched()
   }
 
   /** Stops reading. Frames that came behind the current one wait; TCP makes the peer wait. */
   pause(): void {
-    if (this.#closed) return
+    if (this.#isGone()) return
     this.#marks |= mark.paused
     this.#stopReading()
   }
 
   /** Goes on reading. */
   resume(): void {
-    if (this.#closed) return
+    if (this.#isGone()) return
     this.#marks &= ~mark.paused
     if ((this.#marks & mark.full) === 0) this.#goOnReading()
   }
@@ -226,13 +237,13 @@ export class Connection<Data = unknown> {
         `setTimeout(): 'milliseconds' must be a whole number from 0 to 2147483647, and is ${shown(milliseconds)}`,
       )
     }
-    if (!this.#closed) this.#engine.driver.setTimeoutMs(this.#slot, this.#generation, milliseconds)
+    if (!this.#isGone()) this.#engine.driver.setTimeoutMs(this.#slot, this.#generation, milliseconds)
     return this
   }
 
   setNoDelay(on = true): this {
     checkBoolean('setNoDelay()', 'on', on)
-    if (!this.#closed) this.#engine.driver.setNoDelay(this.#slot, this.#generation, on)
+    if (!this.#isGone()) this.#engine.driver.setNoDelay(this.#slot, this.#generation, on)
     return this
   }
 
@@ -246,13 +257,16 @@ export class Connection<Data = unknown> {
         `setKeepAlive(): 'initialDelayMs' must be from 0 to 2147483647, and is ${shown(initialDelayMs)}`,
       )
     }
-    if (!this.#closed) this.#engine.driver.setKeepAlive(this.#slot, this.#generation, on, Math.ceil(initialDelayMs / 1000))
+    if (!this.#isGone()) this.#engine.driver.setKeepAlive(this.#slot, this.#generation, on, Math.ceil(initialDelayMs / 1000))
     return this
   }
 
-  /** Cuts everything behind the current frame by another framing: for upgrades and STARTTLS. */
+  /**
+   * Cuts everything behind the current frame by another framing: for upgrades and STARTTLS. Does nothing when the connection has closed.
+   */
   setFraming(framing: Framing): void {
-    this.#checkOpen('setFraming()')
+    checkFraming(framing)
+    if (this.#isLate('setFraming()')) return
     const rawEnd = this.#rawEnd()
     this.#engine.setFraming(this.#slot, this.#generation, framing, rawEnd)
     this.#needSeldom().framing = framing
@@ -264,17 +278,19 @@ export class Connection<Data = unknown> {
    * A `stream.Duplex` that looks like a `net.Socket`, for code that was written for one. The connection is the stream's from then on:
    * its bytes, from behind the current frame, pass no hook any more, its writes are the stream's, and only `close` is still called. It
    * lives in this thread: a reload waits for it (docs/stock-servers.md). Throws `ERR_MR_STATE` for a connection that has a stream
-   * already or moves, `ERR_MR_CONNECTION_CLOSED` for a closed one.
+   * already, is piped or was told to move. A connection that has closed, or that the peer or the server ends just now, gives a destroyed
+   * stream.
    */
   toDuplex(options: DuplexOptions = {}): ConnectionDuplex {
-    this.#checkOpen('toDuplex()')
     const read = new OptionReader('toDuplex()', options, ['allowHalfOpen', 'highWaterMark'])
     read.boolean('allowHalfOpen', false)
     read.integer('highWaterMark', 0, 0, 0x7fff_ffff)
     const engine = this.#engine
+    if (this.#isLate('toDuplex()')) return this.#deadDuplex(options)
     if (!engine.driver.stream(this.#slot, this.#generation)) {
-      if (!engine.driver.details(this.#slot, this.#generation)) throw gone('toDuplex()')
-      throw new MultireactorError('ERR_MR_STATE', 'toDuplex(): the connection is piped, on its way to another reactor, or ends')
+      if (this.#mayKnow()) throw new MultireactorError('ERR_MR_STATE', 'toDuplex(): the connection is piped, or was told to move')
+      engine.countLateCall()
+      return this.#deadDuplex(options)
     }
     if (!isPlain(this.framing)) this.setFraming(plain)
     this.#marks = (this.#marks & ~(mark.paused | mark.full)) | mark.unheard
@@ -285,12 +301,16 @@ export class Connection<Data = unknown> {
     return duplex
   }
 
-  /** Hands a frame to `parse` in the pool; the reply leaves at this frame's place in the order. Copied before the call returns. Throws `ERR_MR_CONNECTION_CLOSED`. */
+  /**
+   * Hands a frame to `parse` in the pool; the reply leaves at this frame's place in the order. Copied before the call returns. Does
+   * nothing when the connection has closed. Throws `ERR_MR_DATA`, `ERR_MR_NO_POOL` (there is no pool, or the app has no `parse`), and
+   * `ERR_MR_CONNECTION_CLOSED` between your own `end()` and the close.
+   */
   submit(frame: string | Uint8Array): void {
-    this.#checkOpen('submit()')
     checkBytes('submit()', frame)
-    this.#engine.checkPool(this.engineListener)
-    this.#engine.driver.submit(this.#slot, this.#generation, frame, false)
+    this.#engine.checkPool('submit()', this.engineListener)
+    if (this.#isLate('submit()')) return
+    if (this.#engine.driver.submit(this.#slot, this.#generation, frame, false) === -1) this.#engine.countLateCall()
     this.#engine.touched()
   }
 
@@ -301,36 +321,40 @@ export class Connection<Data = unknown> {
    */
   call(frame: string | Uint8Array): Promise<Buffer> {
     checkBytes('call()', frame)
+    this.#engine.checkPool('call()', this.engineListener)
     // The peer may leave at any time: who awaits the result is told there.
-    if (!this.isOpen) return Promise.reject(gone('call()', this.#closed))
-    this.#checkOpen('call()')
-    this.#engine.checkPool(this.engineListener)
+    if (!this.isOpen) return this.#rejectedCall()
+    if (this.stream) throw streamed('call()')
     const number = this.#engine.driver.submit(this.#slot, this.#generation, frame, true)
     this.#engine.touched()
     if (number === -2) {
       return Promise.reject(new MultireactorError('ERR_MR_QUEUE_FULL', 'call(): the task queue is full, and the server rejects'))
     }
-    if (number < 0) return Promise.reject(gone('call()'))
+    if (number < 0) return this.#rejectedCall()
     const seldom = this.#needSeldom()
     seldom.calls ??= new Set()
     seldom.calls.add(number)
     return this.#engine.awaitCall(number)
   }
 
-  /** Holds this frame's place in the order open, for a handler that answers later. Throws `ERR_MR_CONNECTION_CLOSED`. */
+  /**
+   * Holds this frame's place in the order open, for a handler that answers later. Of a connection that has closed: a reply whose `write`
+   * and `end` return false. Throws `ERR_MR_CONNECTION_CLOSED` between your own `end()` and the close.
+   */
   defer(): DeferredReply {
-    this.#checkOpen('defer()')
-    const sequence = this.#engine.driver.defer(this.#slot, this.#generation)
+    // -1: the connection has closed.
+    const sequence = this.#isLate('defer()') ? -1 : this.#engine.driver.defer(this.#slot, this.#generation)
     return new DeferredReply(this.#engine, this.#slot, this.#generation, sequence)
   }
 
   /**
    * Hands the connection to another reactor of the server, with what it has received in part, what it has not sent yet and its
    * timers, as soon as no frame of it is in flight and no hook of it is pending. Its data goes the way of a reload: `suspend`
-   * here, `resume` there. Reading stops at once; this object is dead after the move.
+   * here, `resume` there. Reading stops at once; this object is dead after the move. Does nothing when the connection has closed.
    */
   moveTo(reactor: number): void {
-    this.#checkOpen('moveTo()')
+    if (!Number.isInteger(reactor) || reactor < 0) throw noSuchReactor(reactor)
+    if (this.#isLate('moveTo()')) return
     if (this.framing !== this.engineListener.framing && this.framing.cut) {
       throw new MultireactorError(
         'ERR_MR_STATE',
@@ -350,15 +374,13 @@ export class Connection<Data = unknown> {
       )
     }
     const rawEnd = this.#rawEnd()
-    const moves =
-      Number.isInteger(reactor) && reactor >= 0 && this.#engine.driver.moveTo(this.#slot, this.#generation, reactor, rawEnd)
-    if (!moves) {
-      throw new MultireactorError(
-        'ERR_MR_OPTION_RANGE',
-        `moveTo(): must be the number of a running reactor of this server, and is ${shown(reactor)}`,
-      )
+    if (!this.#engine.driver.moveTo(this.#slot, this.#generation, reactor, rawEnd)) {
+      if (this.#details() !== undefined) throw noSuchReactor(reactor)
+      return this.#engine.countLateCall()
     }
-    if (reactor !== this.#engine.index) this.#stop()
+    if (reactor === this.#engine.index) return
+    this.#marks |= mark.placed
+    this.#stop()
   }
 
   /** The reactor is closing: the connection closes as soon as what is in flight has been answered. */
@@ -374,14 +396,15 @@ export class Connection<Data = unknown> {
   /**
    * Gets what is published to `topic` from now on, whoever publishes it and on whatever thread. It goes between two replies. Kept with
    * the connection: a reload, the death of the thread and `moveTo` change nothing. False: it had subscribed before, and only the
-   * options are new. Throws `ERR_MR_TOPIC`, `ERR_MR_TOO_MANY_SUBSCRIPTIONS` and `ERR_MR_CONNECTION_CLOSED`.
+   * options are new; or the connection has closed. Throws `ERR_MR_TOPIC`, `ERR_MR_TOO_MANY_SUBSCRIPTIONS`, and
+   * `ERR_MR_CONNECTION_CLOSED` between your own `end()` and the close.
    */
   subscribe(topic: string, options: SubscribeOptions = {}): boolean {
-    this.#checkOpen('subscribe()')
     checkTopic('subscribe()', topic)
     const slow = new OptionReader('subscribe()', options, ['slow']).oneOf('slow', 'close', slowPolicies)
+    if (this.#isLate('subscribe()')) return false
     const done = this.#engine.driver.subscribe(this.#slot, this.#generation, topic, slowPolicies.indexOf(slow))
-    if (done === 0) throw gone('subscribe()')
+    if (done === 0) this.#engine.countLateCall()
     if (done === 3) {
       throw new MultireactorError(
         'ERR_MR_TOO_MANY_SUBSCRIPTIONS',
@@ -394,17 +417,18 @@ export class Connection<Data = unknown> {
   /** Ends a subscription. What was published before may still come. False when there was none, or the connection is closed. */
   unsubscribe(topic: string): boolean {
     checkTopic('unsubscribe()', topic)
-    return this.#closed === undefined && this.#engine.driver.unsubscribe(this.#slot, this.#generation, topic)
+    return !this.#isGone() && this.#engine.driver.unsubscribe(this.#slot, this.#generation, topic)
   }
 
   /**
    * Sends bytes to every connection of the server that has subscribed to `topic`, as `server.publish` does. Copied once, before the call
-   * returns. False: refused, since 64 MiB of publications wait to be delivered. Throws `ERR_MR_TOPIC` and `ERR_MR_DATA`.
+   * returns. False: refused, since 64 MiB of publications wait to be delivered; or this connection has closed. Throws `ERR_MR_TOPIC`,
+   * `ERR_MR_DATA`, and `ERR_MR_CONNECTION_CLOSED` between your own `end()` and the close.
    */
   publish(topic: string, data: string | Uint8Array): boolean {
-    this.#checkOpen('publish()')
     checkTopic('publish()', topic)
     checkBytes('publish()', data)
+    if (this.#isLate('publish()')) return false
     return this.#engine.driver.publish(topic, data) >= 0
   }
 
@@ -417,32 +441,36 @@ export class Connection<Data = unknown> {
    * From now on the bytes of each connection go to the other, in both directions, and no `message`, `end` or `drain` is called
    * for either: with backpressure, half-close passed on, and a reset as a reset. The frame at hand, and what was delivered
    * before, is yours; what follows it, paused or half received, goes through. Both go on reading. When one closes the other does,
-   * for the same reason. Throws `ERR_MR_STATE` when one of them has frames in flight, ends, moves, or is piped already,
-   * `ERR_MR_WRONG_THREAD` when they are of two reactors.
+   * for the same reason. False: one of them has closed, or the peer or the server ends it just now; then neither is piped. Throws
+   * `ERR_MR_STATE` when one of them has frames in flight, was told to move, or is piped already, `ERR_MR_WRONG_THREAD` when they are of
+   * two reactors, and `ERR_MR_CONNECTION_CLOSED` between your own `end()` of one of them and its close.
    */
-  pipe(other: Connection<unknown>): void {
-    this.#checkOpen('pipe()')
+  pipe(other: Connection<unknown>): boolean {
     if (!(other instanceof Connection)) {
       throw new MultireactorError('ERR_MR_OPTION_TYPE', `pipe(): must be a connection, and is ${shown(other)}`)
     }
-    other.#checkOpen('pipe()')
+    if (this.#isLate('pipe()') || other.#isLate('pipe()')) return false
     if (other.#engine !== this.#engine) {
       throw new MultireactorError('ERR_MR_WRONG_THREAD', 'pipe(): both connections must belong to the same reactor')
     }
     const driver = this.#engine.driver
     const done = driver.pipe(this.#slot, this.#generation, this.#rawEnd(), other.#slot, other.#generation, other.#rawEnd())
-    if (done === 0) throw gone('pipe()')
-    if (done === 1) {
+    if (done === 0 && !this.#mayKnow() && !other.#mayKnow()) {
+      this.#engine.countLateCall()
+      return false
+    }
+    if (done !== 2) {
       throw new MultireactorError(
         'ERR_MR_STATE',
-        'pipe(): both must be two connections without frames in flight, not ending, not about to move, not piped already and without TLS: pause() one in open() until the other is connected',
+        'pipe(): both must be two connections without frames in flight, not told to move, not piped already and without TLS: pause() one in open() until the other is connected',
       )
     }
     for (const one of [this, other]) {
-      one.#marks = (one.#marks & ~(mark.paused | mark.full)) | mark.unheard
+      one.#marks = (one.#marks & ~(mark.paused | mark.full)) | mark.unheard | mark.placed
       one.#stop()
     }
     this.#engine.touched()
+    return true
   }
 
   /** Whether it came by a listener with `tls`. */
@@ -498,8 +526,12 @@ export class Connection<Data = unknown> {
   /** Called by the engine: it lives in another thread from now on. */
   markMoved(): void {
     this.#peer()
-    this.#marks |= mark.endSaid
-    this.#closed = 'destroyed'
+    this.markLeft()
+  }
+
+  /** Called by the engine when this thread does not drive its reactor any more. */
+  markLeft(): void {
+    this.#closed ??= 'destroyed'
   }
 
   /** Called by the engine when it takes over a connection whose end was said in another thread. */
@@ -508,7 +540,7 @@ export class Connection<Data = unknown> {
   }
 
   get isOpen(): boolean {
-    return this.#closed === undefined && (this.#marks & mark.endSaid) === 0
+    return this.#closed === undefined && (this.#marks & goes) === 0
   }
 
   /** A promise of a hook is pending, or no longer: it would be lost with this thread. */
@@ -557,12 +589,12 @@ export class Connection<Data = unknown> {
 
   /** Keeps `state` for the next thread. */
   keepState(state: Uint8Array): void {
-    this.#engine.driver.keepState(this.#slot, this.#generation, state)
+    if (this.#closed === undefined) this.#engine.driver.keepState(this.#slot, this.#generation, state)
   }
 
   /** Goes to the sibling that `moveTo` named. */
   moveNow(state: Uint8Array | undefined): void {
-    this.#engine.driver.moveNow(this.#slot, this.#generation, state)
+    if (this.#closed === undefined) this.#engine.driver.moveNow(this.#slot, this.#generation, state)
   }
 
   #stopReading(): void {
@@ -615,6 +647,9 @@ export class Connection<Data = unknown> {
     return this.#seldom
   }
 
+  protected countLateCall(): void {
+    this.#engine.countLateCall()
+  }
   protected get calls(): Set<number> | undefined {
     return this.#seldom?.calls
   }
@@ -643,15 +678,46 @@ export class Connection<Data = unknown> {
     this.#needSeldom().secure = secure
   }
 
-  #checkOpen(call: string): void {
-    if (!this.isOpen) throw gone(call)
+  /**
+   * Whether the connection has closed, whoever closed it: then a call on it has no effect and is counted. Throws for what the app can
+   * know: between its own `end()` and the close, and behind its own `toDuplex()`.
+   */
+  #isLate(call: string): boolean {
+    if (this.#isGone()) return true
+    if ((this.#marks & mark.endSaid) !== 0) throw ended(call)
     if (this.stream) throw streamed(call)
+    return false
   }
 
-  #checkWritable(): void {
-    if (!this.isOpen) throw gone('write()', this.#closed)
-    if (this.stream) throw streamed('write()')
+  /** The same for calls that are allowed whoever owns the bytes. */
+  #isGone(): boolean {
+    if (this.#closed === undefined && (this.#marks & mark.destroySaid) === 0) return false
+    this.#engine.countLateCall()
+    return true
   }
+
+  /** Whether the app can know why its connection cannot be piped or streamed: it has piped or moved it itself. */
+  #mayKnow(): boolean {
+    return (this.#marks & mark.placed) !== 0 && this.#details() !== undefined
+  }
+
+  #rejectedCall(): Promise<never> {
+    this.#engine.countLateCall()
+    const why = this.#closed ? `has closed (${this.#closed})` : 'has closed or was ended'
+    return ignorable(Promise.reject(new MultireactorError('ERR_MR_CONNECTION_CLOSED', `call(): the connection ${why}`)))
+  }
+
+  #deadDuplex(options: DuplexOptions): ConnectionDuplex {
+    const duplex = new ConnectionDuplex(this, this.#engine, this.#slot, this.#generation, options)
+    duplex.internal.closed('destroyed', 0)
+    return duplex
+  }
+}
+
+/** The peer decides when its connection closes: a promise that rejects because of it, and that nobody looks at, must not end the thread. */
+export function ignorable<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
 }
 
 /** A place in the order that is answered later. Parts leave as soon as everything before it has left. */
@@ -671,30 +737,40 @@ export class DeferredReply {
   }
 
   /**
-   * One part of the reply. False: the peer is slow, wait for `drain`; or it has gone. Throws `ERR_MR_CONNECTION_CLOSED` after
-   * `end()`.
+   * One part of the reply. False: the peer is slow, wait for `drain`; or the connection has closed. Throws `ERR_MR_DATA`, and
+   * `ERR_MR_CONNECTION_CLOSED` after your own `end()` or `close()` of this reply, while the connection is there.
    */
   write(part: string | Uint8Array): boolean {
     return this.#settle('write()', part, 0) === 2
   }
 
-  /** The last part; the order goes on. Without data: no more. */
+  /** The last part; the order goes on. Without data: no more, and a second time nothing. False: nothing was done. Throws as `write`. */
   end(part: string | Uint8Array = ''): boolean {
     return this.#settle('end()', part, replyFlag.last) !== 0
   }
 
-  /** The last part of the last reply: the connection ends behind it, in an orderly way. */
+  /** The last part of the last reply: the connection ends behind it, in an orderly way. False and throws as `end`. */
   close(part: string | Uint8Array = ''): boolean {
     return this.#settle('close()', part, replyFlag.last | replyFlag.end) !== 0
   }
 
   #settle(call: string, part: string | Uint8Array, flags: number): 0 | 1 | 2 {
-    if (this.#done) throw gone(`${call} of a deferred reply`)
     checkBytes(call, part)
+    const engine = this.#engine
+    if (this.#done || this.#sequence < 0) return this.#late(call, part, flags)
     this.#done = (flags & replyFlag.last) !== 0
-    const open = this.#engine.driver.settleDeferred(this.#slot, this.#generation, this.#sequence, part, flags)
-    this.#engine.touched()
+    const open = engine.driver.settleDeferred(this.#slot, this.#generation, this.#sequence, part, flags)
+    if (open === 0) engine.countLateCall()
+    engine.touched()
     return open
+  }
+
+  /** The reply has ended, or its connection had closed before. */
+  #late(call: string, part: string | Uint8Array, flags: number): 0 {
+    const isThere = this.#sequence >= 0 && this.#engine.isThere(this.#slot, this.#generation)
+    if (!isThere) this.#engine.countLateCall()
+    else if (flags === 0 || part.length > 0) throw ended(`${call} of a deferred reply`)
+    return 0
   }
 }
 
@@ -708,12 +784,20 @@ function streamed(call: string): MultireactorError {
   return new MultireactorError('ERR_MR_STATE', `${call}: toDuplex() was called: use the stream`)
 }
 
-function gone(call: string, reason?: CloseReason): MultireactorError {
-  const why = reason ? `closed (${reason})` : 'closed or has been ended'
+function ended(call: string): MultireactorError {
+  return new MultireactorError('ERR_MR_CONNECTION_CLOSED', `${call}: end() was called, and nothing can follow it`)
+}
+
+function noSuchReactor(reactor: unknown): MultireactorError {
   return new MultireactorError(
-    'ERR_MR_CONNECTION_CLOSED',
-    `${call}: the connection is ${why}; check conn.destroyed before late writes`,
+    'ERR_MR_OPTION_RANGE',
+    `moveTo(): must be the number of a running reactor of this server, and is ${shown(reactor)}`,
   )
+}
+
+function checkFraming(framing: unknown): void {
+  if (isFraming(framing)) return
+  throw new MultireactorError('ERR_MR_OPTION_TYPE', `setFraming(): must be a framing such as lines(), and is ${shown(framing)}`)
 }
 
 export function checkBytes(call: string, data: unknown): asserts data is string | Uint8Array {

@@ -18,7 +18,7 @@ import {
 import { balanceFresh } from './balance.js'
 import { util } from './builtins.js'
 import { answerCall } from './calls.js'
-import { Connection, callFailure, notStopped } from './connection.js'
+import { Connection, callFailure, ignorable, notStopped } from './connection.js'
 import {
   beforeDrain,
   type EngineHandlers,
@@ -29,7 +29,7 @@ import {
   nativeListener,
   readMaxPending,
 } from './engine_listener.js'
-import { type Framing, isFraming, raw } from './framing.js'
+import { type Framing, raw } from './framing.js'
 import { ReactorHandle } from './handle.js'
 import type { BadFrame, ConnectionOptions } from './handlers.js'
 import type { ListenTls } from './tls_options.js'
@@ -110,6 +110,7 @@ export class Engine {
   readonly #layers: (SecureLayer | undefined)[] = []
   #layerCount = 0
   #closing = false
+  #closed = false
 
   /** Attaches to reactor `index` of a runtime. Throws `ERR_MR_WRONG_THREAD` when another living thread drives it. */
   constructor(runtime: number, index: number, hasPool: boolean, events: EngineEvents, ownsRuntime = false) {
@@ -198,6 +199,9 @@ export class Engine {
   /** Drives no more. Who is still connecting hears that it was in vain. */
   close(): void {
     this.#frames?.close()
+    // Timers and promises of this thread may still have them in hand.
+    for (const conn of this.#connections) conn?.markLeft()
+    this.#closed = true
     this.driver.close()
     const connects = [...this.#connects.values()]
     this.#connects.clear()
@@ -318,17 +322,27 @@ export class Engine {
     return (BigInt(this.index) << 52n) | (BigInt(slot) << 32n) | BigInt(generation)
   }
 
-  checkPool(listener: EngineListener): void {
+  /** A call on a connection that has closed. */
+  countLateCall(): void {
+    this.driver.countLateCall()
+  }
+
+  isThere(slot: number, generation: number): boolean {
+    return !this.#closed && this.driver.details(slot, generation) !== undefined
+  }
+
+  /** A frame that nobody parses would never settle. */
+  checkPool(call: string, listener: EngineListener): void {
     if (listener.isClient) {
       throw new MultireactorError(
         'ERR_MR_NO_POOL',
-        `the connection to ${listener.name} is one that this server has made, and has no parse: hand the frame to the pool by the connection that it is for`,
+        `${call}: the connection to ${listener.name} is one that this server has made, and has no parse: hand the frame to the pool by the connection that it is for`,
       )
     }
-    if (!this.#hasPool) {
+    if (!this.#hasPool || !listener.toPool) {
       throw new MultireactorError(
         'ERR_MR_NO_POOL',
-        'there is no pool to hand this frame to: start the server with pool: 1 or more, and give the app a parse hook',
+        `${call}: ${this.#hasPool ? 'the app has no parse hook' : 'there is no pool'} to hand this frame to: start the server with pool: 1 or more, and give the app a parse hook`,
       )
     }
   }
@@ -344,13 +358,9 @@ export class Engine {
   }
 
   setFraming(slot: number, generation: number, framing: Framing, rawEnd: number): void {
-    if (!isFraming(framing)) {
-      throw new MultireactorError(
-        'ERR_MR_OPTION_TYPE',
-        `setFraming(): must be a framing such as lines(), and is ${shown(framing)}`,
-      )
-    }
-    if (this.driver.setFraming(slot, generation, framing.native, rawEnd) === 2) {
+    const done = this.driver.setFraming(slot, generation, framing.native, rawEnd)
+    if (done === 0) this.countLateCall()
+    if (done === 2) {
       throw new MultireactorError(
         'ERR_MR_LIMIT',
         'setFraming(): the connections of this reactor have some 65,000 different framings: use equal ones for most of them',
@@ -359,7 +369,7 @@ export class Engine {
   }
 
   awaitCall(number: number): Promise<Buffer> {
-    return new Promise((resolve, reject) => this.#calls.set(number, { parts: [], resolve, reject }))
+    return ignorable(new Promise((resolve, reject) => this.#calls.set(number, { parts: [], resolve, reject })))
   }
 
   /** Takes a write of the running `message` hook. False: there is no room, or it is above the high water mark; call the driver. */

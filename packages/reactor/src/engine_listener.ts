@@ -18,6 +18,7 @@ export interface EngineListener {
   readonly framing: Framing
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
   readonly handlers: EngineHandlers<any>
+  /** There is a `parse` for its frames. */
   readonly toPool: boolean
   /** `write` says false when so much waits. */
   readonly highBytes: number

@@ -53,6 +53,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value submit(const Napi::CallbackInfo& info);
   Napi::Value defer(const Napi::CallbackInfo& info);
   Napi::Value settleDeferred(const Napi::CallbackInfo& info);
+  Napi::Value countLateCall(const Napi::CallbackInfo& info);
   Napi::Value inlineBox(const Napi::CallbackInfo& info);
   Napi::Value settleInline(const Napi::CallbackInfo& info);
   Napi::Value replyInline(const Napi::CallbackInfo& info);
@@ -599,6 +600,12 @@ Napi::Value ReactorDriver::settleDeferred(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<uint32_t>(result));
 }
 
+// A call on a connection that has closed, of which this side is asked nothing.
+Napi::Value ReactorDriver::countLateCall(const Napi::CallbackInfo& info) {
+  if (reactor_ && !closeAfterTurn_) reactor_->countLateCall();
+  return info.Env().Undefined();
+}
+
 // inlineBox() -> { words, rows, samples, bytes }: see reactor/inline_box.h. It outlives this environment.
 Napi::Value ReactorDriver::inlineBox(const Napi::CallbackInfo& info) {
   MR_READY(info);
@@ -784,6 +791,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
                       InstanceMethod<&ReactorDriver::submit>("submit"),
                       InstanceMethod<&ReactorDriver::defer>("defer"),
                       InstanceMethod<&ReactorDriver::settleDeferred>("settleDeferred"),
+                      InstanceMethod<&ReactorDriver::countLateCall>("countLateCall"),
                       InstanceMethod<&ReactorDriver::inlineBox>("inlineBox"),
                       InstanceMethod<&ReactorDriver::settleInline>("settleInline"),
                       InstanceMethod<&ReactorDriver::replyInline>("replyInline"),

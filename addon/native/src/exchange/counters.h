@@ -24,7 +24,8 @@ class Counter {
 struct ReactorCounters {
   Counter open, accepted, handedOver, acceptErrors, bytesRead, bytesWritten, framesRead, framesSubmitted, repliesWritten,
       repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved, framesShed, acceptsDelayed, buffered,
-      framesInline, inlineStalls, subscriptions, publications, publicationsDropped, connecting, connected, connectFailures, piped;
+      framesInline, inlineStalls, subscriptions, publications, publicationsDropped, connecting, connected, connectFailures, piped,
+      callsAfterClose;
   std::array<Counter, kCloseReasons> closed;
 };
 

@@ -67,7 +67,8 @@ class Reactor {
   Result<uint32_t> connect(const Address& address, const Address* local, const ListenerConfig& config, uint32_t timeoutMs);
   void cancelConnect(uint32_t request);  // no event follows
   // From now on the bytes of each go to the other, and their ends too, without any hook but timeout and close. rawEnd as for
-  // pause(). kBusy: one of them has frames in flight, is piped, is about to move, or ends already.
+  // pause(). kGone: one of them has closed, ends, or is about to move. kBusy: one has
+  // frames in flight or is piped.
   enum class Piped : uint8_t { kGone, kBusy, kDone };
   Piped pipe(uint32_t slotA, uint32_t generationA, uint32_t rawEndA, uint32_t slotB, uint32_t generationB, uint32_t rawEndB);
   bool staysHere(uint32_t slot, uint32_t generation);  // it is a client or piped: it does not move to a sibling
@@ -200,6 +201,8 @@ class Reactor {
   bool details(uint32_t slot, uint32_t generation, Details* out);
   Result<Address> localAddress(uint32_t slot, uint32_t generation);
 
+  // The app has called something on a connection that had closed.
+  void countLateCall() { counters_.callsAfterClose.add(1); }
   const ReactorCounters& counters() const { return counters_; }  // Any thread.
   uint32_t index() const { return index_; }
   Exchange& exchange() { return *exchange_; }

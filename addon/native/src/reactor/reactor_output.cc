@@ -267,6 +267,7 @@ void Reactor::takeWriteBox(bool behindHooks) {
       length += next.length;
     }
     length = std::min(length, rest.size());
+    if (!find(row.slot, row.generation)) countLateCall();
     if (behindHooks) {
       writeNow(row.slot, row.generation, rest.first(length));
     } else {

@@ -14,9 +14,11 @@ Reactor::Piped Reactor::pipe(uint32_t slotA, uint32_t generationA, uint32_t rawE
   Connection* a = find(slotA, generationA);
   Connection* b = find(slotB, generationB);
   if (!a || !b) return Piped::kGone;
+  // Not the app's doing, as far as this side can tell: who says so only to it asks whether it has moved or ended one itself.
+  constexpr uint32_t kLeaves = Connection::kEnding | Connection::kFinSent | Connection::kMoving;
+  if (slotA != slotB && (a->has(kLeaves) || b->has(kLeaves))) return Piped::kGone;
   const auto isBusy = [](const Connection& connection) {
-    constexpr uint32_t kNot =
-        Connection::kPiped | Connection::kEnding | Connection::kFinSent | Connection::kMoving | Connection::kStreamed;
+    constexpr uint32_t kNot = Connection::kPiped | Connection::kStreamed;
     return connection.has(kNot) || connection.secure() || connection.inFlight != 0 ||
            (connection.window() && !connection.window()->empty());
   };
