@@ -13,6 +13,7 @@ export {
 } from './error.js'
 export { load } from './load.js'
 export * from './native.js'
+export { outliveOutput } from './output.js'
 export { didYouMean, OptionReader, shown } from './options.js'
 
 /** The native module of this process. Loaded with the package, so that a missing build is said at the start. */

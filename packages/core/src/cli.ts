@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { type BalancePolicy, didYouMean, MultireactorError } from '@multireactor/addon'
+import { type BalancePolicy, didYouMean, MultireactorError, outliveOutput } from '@multireactor/addon'
 import type { ListenTls } from '@multireactor/reactor'
 import type { ServeAddress } from './options.js'
 import { type Server, startServer } from './server.js'
@@ -56,6 +56,7 @@ export interface CliDefaults {
 
 /** Runs the command line and resolves to the exit code: 0, 1 when the server failed, 2 on wrong usage. */
 export async function main(argv: readonly string[], defaults: CliDefaults = {}): Promise<number> {
+  outliveOutput()
   try {
     return await run(argv, defaults)
   } catch (error) {

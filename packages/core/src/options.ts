@@ -1,5 +1,13 @@
 import type { ResourceLimits } from 'node:worker_threads'
-import { type BalancePolicy, balancePolicies, MultireactorError, native, OptionReader, shown } from '@multireactor/addon'
+import {
+  type BalancePolicy,
+  balancePolicies,
+  MultireactorError,
+  native,
+  OptionReader,
+  outliveOutput,
+  shown,
+} from '@multireactor/addon'
 import { type Machine, machine } from '@multireactor/pool/group'
 import type { ListenAddress, ListenTls } from '@multireactor/reactor'
 import { addressOptionNames, readTls } from '@multireactor/reactor/listen'
@@ -305,9 +313,14 @@ function readLogger(value: unknown): Logger {
   )
 }
 
+function say(line: string): void {
+  outliveOutput()
+  console.error(line)
+}
+
 const stderrLogger: Logger = {
   debug: () => {},
   info: () => {},
-  warn: (message) => console.error(`multireactor: warning: ${message}`),
-  error: (message) => console.error(`multireactor: ${message}`),
+  warn: (message) => say(`multireactor: warning: ${message}`),
+  error: (message) => say(`multireactor: ${message}`),
 }

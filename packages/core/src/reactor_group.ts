@@ -1,6 +1,6 @@
 import type { ResourceLimits } from 'node:worker_threads'
 import { MultireactorError, native, reactorCounterNames } from '@multireactor/addon'
-import { Deaths, started, type Thread, Threads, within } from '@multireactor/pool/group'
+import { Deaths, started, Successor, type Thread, Threads, within } from '@multireactor/pool/group'
 import { cpuOf } from './pin.js'
 import type { AppDescription, AttachRequest, ListenerPlan, ListenRequest, ReactorThreadData } from './reactor_thread.js'
 
@@ -32,7 +32,7 @@ export interface ReactorGroupOptions {
   onReplaced: (replaced: ReactorReplaced) => void
   /** A successor did not start; another one follows. */
   onStartFailed: (index: number, error: Error) => void
-  /** Its thread died too often. Its connections go to its siblings, if there are any. */
+  /** No thread could be started for it. Its connections go to its siblings, if there are any. */
   onGivenUp: (index: number, error: Error | undefined) => void
 }
 
@@ -42,10 +42,11 @@ interface Member {
   stuck: boolean
   /** It was ended for a frame that ran too long. */
   timedOut: boolean
-  /** It died too often: its siblings have what it had. */
+  /** Its successors did not start: its siblings have what it had. */
   givenUp: boolean
   backoff: NodeJS.Timeout | undefined
   readonly deaths: Deaths
+  readonly successor: Successor
   /** Its thread drives the reactor. One that is still loading cannot be stuck, however long its `start` hook takes. */
   driving: boolean
   /** What the last looks at its turns have shown. */
@@ -53,10 +54,12 @@ interface Member {
   unchanged: number
 }
 
-/** So many deaths within the time are a crash loop. */
-const mostDeaths = 8
-/** The first one follows at once; more deaths within the time wait longer each. */
-const backoff = { firstBackoffMs: 20, mostBackoffMs: 2_000, quick: 1, withinMs: 60_000 }
+/** So many successors in a row that did not start, and the reactor is given up. Deaths alone, which a peer may cause, give up none. */
+const mostFailures = 8
+/** The first one follows at once; more deaths within the time wait longer each. Connections wait meanwhile, so the longest is short. */
+const backoff = { firstBackoffMs: 20, mostBackoffMs: 500, quick: 1, withinMs: 60_000 }
+/** Of successors that do not start. */
+const failureBackoff = { ...backoff, mostBackoffMs: 2_000 }
 /** So many looks at a thread that does not turn, a share of the time limit apart. */
 const looks = 4
 /** An asynchronous frame that is late errs alone, in its own thread; so much later the thread does not turn. */
@@ -99,7 +102,7 @@ export class ReactorGroup {
       await Promise.all(threads.map((thread) => thread.terminate()))
       throw error
     }
-    for (const [i, thread] of threads.entries()) this.#supervise(first + i, this.#add(thread), thread)
+    for (const [i, thread] of threads.entries()) this.#supervise(first + i, this.#add(first + i, thread), thread)
     const every = Math.max(50, this.#options.hookTimeoutMs / looks)
     this.#watch ??= setInterval(() => this.#endStuck(), every).unref()
     this.#watchFrames(descriptions as AppDescription[])
@@ -119,6 +122,12 @@ export class ReactorGroup {
 
   requestAll(name: string, value?: unknown): Promise<PromiseSettledResult<unknown>[]> {
     return Promise.allSettled(this.#members.map((_, index) => this.request(index, name, value)))
+  }
+
+  /** As `requestAll`; threads that are only ready for the place of a dead one hear it, too. */
+  tellAll(name: string, value: unknown): Promise<unknown> {
+    const ahead = this.#members.map(({ successor: { thread } }) => thread?.ready.then(() => thread.request(name, value)))
+    return Promise.all([this.requestAll(name, value), Promise.allSettled(ahead)])
   }
 
   /** Threads with the code as it is now, loaded and not yet driving. Rejects, and ends all, when one fails. */
@@ -162,6 +171,7 @@ export class ReactorGroup {
       leaving.map(async (member, i) => {
         clearTimeout(member.backoff)
         member.leaving = true
+        void member.successor.end()
         if (!(await this.#retire(member, timeoutMs)) && !member.givenUp) await this.#takeCare(first + i, member)
         native.forwardMail(this.#options.runtime, first + i)
       }),
@@ -179,7 +189,10 @@ export class ReactorGroup {
     this.#closing = true
     clearInterval(this.#watch)
     clearInterval(this.#frameWatch)
-    for (const { backoff } of this.#members) clearTimeout(backoff)
+    for (const { backoff, successor } of this.#members) {
+      clearTimeout(backoff)
+      successor.take()
+    }
   }
 
   #spawn(index: number, caretaker = false): Thread {
@@ -201,7 +214,7 @@ export class ReactorGroup {
     )
   }
 
-  #add(thread: Thread): Member {
+  #add(index: number, thread: Thread): Member {
     const member: Member = {
       thread,
       leaving: false,
@@ -210,6 +223,7 @@ export class ReactorGroup {
       givenUp: false,
       backoff: undefined,
       deaths: new Deaths(backoff),
+      successor: new Successor(() => this.#spawn(index), backoff.withinMs),
       driving: false,
       turns: -1,
       unchanged: 0,
@@ -221,6 +235,7 @@ export class ReactorGroup {
   async #suspend(member: Member, timeoutMs: number): Promise<void> {
     clearTimeout(member.backoff)
     member.leaving = true
+    void member.successor.end()
     const { thread } = member
     if (!thread) return
     // A thread that does not answer is ended, and what it knew is lost.
@@ -240,36 +255,42 @@ export class ReactorGroup {
       member.timedOut = false
       member.thread = undefined
       native.forgetReactorThread(this.#options.runtime, index)
-      if (member.deaths.add() > mostDeaths) return this.#giveUp(index, member, error)
+      member.deaths.add()
       this.#replace(index, member, 0)
       this.#options.onReplaced({ index, reason, error })
     })
   }
 
   #replace(index: number, member: Member, failures: number): void {
-    member.backoff = setTimeout(async () => {
-      if (this.#closing || member.leaving) return
-      const thread = this.#spawn(index)
-      member.thread = thread
-      try {
-        await thread.ready
-        if (this.#closing || member.leaving || member.thread !== thread) return
-        await thread.request('attach', { lost: true } satisfies AttachRequest)
-        this.#supervise(index, member, thread)
-      } catch (error) {
-        await thread.terminate()
-        // A reload may have put another one in its place meanwhile.
-        if (this.#closing || member.leaving || member.thread !== thread) return
-        member.thread = undefined
-        native.forgetReactorThread(this.#options.runtime, index)
-        this.#options.onStartFailed(index, error as Error)
-        if (failures + 1 > mostDeaths) this.#giveUp(index, member, error as Error)
-        else this.#replace(index, member, failures + 1)
-      }
-    }, member.deaths.delayMs(failures))
+    const ahead = member.successor.take()
+    const pauseMs = failures > 0 ? new Deaths(failureBackoff).delayMs(failures) : member.deaths.delayMs(0)
+    member.backoff = setTimeout(
+      async () => {
+        if (this.#closing || member.leaving) return
+        const thread = ahead ?? this.#spawn(index)
+        member.thread = thread
+        try {
+          await thread.ready
+          if (this.#closing || member.leaving || member.thread !== thread) return
+          await thread.request('attach', { lost: true } satisfies AttachRequest)
+          this.#supervise(index, member, thread)
+          member.successor.prepare(member.deaths.delayMs(0))
+        } catch (error) {
+          await thread.terminate()
+          // A reload may have put another one in its place meanwhile.
+          if (this.#closing || member.leaving || member.thread !== thread) return
+          member.thread = undefined
+          native.forgetReactorThread(this.#options.runtime, index)
+          this.#options.onStartFailed(index, error as Error)
+          if (failures + 1 > mostFailures) this.#giveUp(index, member, error as Error)
+          else this.#replace(index, member, failures + 1)
+        }
+      },
+      ahead ? 0 : pauseMs,
+    )
   }
 
-  /** A crash loop: a thread without any app hands everything to the siblings. */
+  /** No thread of the app can be started: one without any app hands everything to the siblings. */
   #giveUp(index: number, member: Member, error: Error | undefined): void {
     const { runtime, onGivenUp } = this.#options
     member.leaving = true

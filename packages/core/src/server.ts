@@ -153,7 +153,7 @@ export class Server {
     this.#reactors = new ReactorGroup({
       runtime: this.#runtime,
       hasPool: size > 0,
-      poolIsGiven: settings.poolIsGiven,
+      poolIsGiven: settings.given.pool,
       plans: this.#plans,
       cpus: settings.pin.reactors,
       startTimeoutMs: settings.startTimeoutMs,
@@ -494,7 +494,7 @@ export class Server {
     return this.#change(async () => {
       plan.tls = checked
       // A thread that starts just now reads the plan.
-      await this.#reactors.requestAll('setTls', { listener: number, tls: checked })
+      await this.#reactors.tellAll('setTls', { listener: number, tls: checked })
     })
   }
 
@@ -609,7 +609,7 @@ export class Server {
     if (this.#state !== 'open') return
     const lost = new MultireactorError(
       'ERR_MR_THREAD_LOST',
-      `the thread of reactor ${index} died too often${error ? ` (${error.message})` : ''}; ${
+      `no thread of reactor ${index} could be started${error ? ` (${error.message})` : ''}; ${
         this.#reactors.alive > 0 ? 'its connections go to the other reactors' : 'no reactor is left, and the server closes'
       }`,
       { cause: error },

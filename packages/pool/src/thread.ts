@@ -1,5 +1,5 @@
 import { isMainThread, parentPort, type TransferListItem, Worker, type WorkerOptions } from 'node:worker_threads'
-import { type ErrorEnvelope, failureFromEnvelope, MultireactorError, toEnvelope } from '@multireactor/addon'
+import { type ErrorEnvelope, failureFromEnvelope, MultireactorError, outliveOutput, toEnvelope } from '@multireactor/addon'
 
 /** What a thread of ours and its parent say to each other, besides what their roles need. */
 type ToParent =
@@ -29,7 +29,8 @@ export class Thread {
   #gone = false
 
   constructor(entry: URL, options: WorkerOptions, onEvent: (name: string, value: unknown) => void, startTimeoutMs: number) {
-    this.#worker = new Worker(entry, options)
+    this.#worker = new Worker(entry, { ...options, stdout: true, stderr: true })
+    this.#forwardOutput()
     const who = `thread ${options.name ?? ''}`
     let error: Error | undefined
     let isReady = false
@@ -75,6 +76,14 @@ export class Thread {
         resolve({ code, error })
       })
     })
+  }
+
+  /** What it prints is printed by the process. Not by `pipe`, which stops for good at the first line that nobody takes. */
+  #forwardOutput(): void {
+    outliveOutput()
+    for (const name of ['stdout', 'stderr'] as const) {
+      this.#worker[name].on('data', (chunk: Uint8Array) => process[name].write(chunk))
+    }
   }
 
   /** Asks the thread for something and resolves to its answer; rejects when it ends before. */

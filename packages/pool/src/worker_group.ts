@@ -1,6 +1,7 @@
 import type { WorkerOptions } from 'node:worker_threads'
 import { native } from '@multireactor/addon'
 import { Deaths } from './deaths.js'
+import { Successor } from './successor.js'
 import { started, type Thread, within } from './thread.js'
 import { Threads } from './threads.js'
 
@@ -37,7 +38,8 @@ export interface WorkerGroupOptions {
 const stopMs = 1_000
 /** A busy machine may run a thread's timer this late, although the thread turns. */
 const leastGraceMs = 250
-const backoff = { firstBackoffMs: 50, mostBackoffMs: 5_000, quick: 5, withinMs: 60_000 }
+/** Frames of others wait for a worker meanwhile, so the longest pause is short. */
+const backoff = { firstBackoffMs: 20, mostBackoffMs: 250, quick: 5, withinMs: 60_000 }
 
 interface Member {
   thread: Thread | undefined
@@ -46,6 +48,7 @@ interface Member {
   timedOut: boolean
   backoff: NodeJS.Timeout | undefined
   readonly deaths: Deaths
+  readonly successor: Successor
 }
 
 /** The threads of a pool: starts them, ends those that do not turn any more, replaces those that died, and swaps their code. */
@@ -144,7 +147,10 @@ export class WorkerGroup {
   async terminate(): Promise<void> {
     this.#closing = true
     clearInterval(this.#watch)
-    for (const { backoff } of this.#members) clearTimeout(backoff)
+    for (const { backoff, successor } of this.#members) {
+      clearTimeout(backoff)
+      successor.take()
+    }
     await this.#threads.terminate()
   }
 
@@ -154,7 +160,14 @@ export class WorkerGroup {
     for (let index = first; index < size; index++) threads.push(this.#spawn(index))
     const descriptions = await started(threads)
     for (const [i, thread] of threads.entries()) {
-      const member: Member = { thread, leaving: false, timedOut: false, backoff: undefined, deaths: new Deaths(backoff) }
+      const member: Member = {
+        thread,
+        leaving: false,
+        timedOut: false,
+        backoff: undefined,
+        deaths: new Deaths(backoff),
+        successor: this.#successorOf(first + i),
+      }
       this.#members[first + i] = member
       try {
         await this.#attach(first + i, member, thread)
@@ -166,6 +179,14 @@ export class WorkerGroup {
       }
     }
     return descriptions
+  }
+
+  #successorOf(index: number): Successor {
+    return new Successor(() => {
+      const thread = this.#spawn(index)
+      if (!this.#options.keepsAlive) thread.unref()
+      return thread
+    }, backoff.withinMs)
   }
 
   #spawn(index: number): Thread {
@@ -192,6 +213,7 @@ export class WorkerGroup {
   async #retire(index: number, member: Member): Promise<void> {
     clearTimeout(member.backoff)
     member.leaving = true
+    void member.successor.end()
     const { thread } = member
     if (!thread) return
     // Bounded by the time limit of its frames: a worker that does not turn is ended by the watch.
@@ -217,22 +239,27 @@ export class WorkerGroup {
   }
 
   #replace(index: number, member: Member, failures: number): void {
-    member.backoff = setTimeout(async () => {
-      if (this.#closing || member.leaving) return
-      const thread = this.#spawn(index)
-      member.thread = thread
-      try {
-        await thread.ready
-      } catch (error) {
-        await thread.terminate()
+    const ahead = member.successor.take()
+    member.backoff = setTimeout(
+      async () => {
         if (this.#closing || member.leaving) return
-        member.thread = undefined
-        this.#options.onStartFailed(index, error as Error)
-        return this.#replace(index, member, failures + 1)
-      }
-      if (this.#closing || member.leaving) return
-      await this.#attach(index, member, thread).catch(() => {})
-    }, member.deaths.delayMs(failures))
+        const thread = ahead ?? this.#spawn(index)
+        member.thread = thread
+        try {
+          await thread.ready
+        } catch (error) {
+          await thread.terminate()
+          if (this.#closing || member.leaving) return
+          member.thread = undefined
+          this.#options.onStartFailed(index, error as Error)
+          return this.#replace(index, member, failures + 1)
+        }
+        if (this.#closing || member.leaving) return
+        await this.#attach(index, member, thread).catch(() => {})
+        if (!this.#closing && !member.leaving) member.successor.prepare(member.deaths.delayMs(0))
+      },
+      ahead ? 0 : member.deaths.delayMs(failures),
+    )
   }
 
   #endStuck(every: number): void {

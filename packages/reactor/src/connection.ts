@@ -288,7 +288,7 @@ export class Connection<Data = unknown> {
     const engine = this.#engine
     if (this.#isLate('toDuplex()')) return this.#deadDuplex(options)
     if (!engine.driver.stream(this.#slot, this.#generation)) {
-      if (this.#mayKnow()) throw new MultireactorError('ERR_MR_STATE', 'toDuplex(): the connection is piped, or was told to move')
+      if (this.#wasPlaced()) throw new MultireactorError('ERR_MR_STATE', 'toDuplex(): the connection is piped, or was told to move')
       engine.countLateCall()
       return this.#deadDuplex(options)
     }
@@ -455,7 +455,7 @@ export class Connection<Data = unknown> {
     }
     const driver = this.#engine.driver
     const done = driver.pipe(this.#slot, this.#generation, this.#rawEnd(), other.#slot, other.#generation, other.#rawEnd())
-    if (done === 0 && !this.#mayKnow() && !other.#mayKnow()) {
+    if (done === 0 && !this.#wasPlaced() && !other.#wasPlaced()) {
       this.#engine.countLateCall()
       return false
     }
@@ -697,7 +697,7 @@ export class Connection<Data = unknown> {
   }
 
   /** Whether the app can know why its connection cannot be piped or streamed: it has piped or moved it itself. */
-  #mayKnow(): boolean {
+  #wasPlaced(): boolean {
     return (this.#marks & mark.placed) !== 0 && this.#details() !== undefined
   }
 

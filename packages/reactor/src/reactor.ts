@@ -5,6 +5,7 @@ import {
   named,
   native,
   OptionReader,
+  outliveOutput,
   type ReactorCounterName,
   reactorCounterNames,
   shown,
@@ -219,6 +220,7 @@ export class Reactor {
 }
 
 function logError(error: unknown, context: { hook: string; listener: string }): void {
+  outliveOutput()
   const what = `multireactor: the ${context.hook} hook of listener ${context.listener} failed:`
   try {
     console.error(what, error)
