@@ -50,6 +50,7 @@ const storms = [
   ['memory/formula', 180, 0],
   ['soak/soak', 400, 3],
   ['storms/connections', 90, 4],
+  ['storms/crash-loops', 400, 0],
   ['storms/drain', 60, 4],
   ['storms/dying-reactors', 200, 4],
   ['storms/dying-threads', 200, 2],

@@ -1,4 +1,4 @@
-import { storm } from '../handover/crash_loop.test.js'
+import { storm } from '../support/crash_loop.js'
 
 describe('200 peers that end a thread with each line', () => {
   it('do not end a server of one reactor', () => storm({ reactors: 1, pool: 1 }, 'exit', 200)).timeout(600_000)

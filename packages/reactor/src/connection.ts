@@ -288,7 +288,8 @@ export class Connection<Data = unknown> {
     const engine = this.#engine
     if (this.#isLate('toDuplex()')) return this.#deadDuplex(options)
     if (!engine.driver.stream(this.#slot, this.#generation)) {
-      if (this.#wasPlaced()) throw new MultireactorError('ERR_MR_STATE', 'toDuplex(): the connection is piped, or was told to move')
+      if (this.#wasPlaced())
+        throw new MultireactorError('ERR_MR_STATE', 'toDuplex(): the connection is piped, or was told to move')
       engine.countLateCall()
       return this.#deadDuplex(options)
     }
