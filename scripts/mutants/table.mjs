@@ -664,4 +664,25 @@ export const mutants = [
     to: '}, 0x7fff_ffff).unref()',
     test: 'test/dist/pool/pool.test.js: says so after startTimeoutMs',
   },
+  {
+    protects: 'CI from a step that hangs',
+    file: 'scripts/steps.mjs',
+    from: 'setTimeout(end, seconds * 1_000)',
+    to: 'setTimeout(end, seconds * 1_000_000)',
+    test: 'test/dist/structure/checks.test.js: is ended by its budget',
+  },
+  {
+    protects: 'a step from leaving processes behind unseen',
+    file: 'scripts/steps.mjs',
+    from: '[] : await leftBehind(id, goneWithinMs)',
+    to: '[] : []',
+    test: 'test/dist/structure/checks.test.js: fails when it leaves a process behind',
+  },
+  {
+    protects: 'the shards from a clone without its history',
+    file: 'scripts/checks/shard.mjs',
+    from: "if (git('rev-parse', '--is-shallow-repository') !== 'false') return undefined",
+    to: '',
+    test: 'test/dist/structure/checks.test.js: not of a shallow clone',
+  },
 ]

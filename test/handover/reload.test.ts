@@ -170,7 +170,7 @@ export default defineApp({
     quick.write('100\n')
     slow.write('1000000\n')
     while (server.stats().reactors[0]!.framesRead < 3) await new Promise((resolve) => setImmediate(resolve))
-    await server.reload({ timeoutMs: 300 })
+    await server.reload({ timeoutMs: 1_000 })
     expect(await quick.lines(1)).to.deep.equal(['slept 100'])
     await slow.untilClosed()
     expect(server.stats().connections.closed['thread-lost']).to.equal(1)

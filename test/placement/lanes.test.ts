@@ -35,7 +35,7 @@ describe('a pool with heavy and light work', () => {
         client.destroy()
       }),
     )
-    const asks = 100
+    const asks = 40
     for (let i = 0; i < asks; i++) await ask()
     const heaviesMeanwhile = answered
     over = true

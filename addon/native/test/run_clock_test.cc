@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -27,7 +28,7 @@ TEST("run clock: threads that share one core are charged for their own share onl
   constexpr int kThreads = 4;
   std::vector<RunClock::Worked> worked(kThreads);
   std::vector<std::thread> threads;
-  const uint64_t from = monotonicNs() + 20 * kMs;
+  std::atomic<int> there{0};
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&, i] {
       cpu_set_t one;
@@ -41,7 +42,9 @@ TEST("run clock: threads that share one core are charged for their own share onl
         }
       }
       CHECK_EQ(pthread_setaffinity_np(pthread_self(), sizeof(one), &one), 0);
-      spinUntil(from);
+      // None begins before all of them are on that core: one that had it alone would be charged for all that it took.
+      there.fetch_add(1);
+      while (there.load() != kThreads) std::this_thread::yield();
       RunClock clock;
       const uint64_t began = monotonicNs();
       clock.begin(began, true);

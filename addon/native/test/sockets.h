@@ -25,7 +25,7 @@
 
 namespace mr::test {
 
-constexpr int kPatienceMs = 10'000;  // only a broken test waits as long
+constexpr int kPatienceMs = 60'000;  // only a broken test waits as long
 
 inline bool isReady(int fd, short events, int timeoutMs) {
   pollfd wanted{fd, events, 0};
