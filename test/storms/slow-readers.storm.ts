@@ -93,6 +93,7 @@ class Stalling {
 
   /** Reads to the last byte, then closes. */
   async readAll(size: number, hash: string): Promise<void> {
+    expect(this.socket.destroyed, 'closed before it has read').to.equal(false)
     const seen = createHash('sha1')
     let received = 0
     this.socket.on('data', (chunk: Buffer) => {
