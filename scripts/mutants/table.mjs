@@ -658,6 +658,20 @@ export const mutants = [
     test: 'test/dist/websocket/app.test.js: reads the answer to its Close frame while hooks are pending',
   },
   {
+    protects: 'the heap from bodies in pieces of one byte',
+    file: 'packages/reactor/src/waiting_bytes.ts',
+    from: 'if (piece.length >= smallPiece) {',
+    to: 'if (piece.length >= 0) {',
+    test: 'test/dist/http/waiting.test.js: are joined: 65,536 pieces',
+  },
+  {
+    protects: 'bytes that were handed out from being written again',
+    file: 'packages/reactor/src/waiting_bytes.ts',
+    from: '    this.#taken = this.#filled\n',
+    to: '    this.#taken = this.#filled = 0\n',
+    test: 'test/dist/http/waiting.test.js: keep their order, whatever the sizes',
+  },
+  {
     protects: 'a reload from waiting for ever',
     file: 'packages/pool/src/thread.ts',
     from: '}, startTimeoutMs).unref()',

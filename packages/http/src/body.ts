@@ -1,4 +1,5 @@
 import { MultireactorError } from '@multireactor/addon'
+import { type Allocate, GrowingBytes, WaitingBytes } from '@multireactor/reactor/parts'
 
 /** Bytes of a body that may wait for their reader before the connection is paused. */
 const mostQueued = 64 << 10
@@ -14,8 +15,10 @@ export interface BodySource {
 /** A request body that arrives in pieces, and its one reader. */
 export class StreamedBody {
   readonly #source: BodySource
-  readonly #pieces: Buffer[] = []
-  #size = 0
+  readonly #allocate: Allocate
+  readonly #pieces: WaitingBytes
+  /** For a reader that waits: nothing else does. */
+  #handed: Buffer | undefined
   #received = 0
   #begun = false
   #paused = false
@@ -23,8 +26,11 @@ export class StreamedBody {
   #error: Error | undefined
   #waiting: { resolve(done: boolean): void; reject(error: Error): void } | undefined
 
-  constructor(source: BodySource) {
+  /** `allocate`: memory for what waits. */
+  constructor(source: BodySource, allocate: Allocate) {
     this.#source = source
+    this.#allocate = allocate
+    this.#pieces = new WaitingBytes(allocate)
   }
 
   get received(): number {
@@ -41,13 +47,19 @@ export class StreamedBody {
   push(piece: Buffer): void {
     this.#received += piece.length
     if (piece.length === 0 || this.#error) return
+    if (this.#waiting && this.#isEmpty) {
+      this.#handed = piece
+      return this.#wake()
+    }
     this.#pieces.push(piece)
-    this.#size += piece.length
-    if (this.#size >= mostQueued && !this.#paused) {
+    if (this.#pieces.length >= mostQueued && !this.#paused) {
       this.#paused = true
       this.#source.pauseBody()
     }
-    this.#wake()
+  }
+
+  get #isEmpty(): boolean {
+    return this.#handed === undefined && this.#pieces.length === 0
   }
 
   end(): void {
@@ -67,24 +79,39 @@ export class StreamedBody {
   async next(): Promise<Buffer | undefined> {
     if (!this.#begun) {
       this.#begun = true
-      if (!this.over && this.#pieces.length === 0) this.#source.beginBody()
+      if (!this.over && this.#isEmpty) this.#source.beginBody()
     }
-    if (this.#pieces.length === 0 && !this.over) {
+    if (this.#isEmpty && !this.over) {
       if (this.#waiting) throw new MultireactorError('ERR_MR_HTTP', 'a request body has one reader, and another one waits for it')
       await new Promise((resolve, reject) => {
         this.#waiting = { resolve, reject }
       })
     }
-    const piece = this.#pieces.shift()
+    const piece = this.#take()
     if (piece === undefined) {
       if (this.#error) throw this.#error
       return undefined
     }
-    this.#size -= piece.length
-    if (this.#paused && this.#size < mostQueued / 2) {
+    if (this.#paused && this.#pieces.length < mostQueued / 2) {
       this.#paused = false
       this.#source.resumeBody()
     }
+    return piece
+  }
+
+  /** All of it from here on, in one piece. Rejects when the rest does not come. */
+  async all(): Promise<Buffer> {
+    const first = (await this.next()) ?? Buffer.alloc(0)
+    if (this.over && this.#error === undefined && this.#isEmpty) return first
+    const whole = new GrowingBytes(this.#allocate, Infinity)
+    for (let piece: Buffer | undefined = first; piece; piece = await this.next()) whole.push(piece)
+    return whole.bytes
+  }
+
+  #take(): Buffer | undefined {
+    const piece = this.#handed
+    if (!piece) return this.#pieces.shift()
+    this.#handed = undefined
     return piece
   }
 

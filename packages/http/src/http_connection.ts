@@ -165,7 +165,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   constructor(http: HttpConnection, slab: Buffer, start: number, length: number, info: number) {
     this.#http = http
     this.#info = info
-    this.body = (info & follows) === 0 ? undefined : new StreamedBody(this)
+    this.body = (info & follows) === 0 ? undefined : new StreamedBody(this, http.conn.allocate)
     this.request = new HttpRequest(this, slab, start, length, info, this.body)
     this.response = new HttpResponse(this, info)
   }

@@ -1,4 +1,4 @@
-import { Buffer } from 'node:buffer'
+import type { Buffer } from 'node:buffer'
 import { MultireactorError } from '@multireactor/addon'
 import { http1Info } from '@multireactor/reactor'
 import type { StreamedBody } from './body.js'
@@ -129,9 +129,7 @@ export class HttpRequest {
   async bytes(): Promise<Buffer> {
     const whole = this.body
     if (whole) return whole
-    const pieces: Buffer[] = []
-    for await (const piece of this) pieces.push(piece)
-    return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
+    return this.#streamed!.all()
   }
 
   async text(): Promise<string> {

@@ -1,9 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import type { CloseReason } from '@multireactor/addon'
 import type { BadFrame, Connection } from '@multireactor/reactor'
-import { webSocketInfo } from '@multireactor/reactor/parts'
+import { GrowingBytes, webSocketInfo } from '@multireactor/reactor/parts'
 import { isThenable } from './thenable.js'
-import { MessageParts } from './message_parts.js'
 import { ServerWebSocket } from './server_websocket.js'
 import { closeCode, closePayload, readClose } from './websocket_close.js'
 import { type Opcode, opcode, sendFrame } from './websocket_frames.js'
@@ -29,7 +28,8 @@ export class WebSocketConnection {
   state: 'open' | 'closing' | 'closed' = 'open'
   /** The app has closed it itself, and knows that nothing can follow. */
   saidGoodbye = false
-  #parts: MessageParts | undefined
+  /** The fragments of a message that is not whole yet. */
+  #parts: { isText: boolean; all: GrowingBytes } | undefined
   #code: number = closeCode.abnormal
   #reason = ''
   #paused = false
@@ -77,16 +77,20 @@ export class WebSocketConnection {
   }
 
   #part(bytes: Buffer, op: number, last: boolean): void {
-    const { maxMessageBytes } = this.#settings
-    if (op !== opcode.continuation) this.#parts = new MessageParts(op === opcode.text, maxMessageBytes)
+    if (op !== opcode.continuation) this.#begin(op === opcode.text)
     if (!this.#parts) return this.fail(closeCode.restart, 'a part of the message is lost')
-    this.#parts.push(bytes, maxMessageBytes)
+    this.#parts.all.push(bytes)
     if (!last) return
-    const { isText, bytes: whole } = this.#parts
+    const { isText, all } = this.#parts
+    const whole = all.bytes
     this.#parts = undefined
     if (!isText) return this.#deliver(whole, true)
     if (!isUtf8(whole)) return this.#badText()
     this.#deliver(whole.toString(), false)
+  }
+
+  #begin(isText: boolean): void {
+    this.#parts = { isText, all: new GrowingBytes(this.conn.allocate, this.#settings.maxMessageBytes) }
   }
 
   /** A peer may send as many as it likes, so that their hooks are counted with those of messages. */
@@ -308,7 +312,7 @@ export class WebSocketConnection {
 
   async suspend(): Promise<WebSocketState> {
     const { own } = this.#settings
-    const parts = this.#parts && { isText: this.#parts.isText, bytes: this.#parts.bytes }
+    const parts = this.#parts && { isText: this.#parts.isText, bytes: this.#parts.all.bytes }
     const closing = this.state === 'closing' ? { code: this.#code, reason: this.#reason } : undefined
     const data: unknown = own.suspend ? await own.suspend(this.ws) : this.conn.data
     this.#leave()
@@ -317,10 +321,10 @@ export class WebSocketConnection {
 
   /** `state` is undefined when the other thread has died. `lost`: with data. What it returns is the data. */
   resume(state: WebSocketState | undefined, lost: boolean): unknown {
-    const { own, maxMessageBytes } = this.#settings
+    const { own } = this.#settings
     if (state?.parts) {
-      this.#parts = new MessageParts(state.parts.isText, maxMessageBytes)
-      this.#parts.push(state.parts.bytes, maxMessageBytes)
+      this.#begin(state.parts.isText)
+      this.#parts!.all.push(state.parts.bytes)
     }
     if (state?.closing) this.#closing(state.closing.code, state.closing.reason)
     this.conn.data = state?.data

@@ -18,6 +18,7 @@ import { checkTopic, slowPolicies, type SubscribeOptions } from './topics.js'
 import { type Framing, isFraming, raw } from './framing.js'
 import type { SecureLayer } from './secure_layer.js'
 import type { ConnectionStream } from './stream.js'
+import type { Allocate } from './waiting_bytes.js'
 
 /** The part of a `tls.TLSSocket` that tells of the peer and of the handshake. */
 export type TlsInfo = Pick<
@@ -586,6 +587,11 @@ export class Connection<Data = unknown> {
   /** It is not read because of pending `message` hooks. */
   get isFull(): boolean {
     return (this.#marks & mark.full) !== 0
+  }
+
+  /** Memory for bytes of the peer that wait in JavaScript: `limits.memory` counts it until it is collected. */
+  get allocate(): Allocate {
+    return this.#engine.allocate
   }
 
   /** Keeps `state` for the next thread. */

@@ -38,6 +38,7 @@ import { WriteBox } from './write_box.js'
 import type { SecureLayer, SecureListener } from './secure_layer.js'
 import { Slabs } from './slabs.js'
 import { stockServer } from './stream.js'
+import { GrowingBytes } from './waiting_bytes.js'
 
 /** Frames that run on this thread instead of in the pool. Who runs them is not this package's business. */
 export interface InlineFrames {
@@ -92,7 +93,10 @@ export class Engine {
   #handle: ReactorHandle | undefined
   /** Promises of async `open` hooks that have not settled: what the data will be is not known yet. */
   readonly #opening = new Set<unknown>()
-  readonly #calls = new Map<number, { parts: Buffer[]; resolve(bytes: Buffer): void; reject(error: Error): void }>()
+  readonly #calls = new Map<
+    number,
+    { parts: GrowingBytes | undefined; resolve(bytes: Buffer): void; reject(error: Error): void }
+  >()
   readonly #box: WriteBox
   /** How much the connection whose frames are being handed out may still write before `write` says false. */
   #room = 0
@@ -318,6 +322,9 @@ export class Engine {
     }
   }
 
+  /** For bytes of a peer that wait in JavaScript: counts as received until it is collected. Not zeroed. */
+  readonly allocate = (bytes: number): Buffer => Buffer.from(native.newSlab(this.#runtime, bytes))
+
   idOf(slot: number, generation: number): bigint {
     return (BigInt(this.index) << 52n) | (BigInt(slot) << 32n) | BigInt(generation)
   }
@@ -369,7 +376,7 @@ export class Engine {
   }
 
   awaitCall(number: number): Promise<Buffer> {
-    return ignorable(new Promise((resolve, reject) => this.#calls.set(number, { parts: [], resolve, reject })))
+    return ignorable(new Promise((resolve, reject) => this.#calls.set(number, { parts: undefined, resolve, reject })))
   }
 
   /** Takes a write of the running `message` hook. False: there is no room, or it is above the high water mark; call the driver. */
@@ -773,10 +780,14 @@ export class Engine {
         }),
       )
     } else if (!(flags & replyFlag.last)) {
+      call.parts ??= new GrowingBytes(this.allocate, Infinity)
       call.parts.push(bytes)
       return
+    } else if (call.parts) {
+      call.parts.push(bytes)
+      call.resolve(call.parts.bytes)
     } else {
-      call.resolve(call.parts.length === 0 ? bytes : Buffer.concat([...call.parts, bytes]))
+      call.resolve(bytes)
     }
     this.#calls.delete(number)
     this.#connections[rows[at + 1]!]?.internal.calls?.delete(number)
