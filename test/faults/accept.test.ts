@@ -54,7 +54,7 @@ describe('a listener that cannot accept', () => {
       )
       expect(end.warnings.length).to.be.within(1, 1 + Math.floor(lastedMs / 1_000))
       expect(end.warnings[0]).to.include(`cannot accept: ${error}`)
-      if (end.warnings.length > 1) expect(end.warnings[1]).to.match(/\(\d+ more failures since/)
+      if (end.warnings.length > 1) expect(end.warnings[1]).to.match(/\(and \d+ more in the last \d+ s\)$/)
       for (const client of [...open, ...fresh]) client.destroy()
       const { last, before: atStart, after, destroyed } = await server.close()
       expect(acceptErrors(last)).to.equal(fault.happened)

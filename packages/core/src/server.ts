@@ -11,7 +11,16 @@ import {
 } from '@multireactor/addon'
 import type { Replaced } from '@multireactor/pool'
 import { type Thread, WorkerGroup, within } from '@multireactor/pool/group'
-import { AcceptFailures, noTls, type OpenListener, openControl, openListener, readTls } from '@multireactor/reactor/listen'
+import {
+  AcceptFailures,
+  kindOfFailure,
+  noTls,
+  type OpenListener,
+  openControl,
+  openListener,
+  readTls,
+  ReportLimit,
+} from '@multireactor/reactor/listen'
 import type { ListenTls } from '@multireactor/reactor'
 import { ControlServer, Predecessor } from './control.js'
 import {
@@ -64,7 +73,10 @@ export interface ServerEvents {
   shed: [what: { frames: number }]
   /** A successor has the listening sockets (see `control`), and this server has finished its connections and closed. */
   handedOver: [result: CloseResult]
-  /** A hook or `parse` failed (it cost at most its connection), or a thread did. Logged when nobody listens. */
+  /**
+   * A hook or `parse` failed (it cost at most its connection), or a thread did. Each one is an event. Without a listener it is logged: of
+   * hooks at most one line a second for each listener, hook and code (or class) of error.
+   */
   error: [error: Error, context: { hook: string; listener: string; thread: string }]
 }
 
@@ -106,6 +118,7 @@ export class Server {
   readonly #opened: OpenListener[] = []
   readonly #mostReactors: number
   readonly #acceptFailures = new AcceptFailures()
+  readonly #reportLimit = new ReportLimit()
   #group: WorkerGroup | undefined
   #listeners: ServerListener[] = []
   #workersReplaced = 0
@@ -634,10 +647,13 @@ export class Server {
   /** An 'error' event that nobody listens for would take the process down; a handler's mistake must not. */
   #report(error: Error, context: ServerEvents['error'][1]): void {
     if (this.#emitter.listenerCount('error') > 0) this.#emitter.emit('error', error, context)
-    else
-      this.#settings.logger.error(
-        `${context.thread}, ${context.hook} of listener ${context.listener}: ${error.stack ?? error.message}`,
-      )
+    else {
+      const { thread, hook, listener } = context
+      // What ends a thread or keeps one from starting is said each time: no peer can bring that about as often as it likes.
+      const more = listener === '' ? '' : this.#reportLimit.admit(kindOfFailure(error, hook, listener))
+      if (more === undefined) return
+      this.#settings.logger.error(`${thread}, ${hook} of listener ${listener}${more}: ${error.stack ?? error.message}`)
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { MultireactorError } from '@multireactor/addon'
+import { causedByPeer, MultireactorError } from '@multireactor/addon'
 import { type BadFrame, type CloseReason, type Connection, type DeferredReply, http1Info } from '@multireactor/reactor'
 import { type BodySource, StreamedBody } from './body.js'
 import { overdue } from './overdue.js'
@@ -82,7 +82,7 @@ export class HttpConnection {
     this.#receiving = undefined
     this.closing = true
     overdue.delete(exchange)
-    exchange.body?.fail(new MultireactorError('ERR_MR_HTTP', `the request was given up with ${status}: ${why}`))
+    exchange.body?.fail(causedByPeer(new MultireactorError('ERR_MR_HTTP', `the request was given up with ${status}: ${why}`)))
     exchange.response.abandon(status, true)
   }
 

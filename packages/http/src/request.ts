@@ -1,5 +1,5 @@
 import type { Buffer } from 'node:buffer'
-import { MultireactorError } from '@multireactor/addon'
+import { causedByPeer, MultireactorError } from '@multireactor/addon'
 import { http1Info } from '@multireactor/reactor'
 import type { StreamedBody } from './body.js'
 import { joinChunks } from './chunks.js'
@@ -126,18 +126,17 @@ export class HttpRequest {
   }
 
   /** The body, all of it. Rejects with `ERR_MR_CONNECTION_CLOSED` when the rest does not come. */
-  async bytes(): Promise<Buffer> {
+  bytes(): Promise<Buffer> {
     const whole = this.body
-    if (whole) return whole
-    return this.#streamed!.all()
+    return whole ? Promise.resolve(whole) : ignorable(this.#streamed!.all())
   }
 
-  async text(): Promise<string> {
-    return (await this.bytes()).toString()
+  text(): Promise<string> {
+    return ignorable(this.bytes().then((bytes) => bytes.toString()))
   }
 
-  async json(): Promise<unknown> {
-    return JSON.parse(await this.text()) as unknown
+  json(): Promise<unknown> {
+    return ignorable(this.bytes().then((bytes) => JSON.parse(bytes.toString()) as unknown))
   }
 
   /** The pieces of the body as they come. The peer waits when they are not taken. */
@@ -176,6 +175,14 @@ function endOfWord(bytes: Buffer, from: number): number {
   return at
 }
 
+/** The peer decides whether the rest comes: a body that does not, and that nobody awaits yet, must not end the thread. */
+function ignorable<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
+}
+
 export function aborted(): MultireactorError {
-  return new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'the peer has closed the connection before the response had ended')
+  return causedByPeer(
+    new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'the peer has closed the connection before the response had ended'),
+  )
 }

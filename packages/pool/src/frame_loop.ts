@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { isBytes, MultireactorError, replyFlag, toEnvelope } from '@multireactor/addon'
+import { causedByPeer, isBytes, isPeersDoing, MultireactorError, replyFlag, toEnvelope } from '@multireactor/addon'
 import type { RunningFrame } from './running_frame.js'
 import { type Bytes, isAsyncIterable, notAReply, type Reply, type TaskContext } from './task_context.js'
 
@@ -166,7 +166,7 @@ export abstract class FrameLoop {
     const hook = frame.work?.error
     if (!hook || frame.failing) {
       // Who has a hook, or called, is told there; what nobody handles is reported.
-      this.options.onFailure(error, frame.listener)
+      this.report(error, frame.listener)
       return this.#settleRaw(frame, last | failed | destroy | timedOutFlag(error), '')
     }
     frame.failing = true
@@ -180,6 +180,7 @@ export abstract class FrameLoop {
   }
 
   report(error: unknown, listener: string): void {
+    if (isPeersDoing(error)) return
     this.options.onFailure(error, listener)
   }
 
@@ -254,7 +255,9 @@ export abstract class FrameLoop {
 
   protected connectionGone(id: bigint): void {
     for (const frame of [...(this.#watching.get(id) ?? [])]) {
-      frame.abort(new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'the connection that this frame came from is closed'))
+      frame.abort(
+        causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'the connection that this frame came from is closed')),
+      )
     }
   }
 

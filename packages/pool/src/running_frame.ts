@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { isBytes, MultireactorError } from '@multireactor/addon'
+import { causedByPeer, isBytes, MultireactorError } from '@multireactor/addon'
 import type { FrameLoop, FrameWork } from './frame_loop.js'
 import { type Bytes, notAReply, TaskContext } from './task_context.js'
 
@@ -123,11 +123,7 @@ export class RunningFrame {
     if (!isBytes(part)) return Promise.reject(notAReply(part))
     const extras = this.needExtras()
     if (this.settled || extras.gone) {
-      return ignorable(
-        Promise.reject(
-          new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'ctx.write(): the reply is complete or the connection is closed'),
-        ),
-      )
+      return ignorable(Promise.reject(extras.gone ? connectionIsGone() : replyIsComplete()))
     }
     const size = Buffer.byteLength(part as string)
     if (size === 0) return Promise.resolve()
@@ -145,7 +141,7 @@ export class RunningFrame {
     extras.outstanding -= amount
     if (gone) {
       extras.gone = true
-      const error = new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'ctx.write(): the connection is closed')
+      const error = connectionIsGone()
       this.abort(error)
       for (const { reject } of takeWaiting(extras)) reject(error)
     } else if (extras.outstanding <= streamWindow / 2) {
@@ -179,6 +175,14 @@ export class RunningFrame {
     this.extras ??= new Extras()
     return this.extras
   }
+}
+
+function connectionIsGone(): Error {
+  return causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'ctx.write(): the connection is closed'))
+}
+
+function replyIsComplete(): Error {
+  return new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'ctx.write(): the reply is complete or the connection is closed')
 }
 
 /** The peer decides when its connection closes: a write that rejects because of it, and that nobody awaits, must not end the thread. */

@@ -1,5 +1,6 @@
 import type { TLSSocket } from 'node:tls'
 import {
+  causedByPeer,
   closeReasons,
   type CloseReason,
   type ErrorEnvelope,
@@ -711,7 +712,9 @@ export class Connection<Data = unknown> {
   #rejectedCall(): Promise<never> {
     this.#engine.countLateCall()
     const why = this.#closed ? `has closed (${this.#closed})` : 'has closed or was ended'
-    return ignorable(Promise.reject(new MultireactorError('ERR_MR_CONNECTION_CLOSED', `call(): the connection ${why}`)))
+    return ignorable(
+      Promise.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', `call(): the connection ${why}`))),
+    )
   }
 
   #deadDuplex(options: DuplexOptions): ConnectionDuplex {

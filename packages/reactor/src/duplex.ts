@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream'
-import type { CloseReason } from '@multireactor/addon'
+import { causedByPeer, type CloseReason } from '@multireactor/addon'
 import { util } from './builtins.js'
 import type { Connection } from './connection.js'
 import type { Engine } from './engine.js'
@@ -295,5 +295,5 @@ const timeouts = new Set<CloseReason>(['timeout', 'idle-timeout', 'first-byte-ti
 function closeError(reason: CloseReason, errno: number): Error {
   const code = errno !== 0 ? util().getSystemErrorName(-errno) : timeouts.has(reason) ? 'ETIMEDOUT' : 'ECONNRESET'
   const error = new Error(`read ${code}: the connection closed (${reason})`)
-  return Object.assign(error, { code, reason, syscall: 'read', ...(errno === 0 ? {} : { errno: -errno }) })
+  return Object.assign(causedByPeer(error), { code, reason, syscall: 'read', ...(errno === 0 ? {} : { errno: -errno }) })
 }

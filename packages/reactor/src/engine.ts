@@ -1,9 +1,11 @@
 import { Buffer } from 'node:buffer'
 import {
   type balancePolicies,
+  causedByPeer,
   closeReasons,
   eventRow,
   hookBit,
+  isPeersDoing,
   MultireactorError,
   native,
   type NativeListener,
@@ -316,7 +318,7 @@ export class Engine {
       const state: unknown = suspend ? await suspend(conn) : conn.data
       return state === undefined ? undefined : encodeState(state)
     } catch (error) {
-      this.#events.handlerError(error, 'suspend', conn.listener)
+      this.report(error, 'suspend', conn.listener)
       conn.destroy('thread-lost')
       return undefined
     }
@@ -354,8 +356,12 @@ export class Engine {
     }
   }
 
-  /** Serves what is in flight and closes; see the native side. */
+  /**
+   * A hook has failed. The one place where that is told: what a peer brings about by leaving, or by breaking the rules, is counted as the close
+   * of its connection and not told.
+   */
   report(error: unknown, hook: string, listener: string): void {
+    if (isPeersDoing(error)) return
     this.#events.handlerError(error, hook, listener)
   }
 
@@ -531,7 +537,7 @@ export class Engine {
     try {
       balanceFresh(this.driver, slot, generation, this.index, listener)
     } catch (error) {
-      this.#events.handlerError(error, 'balance', listener.name)
+      this.report(error, 'balance', listener.name)
     }
   }
 
@@ -688,7 +694,7 @@ export class Engine {
         result = cut!(used === 0 ? bytes : bytes.subarray(used))
         checkCut(result, bytes.length - used)
       } catch (error) {
-        this.#events.handlerError(error, 'custom framer', listener.name)
+        this.report(error, 'custom framer', listener.name)
         return conn.destroy('malformed-frame')
       }
       if (result?.consumed === undefined) {
@@ -741,9 +747,8 @@ export class Engine {
     for (const number of conn.internal.calls ?? []) {
       const call = this.#calls.get(number)
       this.#calls.delete(number)
-      call?.reject(
-        new MultireactorError('ERR_MR_CONNECTION_CLOSED', `call(): the connection closed (${reason}) before the result came`),
-      )
+      const message = `call(): the connection closed (${reason}) before the result came`
+      call?.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', message)))
     }
     conn.internal.stream?.closed(reason, rows[at + 3]! >>> 8)
     const listener = conn.internal.engineListener
@@ -822,7 +827,7 @@ export class Engine {
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #failed(error: unknown, hook: string, conn: Connection<any>): void {
-    this.#events.handlerError(error, hook, conn.listener)
+    this.report(error, hook, conn.listener)
     if (hook !== 'close') conn.destroy('handler-error')
   }
 }

@@ -23,9 +23,13 @@ import type { ClientHandlers, ConnectionHandlers, ConnectionOptions } from './ha
 import { type StockServerSide, stockServer } from './stream.js'
 import { type ListenTls, noTls, readTls } from './tls_options.js'
 import { checkPublication } from './publication.js'
+import { kindOfFailure, ReportLimit } from './report_limit.js'
 
 export interface ReactorOptions {
-  /** Told of every hook that threw or rejected, and once a second of a listener that cannot accept. Default: `console.error`. */
+  /**
+   * Told of every hook that threw or rejected, and once a second of a listener that cannot accept. Default: `console.error`, at most once a
+   * second for each listener, hook and code (or class) of error; the next line says how many there were meanwhile.
+   */
   onError?: (error: unknown, context: { hook: string; listener: string }) => void
 }
 
@@ -61,7 +65,8 @@ export class Reactor {
 
   constructor(options: ReactorOptions = {}) {
     const report =
-      new OptionReader('new Reactor()', options, ['onError']).func<NonNullable<ReactorOptions['onError']>>('onError') ?? logError
+      new OptionReader('new Reactor()', options, ['onError']).func<NonNullable<ReactorOptions['onError']>>('onError') ??
+      limitedLog()
     this.#runtime = native.createRuntime({ ...unlimited, reactors: 1, workers: 0, maxReactors: 1, maxWorkers: 0 })
     const acceptFailures = new AcceptFailures()
     this.#engine = new Engine(
@@ -219,9 +224,17 @@ export class Reactor {
   }
 }
 
-function logError(error: unknown, context: { hook: string; listener: string }): void {
+function limitedLog(): (error: unknown, context: { hook: string; listener: string }) => void {
+  const limit = new ReportLimit()
+  return (error, context) => {
+    const more = limit.admit(kindOfFailure(error, context.hook, context.listener))
+    if (more !== undefined) logError(error, context, more)
+  }
+}
+
+function logError(error: unknown, context: { hook: string; listener: string }, more: string): void {
   outliveOutput()
-  const what = `multireactor: the ${context.hook} hook of listener ${context.listener} failed:`
+  const what = `multireactor: the ${context.hook} hook of listener ${context.listener} failed${more}:`
   try {
     console.error(what, error)
   } catch {
