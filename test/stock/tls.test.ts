@@ -221,7 +221,7 @@ describe('tls', function () {
     silent.write(Buffer.from([22, 3, 1, 0]))
     await silent.untilClosed()
     await closed('first-byte-timeout')
-    const { port: framed } = await listen({ frameTimeoutMs: 200 })
+    const { port: framed } = await listen({ frameTimeoutMs: 500 })
     const tunnel = net.connect(framed, '127.0.0.1')
     const slow = tls.connect({ socket: tunnel, ca, servername: 'first.example' })
     slow.on('error', () => {})

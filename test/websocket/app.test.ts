@@ -426,7 +426,7 @@ describe('a WebSocket app', () => {
     let count = 0
     const server = await start({
       pingIntervalMs: 15,
-      pongTimeoutMs: 300,
+      pongTimeoutMs: 1_000,
       message() {},
       pong() {
         if (++count === 3) pongs.open()
@@ -445,7 +445,7 @@ describe('a WebSocket app', () => {
   it('outlives the idle limit of HTTP', async () => {
     const server = await start(
       { pingIntervalMs: 0, message: (ws, data) => void ws.send(data) },
-      { keepAliveTimeoutMs: 50, headersTimeoutMs: 50 },
+      { keepAliveTimeoutMs: 300, headersTimeoutMs: 300 },
     )
     const client = await open(server)
     const idle = await Client.connect(server.port)
