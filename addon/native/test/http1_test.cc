@@ -1,7 +1,9 @@
+#include <functional>
 #include <random>
 
 #include "harness.h"
 #include "http1_compare.h"
+#include "steps.h"
 
 using namespace mr;
 using namespace mr::test;
@@ -238,6 +240,57 @@ TEST("http1: chunks may not weigh much more than what they carry") {
   const std::string stream = chunked(body + "0\r\n\r\n");
   const size_t ends[] = {stream.size()};
   CHECK_EQ(cutHttp1(config, stream, ends).outcome.code, 413);
+}
+
+// As a streamed body's head leaves it: the line of a chunk is next.
+constexpr uint64_t kStateBeforeChunk = 3;
+
+TEST("http1: a head or a body that comes byte by byte costs the same for each byte, however long it is") {
+  const auto head = [](const std::string& more) { return "GET / HTTP/1.1\r\nHost: a\r\n" + more + "\r\n"; };
+  // A trailer behind a streamed body, of which the piece before it has been cut.
+  const auto trailer = [](const std::string& fields) { return "0\r\n" + fields + "\r\n"; };
+  const std::vector<std::function<std::string(size_t)>> streams = {
+      [&](size_t n) { return trailer("Value: " + std::string(n, 'v') + "\r\n"); },
+      [&](size_t n) {
+        std::string fields;
+        for (size_t i = 0; i < n / 8; ++i) fields += "a:\r\n";
+        return trailer(fields);
+      },
+      [](size_t n) { return "GET /" + std::string(n, 't') + " HTTP/1.1\r\nHost: a\r\n\r\n"; },
+      [&](size_t n) { return head("Value: " + std::string(n, 'v') + "\r\n"); },
+      [&](size_t n) { return head(std::string(n, 'n') + ": v\r\n"); },
+      [&](size_t n) {
+        std::string text;
+        for (size_t i = 0; i < n / 4; ++i) text += "\r\n";
+        std::string fields;
+        for (size_t i = 0; i < n / 8; ++i) fields += "a:\r\n";
+        return text + head(fields);
+      },
+      // The longer the head, the more chunks are behind it.
+      [&](size_t n) {
+        std::string text = head("Transfer-Encoding: chunked\r\nValue: " + std::string(n, 'v') + "\r\n");
+        for (size_t i = 0; i < n / 6; ++i) text += "1\r\nx\r\n";
+        return text + "0\r\n\r\n";
+      },
+  };
+  FramingConfig config;
+  config.kind = FramingKind::kHttp1;
+  config.maxHeadBytes = 100'000;
+  config.maxHeaders = 100'000;
+  for (const auto& stream : streams) {
+    CHECK_GROWTH(1'500, [&](size_t n) {
+      const std::string text = stream(n);
+      const auto* data = reinterpret_cast<const uint8_t*>(text.data());
+      const Steps steps;
+      FrameCut cut;
+      for (size_t size = 1; size <= text.size(); ++size) {
+        if (size < cut.needed) continue;
+        cut = nextHttp1(config, data, size, cut.scanned, text[0] == '0' ? kStateBeforeChunk : 0);
+        CHECK(cut.kind == (size < text.size() ? FrameCut::Kind::kPartial : FrameCut::Kind::kFrame));
+      }
+      return steps.taken();
+    });
+  }
 }
 
 TEST("http1: random requests and their mutations agree with the reference in random parts") {

@@ -47,7 +47,7 @@ FrameCut fromHead(const Http1Head& part) {
   return part.kind == Http1Head::Kind::kError ? brokenFrame(part.error, part.code) : FrameCut{};
 }
 
-FrameCut chunkPiece(const FramingConfig& framing, Next next, const uint8_t* data, size_t size) {
+FrameCut chunkPiece(const FramingConfig& framing, Next next, const uint8_t* data, size_t size, size_t hint) {
   size_t at = 0;
   if (next == Next::kChunkEnd) {
     if (size != 0 && data[0] != '\r') return malformed();
@@ -60,21 +60,40 @@ FrameCut chunkPiece(const FramingConfig& framing, Next next, const uint8_t* data
   if (line.kind == ChunkLine::Kind::kPartial) return partialFrame(size + 1);
   at += line.bytes;
   if (line.length != 0) return dataPiece(Next::kChunkData, line.length, at, size);
-  const Http1Head trailer = readHttp1Trailer(framing, data + at, size - at);
-  if (trailer.kind == Http1Head::Kind::kPartial) return partialFrame(size + 1);
+  const Http1Head trailer = readHttp1Trailer(framing, data + at, size - at, hint);
+  if (trailer.kind == Http1Head::Kind::kPartial) return partialFrame(size + 1, trailer.scanned);
   if (trailer.kind == Http1Head::Kind::kError) return fromHead(trailer);
   return piece(at + trailer.end, 0, at + trailer.end, kHttp1LastPiece, stateOf(Next::kHead));
 }
 
 // ---- a chunked body that is kept whole. How far it has been read travels as the hint: a mark, 31 bits of where the next chunk's
-// line begins, 32 of what the chunks before it held.
+// line begins, one that says that the peer expects a word, 31 of what the chunks before it held.
 
-constexpr uint64_t kInChunks = uint64_t{1} << 63;
+constexpr uint64_t kInChunks = uint64_t{1} << 63, kExpectsWord = uint64_t{1} << 31, kMostInHint = kExpectsWord - 1;
 
-uint64_t chunkHint(size_t at, uint64_t held) { return kInChunks | uint64_t{at} << 32 | held; }
+struct Chunks {
+  size_t at = 0;
+  uint64_t held = 0;
+  bool expects = false;
 
-FrameCut wholeChunks(const FramingConfig& framing, const uint8_t* data, size_t size, size_t bodyAt, size_t at, uint64_t held) {
-  const auto wait = [&](uint64_t needed) { return partialFrame(static_cast<size_t>(needed), chunkHint(at, held)); };
+  static Chunks of(uint64_t hint) {
+    return {static_cast<size_t>(hint >> 32 & kMostInHint), hint & kMostInHint, (hint & kExpectsWord) != 0};
+  }
+  // 0 where they are too long for it: read from the beginning each time.
+  uint64_t hint() const { return at > kMostInHint ? 0 : kInChunks | uint64_t{at} << 32 | (expects ? kExpectsWord : 0) | held; }
+};
+
+FrameCut waitFor(uint64_t needed, const Chunks& chunks) {
+  FrameCut cut = partialFrame(static_cast<size_t>(needed), static_cast<size_t>(chunks.hint()));
+  if (chunks.expects) cut.prompt = kContinue;
+  return cut;
+}
+
+// `bodyAt`: where the body begins; 0 where that is not known, and the limit for what the chunks weigh may be reached too early.
+FrameCut wholeChunks(const FramingConfig& framing, const uint8_t* data, size_t size, size_t bodyAt, Chunks chunks) {
+  size_t& at = chunks.at;
+  uint64_t& held = chunks.held;
+  const auto wait = [&](uint64_t needed) { return waitFor(needed, chunks); };
   for (;;) {
     if (at > size) return wait(at);  // a hint of bytes that are not there
     const ChunkLine line = readChunkLine(data + at, size - at);
@@ -82,7 +101,7 @@ FrameCut wholeChunks(const FramingConfig& framing, const uint8_t* data, size_t s
     if (line.kind == ChunkLine::Kind::kPartial) return wait(size + 1);
     const size_t behindLine = at + line.bytes;
     if (line.length == 0) {
-      const Http1Head trailer = readHttp1Trailer(framing, data + behindLine, size - behindLine);
+      const Http1Head trailer = readHttp1Trailer(framing, data + behindLine, size - behindLine, 0);
       if (trailer.kind == Http1Head::Kind::kPartial) return wait(size + 1);
       if (trailer.kind == Http1Head::Kind::kError) return fromHead(trailer);
       return wholeFrame(0, behindLine + trailer.end, behindLine + trailer.end);
@@ -101,6 +120,11 @@ FrameCut wholeChunks(const FramingConfig& framing, const uint8_t* data, size_t s
 
 FrameCut message(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint) {
   const bool inChunks = (uint64_t{hint} & kInChunks) != 0;
+  // The head has been read. It is read once more when all is there, or when it matters how long it is.
+  if (inChunks) {
+    const FrameCut cut = wholeChunks(framing, data, size, 0, Chunks::of(hint));
+    if (cut.kind == FrameCut::Kind::kPartial) return cut;
+  }
   const Http1Head head = readHttp1Head(framing, data, size, inChunks ? 0 : hint);
   if (head.kind == Http1Head::Kind::kError) return brokenFrame(head.error, head.code);
   if (head.kind == Http1Head::Kind::kPartial) return partialFrame(size + 1, head.scanned);
@@ -115,8 +139,9 @@ FrameCut message(const FramingConfig& framing, const uint8_t* data, size_t size,
     return cut;
   }
   if (chunked) {
-    const uint64_t known = inChunks ? uint64_t{hint} : chunkHint(head.end, 0);
-    cut = wholeChunks(framing, data, size, head.end, static_cast<size_t>(known << 1 >> 33), known & UINT32_MAX);
+    Chunks chunks = inChunks ? Chunks::of(hint) : Chunks{head.end};
+    chunks.expects = (head.info & kHttp1Expects) != 0;
+    cut = wholeChunks(framing, data, size, head.end, chunks);
   } else if (size - head.end < head.length) {
     cut = partialFrame(static_cast<size_t>(head.end + head.length));
   } else {
@@ -142,7 +167,7 @@ FrameCut nextHttp1(const FramingConfig& framing, const uint8_t* data, size_t siz
     case Next::kChunkData:
       return dataPiece(next, state >> kNextBits, 0, size);
     default:
-      return chunkPiece(framing, next, data, size);
+      return chunkPiece(framing, next, data, size, hint);
   }
 }
 

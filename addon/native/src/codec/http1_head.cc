@@ -29,6 +29,24 @@ std::string_view takeElement(std::string_view* list) {
   return element;
 }
 
+// How far a head that is not whole has been checked, in one number. Before `line` stand whole lines; from there to `end` all
+// bytes are of one kind, so that more of them tell nothing new. maxHeadBytes is below 2^20, and the highest bit stays 0.
+struct Checked {
+  enum class Run : uint8_t { kNone, kTarget, kName, kValue };
+  static constexpr int kBits = 20;
+  static constexpr size_t kMask = (size_t{1} << kBits) - 1;
+
+  size_t start = 0;  // of the request line
+  size_t line = 0;
+  size_t end = 0;
+  Run run = Run::kNone;
+
+  static Checked of(size_t hint) {
+    return {hint & kMask, hint >> kBits & kMask, hint >> 2 * kBits & kMask, static_cast<Run>(hint >> 3 * kBits & 3)};
+  }
+  size_t hint() const { return start | line << kBits | end << 2 * kBits | static_cast<size_t>(run) << 3 * kBits; }
+};
+
 // Reads lines one by one. What only the whole head shows (a second length, a missing host) is kept until its end, so that it does
 // not matter how much of the head was there at a time.
 class HeadReader {
@@ -36,24 +54,28 @@ class HeadReader {
   HeadReader(const FramingConfig& framing, const uint8_t* data, size_t size)
       : framing_(framing), data_(data), size_(size), window_(std::min<size_t>(size, framing.maxHeadBytes)) {}
 
-  Http1Head readRequest(size_t from) {
-    size_t at = 0;
+  Http1Head readRequest(Checked before) {
+    size_t at = before.start;
     if (!skipEmptyLines(&at)) return stopped(at, true);
     head_.start = at;
-    if (from > at) {
-      at = from;  // checked before, but not remembered: read again when the head is whole
+    const bool inFields = before.line > at;
+    if (goesOn(before)) return stopped(before.line, !inFields);
+    if (inFields) {
+      at = before.line;  // checked before, but not remembered: read again when the head is whole
     } else if (!readLine(&at)) {
       return stopped(at, true);
     }
     if (!readFields(&at)) return stopped(at);
-    if (from > head_.start) return HeadReader(framing_, data_, size_).readRequest(0);
+    if (inFields) return HeadReader(framing_, data_, size_).readRequest({});
     head_.end = at;
     return judged();
   }
 
-  Http1Head readTrailer() {
-    size_t at = 0;
+  Http1Head readTrailer(Checked before) {
+    if (goesOn(before)) return stopped(before.line);
+    size_t at = before.line;
     if (!readFields(&at)) return stopped(at);
+    if (before.line != 0) return HeadReader(framing_, data_, size_).readTrailer({});
     head_.end = at;
     const bool frames = hosts_ != 0 || hasLength_ || codings_ != 0;
     if (!frames && fields_ <= framing_.maxHeaders) {
@@ -76,8 +98,30 @@ class HeadReader {
     }
     head_.kind = now_ == 0 ? Http1Head::Kind::kPartial : Http1Head::Kind::kError;
     head_.code = now_;
-    head_.scanned = line;
+    // Where the line has not begun, the empty ones before it have been checked.
+    head_.scanned = Checked{inRequestLine ? line : head_.start, line, window_, run_}.hint();
     return head_;
+  }
+
+  // There are only more bytes of the kind that it ended with.
+  bool goesOn(const Checked& before) {
+    if (before.run == Checked::Run::kNone) return false;
+    size_t at = before.end;
+    const auto all = [&](auto isOne) {
+      while (at < window_ && isOne(data_[at])) ++at;
+      return at == window_;
+    };
+    run_ = before.run;
+    if (run_ == Checked::Run::kTarget ? all(isTargetByte) : run_ == Checked::Run::kName ? all(isTokenByte) : all(isFieldByte)) {
+      return true;
+    }
+    run_ = Checked::Run::kNone;
+    return false;
+  }
+
+  bool endsIn(Checked::Run run) {
+    run_ = run;
+    return false;
   }
 
   bool broken(uint16_t code) {
@@ -124,7 +168,7 @@ class HeadReader {
     if (method.empty() || data_[at] != ' ') return broken(kBadRequest);
     const size_t target = ++at;
     while (at < window_ && isTargetByte(data_[at])) ++at;
-    if (at == window_) return false;
+    if (at == window_) return endsIn(Checked::Run::kTarget);
     if (at == target || data_[at] != ' ') return broken(kBadRequest);
     const std::string_view requested = text(target, at);
     ++at;
@@ -176,13 +220,14 @@ class HeadReader {
         return true;
       }
       while (at < window_ && isTokenByte(data_[at])) ++at;
-      if (at == window_) return false;
+      if (at == window_) return endsIn(Checked::Run::kName);
       // A blank at the line's beginning would continue the last one, one before the colon would be another name.
       if (at == *line || data_[at] != ':') return broken(kBadRequest);
       const std::string_view name = text(*line, at);
       const size_t value = ++at;
       while (at < window_ && isFieldByte(data_[at])) ++at;
       const size_t end = at;
+      if (at == window_) return endsIn(Checked::Run::kValue);
       if (!lineEnd(&at)) return false;
       if (++fields_ > framing_.maxHeaders) fail(kFieldsTooLarge, FrameError::kTooLarge);
       know(name, trimmed(text(value, end)));
@@ -282,6 +327,7 @@ class HeadReader {
   const size_t size_;
   const size_t window_;
   Http1Head head_;
+  Checked::Run run_ = Checked::Run::kNone;
   uint16_t now_ = 0, failure_ = 0;
   uint32_t fields_ = 0, hosts_ = 0, codings_ = 0;
   bool hasLength_ = false, close_ = false, keepAlive_ = false, upgradeNamed_ = false, upgradeAsked_ = false;
@@ -290,11 +336,11 @@ class HeadReader {
 }  // namespace
 
 Http1Head readHttp1Head(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint) {
-  return HeadReader(framing, data, size).readRequest(hint);
+  return HeadReader(framing, data, size).readRequest(Checked::of(hint));
 }
 
-Http1Head readHttp1Trailer(const FramingConfig& framing, const uint8_t* data, size_t size) {
-  return HeadReader(framing, data, size).readTrailer();
+Http1Head readHttp1Trailer(const FramingConfig& framing, const uint8_t* data, size_t size, size_t hint) {
+  return HeadReader(framing, data, size).readTrailer(Checked::of(hint));
 }
 
 }  // namespace mr
