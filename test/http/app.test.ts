@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { LightResponse } from '@multireactor/http'
 import { Client } from '../support/client.js'
+import { flood } from '../support/flood.js'
 import { HttpServer, statuses } from '../support/http.js'
 
 const close = 'Connection: close\r\n'
@@ -189,6 +190,27 @@ describe('an HTTP app', () => {
     })
     expect(statuses(await server.exchange('GET / HTTP/1.1\r\nHos'))).to.deep.equal([408])
     expect(statuses(await server.exchange('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\nabc'))).to.deep.equal([408])
+  })
+
+  it('reads a peer no further that goes on and on behind its last request, and answers it all the same', async () => {
+    let answer!: () => void
+    const asked = new Promise<void>((resolve) => {
+      answer = resolve
+    })
+    const server = await start({
+      async request(_req, res) {
+        await asked
+        res.end('answered')
+      },
+    })
+    const client = await Client.connect(server.port, { allowHalfOpen: true })
+    client.write(`GET / HTTP/1.1\r\nHost: a\r\n${close}\r\n`)
+    const more = Buffer.from(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n${'x'.repeat(200_000)}`)
+    expect(await flood(client, more, server.reactor, 64 << 20)).to.be.within(15 << 20, 18 << 20)
+    answer()
+    await client.until((c) => c.ended)
+    expect(client.received.toString()).to.match(/^HTTP\/1.1 200 .*answered$/s)
+    client.destroy()
   })
 
   it('closes a connection that is silent for keepAliveTimeoutMs between requests', async () => {

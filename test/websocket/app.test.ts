@@ -4,6 +4,7 @@ import { type HttpAppOptions, httpApp, type ServerWebSocket, webSocketMessage } 
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
 import { Client } from '../support/client.js'
+import { flood } from '../support/flood.js'
 import { HttpServer, statuses } from '../support/http.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { behindHandshake, closeFrame, converse, frame, handshake, wordsOf } from '../support/websocket.js'
@@ -415,6 +416,21 @@ describe('a WebSocket app', () => {
       close: (_ws, code, reason) => closed.open([code, reason]),
     })
     const client = await raw(server)
+    await client.untilClosed()
+    expect(await closed.promise).to.deep.equal([1006, 'no answer to the Close frame'])
+    expect(framesOf(client)).to.deep.equal(['close 1000'])
+  })
+
+  it('ends the connection of a peer that goes on sending behind its Close frame', async () => {
+    const closed = gate<unknown[]>()
+    const server = await start({
+      open: (ws) => ws.close(),
+      message() {},
+      close: (_ws, code, reason) => closed.open([code, reason]),
+    })
+    const client = await raw(server)
+    await client.until((c) => c.received.includes('\x88\x02\x03\xe8', 0, 'latin1'))
+    expect(await flood(client, frame(2, Buffer.alloc(256 << 10)), server.reactor, 64 << 20)).to.be.within(15 << 20, 33 << 20)
     await client.untilClosed()
     expect(await closed.promise).to.deep.equal([1006, 'no answer to the Close frame'])
     expect(framesOf(client)).to.deep.equal(['close 1000'])

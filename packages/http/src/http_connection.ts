@@ -1,6 +1,7 @@
 import { causedByPeer, MultireactorError } from '@multireactor/addon'
 import { type BadFrame, type CloseReason, type Connection, type DeferredReply, http1Info } from '@multireactor/reactor'
 import { type BodySource, StreamedBody } from './body.js'
+import { mostDiscarded } from './discarded.js'
 import { overdue } from './overdue.js'
 import { aborted, HttpRequest, type RequestOrigin } from './request.js'
 import { type Bytes, HttpResponse, type ResponseTarget } from './response.js'
@@ -41,6 +42,8 @@ export class HttpConnection {
   closing = false
   /** What the connection has become. */
   socket: WebSocketConnection | undefined
+  /** Bytes that have come behind the last request. */
+  #discarded = 0
   #onAlone: (() => void) | undefined
 
   constructor(conn: AnyConnection, settings: HttpSettings) {
@@ -51,7 +54,7 @@ export class HttpConnection {
   onFrame(slab: Buffer, start: number, length: number, info: number): void {
     if (this.socket !== undefined) return this.socket.onFrame(slab, start, length, info)
     if ((info & piece) !== 0) return this.#onPiece(slab.subarray(start, start + length), info)
-    if (this.closing) return
+    if (this.closing) return this.#discard(length)
     if ((info & closes) !== 0) this.closing = true
     const exchange = new ReactorExchange(this, slab, start, length, info)
     if ((info & follows) !== 0) this.#receiving = exchange
@@ -65,7 +68,7 @@ export class HttpConnection {
   #onPiece(bytes: Buffer, info: number): void {
     const exchange = this.#receiving
     // The thread that knew the request is gone: nobody can make anything of the rest.
-    if (!exchange) return this.closing ? undefined : this.conn.destroy('thread-lost')
+    if (!exchange) return this.closing ? this.#discard(bytes.length) : this.conn.destroy('thread-lost')
     const body = exchange.body!
     if (body.received + bytes.length > this.settings.maxBodyBytes) {
       return this.refuse(exchange, 413, 'the body is longer than maxBodyBytes')
@@ -75,6 +78,12 @@ export class HttpConnection {
     this.#receiving = undefined
     overdue.delete(exchange)
     body.end()
+  }
+
+  /** Behind the last request. It is read, so that a peer that leaves is noticed; but a peer that goes on is made to wait. */
+  #discard(length: number): void {
+    this.#discarded += length
+    if (this.#discarded >= mostDiscarded) this.conn.pause()
   }
 
   /** The rest of the request at hand is not read; its response says why, if it has not begun. */

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import type { CloseReason } from '@multireactor/addon'
 import type { BadFrame, Connection } from '@multireactor/reactor'
 import { GrowingBytes, webSocketInfo } from '@multireactor/reactor/parts'
+import { mostDiscarded } from './discarded.js'
 import { isThenable } from './thenable.js'
 import { ServerWebSocket } from './server_websocket.js'
 import { closeCode, closePayload, readClose } from './websocket_close.js'
@@ -9,6 +10,9 @@ import { type Opcode, opcode, sendFrame } from './websocket_frames.js'
 import type { WebSocketSettings } from './websocket_settings.js'
 
 const { opcode: opcodeBits, fin, ascii } = webSocketInfo
+
+/** Bytes of a masked frame of nothing. */
+const leastFrame = 6
 
 /** What of a WebSocket goes to another thread, beside its data. */
 export interface WebSocketState {
@@ -33,6 +37,8 @@ export class WebSocketConnection {
   #code: number = closeCode.abnormal
   #reason = ''
   #paused = false
+  /** Bytes of the frames that have come behind our Close frame. */
+  #discarded = 0
   /** Of the peer, when it was last looked at. */
   #bytesRead = -1
 
@@ -54,17 +60,14 @@ export class WebSocketConnection {
 
   onFrame(slab: Buffer, start: number, length: number, info: number): void {
     const op = info & opcodeBits
+    if (this.state !== 'open' && op !== opcode.close) return this.#discard(length)
     if (op < opcode.close) {
-      if (this.state !== 'open') return
       if (op !== opcode.continuation && (info & fin) !== 0) return this.#whole(slab, start, length, info)
       return this.#part(slab.subarray(start, start + length), op, (info & fin) !== 0)
     }
     const payload = slab.subarray(start, start + length)
     if (op === opcode.close) return this.#onClose(payload)
-    if (op === opcode.ping) {
-      if (this.state === 'open') sendFrame(this.conn, opcode.pong, payload)
-      return
-    }
+    if (op === opcode.ping) return void sendFrame(this.conn, opcode.pong, payload)
     this.#onPong(payload)
   }
 
@@ -96,7 +99,7 @@ export class WebSocketConnection {
   /** A peer may send as many as it likes, so that their hooks are counted with those of messages. */
   #onPong(payload: Buffer): void {
     const { own } = this.#settings
-    if (!own.pong || this.state !== 'open') return
+    if (!own.pong) return
     let result: unknown
     try {
       result = own.pong(this.ws, payload)
@@ -119,6 +122,15 @@ export class WebSocketConnection {
       return this.#failed(error, 'message')
     }
     if (isThenable(result)) this.#watchMessage(result, 'message')
+  }
+
+  /** A peer may finish what it had begun before it answers our Close frame. One that goes on does not mean to. */
+  #discard(length: number): void {
+    this.#discarded += leastFrame + length
+    if (this.#discarded < mostDiscarded || !this.conn.isOpen || this.state === 'closed') return
+    this.#code = closeCode.abnormal
+    this.#reason = 'no answer to the Close frame'
+    this.#end()
   }
 
   #onClose(payload: Buffer): void {
