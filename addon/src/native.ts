@@ -133,7 +133,8 @@ export interface NativeReactorDriver {
   watchGone(on: boolean): void
   isGone(id: bigint): boolean
   judgeStall(key: number, wasOne: boolean): void
-  consumed(slot: number, generation: number, bytes: number, needed: number): boolean
+  /** `holds`: this thread keeps the rest, and is shown only what comes behind it. */
+  consumed(slot: number, generation: number, bytes: number, needed: number, holds: boolean): boolean
   details(slot: number, generation: number): NativeDetails | undefined
   localAddress(slot: number, generation: number): [address: string, port: number] | undefined
   subscribe(slot: number, generation: number, topic: string, policy: number): 0 | 1 | 2 | 3

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { native } from '@multireactor/addon'
 import { serve } from '@multireactor/core'
 import { custom, delimiter, type Framing, fixed, lengthPrefixed, lines, Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
@@ -175,6 +176,107 @@ describe('framing', () => {
       expect(process.memoryUsage().rss - resident).to.be.below(64 << 20)
     })
   }
+
+  it('custom: maps and copies no more than a few times what comes, in however small pieces', async () => {
+    const newSlab = native.newSlab
+    let mapped = 0
+    native.newSlab = (runtime, size) => {
+      mapped += size
+      return newSlab(runtime, size)
+    }
+    // Bytes of memory for a frame that comes in so many pieces of 4 KiB.
+    const costOf = async (pieces: number): Promise<number> => {
+      await using reactor = new Reactor()
+      const piece = Buffer.alloc(4 << 10, 'piece of a frame ')
+      let shown!: () => void
+      let first: Buffer | undefined
+      let whole: string | undefined
+      const { port } = await reactor.listen(
+        { port: 0, host: '127.0.0.1' },
+        {
+          framing: custom(
+            (bytes) => {
+              if (bytes.length < pieces * piece.length) first = bytes.length === 2 * piece.length ? bytes : first
+              setImmediate(shown)
+              return bytes.length < pieces * piece.length ? undefined : { consumed: bytes.length, frame: bytes }
+            },
+            { maxBytes: 16 << 20 },
+          ),
+          message(_conn, frame) {
+            whole = hashed(frame)
+          },
+        },
+      )
+      const client = await Client.connect(port)
+      const before = mapped
+      for (let i = 0; i < pieces; i++) {
+        const seen = new Promise<void>((resolve) => {
+          shown = resolve
+        })
+        client.write(piece)
+        await seen
+      }
+      client.destroy()
+      expect(whole).to.equal(hashed(Buffer.concat(Array(pieces).fill(piece))))
+      // What was shown on the way has not been written again.
+      expect(hashed(first!)).to.equal(hashed(Buffer.concat([piece, piece])))
+      return mapped - before
+    }
+    try {
+      const once = await costOf(256)
+      expect(await costOf(512)).to.be.below(2.3 * once)
+      expect(once).to.be.below(8 * (256 << 12))
+    } finally {
+      native.newSlab = newSlab
+    }
+  })
+
+  it('custom: a hook that pauses, or changes the framing and back, loses nothing of what its framer has been shown', async () => {
+    // Two bytes of length, then so many bytes; the framer never says how many it needs.
+    const cut = (bytes: Buffer): { consumed: number; frame: Buffer } | undefined => {
+      const end = bytes.length < 2 ? 2 : 2 + bytes.readUInt16BE(0)
+      return bytes.length < end ? undefined : { consumed: end, frame: bytes.subarray(2, end) }
+    }
+    const framing = custom(cut, { maxBytes: 1 << 17 })
+    const sent: string[] = []
+    const wire: Buffer[] = []
+    for (let i = 0; i < 60; i++) {
+      const body = Buffer.alloc(1 + ((i * 7_919) % 40_000), `${i} `)
+      const header = Buffer.alloc(2)
+      header.writeUInt16BE(body.length)
+      wire.push(header, body, Buffer.from(i % 5 === 4 ? `line ${i}\n` : ''))
+      sent.push(hashed(body), ...(i % 5 === 4 ? [`line ${i}`] : []))
+    }
+    await using reactor = new Reactor()
+    const got: string[] = []
+    let frames = 0
+    const { port } = await reactor.listen(
+      { port: 0, host: '127.0.0.1' },
+      {
+        framing,
+        message(conn, frame) {
+          if (frame.toString('latin1').startsWith('line ')) {
+            got.push(frame.toString())
+            return conn.setFraming(framing)
+          }
+          got.push(hashed(frame))
+          if (++frames % 5 === 0) conn.setFraming(lines())
+          if (frames % 3 !== 0) return
+          conn.pause()
+          setImmediate(() => conn.resume())
+        },
+      },
+    )
+    const client = await Client.connect(port)
+    const all = Buffer.concat(wire)
+    for (let at = 0, i = 0; at < all.length; at += 5_003 + 31 * i++) {
+      client.write(all.subarray(at, at + 5_003 + 31 * i))
+      await new Promise(setImmediate)
+    }
+    while (got.length < sent.length && !client.closed) await new Promise(setImmediate)
+    client.destroy()
+    expect(got).to.deep.equal(sent)
+  })
 
   it('carries a frame of 20 MiB to message and to parse', async () => {
     const body = Buffer.alloc(20 << 20, 'abcdefg')

@@ -158,7 +158,7 @@ TEST("custom framing: what a returned call used does not come again, what was no
   Reactors server(config);
   const Fd a = server.connect(), b = server.connect();
   server.js().hook = [&](const EventRow& row, std::string_view) {
-    if (row.event == Event::kReceived) CHECK(server.reactor().consumed(row.slot, row.generation, 4, 0));
+    if (row.event == Event::kReceived) CHECK(server.reactor().consumed(row.slot, row.generation, 4, 0, false));
   };
   say(a, "used-a");
   say(b, "all-b");

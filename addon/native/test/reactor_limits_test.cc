@@ -32,7 +32,84 @@ bool isClosed(const Fd& fd) {
   return got.ok() ? got.value == 0 : got.error != EAGAIN;
 }
 
+// Sends until nobody takes any more. How many bytes the server has taken.
+uint64_t flood(Reactors& server, const Fd& peer) {
+  constexpr uint64_t kFarTooMuch = 40 << 20;
+  const std::string chunk(256 << 10, 'x');
+  const auto taken = [&] { return server.reactor().counters().bytesRead.get(); };
+  const uint64_t before = taken();
+  for (int idle = 0; idle < 8 && taken() - before < kFarTooMuch;) {
+    const ssize_t sent = ::send(peer.get(), chunk.data(), chunk.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    CHECK(sent > 0 || errno == EAGAIN);  // a reset would be EPIPE or ECONNRESET
+    const uint64_t now = taken();
+    server.turns(1);
+    idle = sent <= 0 && taken() == now ? idle + 1 : 0;
+  }
+  return taken() - before;
+}
+
 }  // namespace
+
+TEST("end: what a peer sends behind it is read away up to a number of bytes, and our last bytes reach it all the same") {
+  // However it comes to its end, and whether frames before it are answered by then.
+  struct Way {
+    bool toPool;
+    std::string says;
+    bool answered;
+    std::function<void(Reactors&, const EventRow&)> end;
+  };
+  const auto nothing = [](Reactors&, const EventRow&) {};
+  const auto ends = [](Reactors& server, const EventRow& row) {
+    CHECK(server.reactor().end(row.slot, row.generation, Reactor::Place::kInOrder));
+  };
+  const auto drains = [](Reactors& server, const EventRow&) { server.reactor().drain(kPatienceMs); };
+  const std::string tooLarge = "x\n" + std::string(5'000, 'y');
+  for (const Way& way :
+       {Way{true, tooLarge, true, nothing}, Way{true, tooLarge, false, nothing}, Way{false, tooLarge, true, nothing},
+        Way{false, "x\n", true, ends}, Way{true, "x\n", true, drains}, Way{true, "x\n", false, drains}}) {
+    ListenerConfig config = lines(way.toPool);
+    config.framing.maxBytes = 4'096;
+    Reactors server(config);
+    server.js().hook = [&](const EventRow& row, std::string_view) {
+      if (row.event != Event::kFrame) return;
+      server.reactor().write(row.slot, row.generation, spanOf("x\n"), Reactor::Place::kInOrder);
+      way.end(server, row);
+    };
+    const Fd peer = server.connect(way.says);
+    FrameRef frame;
+    if (way.toPool) {
+      frame = server.task();
+      way.end(server, {});
+      if (way.answered) server.echo(frame);
+    } else {
+      server.until([&] { return server.js().saw("0 frame x"); });
+    }
+    server.turns(2);
+    const uint64_t taken = flood(server, peer);
+    CHECK(taken >= Connection::kMostDiscarded);
+    CHECK(taken < Connection::kMostDiscarded + (1 << 20));
+    if (way.toPool && !way.answered) server.echo(frame);
+    CHECK_EQ(server.read(peer, 100), "x\n");  // and then the end, not a reset
+    CHECK_EQ(server.open(), 1u);
+  }
+}
+
+TEST("end: a peer with less under way than sockets hold finishes in peace") {
+  ListenerConfig config = lines(true);
+  config.framing.maxBytes = 4'096;
+  Reactors server(config);
+  const Fd peer = server.connect(std::string(5'000, 'y'));
+  const std::string chunk(64 << 10, 'y');
+  for (size_t sent = 0; sent < 10 << 20;) {
+    const ssize_t some = ::send(peer.get(), chunk.data(), chunk.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (some > 0) sent += static_cast<size_t>(some);
+    server.turns(1);
+  }
+  CHECK_EQ(server.read(peer, 100), "");
+  must(sock::shutdownWrite(peer.get()));
+  server.until([&] { return server.closed(CloseReason::kFrameTooLarge) == 1; });
+  CHECK_EQ(must(sock::pendingError(peer.get())), 0);
+}
 
 TEST("first byte: closes who says nothing, not early, and nobody who spoke") {
   ListenerConfig config = lines(true);
@@ -46,6 +123,42 @@ TEST("first byte: closes who says nothing, not early, and nobody who spoke") {
   CHECK(isClosed(silent));
   CHECK(!isClosed(speaker));
   CHECK_EQ(server.admitted(), 1u);
+}
+
+TEST("first byte: a PROXY header is none, and the time for it begins behind the header") {
+  ListenerConfig config = lines(true);
+  config.firstByteMs = kLimitMs;
+  ListenerOptions proxied;
+  proxied.proxyFrom = std::make_shared<CidrSet>();
+  const std::string header = std::string(kProxyHead) + std::string(kProxyRest);
+  for (const Balance::Policy balance : {Balance::Policy::kKernel, Balance::Policy::kApp}) {
+    config.balance = balance;
+    Reactors server(config, 2, {}, proxied);
+    server.js().hook = [&](const EventRow& row, std::string_view) {
+      if (row.event == Event::kBalance) CHECK(server.reactor().assign(row.slot, row.generation, 1));
+    };
+    const auto closed = [&] {
+      return server.closed(CloseReason::kFirstByteTimeout) + server.closed(CloseReason::kFirstByteTimeout, 1);
+    };
+    const Fd nothing = server.connect(), dripping = server.connect(header.substr(0, 20));
+    server.until([&] { return closed() == 2; });
+    const uint64_t start = monotonicMs();
+    const Fd silent = server.connect(header), speaker = server.connect(header + "x");
+    server.until([&] { return closed() == 3; });
+    CHECK(monotonicMs() - start >= kLimitMs);
+    spend(server, 2 * kLimitMs);
+    CHECK(isClosed(nothing));
+    CHECK(isClosed(dripping));
+    CHECK(isClosed(silent));
+    CHECK(!isClosed(speaker));
+    // One that speaks in time, behind its header.
+    const Fd patient = server.connect(header);
+    server.turns(4);
+    say(patient, "y");
+    spend(server, 2 * kLimitMs);
+    CHECK(!isClosed(patient));
+    CHECK_EQ(closed(), 3u);
+  }
 }
 
 TEST("frame: a frame must be whole in time, however its bytes drip; between frames there is time") {
@@ -412,7 +525,7 @@ TEST("memory: a frame for which there is no slab waits until there is one") {
       server.js().hook = [&](const EventRow& row, std::string_view bytes) {
         if (row.event != Event::kReceived) return;
         const bool whole = bytes.size() > half.size();
-        server.reactor().consumed(row.slot, row.generation, whole ? row.c : 0, static_cast<uint32_t>(2 * half.size() + 1));
+        server.reactor().consumed(row.slot, row.generation, whole ? row.c : 0, static_cast<uint32_t>(2 * half.size() + 1), false);
       };
     }
     const Fd a = server.connect(half);

@@ -150,6 +150,57 @@ TEST("a layer that fails while its frames are with a hook keeps what they lie in
   CHECK_EQ(server.closed(CloseReason::kTlsError), 1u);
 }
 
+TEST("first byte: a handshake is none, and neither is a record of nothing") {
+  ListenerConfig config = secure(true);
+  config.firstByteMs = 40;
+  Reactors server(config);
+  server.js().hook = [&](const EventRow& row, std::string_view bytes) {
+    if (row.event != Event::kCipher || row.c == 0) return;
+    server.reactor().established(row.slot, row.generation);
+    const std::string plain = turned(bytes);
+    if (plain != "(hello)") server.reactor().feed(row.slot, row.generation, spanOf(plain));
+    server.reactor().decrypted(row.slot, row.generation);
+  };
+  const uint64_t start = monotonicMs();
+  const Fd silent = server.connect(turned("(hello)")), speaker = server.connect(turned("(hello)"));
+  server.turns(2);
+  say(speaker, turned("x"));
+  server.until([&] {
+    (void)::send(silent.get(), turned("(hello)").data(), 7, MSG_NOSIGNAL);
+    return server.closed(CloseReason::kFirstByteTimeout) == 1;
+  });
+  CHECK(monotonicMs() - start >= 40);
+  const uint64_t end = monotonicMs() + 80;
+  server.until([&] { return monotonicMs() >= end; });
+  CHECK_EQ(server.closed(CloseReason::kFirstByteTimeout), 1u);
+  CHECK_EQ(server.open(), 1u);
+}
+
+TEST("what a peer sends behind its goodbye goes to no layer, and is read away up to a number of bytes") {
+  ListenerConfig config = secure(true);
+  config.allowHalfOpen = true;
+  Reactors server(config);
+  Layer layer(server);
+  const Fd client = server.connect();
+  say(client, turned("a\n"));
+  const FrameRef frame = server.task();
+  CHECK(server.reactor().feedEnd(layer.last.slot, layer.last.generation));
+  server.turns(2);
+  const size_t rows = server.js().seen.size();
+  const std::string chunk(256 << 10, 'x');
+  const auto taken = [&] { return server.reactor().counters().bytesRead.get(); };
+  for (int idle = 0; idle < 8 && taken() < 2 * Connection::kMostDiscarded;) {
+    const uint64_t before = taken();
+    const ssize_t sent = ::send(client.get(), chunk.data(), chunk.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    server.turns(1);
+    idle = sent <= 0 && taken() == before ? idle + 1 : 0;
+  }
+  CHECK(taken() < Connection::kMostDiscarded + (1 << 20));
+  CHECK_EQ(server.js().seen.size(), rows);
+  server.echo(frame);
+  CHECK_EQ(turned(server.read(client, 2)), "a\n");
+}
+
 TEST("a stream half-closes after what waits, and goes on reading") {
   Reactors server(lines(false));
   Js& js = server.js();

@@ -40,6 +40,7 @@ import { WriteBox } from './write_box.js'
 import type { SecureLayer, SecureListener } from './secure_layer.js'
 import { Slabs } from './slabs.js'
 import { stockServer } from './stream.js'
+import { UnreadBytes } from './unread.js'
 import { GrowingBytes } from './waiting_bytes.js'
 
 /** Frames that run on this thread instead of in the pool. Who runs them is not this package's business. */
@@ -67,6 +68,9 @@ export interface EngineEvents {
 // biome-ignore lint/suspicious/noExplicitAny: `open` decides
 export type ConnectResult = Connection<any> | string | Error
 
+/** Less than this is shown once more with what comes behind it, which costs little and keeps no memory. */
+const leastHeld = 4 << 10
+
 const rowCapacity = 1024
 /** What waits for a connection is told in such steps. */
 const waitingUnit = 4 << 10
@@ -92,6 +96,8 @@ export class Engine {
   readonly #connections: (Connection<any> | undefined)[] = []
   readonly #listeners: EngineListener[] = []
   readonly #connects = new Map<number, { listener: EngineListener; ended(result: ConnectResult): void }>()
+  /** Of connections with a custom framer, by slot. */
+  readonly #unread = new Map<number, UnreadBytes>()
   #handle: ReactorHandle | undefined
   /** Promises of async `open` hooks that have not settled: what the data will be is not known yet. */
   readonly #opening = new Set<unknown>()
@@ -596,6 +602,7 @@ export class Engine {
 
   #onMoved(slot: number): void {
     this.#connections[slot]?.markMoved()
+    this.#unread.delete(slot)
     this.#connections[slot] = undefined
   }
 
@@ -671,7 +678,7 @@ export class Engine {
     this.current = undefined
   }
 
-  /** Custom framing: everything unread, cut here. */
+  /** Custom framing: what has come, behind what was left unread, cut here. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #onReceived(conn: Connection<any> | undefined, slot: number, rows: Uint32Array, at: number): void {
     if (!conn?.isOpen) return
@@ -683,7 +690,13 @@ export class Engine {
     this.#roomOf = undefined
     this.#room = 0
     const generation = rows[at + 2]!
-    const bytes = this.#slabs.bytes(rows, at + 3)
+    const unread = rows[at + 6] === 0 ? undefined : this.#unread.get(slot)
+    let bytes = this.#slabs.bytes(rows, at + 3)
+    try {
+      if (unread) bytes = unread.append(bytes)
+    } catch {
+      return conn.destroy('system-error') // no memory
+    }
     const listener = conn.internal.engineListener
     const { cut, native: limits } = conn.internal.framing
     let used = 0
@@ -710,7 +723,22 @@ export class Engine {
       else if (listener.run !== 'pool') this.#frames!.place(slot, generation, frame)
       else this.driver.submit(slot, generation, frame, false)
     }
-    this.driver.consumed(slot, generation, used, needed)
+    // A framer that wants twice as much or more is shown all of it then: that happens a few times only.
+    const left = bytes.length - used
+    const holds = left >= leastHeld && needed < 2 * left && this.#hold(slot, unread, bytes, used)
+    if (!holds) this.#unread.delete(slot)
+    this.driver.consumed(slot, generation, used, needed, holds)
+  }
+
+  /** False: there is no memory, and all of it is to be shown again. */
+  #hold(slot: number, unread: UnreadBytes | undefined, bytes: Buffer, used: number): boolean {
+    try {
+      if (unread) unread.consume(used)
+      else this.#unread.set(slot, new UnreadBytes(bytes.subarray(used), (size) => native.newSlab(this.#runtime, size)))
+      return true
+    } catch {
+      return false
+    }
   }
 
   #bytesOf(rows: Uint32Array, at: number): Buffer | undefined {
@@ -737,6 +765,7 @@ export class Engine {
 
   #onClose(slot: number, rows: Uint32Array, at: number): void {
     this.#onLayerClosed(slot)
+    this.#unread.delete(slot)
     const conn = this.#connections[slot]
     if (conn?.internal.stream) this.streams.delete(conn)
     if (this.streams.size + this.#layerCount === 0) this.#onStreamsEnded?.()

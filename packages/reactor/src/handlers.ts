@@ -92,7 +92,11 @@ export interface ConnectionOptions {
   maxPendingMessages?: number
   /** Closes as `idle-timeout` what has received and sent nothing for so long, and has nothing in flight. Default 600,000; 0: never. */
   idleTimeoutMs?: number
-  /** Closes as `first-byte-timeout` what has sent nothing since it was accepted. Default 60,000; 0: never. */
+  /**
+   * Milliseconds until the first byte of the app's protocol: since the connection was accepted, or since the end of its PROXY header or
+   * its TLS handshake, which have as long each. Closes as `first-byte-timeout`. Default 60,000; 0: never, for protocols in which the
+   * server speaks first.
+   */
   firstByteTimeoutMs?: number
   /** Closes as `frame-timeout` what takes longer to send one whole frame (slowloris). Default 60,000; 0: never. */
   frameTimeoutMs?: number

@@ -676,7 +676,7 @@ Napi::Value ReactorDriver::judgeStall(const Napi::CallbackInfo& info) {
 
 Napi::Value ReactorDriver::consumed(const Napi::CallbackInfo& info) {
   MR_READY(info);
-  return boolean(info, reactor_->consumed(u32(info, 0), u32(info, 1), u32(info, 2), u32(info, 3)));
+  return boolean(info, reactor_->consumed(u32(info, 0), u32(info, 1), u32(info, 2), u32(info, 3), info[4].ToBoolean()));
 }
 
 // details(slot, generation) -> [remoteAddress, remotePort, family, bytesRead, bytesWritten, waiting, inFlight]

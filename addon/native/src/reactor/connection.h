@@ -28,6 +28,7 @@ struct Extras {
   uint64_t framerState = 0;     // what the framing remembers for the next frame
   uint64_t sendingSinceMs = 0;  // when the peer last took a part of what waits; 0: nothing waits
   ConnectionId bornAs;          // its name, when it was born in another reactor's table
+  uint64_t discarded = 0;       // bytes received since it ends, and thrown away
   uint32_t timeoutMs = 0;       // of setTimeout()
   uint32_t pipe = 0;            // with kPiped: the other one's slot
 
@@ -101,7 +102,8 @@ struct alignas(64) Connection {
   uint64_t inFlightBytes : 48 = 0;  // of frames in the pool
   uint16_t framing = 0;             // index of the reactor's framings
   TimerWheel::Link timer;
-  uint8_t interest = 0;                       // what epoll was told
+  uint8_t interest : 4 = 0;                   // what epoll was told
+  bool onlyHeader : 1 = false;                // all that has come is a PROXY header
   CloseReason endReason = CloseReason::kEnd;  // what an orderly close will say
   uint16_t moveTarget = 0;
 
@@ -135,8 +137,13 @@ struct alignas(64) Connection {
   bool isBound() const { return has(kStreamed) || (secure() && secure()->begun); }
   // Something that a hook has begun is pending; the state of TLS is not meant.
   bool heldByHooks() const { return held > (secure() && secure()->begun ? 1u : 0u); }
+  // Of a connection that ends: the rest of what its peer sends stays in the kernel, which makes the peer wait.
+  static constexpr uint64_t kMostDiscarded = 16 << 20;
+  bool discardsNoMore() const { return extras && extras->discarded >= kMostDiscarded; }
   // It is not known yet who the peer is, or whether it is one at all.
   bool isHidden() const { return has(kUnplaced) || (secure() && !secure()->established); }
+  // No byte of the app's protocol has come: nothing, or only what comes before it, a PROXY header or a handshake.
+  bool isUnheard() const { return isHidden() || (secure() ? !secure()->heard : bytesRead == 0 || onlyHeader); }
 };
 static_assert(sizeof(Connection) == 128, "docs/memory.md says what an idle connection costs");
 

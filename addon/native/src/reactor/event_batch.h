@@ -9,9 +9,10 @@
 namespace mr {
 
 enum class Event : uint16_t {
-  kOpen = 1,      // a: listener
-  kFrame = 2,     // a: slab, b: offset, c: length, d: end of the frame in what was received, e: FrameCut::info
-  kReceived = 3,  // custom framing. a: slab, b: offset, c: length of everything unread
+  kOpen = 1,   // a: listener
+  kFrame = 2,  // a: slab, b: offset, c: length, d: end of the frame in what was received, e: FrameCut::info
+  kReceived =
+      3,  // custom framing. a: slab, b: offset, c: length of what is new, d: unread bytes before it, which the thread holds
   kEnd = 4,
   kDrain = 5,
   kTimeout = 6,

@@ -21,6 +21,10 @@ class InBuffer {
   size_t capacity() const { return capacity_; }
   size_t hint = 0;    // how far a framer has looked in vain
   size_t needed = 0;  // the size below which it need not look again
+  size_t held = 0;    // how many of the first bytes the driving thread has, for a custom framer
+  // How many frames are worth cutting in a row: few behind a hook that has stopped, twice as many each time that none stops.
+  uint32_t atOnce = UINT32_MAX;
+  uint32_t counted = 0;  // frames at the beginning that were cut before, and counted
 
   // Room for at least `size` bytes at the end.
   std::span<uint8_t> reserve(size_t size) {

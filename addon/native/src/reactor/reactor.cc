@@ -308,7 +308,7 @@ void Reactor::updateInterest(uint32_t slot) {
   if (!connection.fd.valid()) return;
   uint32_t wanted = 0;  // EPOLLIN and EPOLLOUT only, which fit in `interest`
   const bool readEnded = connection.secure() ? connection.secure()->readEnded : connection.has(Connection::kReadEnded);
-  if (!readEnded && !connection.has(Connection::kPausedMask)) wanted |= EPOLLIN;
+  if (!readEnded && !connection.has(Connection::kPausedMask) && !connection.discardsNoMore()) wanted |= EPOLLIN;
   if (!connection.wire().empty()) wanted |= EPOLLOUT;
   if (connection.has(Connection::kInEpoll) && wanted == connection.interest) return;
   if (!connection.has(Connection::kInEpoll) && wanted == 0) return;
@@ -347,7 +347,7 @@ uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason
   };
   const uint64_t lastActivityMs = connection.lastActivity.ms(nowMs_);
   if (connection.extras) consider(lastActivityMs, connection.extras->timeoutMs, CloseReason::kTimeout);
-  if (connection.bytesRead == 0 || connection.isHidden()) {
+  if (connection.isUnheard()) {
     consider(connection.receivingSince.ms(nowMs_), cfg.firstByteMs, CloseReason::kFirstByteTimeout);
   } else if (connection.in && !connection.has(Connection::kPausedMask | Connection::kEnding | Connection::kHasPending)) {
     consider(connection.receivingSince.ms(nowMs_), frameMs, CloseReason::kFrameTimeout);

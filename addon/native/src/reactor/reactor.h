@@ -156,7 +156,8 @@ class Reactor {
   WriteResult settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence, std::span<const uint8_t> bytes,
                              uint16_t flags);
   // Custom framing: how much of what was received has been used, and how much is worth a new look (0: any).
-  bool consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint32_t needed);
+  // `holds`: the thread keeps the rest, and is shown only what comes behind it.
+  bool consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint32_t needed, bool holds);
 
   // --- frames that run here (Event::kParse) instead of in the pool ---
   InlineBox& inlineBox();  // lives as long as the reactor, or its next thread's
@@ -271,6 +272,14 @@ class Reactor {
     uint64_t stateBehind = 0;  // and behind the first `cut` bytes
     size_t cut = 0;
     std::string_view prompt = {};  // what the peer waits for
+    size_t held = 0;               // as in InBuffer
+    uint32_t frames = 0;           // in the first `cut` bytes
+    uint32_t counted = 0;          // of them, those that had been counted before
+  };
+  // What lies before the place where a hook has stopped.
+  struct Seen {
+    uint32_t frames;
+    uint64_t state;  // of the framer
   };
 
   // reactor.cc
@@ -405,7 +414,7 @@ class Reactor {
   void refuseForPool(uint32_t slot, CloseReason reason, uint16_t code);
   void frameTimedOut(uint32_t slot);
   void promptPeer(uint32_t slot, std::string_view prompt);
-  uint64_t framerStateBehind(const Span& span) const;
+  Seen seenOf(const Span& span) const;
   void maskAgain(const Span& span);
   void onReadEnd(uint32_t slot);
   bool ensureSlab(size_t atLeast);
@@ -519,6 +528,8 @@ class Reactor {
   void unpackSubscriptions(uint32_t slot, Moved& moved);
 
   // reactor_close.cc
+  void receiveToDiscard(uint32_t slot);
+  void countDiscarded(uint32_t slot, size_t bytes);
   void closeNow(uint32_t slot, CloseReason reason, int error = 0);
   void maybeFinish(uint32_t slot);
   bool nothingInFlight(const Connection& connection) const;

@@ -149,6 +149,7 @@ void Reactor::adopt(Handover& fresh) {
   connection.framing = listenerFramings_[fresh.listener];
   connection.lastActivity = connection.receivingSince = nowMs_;
   connection.bytesRead = fresh.bytesRead;
+  connection.onlyHeader = placed && fresh.bytesRead != 0 && fresh.received.empty();
   counters_.open.add(1);
   exchange_->directory().publish(idOf(slot), exchange_->reactorMailbox(index_));
   const bool secure = listeners_[fresh.listener].secure;
@@ -220,6 +221,7 @@ void Reactor::receiveProxyHeader(uint32_t slot) {
   if (connection.in->size() == 0) connection.in.reset();
   connection.unset(Connection::kAwaitsProxy);
   connection.receivingSince = nowMs_;
+  connection.onlyHeader = !connection.in;
   if (header.origin == ProxyHeader::Origin::kProxied) {
     Peer source;
     source.family = static_cast<Peer::Family>(header.source.family);
@@ -273,7 +275,7 @@ bool Reactor::awaitsRequest(const Connection& connection) const {
   if (state != 0 && !connection.has(Connection::kReadEnded | Connection::kEnding)) return true;
   constexpr uint32_t kOver = Connection::kPausedMask | Connection::kReadEnded | Connection::kEnding;
   if (nowMs_ >= requestsUntilMs_ || connection.has(kOver | Connection::kClient)) return false;
-  return connection.bytesRead == 0 || connection.span != 0 || (connection.in && connection.in->size() != 0);
+  return connection.isUnheard() || connection.span != 0 || (connection.in && connection.in->size() != 0);
 }
 
 void Reactor::drainFresh() {

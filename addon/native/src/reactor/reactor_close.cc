@@ -16,6 +16,25 @@ bool Reactor::nothingInFlight(const Connection& connection) const {
   return !(connection.in && stopped && !connection.has(Connection::kEnding));
 }
 
+// Nothing new is served, but what the peer still sends is read away: closing over it would reset our last bytes. A peer that
+// stops when it sees our end has no more under way than the buffers of both sockets hold (6 + 4 MiB by the kernel's defaults).
+// From whoever sends more nothing is read: its own system makes it wait, and our last bytes still reach it.
+void Reactor::receiveToDiscard(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  const Result<size_t> discarded = receiveInto(slot, scratch_);
+  if (!discarded.ok()) return;
+  if (discarded.value != 0) return countDiscarded(slot, discarded.value);
+  if (connection.secure()) connection.secure()->readEnded = true;
+  updateInterest(slot);
+  if (connection.fd.valid()) onReadEnd(slot);
+}
+
+void Reactor::countDiscarded(uint32_t slot, size_t bytes) {
+  Connection& connection = table_.at(slot);
+  connection.needExtras().discarded += bytes;
+  if (connection.discardsNoMore()) updateInterest(slot);
+}
+
 // Orderly: all replies, then FIN, then whatever the peer still sends is read away until its FIN or the end of the linger time.
 void Reactor::maybeFinish(uint32_t slot) {
   Connection& connection = table_.at(slot);

@@ -22,7 +22,7 @@ uint64_t nameOf(uint32_t slot, uint32_t generation) { return uint64_t{generation
 void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
   const bool isAnswered = keepUnseenParses(delivered);
   for (Span& span : spans_) {
-    span.needed = span.hint = 0;
+    span.needed = span.hint = span.held = 0;
     span.ends = false;  // found again behind the frames that are cut again
     span.prompt = {};
   }
@@ -184,7 +184,7 @@ void Reactor::updateListener(uint16_t listener, const ListenerConfig& update) {
     if (!connection.has(Connection::kOpen) || connection.framing != framing) continue;
     if (!remembers(update.framing.kind)) connection.setFramerState(0);
     if (!connection.in) continue;
-    connection.in->needed = connection.in->hint = 0;
+    connection.in->needed = connection.in->hint = connection.in->held = 0;
     addPending(slot);
   }
 }
@@ -278,13 +278,16 @@ bool Reactor::movesNow(const Connection& connection) const {
   return connection.inFlight == 0 && connection.held == 0 && connection.span == 0 && !connection.has(Connection::kHeadStarted);
 }
 
-// Whoever was asked for the state of a connection that moves is gone: the next thread is asked again.
+// What a thread held is gone with it: its framers are shown everything once more, and whoever was asked for the state of a
+// connection that moves is asked again.
 void Reactor::askAgain() {
   std::erase_if(rows_, [](const EventRow& row) { return row.event == Event::kHandover; });
   moving_.clear();
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
-    if (connection.has(Connection::kOpen) && connection.has(Connection::kMoving)) moving_.push_back(slot);
+    if (!connection.has(Connection::kOpen)) continue;
+    if (connection.in) connection.in->held = 0;
+    if (connection.has(Connection::kMoving)) moving_.push_back(slot);
   }
 }
 
@@ -389,6 +392,7 @@ void Reactor::adoptMoved(Moved& moved) {
   connection.span = 0;
   connection.interest = 0;
   connection.timer = {};
+  if (connection.in) connection.in->held = 0;  // by the other reactor's thread
   if (!comesHome) {
     connection.needExtras().bornAs = id;
   } else if (connection.extras) {

@@ -16,15 +16,7 @@ void Reactor::onReadable(uint32_t slot) {
   if (refusingInput_ && exchange_->memoryState(nowMs_) != MemoryState::kFine) return closeNow(slot, CloseReason::kMemoryLimit);
   if (connection.has(Connection::kPiped)) return receiveForPipe(slot);
   if (connection.has(Connection::kAwaitsProxy)) return receiveProxyHeader(slot);
-  if (connection.has(Connection::kEnding | Connection::kDraining)) {
-    // Nothing new is served, but what the peer still sends must be read away: closing over it would reset our last bytes.
-    const Result<size_t> discarded = receiveInto(slot, scratch_);
-    if (!discarded.ok() || discarded.value != 0) return;
-    if (connection.secure()) connection.secure()->readEnded = true;
-    updateInterest(slot);
-    if (connection.fd.valid()) onReadEnd(slot);
-    return;
-  }
+  if (connection.has(Connection::kEnding | Connection::kDraining)) return receiveToDiscard(slot);
   if (connection.secure()) return receiveCipher(slot);
   if (goesToPool(connection)) {
     receiveForPool(slot);
@@ -50,6 +42,7 @@ Result<size_t> Reactor::receiveInto(uint32_t slot, std::span<uint8_t> room) {
     return received;
   }
   connection.bytesRead += received.value;
+  connection.onlyHeader = false;
   counters_.bytesRead.add(received.value);
   touch(slot);
   return received;
@@ -302,7 +295,9 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
   spans_.push_back(span);
   connection.span = static_cast<uint32_t>(spans_.size());
   if (framing.kind == FramingKind::kCustom) {
-    if (!emitBytes(Event::kReceived, slot, {data, size}, 0, !fromInBuffer)) {
+    const size_t held = fromInBuffer ? connection.in->held : 0;
+    spans_.back().held = held;
+    if (!emitBytes(Event::kReceived, slot, {data + held, size - held}, held, !fromInBuffer)) {
       connection.span = 0;
       spans_.pop_back();
       addPending(slot);
@@ -311,8 +306,10 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
   }
   size_t used = 0;
   size_t hint = fromInBuffer ? connection.in->hint : 0;
-  for (uint32_t frames = 0;; ++frames) {
-    if (frames == kMaxFramesPerTurn) {
+  const uint32_t most = fromInBuffer ? std::min(connection.in->atOnce, kMaxFramesPerTurn) : kMaxFramesPerTurn;
+  uint32_t frames = 0;
+  for (;;) {
+    if (frames == most) {
       addPending(slot);
       break;
     }
@@ -342,11 +339,15 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
     rows_.back().waiting = inUnits(connection.waitingBytes());
     spans_.back().stateBehind = cut.state;
     connection.unset(Connection::kPrompted);
-    counters_.framesRead.add(1);
+    ++frames;
     // Nothing is left, and what a framing without a state says of nothing is known.
     if (used == size && !remembers(framing.kind)) break;
   }
   spans_.back().consumed = spans_.back().cut = used;
+  spans_.back().frames = frames;
+  const uint32_t counted = fromInBuffer ? connection.in->counted : 0;
+  spans_.back().counted = std::max(counted, frames);
+  if (frames > counted) counters_.framesRead.add(frames - counted);
 }
 
 // Bytes of the in buffer move when it is compacted, so they are copied into a slab; those received into one stay there. False
@@ -396,12 +397,13 @@ void Reactor::stopAtCurrent(Connection& connection, uint32_t rawEnd) {
   connection.set(Connection::kStopAtCurrent);
 }
 
-bool Reactor::consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint32_t needed) {
+bool Reactor::consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint32_t needed, bool holds) {
   Connection* connection = find(slot, generation);
   if (!connection || connection->span == 0) return false;
   Span& span = spans_[connection->span - 1];
   span.consumed = std::min<size_t>(bytes, span.length);
   span.needed = needed;
+  span.held = holds ? span.length - span.consumed : 0;
   return true;
 }
 
@@ -421,7 +423,9 @@ void Reactor::finishSpans() {
     const Span span = spans_[i];
     neededOfRest_ = span.needed;
     hintOfRest_ = span.hint;
-    if (span.framing == connection->framing) connection->setFramerState(framerStateBehind(span));
+    const bool stopped = connection->has(Connection::kStopAtCurrent);
+    const Seen seen = seenOf(span);
+    if (span.framing == connection->framing) connection->setFramerState(seen.state);
     maskAgain(span);
     if (span.fromInBuffer) {
       connection->in->consume(span.consumed);
@@ -429,6 +433,12 @@ void Reactor::finishSpans() {
       keepRest(span.slot, nullptr, 0);
     } else {
       keepRest(span.slot, span.base + span.consumed, span.length - span.consumed);
+    }
+    if (InBuffer* in = connection->in.get()) {
+      in->atOnce = stopped ? std::max(seen.frames, 1u) : std::min(in->atOnce, kMaxFramesPerTurn) * 2;
+      const bool same = span.framing == connection->framing;
+      in->counted = same ? span.counted - seen.frames : 0;
+      in->held = same ? span.held : 0;
     }
     if (span.ends) {
       endBehindFrames(span.slot, span.reason);
@@ -555,17 +565,19 @@ void Reactor::promptPeer(uint32_t slot, std::string_view prompt) {
 }
 
 // Where a hook stopped in the middle, what was cut behind it does not count. A framer is pure: it says the same again.
-uint64_t Reactor::framerStateBehind(const Span& span) const {
+Reactor::Seen Reactor::seenOf(const Span& span) const {
   const FramingConfig& framing = framings_[span.framing];
-  if (!remembers(framing.kind) || span.consumed == span.cut) return span.stateBehind;
-  uint64_t state = span.state;
+  if (framing.kind == FramingKind::kCustom) return {0, 0};
+  if (span.consumed >= span.cut) return {span.frames, span.stateBehind};
+  Seen seen{0, span.state};
   for (size_t used = 0; used < span.consumed;) {
-    const FrameCut cut = nextFrame(framing, span.base + used, span.length - used, 0, state);
+    const FrameCut cut = nextFrame(framing, span.base + used, span.length - used, 0, seen.state);
     if (cut.kind != FrameCut::Kind::kFrame) break;
     used += cut.consumed;
-    state = cut.state;
+    seen.state = cut.state;
+    ++seen.frames;
   }
-  return state;
+  return seen;
 }
 
 // Frames that were unmasked where they lie, and that no hook has seen, are cut again.
@@ -673,7 +685,7 @@ Reactor::Framed Reactor::setFraming(uint32_t slot, uint32_t generation, const Fr
   connection->framing = number;
   connection->setFramerState(0);
   if (connection->in && connection->span == 0) {
-    connection->in->needed = connection->in->hint = 0;
+    connection->in->needed = connection->in->hint = connection->in->held = connection->in->counted = 0;
     addPending(slot);
     requestTurn();
   }

@@ -21,6 +21,8 @@ void Reactor::receiveCipher(uint32_t slot) {
     if (!secure.begun) return closeNow(slot, CloseReason::kEnd);
     return emit(Event::kCipher, slot, slab_.id, 0, 0, connection.listener);
   }
+  // Behind its goodbye, which the layer would throw away.
+  if (connection.has(Connection::kReadEnded)) return countDiscarded(slot, received.value);
   slabUsed_ = std::min((slabUsed_ + received.value + 7) & ~size_t{7}, slab_.size);
   takeCipher(slot, room.first(received.value));
   emit(Event::kCipher, slot, slab_.id, static_cast<uint32_t>(room.data() - slab_.data), static_cast<uint32_t>(received.value),
@@ -60,6 +62,7 @@ bool Reactor::feed(uint32_t slot, uint32_t generation, std::span<const uint8_t> 
     connection->in = std::make_unique<InBuffer>();
     connection->receivingSince = nowMs_;
   }
+  if (connection->secure()) connection->secure()->heard = true;
   connection->in->append(plain.data(), plain.size());
   account(slot);
   if (connection->in->size() < connection->in->needed) {

@@ -16,6 +16,7 @@ struct Secure {
   uint32_t undecrypted = 0;  // pieces that were received and are not through the thread yet
   bool begun = false;        // the thread has a state for it, which cannot go to another one
   bool established = false;  // the handshake is over
+  bool heard = false;        // plaintext has come
   bool readEnded = false;    // of the socket; that of the plaintext is Connection::kReadEnded
   bool endAsked = false;     // the thread has been asked to say goodbye
   bool ended = false;        // and has
