@@ -305,12 +305,26 @@ function readLogger(value: unknown): Logger {
     value !== null &&
     methods.every((name) => typeof (value as Partial<Logger>)[name] === 'function')
   ) {
-    return value as Logger
+    return guarded(value as Logger)
   }
   throw new MultireactorError(
     'ERR_MR_OPTION_TYPE',
     `${where}: 'logger' must be an object with the functions ${methods.join(', ')}, and is ${shown(value)}`,
   )
+}
+
+/** What a logger throws, or rejects with, ends nothing: the line goes to the console, and so does the failure. */
+function guarded(logger: Logger): Logger {
+  const method = (name: 'debug' | 'info' | 'warn' | 'error') => (message: string) => {
+    const failed = (error: unknown): void => say(`multireactor: ${message}\nmultireactor: logger.${name} failed: ${shown(error)}`)
+    try {
+      const result: unknown = logger[name](message)
+      if (result instanceof Promise) result.catch(failed)
+    } catch (error) {
+      failed(error)
+    }
+  }
+  return { debug: method('debug'), info: method('info'), warn: method('warn'), error: method('error') }
 }
 
 function say(line: string): void {

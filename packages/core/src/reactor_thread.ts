@@ -117,7 +117,14 @@ void runThread(async (side: ThreadSide) => {
       drained: () => onDrained?.(),
     })
   const stopApps = async (): Promise<void> => {
-    for (const app of all) await app.stop?.()
+    for (const app of all) {
+      try {
+        await app.stop?.()
+      } catch (error) {
+        // The others stop all the same.
+        side.event('error', { error: toEnvelope(error), hook: 'stop', listener: '', thread: `reactor ${index}` })
+      }
+    }
     server.close()
   }
   const description: AppDescription = {

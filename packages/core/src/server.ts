@@ -7,6 +7,8 @@ import {
   native,
   OptionReader,
   reactorCounterNames,
+  shown,
+  toEnvelope,
   workerCounterNames,
 } from '@multireactor/addon'
 import type { Replaced } from '@multireactor/pool'
@@ -109,7 +111,7 @@ type Listener = (...args: any[]) => void
 /** A running server. Belongs to the thread that called `serve()`. */
 export class Server {
   // Not a base class: `listeners` is the server's own word.
-  readonly #emitter = new EventEmitter()
+  readonly #emitter = new EventEmitter({ captureRejections: true })
   readonly #settings: ServeSettings
   readonly #runtime: number
   readonly #threadServer: ThreadServer
@@ -140,6 +142,9 @@ export class Server {
   /** Use `serve()`. */
   constructor(settings: ServeSettings) {
     this.#settings = settings
+    Object.assign(this.#emitter, {
+      [Symbol.for('nodejs.rejection')]: (error: unknown, name: unknown) => this.#onListenerFailed(error, name),
+    })
     const { size, maxQueued, maxQueuedBytes, onQueueFull, maxWaitMs } = settings.pool
     const { connections, connectionsPerAddress, acceptsPerSecond, memory } = settings.limits
     this.#mostReactors = Math.max(settings.reactors, roomForReactors)
@@ -268,7 +273,7 @@ export class Server {
   #tellShed(): void {
     const frames = this.#framesShed() - this.#shedTold
     this.#shedTold += frames
-    if (frames === 0 || this.#emitter.emit('shed', { frames })) return
+    if (frames === 0 || this.#emit('shed', { frames })) return
     this.#settings.logger.warn(`${frames} frames were refused: more came than the pool could work off`)
   }
 
@@ -313,7 +318,7 @@ export class Server {
       onEvent: (_index, name, value) => this.#onEvent(name, value),
       onReplaced: (replaced) => {
         this.#workersReplaced++
-        if (!this.#emitter.emit('workerReplaced', replaced)) {
+        if (!this.#emit('workerReplaced', replaced)) {
           this.#settings.logger.warn(
             `pool worker ${replaced.index} ended (${replaced.reason}) and was replaced; ${replaced.lost} frames lost${because(replaced.error)}`,
           )
@@ -540,7 +545,7 @@ export class Server {
   async #handOver(timeoutMs: number): Promise<void> {
     if (this.#state !== 'open') return
     this.#state = 'closing'
-    this.#emitter.emit('handedOver', await this.#close(timeoutMs))
+    this.#emit('handedOver', await this.#close(timeoutMs))
   }
 
   async #close(timeoutMs: number): Promise<CloseResult> {
@@ -611,7 +616,7 @@ export class Server {
 
   #onReactorReplaced(replaced: ReactorReplaced): void {
     this.#reactorsReplaced++
-    if (this.#emitter.emit('reactorReplaced', replaced)) return
+    if (this.#emit('reactorReplaced', replaced)) return
     const { index, reason, error } = replaced
     this.#settings.logger.warn(
       `the thread of reactor ${index} ended (${reason}) and is replaced; its connections stay, but for those whose data was lost with it and whose app has no resume hook${because(error)}`,
@@ -644,9 +649,24 @@ export class Server {
     this.#report(failureFromEnvelope(error), { hook, listener, thread })
   }
 
+  /** Whether somebody listens. A listener that throws ends neither the process nor what the event is about. */
+  #emit(name: keyof ServerEvents, ...values: unknown[]): boolean {
+    if (this.#emitter.listenerCount(name) === 0) return false
+    try {
+      this.#emitter.emit(name, ...values)
+    } catch (error) {
+      this.#onListenerFailed(error, name)
+    }
+    return true
+  }
+
+  #onListenerFailed(error: unknown, name: unknown): void {
+    this.#settings.logger.error(`main, a listener of '${String(name)}' failed: ${toEnvelope(error).stack ?? shown(error)}`)
+  }
+
   /** An 'error' event that nobody listens for would take the process down; a handler's mistake must not. */
   #report(error: Error, context: ServerEvents['error'][1]): void {
-    if (this.#emitter.listenerCount('error') > 0) this.#emitter.emit('error', error, context)
+    if (this.#emitter.listenerCount('error') > 0) this.#emit('error', error, context)
     else {
       const { thread, hook, listener } = context
       // What ends a thread or keeps one from starting is said each time: no peer can bring that about as often as it likes.

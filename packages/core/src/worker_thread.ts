@@ -42,7 +42,13 @@ void runThread(async (side: ThreadSide) => {
       ...requests,
       stop: async () => {
         requests.stop()
-        for (const app of apps.values()) await app.stop?.()
+        for (const app of apps.values()) {
+          try {
+            await app.stop?.()
+          } catch (error) {
+            side.event('error', { error: toEnvelope(error), hook: 'stop', listener: '', thread: `worker ${index}` })
+          }
+        }
         server.close()
       },
     },

@@ -84,6 +84,8 @@ async function pump(
   second: ReturnType<Reader['read']>,
 ): Promise<void> {
   const { signal } = req
+  // Whoever leaves the loop before it is read is not interested in its failure.
+  second.catch(() => {})
   const cancel = (): void => void reader.cancel(signal.reason).catch(() => {})
   signal.addEventListener('abort', cancel, { once: true })
   try {
@@ -93,7 +95,9 @@ async function pump(
       if (!res.write(chunk)) await res.drained()
       const read = await next
       chunk = read.done ? undefined : read.value
-      if (chunk !== undefined) next = reader.read()
+      if (chunk === undefined) continue
+      next = reader.read()
+      next.catch(() => {})
     }
     if (!res.ended) res.end()
   } finally {

@@ -294,7 +294,7 @@ export class WebSocketConnection {
 
   #watch(result: PromiseLike<unknown>, hook: string): void {
     this.conn.hold(true)
-    result.then(
+    Promise.resolve(result).then(
       () => this.conn.hold(false),
       (error: unknown) => {
         this.conn.hold(false)
@@ -305,7 +305,7 @@ export class WebSocketConnection {
 
   #watchMessage(result: PromiseLike<unknown>, hook: string): void {
     this.conn.messagePending()
-    result.then(
+    Promise.resolve(result).then(
       () => this.conn.messageSettled(),
       (error: unknown) => {
         // First, so that nothing behind it is delivered.

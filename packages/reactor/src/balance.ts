@@ -44,6 +44,7 @@ export function balanceFresh(
     const answer: unknown = listener.handlers.balance!(peer, { listener: listener.name, local, reactors: readLoads(driver) })
     placed = Number.isInteger(answer) && (answer as number) >= 0 && driver.assign(slot, generation, answer as number)
     if (placed) return
+    if (answer instanceof Promise) answer.catch(() => {})
     throw new MultireactorError(
       'ERR_MR_BALANCE',
       `balance(): must return the number of a reactor of context.reactors, and returned ${shown(answer)}; the connection stays with reactor ${local}`,

@@ -5,6 +5,7 @@ import {
   closeReasons,
   eventRow,
   hookBit,
+  isBytes,
   isPeersDoing,
   MultireactorError,
   native,
@@ -288,8 +289,19 @@ export class Engine {
 
   #askStreamsToEnd(): void {
     this.#closing = true
-    for (const { handlers } of this.#listeners) handlers[stockServer]?.closing()
-    for (const conn of this.streams) conn.internal.stream!.closing()
+    for (const { name, handlers } of this.#listeners) {
+      this.#guarded('drain', name, () => handlers[stockServer]?.closing())
+    }
+    for (const conn of this.streams) this.#guarded('stream', conn.listener, () => conn.internal.stream!.closing())
+  }
+
+  /** What the app does beside its hooks may throw: the others hear all the same. */
+  #guarded(hook: string, listener: string, call: () => void): void {
+    try {
+      call()
+    } catch (error) {
+      this.report(error, hook, listener)
+    }
   }
 
   #sayLastWords(boundOnly: boolean): void {
@@ -437,7 +449,11 @@ export class Engine {
     this.#roomOf = undefined
     for (let i = 0; i < count; i++) {
       rows[progressAt] = 2 * i + 1
-      this.#onEvent(rows, i * eventRow.words)
+      try {
+        this.#onEvent(rows, i * eventRow.words)
+      } catch (error) {
+        this.#onEscaped(error, rows, i * eventRow.words)
+      }
       rows[progressAt] = 2 * i + 2
     }
     this.#frames?.endBatch()
@@ -446,6 +462,17 @@ export class Engine {
     this.#batch++
     // What is older than this batch has been handed over.
     this.#slabs.keepFrom(oldest, current)
+  }
+
+  /**
+   * Hooks are called where what they throw is caught. A stream calls the app too, at its every event: what its listeners throw costs
+   * their connection, and not the rest of the batch.
+   */
+  #onEscaped(error: unknown, rows: Uint32Array, at: number): void {
+    this.current = undefined
+    const conn = this.#connections[rows[at + 1]!]
+    if (conn?.internal.stream) this.#failed(error, 'stream', conn)
+    else this.report(error, '', '')
   }
 
   #onEvent(rows: Uint32Array, at: number): void {
@@ -534,7 +561,7 @@ export class Engine {
         this.#opening.delete(data)
         if (value === undefined && conn.data === data) conn.data = undefined
       }
-      data.then(settled, () => this.#opening.delete(data))
+      Promise.resolve(data).then(settled, () => this.#opening.delete(data))
     }
     this.#watch(data, 'open', conn)
   }
@@ -671,7 +698,7 @@ export class Engine {
     conn.internal.rawEnd = rows[at + 6]!
     const reason = closeReasons[rows[at + 3]!]! as BadFrame['reason']
     try {
-      conn.internal.engineListener.handlers.badFrame!(conn, { reason, code: rows[at + 4]! })
+      this.#watch(conn.internal.engineListener.handlers.badFrame!(conn, { reason, code: rows[at + 4]! }), 'badFrame', conn)
     } catch (error) {
       this.#failed(error, 'badFrame', conn)
     }
@@ -702,16 +729,15 @@ export class Engine {
     let used = 0
     let needed = 0
     while (used < bytes.length && conn.isOpen && conn.internal.stoppedIn === notStopped) {
-      let result: ReturnType<NonNullable<typeof cut>>
+      let result: ReturnType<typeof readCut>
       try {
-        result = cut!(used === 0 ? bytes : bytes.subarray(used))
-        checkCut(result, bytes.length - used)
+        result = readCut(cut!(used === 0 ? bytes : bytes.subarray(used)), bytes.length - used)
       } catch (error) {
         this.report(error, 'custom framer', listener.name)
         return conn.destroy('malformed-frame')
       }
-      if (result?.consumed === undefined) {
-        needed = result?.needed ?? 0
+      if (result.consumed === undefined) {
+        needed = result.needed ?? 0
         if (bytes.length - used >= limits.maxBytes || needed > limits.maxBytes) return conn.destroy('frame-too-large')
         break
       }
@@ -831,7 +857,7 @@ export class Engine {
   #watch(result: unknown, hook: string, conn: Connection<any>): void {
     if (!isPromise(result)) return
     conn.hold(true)
-    result.then(
+    Promise.resolve(result).then(
       () => conn.hold(false),
       (error: unknown) => {
         conn.hold(false)
@@ -844,7 +870,7 @@ export class Engine {
   #watchMessage(result: unknown, conn: Connection<any>): void {
     if (!isPromise(result)) return
     conn.messagePending()
-    result.then(
+    Promise.resolve(result).then(
       () => conn.messageSettled(),
       (error: unknown) => {
         // First, so that nothing behind it is delivered.
@@ -861,6 +887,11 @@ export class Engine {
   }
 }
 
+/** A promise where none is of use: its rejection is nobody's, and must not end the thread. */
+function ignoreRejection(value: unknown): void {
+  if (isPromise(value)) Promise.resolve(value).catch(() => {})
+}
+
 function asError(error: unknown): Error {
   try {
     if (error instanceof Error) return error
@@ -870,21 +901,31 @@ function asError(error: unknown): Error {
   return new Error(toEnvelope(error).message)
 }
 
+/** Who makes one of its own may settle it twice, or throw: what is called in turn is a promise of Node's. */
 function isPromise(value: unknown): value is PromiseLike<unknown> {
   return value !== undefined && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
 }
 
-function checkCut(cut: { consumed?: number | undefined; needed?: number | undefined } | undefined, available: number): void {
-  if (cut === undefined) return
-  const { consumed, needed } = cut
-  if (
+/** What a custom framer returned, read once: it may be anything. */
+function readCut(
+  cut: unknown,
+  available: number,
+): { consumed?: number | undefined; needed?: number | undefined; frame?: Uint8Array | undefined } {
+  if (cut === undefined) return {}
+  const { consumed, needed, frame } = cut as { consumed?: number; needed?: number; frame?: Uint8Array }
+  const fits =
     consumed !== undefined
       ? Number.isInteger(consumed) && consumed > 0 && consumed <= available
       : Number.isInteger(needed) && needed! > 0
-  )
-    return
-  throw new MultireactorError(
-    'ERR_MR_FRAMER',
-    `a custom framer must return { consumed } from 1 to ${available}, { needed } or undefined, and returned ${shown(consumed ?? needed)}`,
-  )
+  if (!fits) {
+    ignoreRejection(cut)
+    throw new MultireactorError(
+      'ERR_MR_FRAMER',
+      `a custom framer must return { consumed } from 1 to ${available}, { needed } or undefined, and returned ${shown(consumed ?? needed)}`,
+    )
+  }
+  if (frame !== undefined && (typeof frame === 'string' || !isBytes(frame))) {
+    throw new MultireactorError('ERR_MR_FRAMER', `a custom framer's 'frame' must be a Uint8Array, and is ${shown(frame)}`)
+  }
+  return { consumed, needed, frame }
 }

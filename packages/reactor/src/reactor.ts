@@ -64,9 +64,9 @@ export class Reactor {
   })
 
   constructor(options: ReactorOptions = {}) {
-    const report =
-      new OptionReader('new Reactor()', options, ['onError']).func<NonNullable<ReactorOptions['onError']>>('onError') ??
-      limitedLog()
+    const report = reporter(
+      new OptionReader('new Reactor()', options, ['onError']).func<NonNullable<ReactorOptions['onError']>>('onError'),
+    )
     this.#runtime = native.createRuntime({ ...unlimited, reactors: 1, workers: 0, maxReactors: 1, maxWorkers: 0 })
     const acceptFailures = new AcceptFailures()
     this.#engine = new Engine(
@@ -229,6 +229,24 @@ function limitedLog(): (error: unknown, context: { hook: string; listener: strin
   return (error, context) => {
     const more = limit.admit(kindOfFailure(error, context.hook, context.listener))
     if (more !== undefined) logError(error, context, more)
+  }
+}
+
+/** What reports may fail itself, and ends nothing: both errors are logged. */
+function reporter(onError: ReactorOptions['onError']): NonNullable<ReactorOptions['onError']> {
+  const log = limitedLog()
+  if (!onError) return log
+  return (error, context) => {
+    const failed = (second: unknown): void => {
+      log(error, context)
+      log(second, { hook: 'onError', listener: context.listener })
+    }
+    try {
+      const result: unknown = onError(error, context)
+      if (result instanceof Promise) result.catch(failed)
+    } catch (second) {
+      failed(second)
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream'
 import { createSecureContext, createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls'
-import type { NativeReactorDriver } from '@multireactor/addon'
+import { type NativeReactorDriver, shown } from '@multireactor/addon'
 import { certificateOf, type ListenTls } from './tls_options.js'
 
 /** What the layers of a thread need of its engine. */
@@ -64,8 +64,15 @@ export class SecureListener {
     const lower = name.toLowerCase()
     const context = this.#contexts.get(lower) ?? this.#contexts.get(lower.replace(/^[^.]+/, '*'))
     if (context) return done(null, context)
-    if (this.#tls.SNICallback) return this.#tls.SNICallback(name, done)
-    done(null)
+    if (!this.#tls.SNICallback) return done(null)
+    // What it throws, or rejects with, ends the handshake at hand: `tls-error`.
+    const failed = (error: unknown): void => done(error instanceof Error ? error : new Error(shown(error)))
+    try {
+      const result: unknown = this.#tls.SNICallback(name, done)
+      if (result instanceof Promise) result.catch(failed)
+    } catch (error) {
+      failed(error)
+    }
   }
 }
 
