@@ -262,21 +262,22 @@ export class ReactorGroup {
   }
 
   #replace(index: number, member: Member, failures: number): void {
-    const ahead = member.successor.take()
     const pauseMs = failures > 0 ? new Deaths(failureBackoff).delayMs(failures) : member.deaths.delayMs(0)
     member.backoff = setTimeout(
       async () => {
         if (this.#closing || member.leaving) return
-        const thread = ahead ?? this.#spawn(index)
-        member.thread = thread
+        let thread: Thread | undefined
         try {
+          // It throws when the process may have no more threads.
+          thread = member.successor.take() ?? this.#spawn(index)
+          member.thread = thread
           await thread.ready
           if (this.#closing || member.leaving || member.thread !== thread) return
           await thread.request('attach', { lost: true } satisfies AttachRequest)
           this.#supervise(index, member, thread)
           member.successor.prepare(member.deaths.delayMs(0))
         } catch (error) {
-          await thread.terminate()
+          await thread?.terminate()
           // A reload may have put another one in its place meanwhile.
           if (this.#closing || member.leaving || member.thread !== thread) return
           member.thread = undefined
@@ -286,7 +287,7 @@ export class ReactorGroup {
           else this.#replace(index, member, failures + 1)
         }
       },
-      ahead ? 0 : pauseMs,
+      member.successor.thread ? 0 : pauseMs,
     )
   }
 
@@ -325,19 +326,26 @@ export class ReactorGroup {
     return drained
   }
 
-  /** A thread without any app hands over what a dead one has left. */
+  /** A thread without any app hands over what a dead one has left. Without it connections would wait for ever, so it is tried again. */
   async #takeCare(index: number, member: Member): Promise<void> {
-    native.forgetReactorThread(this.#options.runtime, index)
-    const thread = this.#spawn(index, true)
-    member.thread = thread
-    try {
-      await thread.ready
-      await thread.request('takeCare')
-    } catch {
-      // The server is closing, and ends the thread.
+    for (let failures = 0; failures <= mostFailures && !this.#closing; failures++) {
+      native.forgetReactorThread(this.#options.runtime, index)
+      let thread: Thread | undefined
+      let failure: Error | undefined
+      try {
+        thread = this.#spawn(index, true)
+        member.thread = thread
+        await thread.ready
+        await thread.request('takeCare')
+      } catch (error) {
+        failure = error as Error
+      }
+      await thread?.terminate()
+      member.thread = undefined
+      if (!failure) return
+      if (!this.#closing) this.#options.onStartFailed(index, failure)
+      await new Promise((resolve) => setTimeout(resolve, failureBackoff.firstBackoffMs * 2 ** failures).unref())
     }
-    await thread.terminate()
-    member.thread = undefined
   }
 
   /** Only where frames run on reactors. As often as the pool is looked at. */

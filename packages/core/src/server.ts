@@ -548,7 +548,17 @@ export class Server {
     this.#emit('handedOver', await this.#close(timeoutMs))
   }
 
+  /** What fails on the way must leave neither threads nor a server that is closing for ever. */
   async #close(timeoutMs: number): Promise<CloseResult> {
+    try {
+      return await this.#closeInOrder(timeoutMs)
+    } catch (error) {
+      if (this.#state !== 'closed') await this.#end()
+      throw error
+    }
+  }
+
+  async #closeInOrder(timeoutMs: number): Promise<CloseResult> {
     const before = this.#repliesWritten()
     const shedBefore = this.#framesShed()
     let destroyed = 0

@@ -24,7 +24,13 @@ export class Successor {
     clearTimeout(this.#timer)
     if (this.#thread) return
     this.#timer = setTimeout(() => {
-      const thread = this.#spawn()
+      let thread: Thread
+      try {
+        thread = this.#spawn()
+      } catch {
+        // No room for a thread now, or the group has closed: the next death starts one itself, and says why it cannot.
+        return
+      }
       this.#thread = thread
       // The place is empty again for the next one. Who has taken it meanwhile sees to its end.
       const lost = (): void => {

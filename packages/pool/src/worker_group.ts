@@ -239,16 +239,17 @@ export class WorkerGroup {
   }
 
   #replace(index: number, member: Member, failures: number): void {
-    const ahead = member.successor.take()
     member.backoff = setTimeout(
       async () => {
         if (this.#closing || member.leaving) return
-        const thread = ahead ?? this.#spawn(index)
-        member.thread = thread
+        let thread: Thread | undefined
         try {
+          // It throws when the process may have no more threads.
+          thread = member.successor.take() ?? this.#spawn(index)
+          member.thread = thread
           await thread.ready
         } catch (error) {
-          await thread.terminate()
+          await thread?.terminate()
           if (this.#closing || member.leaving) return
           member.thread = undefined
           this.#options.onStartFailed(index, error as Error)
@@ -258,7 +259,7 @@ export class WorkerGroup {
         await this.#attach(index, member, thread).catch(() => {})
         if (!this.#closing && !member.leaving) member.successor.prepare(member.deaths.delayMs(0))
       },
-      ahead ? 0 : member.deaths.delayMs(failures),
+      member.successor.thread ? 0 : member.deaths.delayMs(failures),
     )
   }
 
