@@ -845,7 +845,7 @@ export const mutants = [
     from: "if (git('rev-parse', '--is-shallow-repository') !== 'false') return undefined",
     to: '',
     test: 'test/dist/structure/checks.test.js: not of a shallow clone',
-
+  },
   // What a peer can time ends nothing.
   {
     protects: 'calls after the close from throwing',

@@ -162,7 +162,12 @@ describe('wrong use', () => {
 
   it('of a connection: frames that nobody parses are refused at the call, whether there is a pool or not', async () => {
     for (const pool of [0, 1]) {
-      await using server = await serve({ app: new URL('../fixtures/no-parse.js', import.meta.url), listen: local, reactors: 1, pool })
+      await using server = await serve({
+        app: new URL('../fixtures/no-parse.js', import.meta.url),
+        listen: local,
+        reactors: 1,
+        pool,
+      })
       const socket = connect(server.listeners[0]!.port, '127.0.0.1')
       socket.write('go\n')
       expect(await received(socket)).to.equal('submit ERR_MR_NO_POOL, call ERR_MR_NO_POOL')
