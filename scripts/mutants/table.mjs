@@ -619,6 +619,20 @@ export const mutants = [
     to: '',
     test: 'test/dist/handover/reload.test.js: rejects before it begins when data cannot be cloned',
   },
+  {
+    protects: 'a server from another user on the name of its guard',
+    file: 'addon/native/src/net/start_guard.cc',
+    from: 'if (one.user == ::geteuid())',
+    to: 'if (true)',
+    test: 'listener: starts although another user holds the name of its guard',
+  },
+  {
+    protects: 'a port from a second server whose guard has another name',
+    file: 'addon/native/src/net/start_guard.cc',
+    from: 'if (holders.value.ours) return Result<StartGuard>::failure(EADDRINUSE);',
+    to: '',
+    test: 'listener: starts although another user holds the name of its guard',
+  },
   // Hot restart.
   {
     protects: 'messages of another kind of program',

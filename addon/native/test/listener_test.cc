@@ -1,7 +1,9 @@
 #include <fcntl.h>
+#include <sys/fsuid.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <thread>
 
 #include "net/listener_group.h"
@@ -107,6 +109,64 @@ TEST("sees a server that holds the port and does not listen yet") {
   const StartGuard starting = must(StartGuard::take(address));
   CHECK(must(sock::addressIsFree(address, {})));  // the probe alone would not
   CHECK_EQ(errorOf(address), EADDRINUSE);
+}
+
+namespace {
+
+// What another user binds. Needs root; the kernel takes the user of a socket from the thread that makes it.
+Fd foreignName(const Address& address) {
+  const std::string name = std::string(1, '\0') + "multireactor:4:" + address.host() + ':' + std::to_string(address.port());
+  ::setfsuid(65534);
+  Fd squatter = must(sock::bindStream(must(Address::unixPath(name)), {}));
+  ::setfsuid(::geteuid());
+  return squatter;
+}
+
+bool mayBeOthers() {
+  if (::geteuid() == 0) return true;
+  std::puts("  not tried: only root can be another user");
+  return false;
+}
+
+Address freePort() { return opened(loopback())->address(); }
+
+}  // namespace
+
+TEST("starts although another user holds the name of its guard, and a second server of its own user does not") {
+  if (!mayBeOthers()) return;
+  const Address address = freePort();
+  Fd squatter = foreignName(address);
+  Group first = opened(address);
+  CHECK_EQ(errorOf(address), EADDRINUSE);
+  // Also when the name is free again, and when a server that has it starts first.
+  squatter.reset();
+  CHECK_EQ(errorOf(address), EADDRINUSE);
+  first.reset();
+  const Group second = opened(address);
+  CHECK_EQ(errorOf(address), EADDRINUSE);
+}
+
+TEST("does not take a name that begins like its own for its own") {
+  if (!mayBeOthers()) return;
+  const Address address = freePort();
+  const std::string name = std::string(1, '\0') + "multireactor:4:" + address.host() + ':' + std::to_string(address.port());
+  const Fd other = must(sock::bindStream(must(Address::unixPath(name + "0")), {}));
+  CHECK_EQ(errorOf(address), 0);
+}
+
+TEST("lets one of the servers start that find the name of their guard taken by another user") {
+  if (!mayBeOthers()) return;
+  const Address address = freePort();
+  const Fd squatter = foreignName(address);
+  for (int round = 0; round < 20; ++round) {
+    std::vector<Result<StartGuard>> results(4);
+    std::vector<std::thread> threads;
+    for (Result<StartGuard>& result : results) threads.emplace_back([&] { result = StartGuard::take(address); });
+    for (std::thread& thread : threads) thread.join();
+    // None may win where two meet at the same instant. Never two.
+    const auto started = std::count_if(results.begin(), results.end(), [](const auto& result) { return result.ok(); });
+    CHECK(started <= 1);
+  }
 }
 
 TEST("shares a port on purpose") {

@@ -200,7 +200,7 @@ async function resolve(where: string, host: string): Promise<string> {
 
 const advice: Record<string, string> = {
   EADDRINUSE:
-    'another server listens there: stop it, choose another port, or listen with shared: true to share its traffic on purpose',
+    'another server listens there: stop it, choose another port, or listen with shared: true to share its traffic (servers of one user only)',
   EACCES: 'permission denied: ports below 1024 and other users’ folders need rights that this process does not have',
   EADDRNOTAVAIL: 'no network interface of this machine has that address',
   EINVAL: 'that is no address',

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -71,6 +72,10 @@ Result<int> intOption(int fd, int name) {
 
 Result<Fd> create(int family) {
   return owned(checked([&] { return ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }));
+}
+
+Result<Fd> createDiagnosis() {
+  return owned(checked([&] { return ::socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_SOCK_DIAG); }));
 }
 
 Result<Fd> bindStream(const Address& address, const ListenOptions& options) {

@@ -26,6 +26,7 @@ struct Accepted {
 };
 
 Result<Fd> create(int family);                                                // SOCK_STREAM
+Result<Fd> createDiagnosis();                                                 // netlink: asks the kernel about sockets
 Result<Fd> bindStream(const Address& address, const ListenOptions& options);  // socket + SO_REUSEADDR (inet) + bind
 Result<int> listen(int fd, int backlog);
 Result<Accepted> accept(int fd);  // accept4, non-blocking

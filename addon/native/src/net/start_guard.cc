@@ -2,11 +2,15 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <string>
 
 #include "net/socket.h"
+#include "net/unix_names.h"
 
 namespace mr {
 
@@ -17,6 +21,40 @@ uint64_t hashOf(const std::string& text) {
   uint64_t hash = 0xcbf29ce484222325;
   for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
   return hash;
+}
+
+// How often a name is tried again whose holder has just gone. Once is rare enough.
+constexpr int kAttempts = 8;
+// Between a name and its random end. No address has it.
+constexpr char kBeside = '#';
+
+Result<Fd> bindName(const std::string& name) {
+  const Result<Address> address = Address::unixPath(name);
+  return address.ok() ? sock::bindStream(address.value, {}) : Result<Fd>::failure(address.error);
+}
+
+struct Holders {
+  bool ours = false;     // a server of this user
+  bool foreign = false;  // somebody else has the name itself
+};
+
+// Of the name, and of those with a random end; `own`, where it is valid, is not asked about.
+Result<Holders> holdersOf(const std::string& name, const Fd& own) {
+  struct statx status {};
+  if (own.valid() && ::statx(own.get(), "", AT_EMPTY_PATH, STATX_INO, &status) != 0) return Result<Holders>::failure(errno);
+  const auto inode = static_cast<uint32_t>(status.stx_ino);
+  const Result<std::vector<UnixName>> names = unixNames(name);
+  if (!names.ok()) return Result<Holders>::failure(names.error);
+  Holders holders;
+  for (const UnixName& one : names.value) {
+    const bool isName = one.name.size() == name.size();
+    if ((own.valid() && one.inode == inode) || (!isName && one.name[name.size()] != kBeside)) continue;
+    if (one.user == ::geteuid())
+      holders.ours = true;
+    else if (isName)
+      holders.foreign = true;
+  }
+  return Result<Holders>::success(holders);
 }
 
 }  // namespace
@@ -39,10 +77,34 @@ Result<StartGuard> StartGuard::takePath(const Address& address) {
 }
 
 Result<StartGuard> StartGuard::named(const std::string& name) {
-  const Result<Address> lock = Address::unixPath(std::string(1, '\0') + "multireactor:" + name);
-  if (!lock.ok()) return Result<StartGuard>::failure(lock.error);
-  Result<Fd> held = sock::bindStream(lock.value, {});
+  const std::string full = std::string(1, '\0') + "multireactor:" + name;
+  for (int attempt = 1;; ++attempt) {
+    Result<Fd> held = bindName(full);
+    const bool isTaken = held.error == EADDRINUSE;
+    if (!held.ok() && !isTaken) return Result<StartGuard>::failure(held.error);
+    const Result<Holders> holders = holdersOf(full, held.value);
+    if (!holders.ok()) {
+      // The kernel does not say whose they are: then everybody's count.
+      return isTaken ? Result<StartGuard>::failure(EADDRINUSE) : Result<StartGuard>::success(StartGuard(std::move(held.value)));
+    }
+    if (holders.value.ours) return Result<StartGuard>::failure(EADDRINUSE);
+    if (!isTaken) return Result<StartGuard>::success(StartGuard(std::move(held.value)));
+    if (holders.value.foreign) return besideOthers(full);
+    // Whoever had it let go of it in between.
+    if (attempt == kAttempts) return Result<StartGuard>::failure(EADDRINUSE);
+  }
+}
+
+Result<StartGuard> StartGuard::besideOthers(const std::string& name) {
+  char end[2 * sizeof(uint64_t) + 1];
+  uint64_t random = 0;
+  if (::syscall(SYS_getrandom, &random, sizeof(random), 0) != sizeof(random)) return Result<StartGuard>::failure(EIO);
+  std::snprintf(end, sizeof(end), "%016llx", static_cast<unsigned long long>(random));
+  Result<Fd> held = bindName(name + kBeside + end);
   if (!held.ok()) return Result<StartGuard>::failure(held.error);
+  // After the bind: of two that come here at once, at least one sees the other.
+  const Result<Holders> holders = holdersOf(name, held.value);
+  if (!holders.ok() || holders.value.ours) return Result<StartGuard>::failure(EADDRINUSE);
   return Result<StartGuard>::success(StartGuard(std::move(held.value)));
 }
 

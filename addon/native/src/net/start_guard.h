@@ -1,5 +1,10 @@
 // A second server on the same port fails to start, although SO_REUSEPORT would let it steal half of the traffic. Holds an
 // abstract Unix socket named after family, address and port while the address is in use; the kernel frees it with the process.
+//
+// Any user may bind any abstract name, so that only sockets of one's own user count: those whose port the kernel would share,
+// since SO_REUSEPORT compares the same user ids. Another user's server on the port meets EADDRINUSE of the kernel itself. Where
+// another user sits on the name, the guard takes one with a random end, which nobody can foresee; its servers find each other in
+// the kernel's list.
 #pragma once
 
 #include <string>
@@ -24,6 +29,7 @@ class StartGuard {
 
  private:
   static Result<StartGuard> named(const std::string& name);
+  static Result<StartGuard> besideOthers(const std::string& name);
   explicit StartGuard(Fd fd) : fd_(std::move(fd)) {}
   Fd fd_;
 };
