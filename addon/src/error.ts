@@ -42,7 +42,8 @@ export const errorCodes = {
   ERR_MR_TASK_TOO_LARGE: 'The task is larger than the whole task queue may be.',
   ERR_MR_THREAD_LOST: 'A thread of the server died: it could not be replaced, or it took what it had begun along.',
   ERR_MR_TLS: 'A certificate or key cannot be used; the cause has the words of OpenSSL.',
-  ERR_MR_TOO_MANY_SUBSCRIPTIONS: 'The connection has as many subscriptions as it may have: `maxSubscriptions` of the app.',
+  ERR_MR_TOO_MANY_SUBSCRIPTIONS:
+    'The connection has as many subscriptions, or bytes of their topics, as it may have: `maxSubscriptions`, `maxSubscriptionBytes` of the app.',
   ERR_MR_TOPIC: 'A topic is a string of 1 to 1,024 bytes.',
   ERR_MR_TS_LOADER: 'A TypeScript app on a Node without type stripping needs the package tsx. Run `npm install tsx`.',
   ERR_MR_UNKNOWN_OPTION: 'There is no such option; the message names the nearest one.',

@@ -48,6 +48,7 @@ export interface NativeListener {
   frameMs: number
   writeMs: number
   maxSubscriptions: number
+  maxSubscriptionBytes: number
   answersOverload: boolean
   /** The number of one of `balancePolicies`. */
   balance: number

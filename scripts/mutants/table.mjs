@@ -41,8 +41,8 @@ export const mutants = [
   {
     protects: 'the bytes of waiting publications',
     file: 'addon/native/src/exchange/publications.cc',
-    from: 'if (!kept_.empty() && bytes() + size > maxBytes_) return std::nullopt;',
-    to: '',
+    from: 'if (before != 0 && (',
+    to: 'if (false && (',
     test: 'publish: too much for a reactor that does not come to it',
   },
   {
@@ -294,9 +294,51 @@ export const mutants = [
   {
     protects: 'the number of subscriptions',
     file: 'addon/native/src/reactor/reactor_publish.cc',
-    from: 'connection->subscriptions()->all.size() >= config(*connection).maxSubscriptions)',
+    from: '(subscriptions ? subscriptions->all.size() : 0) >= cfg.maxSubscriptions)',
     to: 'false)',
     test: 'test/dist/publish/publish.test.js: has limits, with coded errors',
+  },
+  {
+    protects: 'the bytes of the names of subscriptions',
+    file: 'addon/native/src/reactor/reactor_publish.cc',
+    from: '(subscriptions ? subscriptions->nameBytes : 0) + topic.size() > cfg.maxSubscriptionBytes)',
+    to: 'false)',
+    test: 'publish: the bytes of a connection',
+  },
+  {
+    protects: 'the memory of subscriptions, in limits.memory',
+    file: 'addon/native/src/reactor/reactor_memory.cc',
+    from: 'if (connection.subscriptions()) now += connection.subscriptions()->heldBytes;',
+    to: '',
+    test: 'publish: names are shed',
+  },
+  {
+    protects: 'another topic from the flood of one, by turns of the connections that are behind',
+    file: 'addon/native/src/reactor/reactor_publish.cc',
+    from: 'i < kMostBehindAtOnce && *budget != 0',
+    to: '*budget != 0',
+    test: 'publish: one topic',
+  },
+  {
+    protects: 'the order of publications to a connection that is behind',
+    file: 'addon/native/src/reactor/reactor_publish.cc',
+    from: '*budget != 0 && !table_.at(next->slot).subscriptions()->isBehind()',
+    to: '*budget != 0',
+    test: 'publish: a connection that falls behind in many topics',
+  },
+  {
+    protects: 'what is published while a connection moves',
+    file: 'addon/native/src/exchange/publications.cc',
+    from: 'topic.pins.empty() ? UINT64_MAX : *topic.pins.begin()',
+    to: 'UINT64_MAX',
+    test: 'publish: a connection that moves while',
+  },
+  {
+    protects: 'room for other topics beside one that waits',
+    file: 'addon/native/src/exchange/publications.cc',
+    from: ' || topic.bytes + size > maxBytes_ - before',
+    to: '',
+    test: 'publish: what waits of one topic',
   },
   {
     protects: 'the key of the hash of names',

@@ -116,7 +116,7 @@ TEST("topics whose names collide under std::hash take no more steps than others"
   const std::vector<std::string> names = collidingNames(4000);
   CHECK_EQ(std::hash<std::string>()(names[0]), std::hash<std::string>()(names[3999]));
   CHECK_GROWTH(2000, [&](size_t n) {
-    Topics topics(0);
+    Topics topics;
     const Steps steps;
     for (size_t i = 0; i < n; ++i) topics.open(names[i]);
     for (size_t i = 0; i < n; ++i) CHECK(topics.find(names[i]));

@@ -1,4 +1,6 @@
 // Publications: which subscribers they reach, in which order, once each, and what becomes of them for those who do not read.
+#include <malloc.h>
+
 #include <atomic>
 #include <cstring>
 #include <map>
@@ -6,7 +8,9 @@
 
 #include "exchange/publications.h"
 #include "net/out_buffer.h"
+#include "reactor/topics.h"
 #include "reactors.h"
+#include "steps.h"
 
 using namespace mr;
 using namespace mr::test;
@@ -264,7 +268,8 @@ TEST("a connection that moves while much is published misses nothing and gets no
       }
       char text[9];
       std::snprintf(text, sizeof(text), "%07d\n", published.load());
-      if (server.exchange->publish(publication("n", text)) != Exchange::Publishing::kSent) continue;
+      // Nobody: it is on its way, and gets it where it arrives.
+      if (server.exchange->publish(publication("n", text)) == Exchange::Publishing::kFull) continue;
       ++published;
       (void)server.exchange->publish(publication("other", "."));
       if (published % 50 == 0) std::this_thread::yield();
@@ -305,7 +310,7 @@ TEST("too much for a reactor that does not come to it is refused, and counted") 
   const Fd a = server.connect();
   subscribers.tell(a, "+n");
   const std::string text(300 << 10, 'x');
-  for (int i = 0; i < 3; ++i) CHECK(server.exchange->publish(publication("n", text)) == Exchange::Publishing::kSent);
+  for (int i = 0; i < 2; ++i) CHECK(server.exchange->publish(publication("n", text)) == Exchange::Publishing::kSent);
   CHECK(server.exchange->publish(publication("n", text)) == Exchange::Publishing::kFull);
   CHECK_EQ(server.exchange->publicationsRefused.load(), 1u);
   server.turns(5);
@@ -334,6 +339,295 @@ TEST("a topic of many is delivered over several turns, also when they come and g
     char byte;
     CHECK_EQ(sock::receive(client.get(), &byte, 1).error, EAGAIN);
   }
+}
+
+TEST("what waits of one topic leaves room for the others, and a reactor keeps only what it has subscribers of") {
+  ExchangeOptions options;
+  options.maxMailboxBytes = 1 << 20;
+  Reactors server(raw(), 2, options);
+  Subscribers subscribers(server, SlowPolicy::kDrop);
+  const Fd a = server.connect(), b = server.connect();
+  subscribers.tell(a, "+flood");
+  subscribers.tell(b, "+other");
+  subscribers.tell(b, ">1");
+  server.until([&] { return server.open(1) == 1; });
+  PublicationList& list = server.exchange->publications();
+  const std::string text(10 << 10, 'x');
+  const auto publishes = [&](std::string_view topic) { return server.exchange->publish(publication(topic, text)); };
+  int sent = 0;
+  while (publishes("flood") == Exchange::Publishing::kSent) ++sent;
+  CHECK(sent >= 45 && sent <= 51);
+  // Only reactor 1 drives from here on: what reactor 0 does not come to holds up nothing of the other topic.
+  for (int i = 0; i < 200; ++i) {
+    CHECK(publishes("other") == Exchange::Publishing::kSent);
+    server.reactor(1).turn(0);
+  }
+  CHECK(!list.hasFor(1));
+  CHECK(list.bytes() < size_t{600} << 10);
+  server.until([&] { return list.bytes() == 0; });
+}
+
+TEST("one topic's flood does not keep another topic's subscribers waiting, who get theirs in order") {
+  Reactors server(raw());
+  Subscribers subscribers(server, SlowPolicy::kDrop);
+  std::vector<Fd> flooded;
+  for (int i = 0; i < 40; ++i) {
+    flooded.push_back(server.connect());
+    subscribers.tell(flooded.back(), "+flood");
+  }
+  const Fd a = server.connect();
+  subscribers.tell(a, "+quiet");
+  // Whoever has subscribed to both gets both in the order in which they were published.
+  const Fd both = server.connect();
+  subscribers.tell(both, "+flood");
+  subscribers.tell(both, "+quiet");
+  constexpr int kFlood = 2000;
+  std::string expected;
+  const auto flood = [&](int from, int to) {
+    for (int i = from; i < to; ++i) {
+      const std::string text = std::to_string(i) + ".";
+      expected += text;
+      CHECK(server.exchange->publish(publication("flood", text)) == Exchange::Publishing::kSent);
+    }
+  };
+  flood(0, kFlood / 2);
+  CHECK(server.exchange->publish(publication("quiet", "quiet")) == Exchange::Publishing::kSent);
+  expected += "quiet";
+  flood(kFlood / 2, kFlood);
+  const uint64_t before = server.reactor().counters().publications.get();
+  CHECK_EQ(server.read(a, 5), "quiet");
+  // Before it were 1,000 publications to 41 subscribers.
+  const uint64_t delivered = server.reactor().counters().publications.get() - before;
+  CHECK(delivered <= 41 * 2 * 16);
+  CHECK(server.read(both, expected.size()) == expected);
+  server.until([&] { return server.exchange->publications().bytes() == 0; });
+}
+
+TEST("a connection that falls behind in many topics gets all in one order, also when it leaves some and moves meanwhile") {
+  Reactors server(raw(), 2);
+  Subscribers subscribers(server);
+  std::vector<Fd> others;
+  for (int i = 0; i < 20; ++i) {
+    others.push_back(server.connect());
+    for (int t = 0; t < 4; ++t) subscribers.tell(others.back(), "+" + std::to_string(t));
+  }
+  const Fd a = server.connect();
+  for (int t = 0; t < 4; ++t) subscribers.tell(a, "+" + std::to_string(t));
+  std::string expected;
+  const auto publish = [&](int from, int to, int leftOut) {
+    for (int i = from; i < to; ++i) {
+      const int topic = i * 7 % 4;
+      char text[9];
+      std::snprintf(text, sizeof(text), "%07d\n", i);
+      if (topic != leftOut) expected += text;
+      CHECK(server.exchange->publish(publication(std::to_string(topic), text)) == Exchange::Publishing::kSent);
+    }
+  };
+  publish(0, 400, -1);
+  server.turns(1);
+  // It has got some of them, and moves there and back with the rest, while more come.
+  for (int round = 0; round < 6; ++round) {
+    const uint64_t before = sum(server, &ReactorCounters::moved);
+    say(a, std::string(">") + (round % 2 == 0 ? "1" : "0") + "\n");
+    publish(400 + round * 100, 500 + round * 100, -1);
+    server.until([&] { return sum(server, &ReactorCounters::moved) > before; });
+  }
+  CHECK(server.read(a, expected.size()) == expected);
+  expected.clear();
+  subscribers.tell(a, "-2");
+  publish(1000, 1400, 2);
+  CHECK(server.read(a, expected.size()) == expected);
+  // Those who hang up in the middle leave nothing behind.
+  publish(1400, 1800, 2);
+  server.turns(1);
+  others.clear();
+  server.until([&] { return server.exchange->publications().bytes() == 0; });
+  server.until([&] { return sum(server, &ReactorCounters::subscriptions) == 3; });
+}
+
+TEST("whoever ends a subscription while it is behind in it gets no more of it, and is counted no more") {
+  Reactors server(raw());
+  Subscribers subscribers(server);
+  std::vector<Fd> clients;
+  for (int i = 0; i < 300; ++i) {
+    clients.push_back(server.connect());
+    subscribers.tell(clients.back(), "+n");
+  }
+  const uint16_t port = server.exchange->openPort();
+  for (const char* text : {"one\n", "two\n"}) {
+    CHECK(server.exchange->publish(publication("n", text, port, 1)) == Exchange::Publishing::kSent);
+  }
+  server.turns(1);
+  for (size_t i = 0; i < clients.size(); i += 2) say(clients[i], "-n\n");
+  const uint64_t first = reached(server, port), second = reached(server, port);
+  CHECK(first >= 150 && first <= 300);
+  CHECK(second >= 150 && second <= first);
+  for (size_t i = 1; i < clients.size(); i += 2) CHECK_EQ(server.read(clients[i], 8), "one\ntwo\n");
+  CHECK_EQ(server.reactor().counters().subscriptions.get(), 150u);
+  CHECK_EQ(server.exchange->publications().bytes(), 0u);
+}
+
+namespace {
+
+// Moves a connection of n subscriptions while 8 n publications wait on reactor 1, one in eight for a topic of its own. The steps
+// of the turns in which it arrives and is given what it has missed.
+uint64_t stepsOfMove(size_t n) {
+  ListenerConfig config = raw();
+  config.maxSubscriptions = 1 << 20;
+  config.maxSubscriptionBytes = 1 << 20;
+  ExchangeOptions options;
+  options.maxMailboxBytes = 1 << 30;
+  Reactors server(config, 2, options);
+  Subscribers subscribers(server);
+  const Fd busy = server.connect(), a = server.connect();
+  subscribers.tell(busy, "+busy");
+  subscribers.tell(busy, ">1");
+  server.until([&] { return server.open(1) == 1; });
+  for (size_t i = 0; i < n; ++i) subscribers.tell(a, "+" + std::to_string(i));
+  for (size_t i = 0; i < 8 * n; ++i) {
+    const std::string topic = i % 8 == 0 ? std::to_string(i / 8) : "busy";
+    CHECK(server.exchange->publish(publication(topic, "x")) == Exchange::Publishing::kSent);
+  }
+  const uint64_t before = sum(server, &ReactorCounters::moved);
+  say(a, ">1\n");
+  while (sum(server, &ReactorCounters::moved) == before) server.reactor(0).turn(0);
+  const Steps steps;
+  while (server.reactor(1).turn(0)) {
+  }
+  const uint64_t taken = steps.taken();
+  CHECK_EQ(server.read(a, n), std::string(n, 'x'));
+  return taken;
+}
+
+}  // namespace
+
+TEST("a move costs in proportion to the subscriptions and to what was missed") { CHECK_GROWTH(300, stepsOfMove); }
+
+TEST("spreading costs in proportion to the publications, not to those who are behind") {
+  // One subscriber that is behind, or many: the flood of their topic costs another topic the same.
+  CHECK_GROWTH(100, [](size_t n) {
+    Reactors server(raw());
+    Subscribers subscribers(server, SlowPolicy::kDrop);
+    std::vector<Fd> clients;
+    for (size_t i = 0; i < n; ++i) {
+      clients.push_back(server.connect());
+      subscribers.tell(clients.back(), "+n");
+    }
+    for (size_t i = 0; i < 20 * n; ++i) (void)server.exchange->publish(publication("n", "x"));
+    const Fd a = server.connect();
+    subscribers.tell(a, "+quiet");
+    CHECK(server.exchange->publish(publication("quiet", "quiet")) == Exchange::Publishing::kSent);
+    const Steps steps;
+    CHECK_EQ(server.read(a, 5), "quiet");
+    return steps.taken();
+  });
+}
+
+namespace {
+
+// Connections whose subscriptions the test makes itself, without a frame that says so.
+struct Direct {
+  explicit Direct(Reactors& server) : server_(server) {
+    server.js().hook = [this](const EventRow& row, std::string_view) {
+      if (row.event == Event::kOpen) rows_.push_back(row);
+    };
+  }
+  Fd open() {
+    const size_t before = rows_.size();
+    Fd fd = server_.connect();
+    server_.until([&] { return rows_.size() > before; });
+    return fd;
+  }
+  Reactor::Subscribed subscribe(size_t which, std::string_view topic) {
+    return server_.reactor().subscribe(rows_[which].slot, rows_[which].generation, topic, SlowPolicy::kClose);
+  }
+  bool unsubscribe(size_t which, std::string_view topic) {
+    return server_.reactor().unsubscribe(rows_[which].slot, rows_[which].generation, topic);
+  }
+
+ private:
+  Reactors& server_;
+  std::vector<EventRow> rows_;
+};
+
+std::string name(size_t number, size_t length) {
+  const std::string text = std::to_string(number);
+  return text + std::string(length - text.size(), 'n');
+}
+
+}  // namespace
+
+TEST("subscriptions count as memory of their connection: names, nodes and places, and each topic once") {
+  ListenerConfig config = raw();
+  config.maxSubscriptions = 1 << 20;
+  config.maxSubscriptionBytes = 1 << 30;
+  Reactors server(config);
+  Direct direct(server);
+  const Fd a = direct.open(), b = direct.open();
+  const auto counted = [&] { return server.reactor().counters().buffered.get(); };
+  for (const size_t which : {0, 1}) CHECK(direct.subscribe(which, "one") == Reactor::Subscribed::kDone);
+  constexpr size_t kMany = 3000;
+  for (const size_t length : {size_t{10}, size_t{100}, size_t{1000}}) {
+    std::vector<std::string> names;
+    for (size_t i = 0; i < kMany; ++i) names.push_back(name(i, length));
+    const uint64_t before = counted();
+    const size_t allocated = mallinfo2().uordblks;
+    for (const std::string& each : names) CHECK(direct.subscribe(0, each) == Reactor::Subscribed::kDone);
+    const auto own = static_cast<double>(counted() - before);
+    if (allocated != 0) {  // the allocator of a sanitizer does not say
+      const auto real = static_cast<double>(mallinfo2().uordblks - allocated);
+      const Note figures([&] { return std::to_string(own / kMany) + " counted, " + std::to_string(real / kMany) + " real"; });
+      CHECK(own > 0.85 * real);
+      CHECK(own < 1.15 * real);
+    }
+    // Another subscriber of the same topics costs what is its own, and pays for all when the first one has left.
+    const uint64_t one = counted();
+    for (const std::string& each : names) CHECK(direct.subscribe(1, each) == Reactor::Subscribed::kDone);
+    CHECK(counted() - one < kMany * 200);
+    for (const std::string& each : names) CHECK(direct.unsubscribe(0, each));
+    CHECK_EQ(counted(), one);
+    for (const std::string& each : names) CHECK(direct.unsubscribe(1, each));
+    CHECK_EQ(counted(), before);
+  }
+}
+
+TEST("names are shed as other memory is: the connection that has thought up most closes as memory-limit") {
+  ExchangeOptions options;
+  options.maxMemoryBytes = 8 << 20;
+  ListenerConfig config = raw();
+  config.maxSubscriptionBytes = 1 << 20;
+  Reactors server(config, 1, options);
+  Direct direct(server);
+  const Fd polite = direct.open();
+  CHECK(direct.subscribe(0, "news") == Reactor::Subscribed::kDone);
+  std::vector<Fd> others;
+  for (size_t c = 1; c <= 8; ++c) {
+    others.push_back(direct.open());
+    for (size_t i = 0; i < 1000; ++i) (void)direct.subscribe(c, name(c * 1000 + i, 1000));
+    server.turns(2);
+  }
+  server.turns(3);
+  CHECK(server.closed(CloseReason::kMemoryLimit) >= 4);
+  CHECK(server.reactor().counters().buffered.get() <= options.maxMemoryBytes);
+  CHECK_EQ(*server.reactor().publishHere("news", spanOf("here")), 1u);
+  CHECK_EQ(server.read(polite, 4), "here");
+}
+
+TEST("the bytes of a connection's topic names have a limit of their own") {
+  ListenerConfig config = raw();
+  config.maxSubscriptionBytes = 10;
+  Reactors server(config);
+  Subscribers subscribers(server);
+  const Fd a = server.connect();
+  subscribers.tell(a, "+12345");
+  CHECK(subscribers.last == Reactor::Subscribed::kDone);
+  subscribers.tell(a, "+123456");
+  CHECK(subscribers.last == Reactor::Subscribed::kTooLong);
+  subscribers.tell(a, "+abcde");
+  CHECK(subscribers.last == Reactor::Subscribed::kDone);
+  subscribers.tell(a, "-12345");
+  subscribers.tell(a, "+6789");
+  CHECK(subscribers.last == Reactor::Subscribed::kDone);
 }
 
 TEST("shared bytes go out in the order of the appends, and are let go as they leave") {

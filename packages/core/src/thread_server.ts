@@ -96,7 +96,7 @@ export class ThreadServer {
   /**
    * Sends bytes to every connection of the server that has subscribed to `topic`, on whatever reactor; they go between two replies.
    * Copied once, before the call returns. Every subscriber sees the publications of a topic in the same order. Resolves to the number of
-   * subscribers that it was sent to, or waits for; `'full'`: refused, since 64 MiB of publications wait for a reactor that does not come
+   * subscribers that it was sent to, or waits for; `'full'`: refused, since too many bytes of its topic wait for a reactor that does not come
    * to them. Rejects with `ERR_MR_TOPIC`, `ERR_MR_DATA` and `ERR_MR_CLOSED`.
    */
   publish(topic: string, data: string | Uint8Array): Promise<number | 'full'> {

@@ -408,10 +408,11 @@ export class Connection<Data = unknown> {
     if (this.#isLate('subscribe()')) return false
     const done = this.#engine.driver.subscribe(this.#slot, this.#generation, topic, slowPolicies.indexOf(slow))
     if (done === 0) this.#engine.countLateCall()
-    if (done === 3) {
+    if (done >= 3) {
+      const [most, option] = done === 3 ? ['subscriptions', 'maxSubscriptions'] : ['bytes of topic names', 'maxSubscriptionBytes']
       throw new MultireactorError(
         'ERR_MR_TOO_MANY_SUBSCRIPTIONS',
-        'subscribe(): this connection has as many subscriptions as it may have; raise maxSubscriptions of the app, or use fewer topics',
+        `subscribe(): this connection has as many ${most} as it may have; raise ${option} of the app, or use fewer topics`,
       )
     }
     return done === 1

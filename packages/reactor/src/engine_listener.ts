@@ -100,6 +100,7 @@ export function nativeListener(options: ConnectionOptions, framing: Framing, tra
     frameMs: read.integer('frameTimeoutMs', 60_000, 0, mostMs),
     writeMs: read.integer('writeTimeoutMs', 60_000, 0, mostMs),
     maxSubscriptions: read.integer('maxSubscriptions', 1024, 0, 1 << 20),
+    maxSubscriptionBytes: read.integer('maxSubscriptionBytes', 128 << 10, 0, 2 ** 30),
     answersOverload,
     balance: balancePolicies.indexOf(balance),
     secure,

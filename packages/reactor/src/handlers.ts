@@ -104,6 +104,8 @@ export interface ConnectionOptions {
   writeTimeoutMs?: number
   /** Topics that one connection may have subscribed to. Default 1,024. */
   maxSubscriptions?: number
+  /** Bytes of the names of those topics, in UTF-8. Default 128 KiB. */
+  maxSubscriptionBytes?: number
 }
 
 export const connectionOptionNames = [
@@ -121,4 +123,5 @@ export const connectionOptionNames = [
   'frameTimeoutMs',
   'writeTimeoutMs',
   'maxSubscriptions',
+  'maxSubscriptionBytes',
 ] as const

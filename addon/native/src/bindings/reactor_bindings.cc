@@ -289,6 +289,7 @@ static ListenerConfig toListenerConfig(const Napi::Value& value) {
   config.frameMs = static_cast<uint32_t>(number("frameMs"));
   config.writeMs = static_cast<uint32_t>(number("writeMs"));
   config.maxSubscriptions = static_cast<uint32_t>(number("maxSubscriptions"));
+  config.maxSubscriptionBytes = static_cast<size_t>(number("maxSubscriptionBytes"));
   config.answersOverload = flag("answersOverload");
   config.balance = static_cast<Balance::Policy>(number("balance"));
   config.secure = flag("secure");
@@ -707,7 +708,7 @@ Napi::Value ReactorDriver::localAddress(const Napi::CallbackInfo& info) {
   return row;
 }
 
-// subscribe(slot, generation, topic, policy) -> 0 gone, 1 done, 2 was subscribed already, 3 too many
+// subscribe(slot, generation, topic, policy) -> 0 gone, 1 done, 2 was subscribed already, 3 too many, 4 too many bytes
 Napi::Value ReactorDriver::subscribe(const Napi::CallbackInfo& info) {
   MR_READY(info);
   const auto done = reactor_->subscribe(u32(info, 0), u32(info, 1), textOf(info[2]), static_cast<SlowPolicy>(u32(info, 3)));

@@ -450,12 +450,14 @@ Exchange::Publishing Exchange::publish(const PublicationRef& publication) {
   return reactors->empty() ? Publishing::kNobody : Publishing::kSent;
 }
 
-void Exchange::finishPublication(Publication& publication) {
-  if (publication.unfinished.fetch_sub(1, std::memory_order_acq_rel) != 1 || publication.request == 0) return;
+bool Exchange::finishPublication(Publication& publication) {
+  if (publication.unfinished.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
+  if (publication.request == 0) return true;
   auto published = std::make_unique<Published>();
   published->request = publication.request;
   published->reached = publication.reached.load(std::memory_order_relaxed);
   mailbox(publication.replyTo).send(std::move(published));
+  return true;
 }
 
 }  // namespace mr

@@ -163,7 +163,7 @@ class Exchange {
   PublicationList& publications() { return publications_; }
   enum class Publishing : uint8_t { kSent, kNobody, kFull };
   Publishing publish(const PublicationRef& publication);  // Any thread.
-  void finishPublication(Publication& publication);       // a reactor has come to its end
+  bool finishPublication(Publication& publication);       // a reactor has come to its end. Whether it was the last one
   std::atomic<uint64_t> publicationsRefused{0};
 
   std::atomic<uint64_t> repliesUnrouted{0};  // to connections that were gone already at the directory

@@ -4,81 +4,109 @@
 
 namespace mr {
 
+size_t PublicationList::topicBytes() { return sizeof(Table::value_type) + 2 * sizeof(void*); }
+
 std::optional<std::vector<uint32_t>> PublicationList::add(const PublicationRef& publication) {
   std::lock_guard lock(mutex_);
-  if (joined_.empty() && pins_.empty()) return std::vector<uint32_t>{};
-  const size_t size = sizeOf(*publication);
+  const auto found = topics_.find(std::string_view(publication->topic));
+  if (found == topics_.end()) return std::vector<uint32_t>{};
+  Topic& topic = found->second;
+  const size_t size = sizeOf(*publication), before = bytes();
   // One passes an empty list, whatever its size.
-  if (!kept_.empty() && bytes() + size > maxBytes_) return std::nullopt;
-  publication->unfinished.store(static_cast<uint32_t>(joined_.size()), std::memory_order_relaxed);
+  if (before != 0 && (before + size > maxBytes_ || topic.bytes + size > maxBytes_ - before)) return std::nullopt;
+  publication->unfinished.store(static_cast<uint32_t>(topic.reactors.size()), std::memory_order_relaxed);
   publication->number = last_.load(std::memory_order_relaxed) + 1;
-  kept_.push_back(publication);
+  topic.kept.push_back(publication);
+  topic.bytes += size;
   bytes_.fetch_add(size, std::memory_order_relaxed);
   last_.store(publication->number, std::memory_order_seq_cst);
-  return joined_;
-}
-
-uint64_t PublicationList::join(uint32_t reactor) {
-  std::lock_guard lock(mutex_);
-  const uint64_t last = last_.load(std::memory_order_relaxed);
-  if (handled_[reactor] == kAway) joined_.push_back(reactor);
-  handled_[reactor] = last;
-  return last;
-}
-
-bool PublicationList::leave(uint32_t reactor) {
-  std::lock_guard lock(mutex_);
-  if (handled_[reactor] == kAway) return true;
-  if (handled_[reactor] != last_.load(std::memory_order_relaxed)) return false;
-  handled_[reactor] = kAway;
-  std::erase(joined_, reactor);
-  trim();
-  return true;
-}
-
-void PublicationList::take(uint64_t after, size_t most, std::deque<PublicationRef>* out) {
-  std::lock_guard lock(mutex_);
-  if (kept_.empty()) return;
-  const uint64_t first = kept_.front()->number;
-  for (size_t i = after + 1 > first ? after + 1 - first : 0; i < kept_.size() && most != 0; ++i, --most) out->push_back(kept_[i]);
-}
-
-void PublicationList::handled(uint32_t reactor, uint64_t number) {
-  std::lock_guard lock(mutex_);
-  handled_[reactor] = number;
-  trim();
-}
-
-std::vector<PublicationRef> PublicationList::between(std::string_view topic, uint64_t after, uint64_t upTo) {
-  std::vector<PublicationRef> found;
-  std::lock_guard lock(mutex_);
-  for (const PublicationRef& publication : kept_) {
-    if (publication->number > upTo) break;
-    if (publication->number > after && publication->topic == topic) found.push_back(publication);
+  for (const uint16_t reactor : topic.reactors) {
+    Inbox& inbox = inboxes_[reactor];
+    inbox.publications.push_back(publication);
+    inbox.waiting.store(inbox.publications.size(), std::memory_order_seq_cst);
   }
-  return found;
+  return std::vector<uint32_t>(topic.reactors.begin(), topic.reactors.end());
 }
 
-void PublicationList::trim() {
-  uint64_t least = last_.load(std::memory_order_relaxed);
-  for (const uint32_t reactor : joined_) least = std::min(least, handled_[reactor]);
-  if (!pins_.empty()) least = std::min(least, *pins_.begin());
-  while (!kept_.empty() && kept_.front()->number <= least) {
-    bytes_.fetch_sub(sizeOf(*kept_.front()), std::memory_order_relaxed);
-    kept_.pop_front();
+PublicationList::Topic& PublicationList::open(std::string_view topic) {
+  const auto found = topics_.find(topic);
+  return found == topics_.end() ? topics_[std::string(topic)] : found->second;
+}
+
+void PublicationList::join(std::string_view topic, uint32_t reactor) {
+  std::lock_guard lock(mutex_);
+  open(topic).reactors.push_back(static_cast<uint16_t>(reactor));
+}
+
+void PublicationList::leave(std::string_view topic, uint32_t reactor) {
+  std::lock_guard lock(mutex_);
+  const auto found = topics_.find(topic);
+  if (found == topics_.end()) return;
+  std::erase(found->second.reactors, static_cast<uint16_t>(reactor));
+  trim(found->first, found->second);
+}
+
+void PublicationList::take(uint32_t reactor, size_t most, std::deque<PublicationRef>* out) {
+  Inbox& inbox = inboxes_[reactor];
+  std::lock_guard lock(mutex_);
+  for (; most != 0 && !inbox.publications.empty(); --most) {
+    out->push_back(std::move(inbox.publications.front()));
+    inbox.publications.pop_front();
+  }
+  inbox.waiting.store(inbox.publications.size(), std::memory_order_seq_cst);
+}
+
+void PublicationList::drop(std::span<const PublicationRef> finished) {
+  std::lock_guard lock(mutex_);
+  for (const PublicationRef& publication : finished) {
+    const auto found = topics_.find(std::string_view(publication->topic));
+    if (found != topics_.end()) trim(found->first, found->second);
   }
 }
 
-PublicationList::Pin::Pin(PublicationList& list, uint64_t number) : list_(&list), number_(number) {
+uint64_t PublicationList::since(std::string_view topic, uint64_t after, std::vector<PublicationRef>* out) {
+  std::lock_guard lock(mutex_);
+  const auto found = topics_.find(topic);
+  if (found != topics_.end()) {
+    const Fifo<PublicationRef>& kept = found->second.kept;
+    size_t from = 0, end = kept.size();
+    while (from < end) {
+      const size_t middle = (from + end) / 2;
+      if (kept[middle]->number > after) {
+        end = middle;
+      } else {
+        from = middle + 1;
+      }
+    }
+    for (; from < kept.size(); ++from) out->push_back(kept[from]);
+  }
+  return last_.load(std::memory_order_relaxed);
+}
+
+void PublicationList::trim(const std::string& name, Topic& topic) {
+  const uint64_t upTo = topic.pins.empty() ? UINT64_MAX : *topic.pins.begin();
+  while (!topic.kept.empty() && topic.kept.front()->number <= upTo &&
+         topic.kept.front()->unfinished.load(std::memory_order_acquire) == 0) {
+    const size_t size = sizeOf(*topic.kept.front());
+    topic.bytes -= size;
+    bytes_.fetch_sub(size, std::memory_order_relaxed);
+    topic.kept.pop_front();
+  }
+  if (topic.kept.empty() && topic.reactors.empty() && topic.pins.empty()) topics_.erase(topics_.find(name));
+}
+
+PublicationList::Pin::Pin(PublicationList& list, std::string_view topic, uint64_t number) : list_(&list) {
   std::lock_guard lock(list.mutex_);
-  list.pins_.insert(number);
+  list.open(topic);
+  topic_ = &*list.topics_.find(topic);
+  at_ = topic_->second.pins.insert(number);
 }
 
 PublicationList::Pin::~Pin() {
   if (!list_) return;
   std::lock_guard lock(list_->mutex_);
-  list_->pins_.erase(list_->pins_.find(number_));
-  list_->trim();
+  topic_->second.pins.erase(at_);
+  list_->trim(topic_->first, topic_->second);
 }
 
 }  // namespace mr

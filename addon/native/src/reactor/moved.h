@@ -21,7 +21,7 @@ class Reactor::Moved final : public Message {
   bool dataLost = false;  // with the thread that knew it
 
   std::vector<MovedSubscription> subscriptions;
-  PublicationList::Pin pin;  // keeps what is published meanwhile
+  std::unique_ptr<Fifo<PublicationRef>> missed;  // what it had not been given yet of what it missed on its last way
 
   Acceptor acceptor;
 };

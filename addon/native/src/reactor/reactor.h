@@ -186,7 +186,7 @@ class Reactor {
 
   // --- publishing. Topics are 1 to kMaxTopicBytes bytes ---
   static constexpr size_t kMaxTopicBytes = 1024;
-  enum class Subscribed : uint8_t { kGone, kDone, kAlready, kTooMany };
+  enum class Subscribed : uint8_t { kGone, kDone, kAlready, kTooMany, kTooLong };
   Subscribed subscribe(uint32_t slot, uint32_t generation, std::string_view topic, SlowPolicy policy);
   bool unsubscribe(uint32_t slot, uint32_t generation, std::string_view topic);
   std::vector<std::string> subscriptions(uint32_t slot, uint32_t generation);
@@ -218,6 +218,8 @@ class Reactor {
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
   static constexpr uint32_t kMaxDeliveriesPerTurn = 256;  // of publications to subscribers
+  static constexpr uint32_t kMaxSpreadPerTurn = 2048;     // publications looked at, subscribers that fall behind
+  static constexpr uint32_t kMostBehindAtOnce = 8;        // publications to one connection before it is another's turn
   static constexpr size_t kPublicationsAtOnce = 256;      // taken from the list that all reactors share
   static constexpr uint32_t kAlwaysInFlight = 4;          // frames of one connection, whatever their size
   static constexpr uint64_t kCheapNs = 20'000;
@@ -514,12 +516,17 @@ class Reactor {
   void loseCalls();
 
   // reactor_publish.cc
-  Topics& joinedTopics();
-  Subscription& enterTopic(uint32_t slot, std::string_view topic, SlowPolicy policy);
+  Subscription& enterTopic(uint32_t slot, std::string_view name, SlowPolicy policy);
+  void leaveTopic(const Subscription& subscription);
   void dropSubscriptions(Connection& connection);
   bool hasPublications() const;
   bool deliverPublications();
-  bool deliverSome(Publication& publication, uint32_t* budget);
+  void spreadPublications(uint32_t* budget);
+  void fallBehind(Subscription& subscription, uint64_t number);
+  void queueBehind(uint32_t slot);
+  void serveBehind(uint32_t* budget);
+  void deliverNext(uint32_t slot);
+  void finishPublications();
   bool deliverTo(Subscription& subscription, const SharedBytesRef& bytes, bool alone);
   void appendShared(uint32_t slot, const SharedBytesRef& bytes);
   void sendShared(uint32_t slot, const SharedBytesRef& bytes);

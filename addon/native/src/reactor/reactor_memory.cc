@@ -11,6 +11,7 @@ void Reactor::account(uint32_t slot) {
   if (connection.fd.valid()) {
     if (!connection.out.empty() || connection.extras) now = connection.waitingBytes() - connection.sharedBytes();
     if (connection.in) now += connection.in->capacity();
+    if (connection.subscriptions()) now += connection.subscriptions()->heldBytes;
   }
   if (now == connection.accounted) return;
   if (now > connection.accounted) {

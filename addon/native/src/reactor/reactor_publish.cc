@@ -9,42 +9,62 @@ namespace mr {
 
 // ---------------------------------------------------------------- subscribing
 
-Topics& Reactor::joinedTopics() {
-  if (!topics_) topics_ = std::make_unique<Topics>(exchange_->publications().join(index_));
-  return *topics_;
-}
-
 Reactor::Subscribed Reactor::subscribe(uint32_t slot, uint32_t generation, std::string_view topic, SlowPolicy policy) {
   Connection* connection = find(slot, generation);
   if (!connection || connection->has(Connection::kEndSaid)) return Subscribed::kGone;
   Topic* known = topics_ ? topics_->find(topic) : nullptr;
-  if (known && connection->subscriptions()) {
+  const Subscriptions* subscriptions = connection->subscriptions();
+  if (known && subscriptions) {
     const auto found = connection->subscriptions()->all.find(known);
-    if (found != connection->subscriptions()->all.end()) {
+    if (found != subscriptions->all.end()) {
       found->second.policy = policy;
       return Subscribed::kAlready;
     }
   }
-  if (connection->subscriptions() && connection->subscriptions()->all.size() >= config(*connection).maxSubscriptions) {
-    return Subscribed::kTooMany;
-  }
+  const ListenerConfig& cfg = config(*connection);
+  if ((subscriptions ? subscriptions->all.size() : 0) >= cfg.maxSubscriptions) return Subscribed::kTooMany;
+  if ((subscriptions ? subscriptions->nameBytes : 0) + topic.size() > cfg.maxSubscriptionBytes) return Subscribed::kTooLong;
+  Subscription& fresh = enterTopic(slot, topic, policy);
   // What was published before this is not for it.
-  const uint64_t last = exchange_->publications().last();
-  enterTopic(slot, topic, policy).seen = last;
+  fresh.seen = exchange_->publications().last();
   return Subscribed::kDone;
 }
 
-Subscription& Reactor::enterTopic(uint32_t slot, std::string_view topic, SlowPolicy policy) {
+Subscription& Reactor::enterTopic(uint32_t slot, std::string_view name, SlowPolicy policy) {
   Connection& connection = table_.at(slot);
   if (!connection.subscriptions()) connection.needExtras().subscriptions = std::make_unique<Subscriptions>();
-  Topics& topics = joinedTopics();
-  Topic& opened = topics.open(topic);
-  Subscription& subscription = connection.subscriptions()->all[&opened];
+  if (!topics_) topics_ = std::make_unique<Topics>();
+  Subscriptions& subscriptions = *connection.subscriptions();
+  Topic& topic = topics_->open(name);
+  Subscription& subscription = subscriptions.all[&topic];
   subscription.slot = slot;
   subscription.policy = policy;
-  topics.enter(opened, subscription);
+  topics_->enter(topic, subscription);
+  subscriptions.nameBytes += name.size();
+  subscriptions.heldBytes += Topics::subscriptionBytes();
+  if (!topic.payer) {
+    PublicationList& list = exchange_->publications();
+    list.join(name, index_);
+    topic.opened = list.last();
+    topic.payer = &subscription;
+    subscriptions.heldBytes += Topics::topicBytes(name);
+  }
+  account(slot);
   counters_.subscriptions.add(1);
   return subscription;
+}
+
+// The memory of a topic counts as that of one of its subscribers, so that the sum is right and whoever thinks up names pays for
+// them.
+void Reactor::leaveTopic(const Subscription& subscription) {
+  Topic& topic = *subscription.topic;
+  const bool paid = topic.payer == &subscription;
+  const auto name = topics_->leave(subscription);
+  if (name) return exchange_->publications().leave(*name, index_);
+  if (!paid) return;
+  topic.payer = topic.subscribers.front();
+  table_.at(topic.payer->slot).subscriptions()->heldBytes += Topics::topicBytes(*topic.name);
+  account(topic.payer->slot);
 }
 
 bool Reactor::unsubscribe(uint32_t slot, uint32_t generation, std::string_view topic) {
@@ -54,11 +74,16 @@ bool Reactor::unsubscribe(uint32_t slot, uint32_t generation, std::string_view t
   Subscriptions& subscriptions = *connection->subscriptions();
   const auto found = subscriptions.all.find(known);
   if (found == subscriptions.all.end()) return false;
-  subscriptions.latestBytes -= found->second.latest.size();
-  topics_->leave(found->second);
+  const Subscription& subscription = found->second;
+  subscriptions.latestBytes -= subscription.latest.size();
+  subscriptions.nameBytes -= topic.size();
+  subscriptions.heldBytes -= Topics::subscriptionBytes() + (known->payer == &subscription ? Topics::topicBytes(topic) : 0);
+  if (subscription.isBehind()) subscriptions.behind.erase(topics_->lacks(subscription)->number);
+  leaveTopic(subscription);
   subscriptions.all.erase(found);
   counters_.subscriptions.sub(1);
   if (subscriptions.all.empty()) connection->extras->subscriptions.reset();
+  account(slot);
   return true;
 }
 
@@ -72,7 +97,7 @@ std::vector<std::string> Reactor::subscriptions(uint32_t slot, uint32_t generati
 
 void Reactor::dropSubscriptions(Connection& connection) {
   if (!connection.subscriptions()) return;
-  for (const auto& [topic, subscription] : connection.subscriptions()->all) topics_->leave(subscription);
+  for (const auto& [topic, subscription] : connection.subscriptions()->all) leaveTopic(subscription);
   counters_.subscriptions.sub(connection.subscriptions()->all.size());
   connection.extras->subscriptions.reset();
 }
@@ -90,58 +115,135 @@ std::optional<uint64_t> Reactor::publishHere(std::string_view topic, std::span<c
 }
 
 bool Reactor::hasPublications() const {
-  return topics_ && (!topics_->waiting.empty() || topics_->taken != exchange_->publications().last());
+  if (!topics_) return false;
+  const Topics& topics = *topics_;
+  return topics.spreads() || !topics.incoming.empty() || !topics.fresh.empty() || !topics.late.empty() ||
+         exchange_->publications().hasFor(index_);
 }
 
-// True when there is more to do.
+// True when there is more to do. Half of a turn is for those that are behind, half for what has just been published; what one of
+// the two does not need is the other's.
 bool Reactor::deliverPublications() {
   if (!topics_) return false;
-  PublicationList& list = exchange_->publications();
-  Topics& topics = *topics_;
-  uint32_t budget = kMaxDeliveriesPerTurn;
-  uint64_t handled = 0;
-  while (budget != 0) {
-    if (topics.waiting.empty()) {
-      list.take(topics.taken, kPublicationsAtOnce, &topics.waiting);
-      if (topics.waiting.empty()) break;
-      topics.taken = topics.waiting.back()->number;
-    }
-    const PublicationRef publication = topics.waiting.front();
-    if (!deliverSome(*publication, &budget)) break;
-    handled = publication->number;
-    topics.waiting.pop_front();
-    topics.begun = false;
-    exchange_->finishPublication(*publication);
-  }
-  if (handled != 0) list.handled(index_, handled);
-  if (!topics.waiting.empty()) return true;
-  if (topics.empty() && list.leave(index_)) topics_.reset();
+  uint32_t budget = kMaxDeliveriesPerTurn / 2;
+  serveBehind(&budget);
+  budget += kMaxDeliveriesPerTurn / 2;
+  spreadPublications(&budget);
+  serveBehind(&budget);
+  finishPublications();
+  if (topics_->empty() && !hasPublications()) topics_.reset();
   return hasPublications();
 }
 
-// True when every subscriber has it.
-bool Reactor::deliverSome(Publication& publication, uint32_t* budget) {
+// Each subscriber gets it now, or falls behind.
+void Reactor::spreadPublications(uint32_t* budget) {
+  PublicationList& list = exchange_->publications();
   Topics& topics = *topics_;
-  if (!topics.begun) {
-    topics.begun = true;
-    topics.current = topics.find(publication.topic);
-    topics.left = topics.current ? topics.current->subscribers.size() : 0;
-    if (*budget != 0) --*budget;
+  uint32_t steps = kMaxSpreadPerTurn;
+  while (steps != 0) {
+    if (!topics.spreads()) {
+      if (topics.incoming.empty()) list.take(index_, kPublicationsAtOnce, &topics.incoming);
+      if (topics.incoming.empty()) return;
+      topics.begin();
+      --steps;
+    }
+    const SharedBytesRef& bytes = topics.current()->bytes;
+    const uint64_t number = topics.current()->number;
+    // Several in one turn leave together; most come alone, and need not lie anywhere in between.
+    const bool alone = topics.incoming.empty() && !list.hasFor(index_);
+    uint64_t reached = 0;
+    Subscription* next;
+    while ((next = topics.next()) != nullptr) {
+      if (next->seen >= number) {
+        topics.pass();
+        if (steps != 0) --steps;
+      } else if (*budget != 0 && !table_.at(next->slot).subscriptions()->isBehind()) {
+        --*budget;
+        next->seen = number;
+        topics.pass();
+        if (deliverTo(*next, bytes, alone)) ++reached;
+      } else {
+        if (steps == 0) break;
+        --steps;
+        fallBehind(*next, number);
+      }
+    }
+    if (reached != 0) topics.current()->reached.fetch_add(reached, std::memory_order_relaxed);
+    if (next) return;
+    topics.end();
   }
-  // Several in one turn leave together; most come alone, and need not lie anywhere in between.
-  const bool alone = topics.waiting.size() == 1 && topics.taken == exchange_->publications().last();
-  uint64_t reached = 0;
-  while (topics.current && topics.left != 0 && *budget != 0) {
-    // Some of them may have gone since the last turn.
-    topics.left = std::min(topics.left, topics.current->subscribers.size());
-    Subscription& subscription = *topics.current->subscribers[--topics.left];
-    if (subscription.seen >= publication.number) continue;
-    --*budget;
-    subscription.seen = publication.number;
-    if (deliverTo(subscription, publication.bytes, alone)) ++reached;
+}
+
+void Reactor::fallBehind(Subscription& subscription, uint64_t number) {
+  topics_->fallBehind(subscription);
+  table_.at(subscription.slot).subscriptions()->behind.emplace(number, &subscription);
+  queueBehind(subscription.slot);
+}
+
+void Reactor::queueBehind(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (std::exchange(connection.subscriptions()->queued, true)) return;
+  topics_->fresh.push_back(uint64_t{connection.generation} << 32 | slot);
+}
+
+// Connections take turns, so that each waits for the others' next few publications and not for all that they lack. One that has
+// just fallen behind need not wait for all those that have long been so.
+void Reactor::serveBehind(uint32_t* budget) {
+  Topics& topics = *topics_;
+  while (*budget != 0 && !(topics.fresh.empty() && topics.late.empty())) {
+    auto& queue = topics.late.empty() || (!topics.lateNext && !topics.fresh.empty()) ? topics.fresh : topics.late;
+    topics.lateNext = &queue == &topics.fresh;
+    const uint64_t token = queue.front();
+    queue.pop_front();
+    const auto slot = static_cast<uint32_t>(token);
+    const Connection* connection = table_.find(slot, static_cast<uint32_t>(token >> 32));
+    if (!connection || !connection->fd.valid() || !connection->subscriptions()) continue;
+    for (uint32_t i = 0; i < kMostBehindAtOnce && *budget != 0; ++i) {
+      if (!connection->subscriptions() || !connection->subscriptions()->isBehind()) break;
+      --*budget;
+      deliverNext(slot);
+    }
+    Subscriptions* subscriptions = connection->subscriptions();
+    if (!subscriptions) continue;
+    if (subscriptions->isBehind()) {
+      topics.late.push_back(token);
+    } else {
+      subscriptions->queued = false;
+    }
   }
-  if (reached != 0) publication.reached.fetch_add(reached, std::memory_order_relaxed);
-  return !topics.current || topics.left == 0;
+}
+
+// The oldest of what it lacks.
+void Reactor::deliverNext(uint32_t slot) {
+  Subscriptions& subscriptions = *table_.at(slot).subscriptions();
+  if (subscriptions.missed) {
+    const PublicationRef publication = std::move(subscriptions.missed->front());
+    subscriptions.missed->pop_front();
+    if (subscriptions.missed->empty()) subscriptions.missed.reset();
+    Topic* topic = topics_->find(publication->topic);
+    const auto found = topic ? subscriptions.all.find(topic) : subscriptions.all.end();
+    if (found == subscriptions.all.end()) return;
+    if (deliverTo(found->second, publication->bytes, false)) publication->reached.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  auto node = subscriptions.behind.extract(subscriptions.behind.begin());
+  Subscription& subscription = *node.mapped();
+  const PublicationRef publication = topics_->lacks(subscription);
+  subscription.seen = publication->number;
+  if (deliverTo(subscription, publication->bytes, false)) publication->reached.fetch_add(1, std::memory_order_relaxed);
+  if (!table_.at(slot).subscriptions()) return;  // it has closed
+  if (!topics_->advance(subscription)) return;
+  node.key() = topics_->lacks(subscription)->number;
+  subscriptions.behind.insert(std::move(node));
+}
+
+void Reactor::finishPublications() {
+  std::vector<PublicationRef> finished;
+  for (PublicationRef& publication : topics_->done) {
+    if (exchange_->finishPublication(*publication)) finished.push_back(std::move(publication));
+  }
+  topics_->done.clear();
+  if (!finished.empty()) exchange_->publications().drop(finished);
 }
 
 // Whether it reached the subscriber, or is kept for it.
@@ -218,39 +320,43 @@ void Reactor::releaseLatest(uint32_t slot) {
 
 // ---------------------------------------------------------------- from one reactor to another
 
+// What it lacks is found again by the number up to which it has been served, topic by topic.
 void Reactor::packSubscriptions(uint32_t slot, Moved* moved) {
   Connection& connection = table_.at(slot);
   if (!connection.subscriptions()) return;
-  const uint64_t served = topics_->served();
-  uint64_t least = UINT64_MAX;
+  PublicationList& list = exchange_->publications();
   for (auto& [topic, subscription] : connection.subscriptions()->all) {
-    const uint64_t seen = std::max(subscription.seen, served);
-    least = std::min(least, seen);
-    moved->subscriptions.push_back({*topic->name, seen, subscription.policy, std::move(subscription.latest)});
+    const uint64_t seen = subscription.isBehind() ? topics_->lacks(subscription)->number - 1 : topics_->served(subscription);
+    moved->subscriptions.push_back({*topic->name, seen, subscription.policy, std::move(subscription.latest),
+                                    PublicationList::Pin(list, *topic->name, seen)});
   }
-  moved->pin = PublicationList::Pin(exchange_->publications(), least);
+  moved->missed = std::move(connection.subscriptions()->missed);
   dropSubscriptions(connection);
 }
 
-// What this reactor has handled and the one before has not is delivered now; of what it has not handled yet, that which the one
-// before has is passed over.
 void Reactor::unpackSubscriptions(uint32_t slot, Moved& moved) {
+  if (moved.subscriptions.empty()) return;
+  Connection& connection = table_.at(slot);
+  PublicationList& list = exchange_->publications();
+  std::vector<PublicationRef> missed;
   for (MovedSubscription& one : moved.subscriptions) {
     Subscription& subscription = enterTopic(slot, one.topic, one.policy);
-    Connection& connection = table_.at(slot);
     subscription.latest = std::move(one.latest);
     connection.subscriptions()->latestBytes += subscription.latest.size();
-    const uint64_t upTo = topics_->served() + (topics_->begun ? 1 : 0);
-    subscription.seen = std::max(one.seen, upTo);
-    if (upTo <= one.seen) continue;
-    for (const PublicationRef& missed : exchange_->publications().between(one.topic, one.seen, upTo)) {
-      if (deliverTo(subscription, missed->bytes, false)) missed->reached.fetch_add(1, std::memory_order_relaxed);
-      if (!table_.at(slot).fd.valid()) return;
-    }
+    subscription.seen = std::max(one.seen, list.since(one.topic, one.seen, &missed));
+    one.pin = {};
   }
-  moved.pin = {};
+  Subscriptions& subscriptions = *connection.subscriptions();
+  if (!missed.empty() || moved.missed) {
+    // What it had missed before is older than all of this.
+    subscriptions.missed = moved.missed ? std::move(moved.missed) : std::make_unique<Fifo<PublicationRef>>();
+    std::sort(missed.begin(), missed.end(), [](const auto& a, const auto& b) { return a->number < b->number; });
+    for (PublicationRef& publication : missed) subscriptions.missed->push_back(std::move(publication));
+    queueBehind(slot);
+    requestTurn();
+  }
   // It was waiting for room, and nothing else may be under way that makes it look.
-  if (table_.at(slot).subscriptions() && table_.at(slot).subscriptions()->latestBytes != 0) markDirty(slot);
+  if (subscriptions.latestBytes != 0) markDirty(slot);
 }
 
 }  // namespace mr
