@@ -148,14 +148,14 @@ export const mutants = [
     protects: 'ending a WebSocket whose peer goes on sending behind our Close frame',
     file: 'packages/http/src/websocket_connection.ts',
     from: 'if (this.#discarded < mostDiscarded ||',
-    to: 'if (this.#discarded > 0 ||',
+    to: 'if (this.#discarded + mostDiscarded > 0 ||',
     test: 'websocket/app.test.js: ends the connection of a peer that goes on',
   },
   {
     protects: 'reading no further an HTTP peer that goes on behind its last request',
     file: 'packages/http/src/http_connection.ts',
     from: 'if (this.#discarded >= mostDiscarded) this.conn.pause()',
-    to: '',
+    to: 'void mostDiscarded',
     test: 'http/app.test.js: reads a peer no further that goes on and on',
   },
   {
@@ -197,7 +197,7 @@ export const mutants = [
     protects: 'copying what a custom framer has not used a few times only',
     file: 'packages/reactor/src/engine.ts',
     from: 'left >= leastHeld && needed < 2 * left && ',
-    to: 'left < 0 && ',
+    to: 'left + leastHeld < 0 && ',
     test: 'integration/framing.test.js: custom: maps and copies no more',
   },
   {
@@ -211,7 +211,7 @@ export const mutants = [
     protects: 'reading the head no more while the chunks of its body come',
     file: 'addon/native/src/codec/http1.cc',
     from: 'if (cut.kind == FrameCut::Kind::kPartial) return cut;\n  }',
-    to: '}',
+    to: 'if (cut.consumed == SIZE_MAX) return cut;\n  }',
     test: 'http1: http1: a head or a body that comes byte by byte',
   },
   {
