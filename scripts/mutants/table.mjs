@@ -875,6 +875,20 @@ export const mutants = [
     test: 'test/dist/reports/reports.test.js: a body that nobody awaits when its peer leaves',
   },
   {
+    protects: 'the heap from streams of one-byte pieces that nobody reads',
+    file: 'packages/reactor/src/duplex.ts',
+    from: 'if (joins && !this.#asked) return',
+    to: 'if (joins && this.#closed) return',
+    test: 'test/dist/stock/unread.test.js: keeps pieces of one byte joined',
+  },
+  {
+    protects: 'a reader that asks for more than has come from waiting for ever',
+    file: 'packages/reactor/src/duplex.ts',
+    from: 'if (joins && !this.#asked) return',
+    to: 'if (joins) return',
+    test: 'test/dist/stock/unread.test.js: answers a reader that asks for more',
+  },
+  {
     protects: 'a reload from waiting for ever',
     file: 'packages/pool/src/thread.ts',
     from: '}, startTimeoutMs).unref()',

@@ -4,6 +4,7 @@ import { util } from './builtins.js'
 import type { Connection } from './connection.js'
 import type { Engine } from './engine.js'
 import type { ConnectionStream } from './stream.js'
+import { smallPiece, WaitingBytes } from './waiting_bytes.js'
 
 export interface DuplexOptions {
   /** Stay writable when the peer has finished sending, until `end()`. Default false, as with `net`. */
@@ -39,6 +40,10 @@ export class ConnectionDuplex extends Duplex {
   #closed = false
   /** `push` has said that it is enough. */
   #full = false
+  /** What has come while the stream held bytes that nobody had read. */
+  #unread: WaitingBytes | undefined
+  /** A reader has asked for more than there is, and waits for `readable`. */
+  #asked = false
   #paused = false
   /** What `write` has not taken yet, and whom to tell when it has. */
   #rest: Piece[] = []
@@ -61,7 +66,7 @@ export class ConnectionDuplex extends Duplex {
     this.#generation = generation
     this.internal = {
       received: (bytes) => this.#received(bytes),
-      ended: () => void this.push(null),
+      ended: () => this.#onEnd(),
       drained: () => this.#drained(),
       timedOut: () => void this.emit('timeout'),
       closed: (reason, errno) => this.#onClosed(reason, errno),
@@ -73,12 +78,48 @@ export class ConnectionDuplex extends Duplex {
   // ---------------------------------------------------------------- reading
 
   #received(bytes: Buffer): void {
+    const { readableLength } = this
+    // The stream keeps a Buffer for each piece, and a peer can make each a byte: behind the first they are joined here.
+    const joins = readableLength > 0 && (bytes.length < smallPiece || this.#unread !== undefined)
+    if (joins && !this.#asked) return this.#keep(bytes, readableLength)
+    this.#asked = false
+    if (this.#unread) this.#pushUnread()
     // One chunk more than asked for is taken: a reader that only needs a moment costs no system calls.
     if (this.#full && !this.#paused) {
       this.#paused = true
       this.connection.pause()
     }
     if (!this.push(bytes)) this.#full = true
+  }
+
+  #keep(bytes: Buffer, readableLength: number): void {
+    this.#unread ??= new WaitingBytes(this.connection.allocate)
+    this.#unread.push(bytes)
+    if (this.#paused || readableLength + this.#unread.length < this.readableHighWaterMark) return
+    this.#paused = true
+    this.connection.pause()
+  }
+
+  /** Hands what has been joined to the stream, behind what it holds. */
+  #pushUnread(): void {
+    const unread = this.#unread
+    this.#unread = undefined
+    for (let piece = unread?.shift(); piece; piece = unread!.shift()) {
+      if (!this.push(piece)) this.#full = true
+    }
+  }
+
+  #onEnd(): void {
+    this.#pushUnread()
+    this.push(null)
+  }
+
+  /** Every reader comes by here: iterators, `data`, pipes. 0 is the stream itself, which only asks for more. */
+  override read(size?: number): unknown {
+    if (this.#unread && size !== 0) this.#pushUnread()
+    const chunk = super.read(size) as unknown
+    if (chunk === null && size !== 0) this.#asked = true
+    return chunk
   }
 
   override _read(): void {
@@ -172,7 +213,7 @@ export class ConnectionDuplex extends Duplex {
     this.#closed = true
     if (this.destroyed) return
     if (reason === 'end') {
-      if (!this.readableEnded && !this.#endPushed()) this.push(null)
+      if (!this.readableEnded && !this.#endPushed()) this.#onEnd()
       return this.#drained()
     }
     this.destroy(quiet.has(reason) ? undefined : closeError(reason, errno))
