@@ -165,10 +165,13 @@ describe('failures that peers cause', () => {
   }
 
   it('a body that nobody awaits when its peer leaves ends nothing', async () => {
-    const begun: Promise<unknown>[] = []
+    const begun: unknown[] = []
+    const unhandled: unknown[] = []
+    const onUnhandled = (reason: unknown): void => void unhandled.push(reason)
+    process.on('unhandledRejection', onUnhandled)
     const server = await HttpServer.start({
       request(req) {
-        begun.push(req.json())
+        begun.push(void req.json())
         return new Promise(() => {})
       },
     })
@@ -177,8 +180,10 @@ describe('failures that peers cause', () => {
     while (begun.length === 0 || server.reactor.stats().framesRead < 2) await new Promise(setImmediate)
     socket.resetAndDestroy()
     while (server.reactor.stats().open !== 0) await new Promise(setImmediate)
-    // An unhandled rejection would end this process.
+    // In a reactor's thread it would end the thread.
     for (let i = 0; i < 20; i++) await new Promise(setImmediate)
+    process.off('unhandledRejection', onUnhandled)
+    expect(unhandled).to.deep.equal([])
     await server.close()
   })
 
