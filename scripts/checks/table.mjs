@@ -52,7 +52,7 @@ const storms = [
   ['storms/connections', 90, 4],
   ['storms/crash-loops', 400, 1],
   ['storms/drain', 60, 4],
-  ['storms/dying-reactors', 200, 4],
+  ['storms/dying-reactors', 300, 4],
   ['storms/dying-threads', 200, 2],
   ['storms/dying-workers', 90, 2],
   ['storms/fragments', 60, 1],
