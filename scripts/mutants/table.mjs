@@ -331,7 +331,7 @@ export const mutants = [
     file: 'addon/native/src/exchange/publications.cc',
     from: 'topic.pins.empty() ? UINT64_MAX : *topic.pins.begin()',
     to: 'UINT64_MAX',
-    test: 'publish: a connection that moves while',
+    test: 'publish: a pin keeps what comes behind it',
   },
   {
     protects: 'room for other topics beside one that waits',

@@ -244,6 +244,24 @@ TEST("slow subscribers: 'drop' gets what fits, 'latest' the newest, 'close' all 
   }
 }
 
+TEST("a pin keeps what comes behind it in its topic, also when every reactor has come to its end") {
+  PublicationList list(1, 1 << 20);
+  list.join("n", 0);
+  const PublicationRef before = publication("n", "1"), behind = publication("n", "2");
+  CHECK(list.add(before).has_value());
+  PublicationList::Pin pin(list, "n", before->number);
+  CHECK(list.add(behind).has_value());
+  const std::vector<PublicationRef> finished = {before, behind};
+  for (const PublicationRef& one : finished) one->unfinished = 0;
+  list.drop(finished);
+  std::vector<PublicationRef> missed;
+  CHECK_EQ(list.since("n", 0, &missed), behind->number);
+  CHECK_EQ(missed.size(), 1u);
+  CHECK(missed[0] == behind);
+  pin = {};
+  CHECK_EQ(list.bytes(), 0u);
+}
+
 TEST("a connection that moves while much is published misses nothing and gets nothing twice") {
   Reactors server(raw(), 3);
   Subscribers subscribers(server);
