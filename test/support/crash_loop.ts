@@ -14,6 +14,8 @@ export async function storm(sizes: { reactors: number; pool: number }, line: str
   server.on('workerReplaced', () => {})
   const { port } = server.listeners[0]!
   const polite = await Client.connect(port)
+  polite.write('first\n')
+  await polite.lines(1)
   for (let i = 0; i < count; i++) {
     const peer = await Client.connect(port)
     peer.write(`${line}\n`)
@@ -21,7 +23,8 @@ export async function storm(sizes: { reactors: number; pool: number }, line: str
   }
   const after = await Client.connect(port)
   for (const client of [polite, after]) client.write('here\npool here\n')
-  for (const client of [polite, after]) expect(await client.lines(2)).to.deep.equal(['here', 'pool here'])
+  expect(await after.lines(2)).to.deep.equal(['here', 'pool here'])
+  expect(await polite.lines(3)).to.deep.equal(['first', 'here', 'pool here'])
   expect(errors).to.deep.equal([])
   const { reactorsReplaced, workersReplaced, connections } = server.stats()
   expect(reactorsReplaced + workersReplaced).to.equal(count)
