@@ -643,15 +643,15 @@ export const mutants = [
   {
     protects: 'the limit of time for hooks',
     file: 'packages/core/src/reactor_group.ts',
-    from: 'if (member.unchanged > looks) {',
-    to: 'if (member.unchanged > looks * 1e9) {',
+    from: 'if (member.unchanged > looks || member.paused) {',
+    to: 'if (member.paused) {',
     test: 'test/dist/handover/replace.test.js: dies by loop',
   },
   {
     protects: 'the limit of time for tasks',
     file: 'packages/pool/src/worker_group.ts',
-    from: 'if (native.runningMs(runtime, index) < limit) continue',
-    to: 'if (native.runningMs(runtime, index) < limit * 1e9) continue',
+    from: 'const isLate = native.runningMs(runtime, index) >= limit && now',
+    to: 'const isLate = false && now',
     test: 'test/dist/pool/pool.test.js: of an endless loop past taskTimeoutMs',
   },
   {
@@ -674,6 +674,48 @@ export const mutants = [
     from: 'if (holders.value.ours) return Result<StartGuard>::failure(EADDRINUSE);',
     to: '',
     test: 'listener: starts although another user holds the name of its guard',
+  },
+  {
+    protects: 'a thread at a breakpoint from ending as stuck',
+    file: 'packages/core/src/reactor_group.ts',
+    from: 'member.paused = await thread.isPaused()',
+    to: 'member.paused = false',
+    test: 'test/dist/handover/debugger.test.js: is not stuck, however long it stays in a hook',
+  },
+  {
+    protects: 'a worker at a breakpoint from running out of time',
+    file: 'packages/pool/src/worker_group.ts',
+    from: 'member.paused = await thread.isPaused()',
+    to: 'member.paused = false',
+    test: 'test/dist/handover/debugger.test.js: is not stuck, however long it stays in parse in the pool',
+  },
+  {
+    protects: 'a frame that a breakpoint has held on its reactor from running out of time',
+    file: 'packages/core/src/reactor_group.ts',
+    from: 'running >= limit && now - member.pausedAt >= limit',
+    to: 'running >= limit',
+    test: 'test/dist/handover/debugger.test.js: goes on after a long pause',
+  },
+  {
+    protects: 'a start hook at a breakpoint',
+    file: 'packages/pool/src/thread.ts',
+    from: 'if (await this.isPaused()) return arm()',
+    to: '',
+    test: 'test/dist/handover/debugger.test.js: may take longer than startTimeoutMs',
+  },
+  {
+    protects: 'an endless loop from passing for a breakpoint',
+    file: 'packages/pool/src/paused.ts',
+    from: 'else if (id === 1) resolve(false)',
+    to: 'else if (id === 1) resolve(true)',
+    test: 'test/dist/handover/debugger.test.js: an endless loop still is',
+  },
+  {
+    protects: 'a server from many generations of threads',
+    file: 'packages/core/src/server.ts',
+    from: 'const done = this.#changes.then(async () => {',
+    to: 'const done = Promise.resolve().then(async () => {',
+    test: 'test/dist/handover/reload.test.js: never has more than one older generation',
   },
   // Hot restart.
   {
@@ -891,8 +933,8 @@ export const mutants = [
   {
     protects: 'a reload from waiting for ever',
     file: 'packages/pool/src/thread.ts',
-    from: '}, startTimeoutMs).unref()',
-    to: '}, 0x7fff_ffff).unref()',
+    from: 'limit = setTimeout(expire, startTimeoutMs).unref()',
+    to: 'limit = setTimeout(expire, 0x7fff_ffff).unref()',
     test: 'test/dist/pool/pool.test.js: says so after startTimeoutMs',
   },
   {

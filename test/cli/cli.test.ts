@@ -122,6 +122,25 @@ describe('the command', () => {
     rmSync(folder, { recursive: true })
   })
 
+  it('reloads once more for all signals that come while it reloads', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'mr-loading-'))
+    const loaded = join(folder, 'loaded')
+    writeFileSync(loaded, '')
+    const options = ['--port', '0', '--host', '127.0.0.1', '--reactors', '1', '--reload-timeout', '1000']
+    const server = runWith({ LOADED: loaded }, 'serve', fixture('cli-loading.js'), ...options)
+    await server.line(/^listening/)
+    rmSync(loaded)
+    server.child.kill('SIGHUP')
+    await server.line(/^loading 2$/)
+    for (let i = 0; i < 5; i++) server.child.kill('SIGHUP')
+    writeFileSync(loaded, '')
+    await server.line(/^reloaded$/)
+    await server.line(/^loading 3$/)
+    server.child.kill('SIGTERM')
+    expect((await server.ended).out).to.not.include('loading 4')
+    rmSync(folder, { recursive: true })
+  })
+
   it('blames $PORT for what stands there, and takes an empty one for none', async () => {
     const wrong = await runWith({ PORT: 'abc' }, 'serve', fixture('cli-echo.js')).ended
     expect(wrong).to.deep.include({ code: 2 })
@@ -155,6 +174,8 @@ describe('the command', () => {
         '--reactors',
         '--pool',
         '--task-timeout',
+        '--hook-timeout',
+        '--reload-timeout',
         '--close-timeout',
         '--version',
       ]) {
@@ -188,6 +209,12 @@ describe('the command', () => {
     ['a port out of range', ['serve', fixture('cli-echo.js'), '--port', '65536'], 'from 0 to 65535'],
     ['a negative port', ['serve', fixture('cli-echo.js'), '--port=-1'], "--port must be a whole number, and is '-1'"],
     ['no reactors', ['serve', fixture('cli-echo.js'), '--port', '0', '--reactors', '0'], 'from 1 to 1024'],
+    ['a hook time that is too short', ['serve', fixture('cli-echo.js'), '--port', '0', '--hook-timeout', '5'], 'from 100 to'],
+    [
+      'a time that no timer has',
+      ['serve', fixture('cli-echo.js'), '--port', '0', '--reload-timeout', '2147483648'],
+      '--reload-timeout',
+    ],
     ['a time that is none', ['serve', fixture('cli-echo.js'), '--port', '0', '--close-timeout', 'soon'], '--close-timeout'],
   ] as const) {
     it(`refuses ${what} with exit code 2 and one sentence`, async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { type Server, serve } from '@multireactor/core'
+import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
@@ -153,6 +154,37 @@ export default defineApp({
     client.write('a\n')
     expect(await client.lines(1)).to.deep.equal(['old a'])
     client.destroy()
+  })
+
+  it('never has more than one older generation of threads, however many reloads are asked for at once', async () => {
+    const reactors = 2
+    server = await serve({ app: app('stays'), listen: 0, reactors, pool: 0 })
+    const { port } = server.listeners[0]!
+    let going = true
+    // Somebody is always there whom the thread would have to wait for.
+    const stay = async (): Promise<void> => {
+      while (going) {
+        const client = await Client.connect(port)
+        client.write('x')
+        await client.untilClosed()
+      }
+    }
+    const staying = Promise.all([stay(), stay(), stay()])
+    const threads = (): number => census().threads
+    const one = threads()
+    let most = 0
+    const look = setInterval(() => {
+      most = Math.max(most, threads())
+    }, 5)
+    await Promise.all(Array.from({ length: 5 }, () => server.reload({ timeoutMs: 100 })))
+    clearInterval(look)
+    going = false
+    // One of V8's helpers may come or go.
+    expect(most).to.be.within(one + 1, one + reactors + 1)
+    expect(threads()).to.be.at.most(one + 1)
+    await server.close({ timeoutMs: 0 })
+    await staying
+    server = await serve({ app: app('stays'), listen: 0, reactors: 1, pool: 0 })
   })
 
   it('waits for what hooks still await, and closes as thread-lost what takes too long', async () => {

@@ -22,6 +22,8 @@ Serves an app module (.js or .ts) with several reactors and a pool.
   --pool N            Pool workers. Default: the same if the app has parse
   --start-timeout MS  Time for a thread to load the app and run its start hook. Default: 60000
   --task-timeout MS   Time limit of one parse. Default: 30000
+  --hook-timeout MS   Time limit of a hook; its thread is then replaced. Default: 30000
+  --reload-timeout MS Time for the old threads to finish their connections on SIGHUP. Default: 5000
   --close-timeout MS  Time to answer what is in flight on SIGINT or SIGTERM. Default: 5000
   --help, -h          This text
   --version, -v       The version
@@ -42,6 +44,8 @@ const options = {
   pool: { type: 'string' },
   'start-timeout': { type: 'string' },
   'task-timeout': { type: 'string' },
+  'hook-timeout': { type: 'string' },
+  'reload-timeout': { type: 'string' },
   'close-timeout': { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
@@ -103,7 +107,8 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
       ...(tls ? { tls: tls() } : {}),
     })
   }
-  const closeTimeoutMs = number('--close-timeout', values['close-timeout'] ?? '5000')
+  const closeTimeoutMs = milliseconds('--close-timeout', values['close-timeout'] ?? '5000')
+  const reloadTimeoutMs = milliseconds('--reload-timeout', values['reload-timeout'] ?? '5000')
   // Without a hook the signal ends a process that is still starting.
   let reloadAsked = false
   const onEarlyReload = (): void => {
@@ -119,13 +124,14 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
     ...(values.balance === undefined ? {} : { balance: values.balance as BalancePolicy }),
     ...(values.pin ? { pin: true } : {}),
     ...(values['start-timeout'] === undefined ? {} : { startTimeoutMs: number('--start-timeout', values['start-timeout']) }),
+    ...(values['hook-timeout'] === undefined ? {} : { hookTimeoutMs: number('--hook-timeout', values['hook-timeout']) }),
     pool: {
       ...(values.pool === undefined ? {} : { size: number('--pool', values.pool) }),
       ...(values['task-timeout'] === undefined ? {} : { taskTimeoutMs: number('--task-timeout', values['task-timeout']) }),
     },
   }).finally(() => process.off('SIGHUP', onEarlyReload))
   // Before anything is printed: who reads the lines may send a signal at once.
-  const ended = untilSignal(server, closeTimeoutMs, tls)
+  const ended = untilSignal(server, { closeTimeoutMs, reloadTimeoutMs }, tls)
   for (const { address, port, reactors } of server.listeners) {
     const place = port === 0 ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
     console.log(`listening on ${place} with ${reactors} reactor${reactors === 1 ? '' : 's'}`)
@@ -137,7 +143,11 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
 }
 
 /** SIGINT and SIGTERM close in an orderly way; a second one does not wait. SIGHUP reloads the app. 1 when the server closes by itself. */
-function untilSignal(server: Server, timeoutMs: number, tls: (() => ListenTls) | undefined): Promise<number> {
+function untilSignal(
+  server: Server,
+  { closeTimeoutMs, reloadTimeoutMs }: { closeTimeoutMs: number; reloadTimeoutMs: number },
+  tls: (() => ListenTls) | undefined,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     let closing = false
     server.once('handedOver', ({ answered, destroyed }) => {
@@ -150,7 +160,7 @@ function untilSignal(server: Server, timeoutMs: number, tls: (() => ListenTls) |
     const onSignal = (): void => {
       if (closing) process.exit(1)
       closing = true
-      server.close({ timeoutMs }).then(({ answered, destroyed }) => {
+      server.close({ timeoutMs: closeTimeoutMs }).then(({ answered, destroyed }) => {
         console.log(`closed: ${answered} answered, ${destroyed} destroyed`)
         process.off('SIGINT', onSignal)
         process.off('SIGTERM', onSignal)
@@ -158,17 +168,28 @@ function untilSignal(server: Server, timeoutMs: number, tls: (() => ListenTls) |
         resolve(0)
       }, reject)
     }
+    let reloading = false
+    let again = false
     const onReload = (): void => {
       if (closing) return
+      // However many signals come meanwhile, one more reload reads what they are about.
+      again = reloading
+      if (reloading) return
+      reloading = true
       const renewed = async (): Promise<void> => {
         const now = tls?.()
         if (now) for (const { name, port } of server.listeners) if (port !== 0) await server.setTls(name, now)
-        await server.reload()
+        await server.reload({ timeoutMs: reloadTimeoutMs })
       }
-      renewed().then(
-        () => console.log('reloaded'),
-        (error: Error) => console.error(`multireactor: reload failed, the old code goes on: ${error.message}`),
-      )
+      renewed()
+        .then(
+          () => console.log('reloaded'),
+          (error: Error) => console.error(`multireactor: reload failed, the old code goes on: ${error.message}`),
+        )
+        .finally(() => {
+          reloading = false
+          if (again) onReload()
+        })
     }
     // It said why when it happened.
     void server.closed.then((error) => {
@@ -209,6 +230,13 @@ function number(flag: string, text: string): number {
   const value = Number(text)
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
     throw new UsageError(`${flag} must be a whole number, and is '${text}'`)
+  return value
+}
+
+/** Checked at the start: a signal is no moment to find out. */
+function milliseconds(flag: string, text: string): number {
+  const value = number(flag, text)
+  if (value > 0x7fff_ffff) throw new UsageError(`${flag} is in milliseconds, at most ${0x7fff_ffff}, and is '${text}'`)
   return value
 }
 

@@ -93,7 +93,10 @@ export interface ServeOptions {
   limits?: ProcessLimits
   /** A thread that has not loaded the app and come to the end of its `start` hook by then fails to start. Default 60,000. */
   startTimeoutMs?: number
-  /** A reactor's thread that does not turn for so long (an endless loop in a hook) is ended and replaced. Default 30,000. */
+  /**
+   * Time limit of a hook in ms, 100 or more (30,000): a reactor's thread that does not turn for this long is ended and replaced. A thread
+   * that a debugger has paused is not.
+   */
   hookTimeoutMs?: number
   /** Heap limits of each thread, as `worker_threads` takes them. A thread that reaches them is replaced. */
   resourceLimits?: ResourceLimits

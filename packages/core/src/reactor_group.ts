@@ -52,6 +52,11 @@ interface Member {
   /** What the last looks at its turns have shown. */
   turns: number
   unchanged: number
+  /** A debugger held its thread when it was last asked, and when it was last seen to: no frame has had the time before. */
+  paused: boolean
+  pausedAt: number
+  /** Its thread is being asked whether a debugger holds it. */
+  asked: boolean
 }
 
 /** So many successors in a row that did not start, and the reactor is given up. Deaths alone, which a peer may cause, give up none. */
@@ -65,6 +70,11 @@ const looks = 4
 /** An asynchronous frame that is late errs alone, in its own thread; so much later the thread does not turn. */
 const leastGraceMs = 250
 const turnsColumn = reactorCounterNames.indexOf('turns')
+
+/** It has a thread, and nobody is ending or asking that already. */
+function canBeEnded({ thread, leaving, stuck, timedOut, asked }: Member): boolean {
+  return thread !== undefined && !leaving && !stuck && !timedOut && !asked
+}
 
 /** The threads that drive the reactors: starts and replaces them; the reactors themselves, and what is connected, stay. */
 export class ReactorGroup {
@@ -227,6 +237,9 @@ export class ReactorGroup {
       driving: false,
       turns: -1,
       unchanged: 0,
+      paused: false,
+      pausedAt: Number.NEGATIVE_INFINITY,
+      asked: false,
     }
     this.#members.push(member)
     return member
@@ -365,28 +378,48 @@ export class ReactorGroup {
     const limit = taskTimeoutMs + Math.max(taskTimeoutMs / 4, leastGraceMs) + late
     for (const [index, member] of this.#members.entries()) {
       const running = native.inlineRunningMs(runtime, index)
-      if (running < limit || !member.thread || member.leaving || member.stuck || member.timedOut) continue
-      member.timedOut = true
-      native.endForTime(runtime, index)
-      void member.thread.terminate()
+      const isLate = running >= limit && now - member.pausedAt >= limit
+      if ((!isLate && !member.paused) || !canBeEnded(member)) continue
+      void this.#endUnlessPaused(member, () => {
+        if (native.inlineRunningMs(runtime, index) < limit) return false
+        member.timedOut = true
+        native.endForTime(runtime, index)
+        return true
+      })
     }
   }
 
   #endStuck(): void {
     const counters = native.readCounters(this.#options.runtime)
     for (const [index, member] of this.#members.entries()) {
-      if (!member.thread || !member.driving || member.leaving || member.stuck || member.timedOut) continue
+      if (!member.driving || !canBeEnded(member)) continue
       const turns = counters.reactors[index]![turnsColumn]!
       // Counted in looks, each of which asks for a turn: a process that was stopped for a while has stuck nobody.
       member.unchanged = turns === member.turns ? member.unchanged + 1 : 0
       member.turns = turns
-      if (member.unchanged > looks) {
+      if (member.unchanged > looks || member.paused) {
         member.unchanged = 0
-        member.stuck = true
-        void member.thread.terminate()
+        void this.#endUnlessPaused(member, () => {
+          const now = native.readCounters(this.#options.runtime).reactors[index]?.[turnsColumn]
+          member.stuck = now === turns
+          return member.stuck
+        })
       } else {
         native.wakeReactor(this.#options.runtime, index)
       }
     }
+  }
+
+  /** Ends a thread that does not come back, unless a debugger holds it, or `isDue` says that it has come back meanwhile. */
+  async #endUnlessPaused(member: Member, isDue: () => boolean): Promise<void> {
+    const thread = member.thread!
+    member.asked = true
+    const was = member.paused
+    member.paused = await thread.isPaused()
+    member.asked = false
+    // Until it goes on it is asked at every look; its hook or frame has the whole time from then on.
+    if (was || member.paused) member.pausedAt = performance.now()
+    if (was || member.paused || this.#closing || member.thread !== thread || !canBeEnded(member)) return
+    if (isDue()) void thread.terminate()
   }
 }

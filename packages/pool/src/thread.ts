@@ -1,5 +1,6 @@
 import { isMainThread, parentPort, type TransferListItem, Worker, type WorkerOptions } from 'node:worker_threads'
 import { type ErrorEnvelope, failureFromEnvelope, MultireactorError, outliveOutput, toEnvelope } from '@multireactor/addon'
+import { isPaused } from './paused.js'
 
 /** What a thread of ours and its parent say to each other, besides what their roles need. */
 type ToParent =
@@ -24,6 +25,7 @@ export class Thread {
   /** Resolves when the thread is gone, to the error that ended it, if there was one. */
   readonly exited: Promise<{ code: number; error: Error | undefined }>
   readonly #worker: Worker
+  readonly #id: number
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
   #requests = 0
   #gone = false
@@ -31,6 +33,7 @@ export class Thread {
   constructor(entry: URL, options: WorkerOptions, onEvent: (name: string, value: unknown) => void, startTimeoutMs: number) {
     this.#worker = new Worker(entry, { ...options, stdout: true, stderr: true })
     this.#forwardOutput()
+    this.#id = this.#worker.threadId
     const who = `thread ${options.name ?? ''}`
     let error: Error | undefined
     let isReady = false
@@ -41,7 +44,10 @@ export class Thread {
       failed = reject
     })
     this.ready.catch(() => {})
-    const limit = setTimeout(() => {
+    let limit: NodeJS.Timeout
+    const expire = async (): Promise<void> => {
+      if (await this.isPaused()) return arm()
+      if (isReady || this.#gone) return
       failed(
         new MultireactorError(
           'ERR_MR_START_TIMEOUT',
@@ -49,7 +55,11 @@ export class Thread {
         ),
       )
       void this.terminate()
-    }, startTimeoutMs).unref()
+    }
+    const arm = (): void => {
+      if (!isReady && !this.#gone) limit = setTimeout(expire, startTimeoutMs).unref()
+    }
+    arm()
     this.#worker.on('message', (message: ToParent) => {
       if (message.type === 'ready') {
         isReady = true
@@ -94,6 +104,11 @@ export class Thread {
       this.#waiting.set(request, { resolve, reject })
       this.#worker.postMessage({ type: 'request', request, name, value } satisfies ToThread, transfer)
     })
+  }
+
+  /** Whether a debugger holds it at a breakpoint. Asked before it is ended for not coming back. */
+  isPaused(): Promise<boolean> {
+    return this.#gone ? Promise.resolve(false) : isPaused(this.#id)
   }
 
   /** Lets the process end although the thread runs. */

@@ -46,6 +46,11 @@ interface Member {
   /** Its end is expected, and somebody else sees to it. */
   leaving: boolean
   timedOut: boolean
+  /** A debugger held it when it was last asked, and when it was last seen to: no frame has had the time before. */
+  paused: boolean
+  pausedAt: number
+  /** It is being asked whether a debugger holds it. */
+  asked: boolean
   backoff: NodeJS.Timeout | undefined
   readonly deaths: Deaths
   readonly successor: Successor
@@ -164,6 +169,9 @@ export class WorkerGroup {
         thread,
         leaving: false,
         timedOut: false,
+        paused: false,
+        pausedAt: Number.NEGATIVE_INFINITY,
+        asked: false,
         backoff: undefined,
         deaths: new Deaths(backoff),
         successor: this.#successorOf(first + i),
@@ -275,12 +283,25 @@ export class WorkerGroup {
     }
     const excuse = now < this.#excusedUntil ? this.#excuseMs : 0
     for (const [index, member] of this.#members.entries()) {
-      if (!member.thread || member.timedOut) continue
+      if (!member.thread || member.timedOut || member.asked) continue
       // An asynchronous frame that is late errs alone, in its own thread; a quarter more means that the thread does not turn.
       const limit = taskTimeoutMs + Math.max(taskTimeoutMs / 4, leastGraceMs) + excuse
-      if (native.runningMs(runtime, index) < limit) continue
-      member.timedOut = true
-      void member.thread.terminate()
+      const isLate = native.runningMs(runtime, index) >= limit && now - member.pausedAt >= limit
+      if (!isLate && !member.paused) continue
+      void this.#endLate(index, member, member.thread, limit)
     }
+  }
+
+  async #endLate(index: number, member: Member, thread: Thread, limit: number): Promise<void> {
+    member.asked = true
+    const was = member.paused
+    member.paused = await thread.isPaused()
+    member.asked = false
+    // Until it goes on it is asked at every look; its frame has the whole time from then on.
+    if (was || member.paused) member.pausedAt = performance.now()
+    // It may have come back, or gone, meanwhile.
+    if (was || member.paused || member.thread !== thread || native.runningMs(this.#options.runtime, index) < limit) return
+    member.timedOut = true
+    void thread.terminate()
   }
 }
