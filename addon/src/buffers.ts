@@ -41,27 +41,35 @@ export const readLatin1: (buffer: Buffer, start: number, end: number) => string 
 })()
 
 const { keys } = Uint8Array.prototype
+const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object
+const kindGetter = Object.getOwnPropertyDescriptor(typedArray, Symbol.toStringTag)!.get as () => string | undefined
+const lengthGetter = Object.getOwnPropertyDescriptor(typedArray, 'length')!.get as () => number
+
+/**
+ * The length of a view as the engine knows it. `view.length` may be anything: an own property of it, a getter of a subclass, a trap of a
+ * Proxy. What is no typed array throws.
+ */
+export function lengthOf(view: Uint8Array): number {
+  return lengthGetter.call(view)
+}
 
 /**
  * Whether the bytes of a view can be read: not when its memory was transferred, has shrunk below it, or was a WebAssembly memory's that has
- * grown. Such a view says that it is empty, and only some methods tell it from one that is.
+ * grown. Such a view says that it is empty, and only some methods tell it from one that is. And not when it claims another length than it
+ * has.
  */
 export function isReadable(view: Uint8Array): boolean {
   try {
-    if (view.length === 0) keys.call(view)
-    return true
+    const length = lengthOf(view)
+    if (length === 0) keys.call(view)
+    return view.length === length
   } catch {
     return false
   }
 }
 
-/** What can be sent. */
+/** What can be sent. It is a Uint8Array if the engine says so, whatever its prototype and properties say. */
 export function isBytes(value: unknown): value is string | Uint8Array {
   if (typeof value === 'string') return true
-  try {
-    return value instanceof Uint8Array && isReadable(value)
-  } catch {
-    // A Proxy may throw.
-    return false
-  }
+  return kindGetter.call(value) === 'Uint8Array' && isReadable(value as Uint8Array)
 }

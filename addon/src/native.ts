@@ -61,7 +61,7 @@ export type NativeTarget = { host: string; port: number } | { path: string }
 
 /** A reactor, as the thread that drives it sees it. Connections are named by slot and generation. */
 export interface NativeReactorDriver {
-  /** Writes that wait for the end of the batch, or for the next call: rows of slot, generation, length. They outlive the thread. */
+  /** Writes that wait for the end of the batch, or for the next call: rows of slot, generation, offset, length. They outlive the thread. */
   readonly boxCount: Uint32Array
   readonly boxRows: Uint32Array
   readonly boxBytes: Uint8Array
@@ -103,6 +103,8 @@ export interface NativeReactorDriver {
   destroyAll(reason: number): number
   flush(): void
   write(slot: number, generation: number, data: string | Uint8Array, inOrder: boolean): 0 | 1 | 2
+  /** The write of the stream that owns the connection. */
+  writeStream(slot: number, generation: number, data: string | Uint8Array): 0 | 1 | 2
   end(slot: number, generation: number, inOrder: boolean): boolean
   destroy(slot: number, generation: number, reason: number): boolean
   pause(slot: number, generation: number, rawEnd: number): boolean

@@ -62,7 +62,7 @@ class Echo final : public mr::EventSink {
       std::memcpy(to, frame, row.c);
       if (framed_) to[row.c] = kNewline[0];
       const uint32_t length = row.c + (framed_ ? 1 : 0);
-      box_->rows[box_->count++] = {row.slot, row.generation, length};
+      box_->rows[box_->count++] = {row.slot, row.generation, static_cast<uint32_t>(used_), length};
       used_ += length;
     }
     return {true, rows.size(), false};

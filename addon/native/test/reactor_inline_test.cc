@@ -239,3 +239,54 @@ TEST("inline: a frame's place is exact in one number, however many its connectio
     }
   }
 }
+
+TEST("inline: a corrupt row of the box gives no byte to anybody, and closes whom it names") {
+  const std::function<void(InlineBox::Row&)> broken[] = {
+      [](InlineBox::Row& row) { row.offset = 0; },  // the reply of another connection
+      [](InlineBox::Row& row) { row.offset = UINT32_MAX; },
+      [](InlineBox::Row& row) { row.length = UINT32_MAX; },
+      [](InlineBox::Row& row) { row.length = InlineBox::kBytes - row.offset + 1; },
+      [](InlineBox::Row& row) { row.offset = InlineBox::kBytes, row.length = 0; },
+  };
+  for (const auto& breakIt : broken) {
+    Reactors server(running(Run::kInline));
+    InlineBox& box = server.reactor().inlineBox();
+    const Fd a = server.connect(), b = server.connect(), c = server.connect();
+    server.js().hook = [&](const EventRow& row, std::string_view bytes) {
+      if (row.event != Event::kParse) return;
+      answer(server.reactor(), row, std::string(bytes) + "\n");
+      if (box.count == 3) breakIt(box.rows[1]);
+    };
+    for (const auto& [fd, text] : {std::pair{&a, "alice"}, {&b, "bob"}, {&c, "carol"}}) say(*fd, text);
+    for (const Fd* fd : {&a, &b, &c}) say(*fd, "\n");
+    CHECK_EQ(server.read(a, 6), "alice\n");
+    CHECK_EQ(server.read(b, 1), "");
+    CHECK_EQ(server.read(c, 1), "");
+    CHECK_EQ(server.closed(CloseReason::kSystem), 2u);
+  }
+}
+
+TEST("inline: no flags, sequence or frame size that JS writes settles another frame or a call") {
+  Reactors server(running(Run::kInline));
+  InlineBox& box = server.reactor().inlineBox();
+  const Fd a = server.connect();
+  server.js().hook = [&](const EventRow& row, std::string_view bytes) {
+    if (row.event != Event::kParse) return;
+    const auto put = [&](uint32_t sequence, uint32_t flags) {
+      answer(server.reactor(), row, "stray", flags);
+      box.rows[box.count - 1].sequence = sequence;
+      box.rows[box.count - 1].frameBytes = UINT32_MAX;
+    };
+    put(row.d + 1, Reply::kLast);
+    put(row.d - 1, Reply::kLast);
+    put(row.d + 0x8000'0000, Reply::kLast);
+    answer(server.reactor(), row, std::string(bytes) + "\n", Reply::kLast | Reply::kCall | Reply::kLost);
+    put(row.d, Reply::kLast);  // once more
+  };
+  say(a, "one\n");
+  CHECK_EQ(server.read(a, 4), "one\n");
+  say(a, "two\n");
+  CHECK_EQ(server.read(a, 4), "two\n");
+  CHECK_EQ(server.open(), 1u);
+  CHECK(!server.js().saw("0 result"));
+}

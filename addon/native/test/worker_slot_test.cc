@@ -96,23 +96,88 @@ TEST("takeReady settles a frame once, and ignores tokens that are settled, stole
   CHECK_EQ(slot.reap().size(), 1u);
 }
 
-TEST("takeReady believes no number that JS wrote") {
+namespace {
+
+// Rows that no working writer leaves, in the place of the second of three.
+std::vector<OutBox::Row> corruptRows(uint32_t token) {
+  return {{token, Reply::kLast, OutBox::kBytes + 1, 0}, {token, Reply::kLast, 5, OutBox::kBytes - 4},
+          {token, Reply::kLast, UINT32_MAX, UINT32_MAX}, {token, Reply::kLast, OutBox::kBytes, 0},
+          {token, Reply::kLast, 0, 5},  // the bytes of another frame
+          {token, Reply::kLast, 6, 1},  // a hole before it
+          {token, Reply::kEnd, 5, 6},   // a frame that would never settle
+          {token, 0, 5, 6}};
+}
+
+}  // namespace
+
+TEST("takeReady believes no number that JS wrote: from the first corrupt row on, frames are lost") {
+  for (size_t which = 0; which < corruptRows(0).size(); ++which) {
+    WorkerSlot slot;
+    Worker worker(slot, 3);
+    worker.start(3);
+    worker.write(worker.token(0), "first");
+    worker.write(worker.token(1), "second");
+    worker.write(worker.token(2), "third");
+    OutBox& box = slot.outBox();
+    const bool follows = (box.rows[1] = corruptRows(worker.token(1))[which]).offset == 5 && box.rows[1].length == 6;
+    for (uint32_t i = 3; i < OutBox::kRows; ++i) box.rows[i] = {worker.token(0), 0, UINT32_MAX, 1};
+    box.count = UINT32_MAX;
+    const auto ready = slot.takeReady();
+    CHECK_EQ(textOf(ready.at(0)), "first");
+    // A row of which only the flags are wrong does not hide where the next one begins.
+    CHECK_EQ(ready.size(), follows ? 2u : 1u);
+    if (follows) CHECK_EQ(textOf(ready.at(1)), "third");
+    CHECK_EQ(slot.reap().size(), follows ? 1u : 2u);
+  }
+}
+
+TEST("settleBox settles the frames of corrupt rows as lost, without a byte, and each frame once") {
+  for (size_t which = 0; which < corruptRows(0).size(); ++which) {
+    WorkerSlot slot;
+    Worker worker(slot, 3);
+    worker.start(3);
+    worker.write(worker.token(0), "first");
+    worker.write(worker.token(1), "second");
+    worker.write(UINT32_MAX, "nobody");
+    slot.outBox().rows[1] = corruptRows(worker.token(1))[which];
+    std::vector<std::pair<uint64_t, std::string>> settled;
+    slot.settleBox(worker.epoch, [&](const FrameRef& frame, uint16_t flags, std::span<const uint8_t> bytes) {
+      const bool lost = flags == (Reply::kLast | Reply::kError | Reply::kDestroy | Reply::kLost);
+      CHECK(lost ? bytes.empty() : flags == Reply::kLast);
+      settled.emplace_back(sequenceOf(frame), lost ? "lost" : std::string(bytes.begin(), bytes.end()));
+    });
+    CHECK_EQ(settled.size(), 2u);
+    CHECK_EQ(settled[0].first, 0u);
+    CHECK_EQ(settled[0].second, "first");
+    CHECK_EQ(settled[1].first, 1u);
+    CHECK_EQ(settled[1].second, "lost");
+    CHECK_EQ(slot.outBox().count, 0u);
+    CHECK_EQ(slot.reap().size(), 1u);
+  }
+}
+
+TEST("no flag that JS writes makes a call of a frame, or says that its thread is lost") {
   WorkerSlot slot;
-  Worker worker(slot, 3);
-  worker.start(3);
-  OutBox& box = slot.outBox();
-  box.rows[0] = {worker.token(0), Reply::kLast, OutBox::kBytes + 1, 0};
-  box.rows[1] = {worker.token(0), Reply::kLast, 8, OutBox::kBytes - 7};
-  box.rows[2] = {worker.token(0), Reply::kLast, UINT32_MAX, UINT32_MAX};
-  box.rows[3] = {worker.token(1), Reply::kLast, OutBox::kBytes, 0};
-  box.rows[4] = {worker.token(2), Reply::kLast, 0, OutBox::kBytes};
-  for (uint32_t i = 5; i < OutBox::kRows; ++i) box.rows[i] = {worker.token(0), 0, UINT32_MAX, 1};
-  box.count = UINT32_MAX;
+  Worker worker(slot, 1);
+  worker.start(1);
+  worker.write(worker.token(0), "x", UINT32_MAX);
   const auto ready = slot.takeReady();
-  CHECK_EQ(ready.size(), 2u);
-  CHECK_EQ(ready[0].bytes.size(), 0u);
-  CHECK_EQ(ready[1].bytes.size(), size_t{OutBox::kBytes});
-  CHECK_EQ(slot.reap().size(), 1u);
+  CHECK_EQ(ready.size(), 1u);
+  CHECK(ready[0].flags == Reply::kOfParse);
+  CHECK_EQ(Reply::kOfParse & (Reply::kCall | Reply::kLost), 0);
+}
+
+TEST("steal takes nothing by a batch word that names more frames than the batch has") {
+  for (const uint32_t word : {0xffff'0000u, 0x0004'0000u, 0x0100'0001u}) {
+    WorkerSlot slot;
+    Worker worker(slot, 3);
+    slot.batchState()->store(word, std::memory_order_seq_cst);
+    std::vector<FrameRef> stolen;
+    slot.steal(&stolen, 10, 5);
+    slot.steal(&stolen, 20, 5);
+    CHECK(stolen.empty());
+    CHECK_EQ(slot.reap().size(), 3u);
+  }
 }
 
 TEST("takeReady gives nothing where nobody ever worked, and the next thread starts with an empty out box") {

@@ -1,4 +1,4 @@
-import { causedByPeer, MultireactorError } from '@multireactor/addon'
+import { causedByPeer, contexts, MultireactorError, runFresh } from '@multireactor/addon'
 import { type BadFrame, type CloseReason, type Connection, type DeferredReply, http1Info } from '@multireactor/reactor'
 import { type BodySource, StreamedBody } from './body.js'
 import { mostDiscarded } from './discarded.js'
@@ -62,7 +62,11 @@ export class HttpConnection {
     if ((info & upgrade) !== 0 && webSockets !== undefined && asksForWebSocket(exchange.request)) {
       return exchange.run(() => new WebSocketUpgrade(this, webSockets, exchange).handle(length))
     }
+    // Each request has a context of its own, whatever the one before it has entered.
+    if (contexts.used) return runFresh(undefined, exchange.run, exchange, handler)
+    const { mark } = contexts
     exchange.run(handler)
+    contexts.mark = mark
   }
 
   #onPiece(bytes: Buffer, info: number): void {

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { isBytes, MultireactorError, shown } from '@multireactor/addon'
+import { isBytes, lengthOf, MultireactorError, shown } from '@multireactor/addon'
 
 export const opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
 export type Opcode = (typeof opcode)[keyof typeof opcode]
@@ -20,13 +20,13 @@ export interface FrameTarget {
 
 /** Sends one whole frame. False: there is no room for more. */
 export function sendFrame(target: FrameTarget, op: Opcode, data: string | Uint8Array): boolean {
-  const most = typeof data === 'string' ? data.length * 3 : data.length
+  const most = typeof data === 'string' ? data.length * 3 : lengthOf(data)
   if (most > mostJoined) {
     const bytes = typeof data === 'string' ? Buffer.from(data) : data
     target.write(header(op, bytes.length))
     return target.write(bytes)
   }
-  let length = data.length
+  let length = most
   if (typeof data === 'string') length = scratch.write(data, roomForHeader)
   else scratch.set(data, roomForHeader)
   const start = length < twoBytes ? 2 : 0

@@ -1,5 +1,15 @@
 import { Buffer } from 'node:buffer'
-import { causedByPeer, isBytes, isPeersDoing, MultireactorError, replyFlag, toEnvelope } from '@multireactor/addon'
+import {
+  causedByPeer,
+  contexts,
+  currentContext,
+  isBytes,
+  isPeersDoing,
+  MultireactorError,
+  replyFlag,
+  runFresh,
+  toEnvelope,
+} from '@multireactor/addon'
 import type { RunningFrame } from './running_frame.js'
 import { type Bytes, isAsyncIterable, notAReply, type Reply, type TaskContext } from './task_context.js'
 
@@ -34,6 +44,8 @@ export abstract class FrameLoop {
   protected readonly options: FrameLoopOptions
   /** Frames whose promise is pending, in the order in which they run out of time. */
   protected readonly pending: Set<RunningFrame> = new Set()
+  /** In which every frame begins. What it enters with `AsyncLocalStorage` is its own. */
+  readonly #context = currentContext()
   readonly #streams = new Map<number, RunningFrame>()
   readonly #watching = new Map<bigint, Set<RunningFrame>>()
   // Not from 1: a credit for the last owner of this place must not look like one of ours.
@@ -68,6 +80,14 @@ export abstract class FrameLoop {
 
   /** False when the work goes on behind its return. */
   protected runFrame(frame: RunningFrame, work: FrameWork): boolean {
+    if (contexts.used) return runFresh(this.#context, this.#runHere, this, frame, work)
+    const { mark } = contexts
+    const done = this.#runHere(frame, work)
+    contexts.mark = mark // what has been entered was the frame's
+    return done
+  }
+
+  #runHere(frame: RunningFrame, work: FrameWork): boolean {
     frame.work = work
     try {
       const result = work.parse(frame.bytes, frame.context)
@@ -84,6 +104,10 @@ export abstract class FrameLoop {
 
   /** Nobody works on it any more: the app says so in its own words, or the connection closes. */
   protected refuse(frame: RunningFrame, work: FrameWork): void {
+    runFresh(this.#context, this.#refuseHere, this, frame, work)
+  }
+
+  #refuseHere(frame: RunningFrame, work: FrameWork): void {
     frame.work = work
     if (frame.isCall || !work.overloaded) return this.#settleRaw(frame, last | failed | destroy | overloaded, '')
     try {

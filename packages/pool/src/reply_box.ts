@@ -1,4 +1,4 @@
-import { writeUtf8 } from '@multireactor/addon'
+import { lengthOf, writeUtf8 } from '@multireactor/addon'
 import type { Bytes } from './task_context.js'
 
 /**
@@ -31,9 +31,9 @@ export class ReplyBox {
     return this.#words[this.#countAt] === 0
   }
 
-  /** Copies the bytes in, and returns where their row begins; nothing when there is no room. */
+  /** Copies the bytes in, and returns where their row begins; nothing when there is no room. Throws for what has no bytes. */
   put(bytes: Bytes): number | undefined {
-    const most = typeof bytes === 'string' ? bytes.length * 3 : bytes.length
+    const most = typeof bytes === 'string' ? bytes.length * 3 : lengthOf(bytes)
     if (this.#words[this.#countAt] === 0) this.#used = 0
     // One large reply must not push the small ones out of the box.
     if (most > this.#bytes.length / 4) return undefined

@@ -1,5 +1,14 @@
 import type { LookupAddress } from 'node:dns'
-import { closedError, MultireactorError, type NativeTarget, OptionReader, shown, toEnvelope } from '@multireactor/addon'
+import {
+  type Context,
+  closedError,
+  currentContext,
+  MultireactorError,
+  type NativeTarget,
+  OptionReader,
+  shown,
+  toEnvelope,
+} from '@multireactor/addon'
 import { boundHooks } from './bound_hooks.js'
 import { dns, net } from './builtins.js'
 import type { Connection } from './connection.js'
@@ -58,6 +67,7 @@ export async function connect<Data>(
   handlers: ClientHandlers<Data>,
   options: ConnectOptions,
 ): Promise<Connection<Data>> {
+  const context = currentContext()
   const plan = readTarget(where, target)
   const read = new OptionReader(where, options, ['timeoutMs', 'attemptDelayMs', 'signal'])
   const timeoutMs = read.integer('timeoutMs', 10_000, 1, 0x7fff_ffff)
@@ -98,7 +108,7 @@ export async function connect<Data>(
       ),
     )
     const targets = await resolve(plan, limit)
-    return await new Race(driving, plan, targets, { listener, native, attemptDelayMs, limit }).run()
+    return await new Race(driving, plan, targets, { listener, native, attemptDelayMs, limit, context }).run()
   } finally {
     limit.end()
   }
@@ -220,6 +230,8 @@ interface RaceOptions {
   native: ReturnType<typeof nativeListener>
   attemptDelayMs: number
   limit: TimeLimit
+  /** In which its hooks run. */
+  context: Context
 }
 
 /** One connection out of several addresses: the first that opens. The others are cancelled. */
@@ -275,14 +287,14 @@ class Race {
   }
 
   #attempt(target: NativeTarget): void {
-    const { listener, native, limit } = this.#options
+    const { listener, native, limit, context } = this.#options
     const { local } = this.#plan
     // A port of our own without an address: the address that means any, of the same family.
     const any = 'host' in target && target.host.includes(':') ? '::' : '0.0.0.0'
     const from = local && { host: local.host === '' ? any : local.host, port: local.port }
     let request: number | string
     try {
-      request = this.#engine.connect(target, from, { listener, native, timeoutMs: limit.leftMs }, (result) => {
+      request = this.#engine.connect(target, from, { listener, native, timeoutMs: limit.leftMs, context }, (result) => {
         this.#running.delete(request as number)
         this.#ended(target, result)
       })

@@ -58,6 +58,8 @@ const neverStops = goes | mark.full | mark.unheard
 export const notStopped = -2
 
 export interface ConnectionInternals {
+  readonly slot: number
+  readonly generation: number
   readonly engineListener: EngineListener
   /** The batch in which it was paused or reframed: what it has in it behind that must not be delivered. Or `notStopped`. */
   stoppedIn: number
@@ -180,6 +182,7 @@ export class Connection<Data = unknown> {
    * `message`, as `write`.
    */
   reply(text: string, ascii = false): boolean {
+    checkBytes('reply()', text)
     const engine = this.#engine
     if (this.#isLate('reply()')) return false
     return (engine.current === this && engine.reply(this.#slot, this.#generation, text, ascii)) || this.write(text)
@@ -658,6 +661,12 @@ export class Connection<Data = unknown> {
 
   protected countLateCall(): void {
     this.#engine.countLateCall()
+  }
+  protected get slot(): number {
+    return this.#slot
+  }
+  protected get generation(): number {
+    return this.#generation
   }
   protected get calls(): Set<number> | undefined {
     return this.#seldom?.calls

@@ -170,7 +170,7 @@ export class ConnectionDuplex extends Duplex {
   /** 2: there is room for more. 1: `drained` follows. 0: it has closed, and `closed` follows. */
   #give(data: Piece): 0 | 1 | 2 {
     if (this.#closed) return 0
-    const result = this.#engine.driver.write(this.#slot, this.#generation, data, true)
+    const result = this.#engine.driver.writeStream(this.#slot, this.#generation, data)
     this.#engine.touched()
     return result
   }

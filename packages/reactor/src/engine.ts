@@ -1,8 +1,10 @@
 import { Buffer } from 'node:buffer'
 import {
   type balancePolicies,
+  type Context,
   causedByPeer,
   closeReasons,
+  contexts,
   eventRow,
   hookBit,
   isBytes,
@@ -22,6 +24,7 @@ import { balanceFresh } from './balance.js'
 import { util } from './builtins.js'
 import { answerCall } from './calls.js'
 import { Connection, callFailure, ignorable, notStopped } from './connection.js'
+import { ConnectionContexts } from './connection_contexts.js'
 import {
   beforeDrain,
   type EngineHandlers,
@@ -96,7 +99,8 @@ export class Engine {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly #connections: (Connection<any> | undefined)[] = []
   readonly #listeners: EngineListener[] = []
-  readonly #connects = new Map<number, { listener: EngineListener; ended(result: ConnectResult): void }>()
+  readonly #connects = new Map<number, { listener: EngineListener; context: Context; ended(result: ConnectResult): void }>()
+  readonly #contexts = new ConnectionContexts()
   /** Of connections with a custom framer, by slot. */
   readonly #unread = new Map<number, UnreadBytes>()
   #handle: ReactorHandle | undefined
@@ -185,16 +189,16 @@ export class Engine {
 
   /**
    * Begins to connect, for at most `timeoutMs`. The number of the attempt, or the errno's name when it has failed at once.
-   * `ended` is called once, and not after `cancelConnect`.
+   * `ended` is called once, and not after `cancelConnect`. The hooks of the connection run in `client.context`.
    */
   connect(
     target: NativeTarget,
     local: NativeTarget | undefined,
-    client: { listener: EngineListener; native: NativeListener; timeoutMs: number },
+    client: { listener: EngineListener; native: NativeListener; timeoutMs: number; context: Context },
     ended: (result: ConnectResult) => void,
   ): number | string {
     const request = this.driver.connect(target, local, client.native, client.timeoutMs)
-    if (typeof request === 'number') this.#connects.set(request, { listener: client.listener, ended })
+    if (typeof request === 'number') this.#connects.set(request, { listener: client.listener, context: client.context, ended })
     return request
   }
 
@@ -332,8 +336,11 @@ export class Engine {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   async #stateOf(conn: Connection<any>): Promise<Uint8Array | undefined> {
     const { suspend } = conn.internal.engineListener.handlers
+    const { slot, generation } = conn.internal
     try {
-      const state: unknown = suspend ? await suspend(conn) : conn.data
+      const state: unknown = !suspend
+        ? conn.data
+        : await (contexts.used ? this.#contexts.run(slot, generation, suspend, conn) : suspend(conn))
       return state === undefined ? undefined : encodeState(state)
     } catch (error) {
       this.report(error, 'suspend', conn.listener)
@@ -450,7 +457,8 @@ export class Engine {
     for (let i = 0; i < count; i++) {
       rows[progressAt] = 2 * i + 1
       try {
-        this.#onEvent(rows, i * eventRow.words)
+        if (contexts.used) this.#onEventIn(rows, i * eventRow.words)
+        else this.#onFirstEvents(rows, i * eventRow.words)
       } catch (error) {
         this.#onEscaped(error, rows, i * eventRow.words)
       }
@@ -473,6 +481,33 @@ export class Engine {
     const conn = this.#connections[rows[at + 1]!]
     if (conn?.internal.stream) this.#failed(error, 'stream', conn)
     else this.report(error, '', '')
+  }
+
+  /** No storage has been entered on this thread yet. This event may be the first that does so. */
+  #onFirstEvents(rows: Uint32Array, at: number): void {
+    const { mark } = contexts
+    this.#onEvent(rows, at)
+    // What it has entered is its connection's from now on; the others begin with the context that the reactor was made in.
+    if (contexts.mark !== mark && rows[at + 2] !== 0) this.#contexts.entered(rows[at + 1]!, rows[at + 2]!)
+  }
+
+  /** In the context of the connection that it is about. Frames that are to be parsed here have one each: see the pool. */
+  #onEventIn(rows: Uint32Array, at: number): void {
+    const event = rows[at]! & 0xffff
+    if (event === eventRow.parse) return this.#onEvent(rows, at)
+    const slot = rows[at + 1]!
+    const generation = rows[at + 2]!
+    if (generation === 0) return this.#contexts.runFresh(this.#onEventOf, rows, at)
+    if (event === eventRow.connected) this.#adoptContext(slot, generation, rows[at + 3]!)
+    this.#contexts.run(slot, generation, this.#onEventOf, rows, at)
+    if (event === eventRow.close || event === eventRow.moved) this.#contexts.drop(slot)
+  }
+
+  readonly #onEventOf = (rows: Uint32Array, at: number): void => this.#onEvent(rows, at)
+
+  #adoptContext(slot: number, generation: number, request: number): void {
+    const connect = this.#connects.get(request)
+    if (connect) this.#contexts.adopt(slot, generation, connect.context)
   }
 
   #onEvent(rows: Uint32Array, at: number): void {
@@ -576,6 +611,8 @@ export class Engine {
 
   #onConnected(slot: number, generation: number, request: number): void {
     const connect = this.#connects.get(request)
+    // A storage may be entered later: by then it is not known any more where it was connected.
+    if (connect && !contexts.used) this.#contexts.adopt(slot, generation, connect.context)
     this.#connects.delete(request)
     // Cancelled when it was connected already.
     if (!connect) return void this.driver.destroy(slot, generation, closeReasons.indexOf('destroyed'))
@@ -792,6 +829,7 @@ export class Engine {
   #onClose(slot: number, rows: Uint32Array, at: number): void {
     this.#onLayerClosed(slot)
     this.#unread.delete(slot)
+    if (!contexts.used) this.#contexts.drop(slot)
     const conn = this.#connections[slot]
     if (conn?.internal.stream) this.streams.delete(conn)
     if (this.streams.size + this.#layerCount === 0) this.#onStreamsEnded?.()

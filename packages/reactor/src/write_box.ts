@@ -1,6 +1,6 @@
-import { type NativeReactorDriver, writeLatin1, writeUtf8 } from '@multireactor/addon'
+import { lengthOf, type NativeReactorDriver, writeLatin1, writeUtf8 } from '@multireactor/addon'
 
-const rowWords = 3
+const rowWords = 4
 /** A larger write costs more to copy than to hand over. */
 const mostBytes = 16 << 10
 
@@ -23,10 +23,13 @@ export class WriteBox {
     this.#mostRows = driver.boxRows.length / rowWords
   }
 
-  /** How many bytes it took, or -1 when there is no room: then the driver is to be called. `room`: a larger write is not taken. `ascii`: the text is
-   * known to be nothing else. */
+  /**
+   * How many bytes it took, or -1 when there is no room: then the driver is to be called. `room`: a larger write is not taken. `ascii`: the
+   * text is known to be nothing else. Throws for what has no bytes: every caller has looked, and a row whose length is no number would give
+   * the next ones to other connections.
+   */
   add(slot: number, generation: number, data: string | Uint8Array, room: number, ascii = false): number {
-    const most = typeof data === 'string' && !ascii ? data.length * 3 : data.length
+    const most = typeof data !== 'string' ? lengthOf(data) : ascii ? data.length : data.length * 3
     if (most > mostBytes || most >= room) return -1
     const count = this.#count[0]!
     // The driver has emptied it.
@@ -40,7 +43,8 @@ export class WriteBox {
     const at = count * rowWords
     rows[at] = slot
     rows[at + 1] = generation
-    rows[at + 2] = length
+    rows[at + 2] = used
+    rows[at + 3] = length
     // Last: a thread that dies before this line has not written.
     this.#count[0] = count + 1
     this.#used = used + length

@@ -12,6 +12,7 @@ class ThreadOwner {
   bool attach();
   void detach();
   bool isCurrent() const { return owner_.load(std::memory_order_acquire) == currentThread(); }
+  bool isLiving() const;  // the owner's thread has not ended. Any thread
   bool isFree() const { return owner_.load(std::memory_order_acquire) == 0; }
   void assertCurrent(const char* function) const;
   // Safe to call from other threads: a dead thread cannot detach itself.

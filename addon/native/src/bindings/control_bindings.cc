@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "bindings/arguments.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/loop_driver.h"
@@ -22,6 +23,7 @@ class ControlSocket final : public Napi::ObjectWrap<ControlSocket> {
   ~ControlSocket() override { stop(); }
 
  private:
+  MR_CHECKED_METHODS(ControlSocket)
   void onReady();
   void stop();
 
@@ -49,6 +51,12 @@ Napi::Value answer(Napi::Env env, int error) {
 
 // new ControlSocket(fd, onReadable): owns the descriptor.
 ControlSocket::ControlSocket(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ControlSocket>(info) {
+  if (!checkArguments<kDescriptor, kFunction>(info, "ControlSocket")) return;
+  // What is no socket of a control path stays its owner's.
+  if (!sock::isUnixSocket(info[0].As<Napi::Number>().Int32Value())) {
+    throwCoded(info.Env(), "ERR_MR_OPTION_RANGE", "native ControlSocket(): the descriptor must be one of a Unix socket");
+    return;
+  }
   fd_.reset(info[0].As<Napi::Number>().Int32Value());
   onReadable_ = Napi::Persistent(info[1].As<Napi::Function>());
   napi_async_init(info.Env(), nullptr, Napi::String::New(info.Env(), "multireactor:control"), &context_);
@@ -58,6 +66,11 @@ ControlSocket::ControlSocket(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
         dying_ = true;
         stop();
       });
+  if (!driver_->open()) {
+    stop();
+    throwCoded(info.Env(), "ERR_MR_SYSTEM", "the event loop does not take the descriptor");
+    return;
+  }
   Ref();  // while it is open, the loop holds it
 }
 
@@ -163,10 +176,10 @@ Napi::Value ControlSocket::setReferenced(const Napi::CallbackInfo& info) {
 
 Napi::Function ControlSocket::define(Napi::Env env) {
   return DefineClass(env, "ControlSocket",
-                     {InstanceMethod<&ControlSocket::accept>("accept"), InstanceMethod<&ControlSocket::peerUser>("peerUser"),
-                      InstanceMethod<&ControlSocket::send>("send"), InstanceMethod<&ControlSocket::sendListener>("sendListener"),
-                      InstanceMethod<&ControlSocket::receive>("receive"), InstanceMethod<&ControlSocket::close>("close"),
-                      InstanceMethod<&ControlSocket::setReferenced>("setReferenced")});
+                     {method<&ControlSocket::accept>("accept"), method<&ControlSocket::peerUser>("peerUser"),
+                      method<&ControlSocket::send, numberFrom(static_cast<int64_t>(ControlMessage::Kind::kHello), static_cast<int64_t>(ControlMessage::Kind::kReleased))>("send"), method<&ControlSocket::sendListener, kU32, kU32, kText>("sendListener"),
+                      method<&ControlSocket::receive>("receive"), method<&ControlSocket::close>("close"),
+                      method<&ControlSocket::setReferenced, kBool>("setReferenced")});
 }
 
 // connectControl(path) -> a descriptor, or the error's name
@@ -182,15 +195,15 @@ Napi::Value connectControl(const Napi::CallbackInfo& info) {
 Napi::Value takeListener(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
   auto group = runtime ? runtime->group(u32(info, 1)) : nullptr;
-  return Napi::Number::New(info.Env(), group ? group->take(0).release() : -1);
+  return Napi::Number::New(info.Env(), group && group->has(0) ? group->take(0).release() : -1);
 }
 
 }  // namespace
 
 void exportControl(Napi::Env env, Napi::Object exports) {
   exports.Set("ControlSocket", ControlSocket::define(env));
-  exports.Set("connectControl", Napi::Function::New(env, connectControl));
-  exports.Set("takeListener", Napi::Function::New(env, takeListener));
+  exportFunction<&connectControl, kText>(env, exports, "connectControl");
+  exportFunction<&takeListener, kU32, kU32>(env, exports, "takeListener");
 }
 
 }  // namespace mr

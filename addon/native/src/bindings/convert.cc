@@ -5,23 +5,9 @@
 #include <uv.h>
 
 #include "base/slab_pool.h"
+#include "bindings/arguments.h"
 
 namespace mr {
-
-namespace {
-
-template <typename T>
-T numberOr(const Napi::Object& object, const char* key, T fallback) {
-  const Napi::Value value = object.Get(key);
-  return value.IsNumber() ? static_cast<T>(value.As<Napi::Number>().DoubleValue()) : fallback;
-}
-
-bool boolOr(const Napi::Object& object, const char* key, bool fallback) {
-  const Napi::Value value = object.Get(key);
-  return value.IsBoolean() ? value.As<Napi::Boolean>().Value() : fallback;
-}
-
-}  // namespace
 
 void throwCoded(Napi::Env env, const char* code, const std::string& message, int error) {
   Napi::Error failure = Napi::Error::New(env, message);
@@ -46,7 +32,9 @@ std::span<const uint8_t> bytesOf(const Napi::Value& value) {
   }
   void* data = nullptr;
   size_t length = 0;
-  if (napi_get_typedarray_info(value.Env(), value, nullptr, &length, &data, nullptr, nullptr) != napi_ok) return {};
+  napi_typedarray_type type;
+  if (napi_get_typedarray_info(value.Env(), value, &type, &length, &data, nullptr, nullptr) != napi_ok) return {};
+  if (type != napi_uint8_array || !data) return {};
   return {static_cast<const uint8_t*>(data), length};
 }
 
@@ -65,33 +53,58 @@ std::string hostOf(const Peer& peer) {
   return text;
 }
 
-FramingConfig toFraming(const Napi::Object& object) {
+namespace {
+
+bool isFramingKind(double kind) {
+  for (const FramingKind each :
+       {FramingKind::kRaw, FramingKind::kDelimiter, FramingKind::kFixed, FramingKind::kLengthPrefixed, FramingKind::kCustom,
+        FramingKind::kRespCommand, FramingKind::kRespValue, FramingKind::kMqtt, FramingKind::kHttp1, FramingKind::kWebSocket}) {
+    if (kind == static_cast<double>(each)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+// The framers believe what they are told: a delimiter of nothing, or frames of no bytes, would be cut for ever.
+std::optional<FramingConfig> toFraming(Napi::Env env, const char* function, const Napi::Value& value) {
+  Fields fields(env, function, value);
+  constexpr double kMost32 = UINT32_MAX, kMostOf = kMostSafe;
   FramingConfig framing;
-  framing.kind = static_cast<FramingKind>(numberOr(object, "kind", 0u));
-  framing.maxBytes = numberOr(object, "maxBytes", framing.maxBytes);
-  const Napi::Value delimiter = object.Get("delimiter");
-  if (delimiter.IsTypedArray()) {
-    const auto bytes = bytesOf(delimiter);
+  const double kind = fields.number("kind", 0, UINT8_MAX);
+  if (!isFramingKind(kind)) fields.wrong("kind", "the number of a framing", true);
+  framing.kind = static_cast<FramingKind>(kind);
+  const auto number = [&](const char* name, auto* field, double least, double most) {
+    *field = static_cast<std::remove_pointer_t<decltype(field)>>(fields.numberOr(name, static_cast<double>(*field), least, most));
+  };
+  number("maxBytes", &framing.maxBytes, 0, kMostOf);
+  if (fields.has("delimiter")) {
+    const Napi::Value delimiter = fields.get("delimiter");
+    const auto bytes = fields.ok() ? bytesOf(delimiter) : std::span<const uint8_t>();
+    if (bytes.empty() || bytes.size() > UINT8_MAX) fields.wrong("delimiter", "a Uint8Array of 1 to 255 bytes", true);
     framing.delimiter.assign(bytes.begin(), bytes.end());
   }
-  framing.trimCarriageReturn = boolOr(object, "trimCarriageReturn", false);
-  framing.fixedBytes = numberOr(object, "fixedBytes", framing.fixedBytes);
-  framing.lengthType = static_cast<LengthType>(numberOr(object, "lengthType", 3u));
-  framing.lengthOffset = numberOr(object, "lengthOffset", framing.lengthOffset);
-  framing.lengthAdjustment = numberOr(object, "lengthAdjustment", framing.lengthAdjustment);
-  framing.lengthIncludesHeader = boolOr(object, "lengthIncludesHeader", false);
-  framing.strip = numberOr(object, "strip", framing.strip);
-  framing.resp.maxElements = numberOr(object, "maxElements", framing.resp.maxElements);
-  framing.resp.maxBulkBytes = numberOr(object, "maxBulkBytes", framing.resp.maxBulkBytes);
-  framing.resp.maxLineBytes = numberOr(object, "maxLineBytes", framing.resp.maxLineBytes);
-  framing.resp.maxDepth = numberOr(object, "maxDepth", framing.resp.maxDepth);
-  framing.resp.batch = boolOr(object, "batch", false);
-  framing.mqttTypes = numberOr(object, "mqttTypes", framing.mqttTypes);
-  framing.frameMs = numberOr(object, "frameMs", framing.frameMs);
-  framing.maxHeadBytes = numberOr(object, "maxHeadBytes", framing.maxHeadBytes);
-  framing.maxHeaders = numberOr(object, "maxHeaders", framing.maxHeaders);
-  framing.wholeBytes = numberOr(object, "wholeBytes", framing.wholeBytes);
-  framing.streamsBody = boolOr(object, "streamsBody", framing.streamsBody);
+  framing.trimCarriageReturn = fields.flagOr("trimCarriageReturn", false);
+  number("fixedBytes", &framing.fixedBytes, 0, kMost32);
+  if (framing.kind == FramingKind::kFixed && framing.fixedBytes == 0) fields.wrong("fixedBytes", "more than 0", true);
+  framing.lengthType = static_cast<LengthType>(
+      fields.numberOr("lengthType", static_cast<double>(LengthType::kU32Be), 0, static_cast<double>(LengthType::kVarint)));
+  number("lengthOffset", &framing.lengthOffset, 0, UINT16_MAX);
+  number("lengthAdjustment", &framing.lengthAdjustment, -UINT16_MAX, UINT16_MAX);
+  framing.lengthIncludesHeader = fields.flagOr("lengthIncludesHeader", false);
+  number("strip", &framing.strip, 0, kMost32);
+  number("maxElements", &framing.resp.maxElements, 0, kMost32);
+  number("maxBulkBytes", &framing.resp.maxBulkBytes, 0, kMost32);
+  number("maxLineBytes", &framing.resp.maxLineBytes, 0, kMost32);
+  number("maxDepth", &framing.resp.maxDepth, 1, RespLimits::kMostDepth);
+  framing.resp.batch = fields.flagOr("batch", false);
+  number("mqttTypes", &framing.mqttTypes, 0, UINT16_MAX);
+  number("frameMs", &framing.frameMs, 0, INT32_MAX);
+  number("maxHeadBytes", &framing.maxHeadBytes, 1, (1 << 20) - 1);
+  number("maxHeaders", &framing.maxHeaders, 0, kMost32);
+  number("wholeBytes", &framing.wholeBytes, 0, kMost32);
+  framing.streamsBody = fields.flagOr("streamsBody", framing.streamsBody);
+  if (!fields.ok()) return std::nullopt;
   return framing;
 }
 

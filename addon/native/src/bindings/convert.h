@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,7 @@ inline std::string_view textOf(const Napi::Value& value) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// Of an argument that has been checked: see bindings/arguments.h.
 inline uint32_t u32(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().Uint32Value(); }
 
 Napi::BigInt toBigInt(Napi::Env env, ConnectionId id);
@@ -42,7 +44,8 @@ Napi::ArrayBuffer sharedMemory(Napi::Env env, const std::shared_ptr<Owner>& owne
       env, data, size, [](Napi::Env, void*, std::shared_ptr<Owner>* held) { delete held; }, new std::shared_ptr<Owner>(owner));
 }
 
-FramingConfig toFraming(const Napi::Object& object);
+// Of a framing that is to be cut natively. Nothing when it is wrong: that has been thrown.
+std::optional<FramingConfig> toFraming(Napi::Env env, const char* function, const Napi::Value& value);
 
 // What a call into JS that failed has thrown; it is pending no more. False: the thread is being terminated, and nothing that may
 // run JS works any more.

@@ -1,6 +1,7 @@
 #include "bindings/loop_driver.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/fatal.h"
 
@@ -50,7 +51,10 @@ LoopDriver::LoopDriver(napi_env env, int fd, std::function<void()> onReady, std:
   handles_->onTeardown = std::move(onTeardown);
   handles_->poll.data = handles_;
   handles_->timer.data = handles_;
-  MR_CHECK(uv_poll_init(loop, &handles_->poll, fd) == 0, "the descriptor cannot be polled");
+  if (uv_poll_init(loop, &handles_->poll, fd) != 0) {  // epoll refuses files, and the kernel may have no memory
+    delete std::exchange(handles_, nullptr);
+    return;
+  }
   MR_CHECK(uv_timer_init(loop, &handles_->timer) == 0, "no timer");
   MR_CHECK(napi_add_async_cleanup_hook(env, Handles::teardown, handles_, &handles_->hook) == napi_ok, "no cleanup hook");
   uv_poll_start(&handles_->poll, UV_READABLE, [](uv_poll_t* poll, int, int) {

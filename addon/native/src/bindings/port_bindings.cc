@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "base/fatal.h"
+#include "bindings/arguments.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/loop_driver.h"
@@ -19,6 +20,7 @@ class Port final : public Napi::ObjectWrap<Port> {
   ~Port() override { stop(); }
 
  private:
+  MR_CHECKED_METHODS(Port)
   void onReady();
   void stop();
   bool ready(const Napi::CallbackInfo& info);
@@ -83,6 +85,7 @@ uint32_t firstGeneration() {
 // new Port(runtime, onSent(request, outcome), onResult(call, flags, bytes), onRoom(), ownsRuntime)
 Port::Port(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<Port>(info), nextGeneration_(firstGeneration()), nextRequest_(nextGeneration_) {
+  if (!checkArguments<kU32, kFunction, kFunction, kFunction, maybe(kBool)>(info, "Port")) return;
   runtime_ = runtimeOf(info);
   if (!runtime_) return;
   runtimeId_ = u32(info, 0);
@@ -106,6 +109,11 @@ Port::Port(const Napi::CallbackInfo& info)
         stop();
         if (ownsRuntime_) removeOwnRuntime(runtimeId_);
       });
+  if (!driver_->open()) {
+    stop();
+    throwCoded(env, "ERR_MR_SYSTEM", "the event loop does not take the mailbox's descriptor");
+    return;
+  }
   Ref();
   exchange().mailbox(mailbox_).park();
 }
@@ -346,10 +354,10 @@ Napi::Value Port::awaitRoom(const Napi::CallbackInfo& info) {
 
 Napi::Function Port::define(Napi::Env env) {
   return DefineClass(env, "Port",
-                     {InstanceMethod<&Port::close>("close"), InstanceMethod<&Port::setReferenced>("setReferenced"),
-                      InstanceMethod<&Port::send>("send"), InstanceMethod<&Port::publish>("publish"),
-                      InstanceMethod<&Port::callReactor>("callReactor"), InstanceMethod<&Port::run>("run"),
-                      InstanceMethod<&Port::forget>("forget"), InstanceMethod<&Port::awaitRoom>("awaitRoom")});
+                     {method<&Port::close>("close"), method<&Port::setReferenced, kBool>("setReferenced"),
+                      method<&Port::send, kId, kBytes>("send"), method<&Port::publish, kText, kBytes>("publish"),
+                      method<&Port::callReactor, kU32, kBytes>("callReactor"), method<&Port::run, kBytes>("run"),
+                      method<&Port::forget, kU32>("forget"), method<&Port::awaitRoom>("awaitRoom")});
 }
 
 }  // namespace

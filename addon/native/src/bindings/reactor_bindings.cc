@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/fatal.h"
+#include "bindings/arguments.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/loop_driver.h"
@@ -25,9 +26,14 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Slab newSlab(size_t atLeast) override;
 
  private:
+  MR_CHECKED_METHODS(ReactorDriver)
   void onReady();
   void stop();
   bool ready(const Napi::CallbackInfo& info);
+  // After close() it has no reactor; and while the reactor waits for memory, it is in the middle of something.
+  bool drives() const { return reactor_ && !closeAfterTurn_ && !inNewSlab_ && reactor_->isDrivenBy(this); }
+  bool findRows();
+  bool hasListener(const Napi::CallbackInfo& info);
   void armTimer() {
     if (driver_) driver_->armTimer(reactor_->untilNextTimerMs());
   }
@@ -42,6 +48,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value destroyAll(const Napi::CallbackInfo& info);
   Napi::Value flush(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
+  Napi::Value writeStream(const Napi::CallbackInfo& info);
   Napi::Value end(const Napi::CallbackInfo& info);
   Napi::Value destroy(const Napi::CallbackInfo& info);
   Napi::Value pause(const Napi::CallbackInfo& info);
@@ -115,7 +122,12 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   bool dying_ = false;
   bool inTurn_ = false;
   bool closeAfterTurn_ = false;
+  bool inNewSlab_ = false;
 };
+
+constexpr size_t kRowWords = sizeof(EventRow) / sizeof(uint32_t);
+constexpr Arg kSlotArg = kU32, kGenerationArg = kU32, kSequenceArg = numberUpTo(kMostSafe);
+constexpr Arg kReasonArg = numberUpTo(kCloseReasons - 1);
 
 Reactor::Place placeOf(const Napi::Value& value) {
   return value.As<Napi::Boolean>().Value() ? Reactor::Place::kInOrder : Reactor::Place::kBetween;
@@ -126,20 +138,20 @@ uint64_t sequenceOf(const Napi::Value& value) { return static_cast<uint64_t>(val
 // new ReactorDriver(runtime, index, rows: Uint32Array, onEvents(count, oldestSlab, currentSlab, more), newSlab(size, id) ->
 // Buffer, ownsRuntime)
 ReactorDriver::ReactorDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ReactorDriver>(info) {
+  if (!checkArguments<kU32, kU32, words(kRowWords + 1), kFunction, kFunction, maybe(kBool)>(info, "ReactorDriver")) return;
   runtime_ = runtimeOf(info);
   if (!runtime_) return;
   runtimeId_ = u32(info, 0);
   ownsRuntime_ = info[5].IsBoolean() && info[5].As<Napi::Boolean>().Value();
+  if (u32(info, 1) >= runtime_->reactors.size() || !runtime_->reactors[u32(info, 1)]) {
+    throwCoded(info.Env(), "ERR_MR_NO_REACTOR", "this runtime has no reactor of this number");
+    return;
+  }
   auto reactor = runtime_->reactors[u32(info, 1)];
-  auto rows = info[2].As<Napi::Uint32Array>();
-  rows_ = Napi::Reference<Napi::Uint32Array>::New(rows, 1);
-  rowWords_ = rows.Data();
-  // The last word is JS's progress: twice the rows that have been begun, less one while the last of them is in its hook.
-  rowCapacity_ = (rows.ElementLength() - 1) * sizeof(uint32_t) / sizeof(EventRow);
-  progress_ = rowWords_ + rows.ElementLength() - 1;
+  rows_ = Napi::Reference<Napi::Uint32Array>::New(info[2].As<Napi::Uint32Array>(), 1);
   onEvents_ = Napi::Persistent(info[3].As<Napi::Function>());
   newSlab_ = Napi::Persistent(info[4].As<Napi::Function>());
-  if (!reactor->attach(this)) {
+  if (reactor->attached() || !reactor->attach(this)) {
     throwCoded(info.Env(), "ERR_MR_WRONG_THREAD", "another thread drives this reactor");
     return;
   }
@@ -153,6 +165,11 @@ ReactorDriver::ReactorDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
         // A reactor of this thread's own has nobody else to find it by its number.
         if (ownsRuntime_) removeOwnRuntime(runtimeId_);
       });
+  if (!driver_->open()) {
+    stop();
+    throwCoded(info.Env(), "ERR_MR_SYSTEM", "the event loop does not take the reactor's descriptor");
+    return;
+  }
   Ref();  // while it drives, the loop holds it
   const Napi::Env env = info.Env();
   const auto& box = reactor_->writeBox();
@@ -168,7 +185,7 @@ ReactorDriver::ReactorDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
 void ReactorDriver::stop() {
   if (!reactor_) return;
   driver_.reset();
-  reactor_->detach();
+  if (reactor_->isDrivenBy(this)) reactor_->detach();
   reactor_.reset();
   runtime_.reset();
   if (context_) napi_async_destroy(Env(), context_);  // works in a thread that is ending, too
@@ -176,7 +193,7 @@ void ReactorDriver::stop() {
 }
 
 void ReactorDriver::onReady() {
-  if (!reactor_ || dying_) return;
+  if (!reactor_ || dying_ || !reactor_->isDrivenBy(this)) return;
   Napi::HandleScope scope(Env());
   collectIfAsked(Env(), reactor_->exchange(), &collected_);
   for (int i = 0; i < kTurnsPerCallback; ++i) {
@@ -205,20 +222,42 @@ EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
       oldest = std::min(oldest, row.a);
     }
   }
-  for (size_t from = 0; from < rows.size(); from += rowCapacity_) {
-    const size_t count = std::min(rows.size() - from, rowCapacity_);
+  size_t count = 0;
+  for (size_t from = 0; from < rows.size(); from += count) {
+    Napi::HandleScope scope(Env());
+    if (!findRows()) {
+      dying_ = true;
+      return {false, from, false};
+    }
+    count = std::min(rows.size() - from, rowCapacity_);
     std::memcpy(rowWords_, rows.data() + from, count * sizeof(EventRow));
     *progress_ = 0;  // JS may not get so far as to write it
-    Napi::HandleScope scope(Env());
     if (!callJs(
             Env(), onEvents_, context_,
             {Napi::Number::New(Env(), static_cast<double>(count)), Napi::Number::New(Env(), oldest),
              Napi::Number::New(Env(), reactor_->currentSlab()), Napi::Number::New(Env(), from + count < rows.size() ? 1 : 0)})) {
       dying_ = true;
-      return {false, from + (*progress_ + 1) / 2, *progress_ % 2 != 0};
+      if (!findRows()) return {false, from, false};
+      // What JS has counted: no more than it was given.
+      const uint32_t progress = std::min<uint32_t>(*progress_, static_cast<uint32_t>(count * 2));
+      return {false, from + (progress + 1) / 2, progress % 2 != 0};
     }
   }
   return {true, rows.size(), false};
+}
+
+// Where the rows of the next batch go. Their memory is JS's, which can transfer it at any time.
+bool ReactorDriver::findRows() {
+  void* data = nullptr;
+  size_t length = 0;
+  const Napi::Value rows = rows_.Value();
+  if (napi_get_typedarray_info(Env(), rows, nullptr, &length, &data, nullptr, nullptr) != napi_ok) return false;
+  if (!data || length <= kRowWords) return false;
+  rowWords_ = static_cast<uint32_t*>(data);
+  // The last word is JS's progress: twice the rows that have been begun, less one while the last of them is in its hook.
+  rowCapacity_ = (length - 1) / kRowWords;
+  progress_ = rowWords_ + length - 1;
+  return true;
 }
 
 Slab ReactorDriver::newSlab(size_t atLeast) {
@@ -227,23 +266,31 @@ Slab ReactorDriver::newSlab(size_t atLeast) {
   const uint32_t id = ++slabs_;
   napi_value arguments[2] = {Napi::Number::New(Env(), static_cast<double>(atLeast)), Napi::Number::New(Env(), id)};
   napi_value global, buffer;
-  if (napi_get_global(Env(), &global) != napi_ok ||
-      napi_call_function(Env(), global, newSlab_.Value(), 2, arguments, &buffer) != napi_ok) {
+  inNewSlab_ = true;
+  const bool given = napi_get_global(Env(), &global) == napi_ok &&
+                     napi_call_function(Env(), global, newSlab_.Value(), 2, arguments, &buffer) == napi_ok;
+  inNewSlab_ = false;
+  if (!given) {
     // There may only be no memory now, and the reactor asks again.
     napi_value error;
     if (!takeException(Env(), &error)) dying_ = true;
     return {};
   }
-  void* data = nullptr;
-  size_t length = 0;
-  napi_get_typedarray_info(Env(), buffer, nullptr, &length, &data, nullptr, nullptr);
-  return {static_cast<uint8_t*>(data), length, id};
+  const auto memory = bytesOf({Env(), buffer});
+  if (memory.size() < atLeast) return {};
+  return {const_cast<uint8_t*>(memory.data()), memory.size(), id};
 }
 
-// Every method checks the driver first: after close() it has no reactor.
+// Every method checks the driver first.
 bool ReactorDriver::ready(const Napi::CallbackInfo& info) {
-  if (reactor_ && !closeAfterTurn_) return reactor_->emptyWriteBox(), true;
-  throwCoded(info.Env(), "ERR_MR_CLOSED", "this reactor has been closed");
+  if (drives()) return reactor_->emptyWriteBox(), true;
+  if (!reactor_ || closeAfterTurn_) {
+    throwCoded(info.Env(), "ERR_MR_CLOSED", "this reactor has been closed");
+  } else if (inNewSlab_) {
+    throwCoded(info.Env(), "ERR_MR_STATE", "the reactor waits for memory: nothing can be asked of it now");
+  } else {
+    throwCoded(info.Env(), "ERR_MR_WRONG_THREAD", "this thread does not drive the reactor any more");
+  }
   return false;
 }
 
@@ -266,39 +313,57 @@ Napi::Value ReactorDriver::setReferenced(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-static ListenerConfig toListenerConfig(const Napi::Value& value) {
-  const auto spec = value.As<Napi::Object>();
-  const auto number = [&](const char* key) { return spec.Get(key).As<Napi::Number>().DoubleValue(); };
-  const auto flag = [&](const char* key) { return spec.Get(key).As<Napi::Boolean>().Value(); };
+// Nothing when it is wrong: that has been thrown.
+static std::optional<ListenerConfig> toListenerConfig(Napi::Env env, const char* function, const Napi::Value& value) {
+  Fields fields(env, function, value);
+  constexpr double kMost32 = UINT32_MAX, kMostOf = kMostSafe;
+  const auto number = [&](const char* name, double most) { return fields.number(name, 0, most); };
   ListenerConfig config;
-  config.framing = toFraming(spec.Get("framing").As<Napi::Object>());
-  config.hooks = static_cast<uint32_t>(number("hooks"));
-  config.toPool = flag("toPool");
-  config.run = static_cast<Run>(number("run"));
-  config.unordered = flag("unordered");
-  config.allowHalfOpen = flag("allowHalfOpen");
-  config.noDelay = flag("noDelay");
-  config.keepAliveSeconds = static_cast<uint32_t>(number("keepAliveSeconds"));
-  config.outHighBytes = static_cast<size_t>(number("outHighBytes"));
-  config.outLowBytes = static_cast<size_t>(number("outLowBytes"));
-  config.outMaxBytes = static_cast<size_t>(number("outMaxBytes"));
-  config.maxInFlight = static_cast<uint32_t>(number("maxInFlight"));
-  config.maxInFlightBytes = static_cast<size_t>(number("maxInFlightBytes"));
-  config.idleMs = static_cast<uint32_t>(number("idleMs"));
-  config.firstByteMs = static_cast<uint32_t>(number("firstByteMs"));
-  config.frameMs = static_cast<uint32_t>(number("frameMs"));
-  config.writeMs = static_cast<uint32_t>(number("writeMs"));
-  config.maxSubscriptions = static_cast<uint32_t>(number("maxSubscriptions"));
-  config.maxSubscriptionBytes = static_cast<size_t>(number("maxSubscriptionBytes"));
-  config.answersOverload = flag("answersOverload");
-  config.balance = static_cast<Balance::Policy>(number("balance"));
-  config.secure = flag("secure");
+  const Napi::Value framing = fields.get("framing");
+  if (!fields.ok()) return std::nullopt;
+  const auto cut = toFraming(env, function, framing);
+  if (!cut) return std::nullopt;
+  config.framing = *cut;
+  config.hooks = static_cast<uint32_t>(number("hooks", kMost32));
+  config.toPool = fields.flag("toPool");
+  config.run = static_cast<Run>(number("run", static_cast<double>(Run::kAuto)));
+  config.unordered = fields.flag("unordered");
+  config.allowHalfOpen = fields.flag("allowHalfOpen");
+  config.noDelay = fields.flag("noDelay");
+  config.keepAliveSeconds = static_cast<uint32_t>(number("keepAliveSeconds", kMost32));
+  config.outHighBytes = static_cast<size_t>(number("outHighBytes", kMostOf));
+  config.outLowBytes = static_cast<size_t>(number("outLowBytes", kMostOf));
+  config.outMaxBytes = static_cast<size_t>(number("outMaxBytes", kMostOf));
+  config.maxInFlight = static_cast<uint32_t>(number("maxInFlight", kMost32));
+  config.maxInFlightBytes = static_cast<size_t>(number("maxInFlightBytes", kMostOf));
+  config.idleMs = static_cast<uint32_t>(number("idleMs", kMost32));
+  config.firstByteMs = static_cast<uint32_t>(number("firstByteMs", kMost32));
+  config.frameMs = static_cast<uint32_t>(number("frameMs", kMost32));
+  config.writeMs = static_cast<uint32_t>(number("writeMs", kMost32));
+  config.maxSubscriptions = static_cast<uint32_t>(number("maxSubscriptions", kMost32));
+  config.maxSubscriptionBytes = static_cast<size_t>(number("maxSubscriptionBytes", kMostOf));
+  config.answersOverload = fields.flag("answersOverload");
+  config.balance = static_cast<Balance::Policy>(number("balance", static_cast<double>(Balance::Policy::kApp)));
+  config.secure = fields.flag("secure");
+  if (!fields.ok()) return std::nullopt;
   return config;
 }
 
 Napi::Value ReactorDriver::addListener(const Napi::CallbackInfo& info) {
+  const auto config = toListenerConfig(info.Env(), "addListener", info[0]);
+  if (!config) return info.Env().Undefined();
   MR_READY(info);
-  return Napi::Number::New(info.Env(), reactor_->addListener(toListenerConfig(info[0])));
+  if (reactor_->listenerCount() == Exchange::kMaxListeners) {
+    throwCoded(info.Env(), "ERR_MR_OPTION_RANGE", "this reactor has as many listeners as it may have");
+    return info.Env().Undefined();
+  }
+  return Napi::Number::New(info.Env(), reactor_->addListener(*config));
+}
+
+bool ReactorDriver::hasListener(const Napi::CallbackInfo& info) {
+  if (u32(info, 0) < reactor_->listenerCount()) return true;
+  throwCoded(info.Env(), "ERR_MR_OPTION_RANGE", "this reactor has no listener of this number");
+  return false;
 }
 
 Napi::Value ReactorDriver::listenerCount(const Napi::CallbackInfo& info) {
@@ -308,8 +373,10 @@ Napi::Value ReactorDriver::listenerCount(const Napi::CallbackInfo& info) {
 
 // updateListener(number, listener)
 Napi::Value ReactorDriver::updateListener(const Napi::CallbackInfo& info) {
+  const auto config = toListenerConfig(info.Env(), "updateListener", info[1]);
+  if (!config) return info.Env().Undefined();
   MR_READY(info);
-  reactor_->updateListener(static_cast<uint16_t>(u32(info, 0)), toListenerConfig(info[1]));
+  if (hasListener(info)) reactor_->updateListener(static_cast<uint16_t>(u32(info, 0)), *config);
   return info.Env().Undefined();
 }
 
@@ -332,12 +399,12 @@ Napi::Value ReactorDriver::keepState(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ReactorDriver::setHasData(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  if (!drives()) return boolean(info, false);
   return boolean(info, reactor_->setHasData(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value()));
 }
 
 Napi::Value ReactorDriver::hold(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);  // a promise may settle after close()
+  if (!drives()) return boolean(info, false);  // a promise may settle after close()
   return boolean(info, reactor_->hold(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value()));
 }
 
@@ -381,30 +448,42 @@ Napi::Value ReactorDriver::loads(const Napi::CallbackInfo& info) {
   return pairs;
 }
 
+// Nothing when it is no target: that has been thrown.
+static std::optional<Result<Address>> toTarget(Napi::Env env, const Napi::Value& value) {
+  Fields target(env, "connect", value);
+  if (target.has("path")) {
+    const std::string path = target.text("path");
+    if (target.ok()) return Address::unixPath(path);
+    return std::nullopt;
+  }
+  const std::string host = target.text("host");
+  const auto port = static_cast<uint16_t>(target.number("port", 0, UINT16_MAX));
+  if (target.ok()) return Address::inet(host, port);
+  return std::nullopt;
+}
+
 // connect({ host, port } | { path }, { host, port } | undefined, listener, timeoutMs) -> its number, or the errno's name
 Napi::Value ReactorDriver::connect(const Napi::CallbackInfo& info) {
-  MR_READY(info);
-  const auto toAddress = [](const Napi::Object& target) {
-    const Napi::Value path = target.Get("path");
-    if (path.IsString()) return Address::unixPath(path.As<Napi::String>().Utf8Value());
-    return Address::inet(target.Get("host").As<Napi::String>().Utf8Value(),
-                         static_cast<uint16_t>(target.Get("port").As<Napi::Number>().Uint32Value()));
-  };
   const auto failed = [&](int error) { return Napi::String::New(info.Env(), uv_err_name(-error)); };
-  const Result<Address> address = toAddress(info[0].As<Napi::Object>());
-  if (!address.ok()) return failed(address.error);
-  Result<Address> local = Result<Address>::success({});
-  if (info[1].IsObject()) local = toAddress(info[1].As<Napi::Object>());
-  if (!local.ok()) return failed(local.error);
-  const auto begun =
-      reactor_->connect(address.value, info[1].IsObject() ? &local.value : nullptr, toListenerConfig(info[2]), u32(info, 3));
+  // Everything is read before anything is begun: a getter may close this reactor.
+  const auto address = toTarget(info.Env(), info[0]);
+  if (!address) return info.Env().Undefined();
+  const std::optional<Result<Address>> local =
+      info[1].IsObject() ? toTarget(info.Env(), info[1]) : Result<Address>::success({});
+  if (!local) return info.Env().Undefined();
+  const auto config = toListenerConfig(info.Env(), "connect", info[2]);
+  if (!config) return info.Env().Undefined();
+  MR_READY(info);
+  if (!address->ok()) return failed(address->error);
+  if (!local->ok()) return failed(local->error);
+  const auto begun = reactor_->connect(address->value, info[1].IsObject() ? &local->value : nullptr, *config, u32(info, 3));
   armTimer();
   if (!begun.ok()) return failed(begun.error);
   return Napi::Number::New(info.Env(), begun.value);
 }
 
 Napi::Value ReactorDriver::cancelConnect(const Napi::CallbackInfo& info) {
-  if (reactor_ && !closeAfterTurn_) reactor_->cancelConnect(u32(info, 0));
+  if (drives()) reactor_->cancelConnect(u32(info, 0));
   return info.Env().Undefined();
 }
 
@@ -439,42 +518,42 @@ Napi::Value ReactorDriver::relieve(const Napi::CallbackInfo& info) {
 
 // The layer of TLS may be told of something after close(): its connection is gone.
 Napi::Value ReactorDriver::feed(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  if (!drives()) return boolean(info, false);
   return boolean(info, reactor_->feed(u32(info, 0), u32(info, 1), bytesOf(info[2])));
 }
 
 Napi::Value ReactorDriver::feedEnd(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  if (!drives()) return boolean(info, false);
   return boolean(info, reactor_->feedEnd(u32(info, 0), u32(info, 1)));
 }
 
 Napi::Value ReactorDriver::decrypted(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  if (!drives()) return boolean(info, false);
   return boolean(info, reactor_->decrypted(u32(info, 0), u32(info, 1)));
 }
 
 Napi::Value ReactorDriver::established(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  if (!drives()) return boolean(info, false);
   return boolean(info, reactor_->established(u32(info, 0), u32(info, 1)));
 }
 
 Napi::Value ReactorDriver::writeCipher(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  if (!drives()) return boolean(info, false);
   return boolean(info, reactor_->writeCipher(u32(info, 0), u32(info, 1), bytesOf(info[2])));
 }
 
 Napi::Value ReactorDriver::encrypted(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  if (!drives()) return boolean(info, false);
   return boolean(info, reactor_->encrypted(u32(info, 0), u32(info, 1), u32(info, 2)));
 }
 
 Napi::Value ReactorDriver::cipherEnd(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  if (!drives()) return boolean(info, false);
   return boolean(info, reactor_->cipherEnd(u32(info, 0), u32(info, 1)));
 }
 
 Napi::Value ReactorDriver::secureFailed(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);
+  if (!drives()) return boolean(info, false);
   return boolean(info, reactor_->secureFailed(u32(info, 0), u32(info, 1)));
 }
 
@@ -484,6 +563,11 @@ Napi::Value ReactorDriver::listen(const Napi::CallbackInfo& info) {
   auto group = runtime_->group(u32(info, 1));
   if (!group) {
     throwCoded(info.Env(), "ERR_MR_CLOSED", "this listener has been closed");
+    return info.Env().Undefined();
+  }
+  if (!hasListener(info)) return info.Env().Undefined();
+  if (!group->has(static_cast<int>(u32(info, 2)))) {
+    throwCoded(info.Env(), "ERR_MR_OPTION_RANGE", "this listener has no such socket, or it has been taken");
     return info.Env().Undefined();
   }
   reactor_->listen(static_cast<uint16_t>(u32(info, 0)), std::move(group), static_cast<int>(u32(info, 2)),
@@ -512,11 +596,19 @@ Napi::Value ReactorDriver::destroyAll(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ReactorDriver::flush(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return info.Env().Undefined();  // a microtask may come after close()
+  if (!drives()) return info.Env().Undefined();  // a microtask may come after close()
   reactor_->emptyWriteBox();
   reactor_->flush();
   armTimer();
   return info.Env().Undefined();
+}
+
+// writeStream(slot, generation, data) -> as write. Of the stream that owns the connection.
+Napi::Value ReactorDriver::writeStream(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  const auto result =
+      reactor_->write(u32(info, 0), u32(info, 1), bytesOf(info[2]), Reactor::Place::kInOrder, Writer::kStream);
+  return Napi::Number::New(info.Env(), static_cast<uint32_t>(result));
 }
 
 // write(slot, generation, data, inOrder) -> 0 gone, 1 above the high water mark, 2 below
@@ -548,8 +640,10 @@ Napi::Value ReactorDriver::resume(const Napi::CallbackInfo& info) {
 
 // setFraming(slot, generation, framing, rawEnd) -> 0 gone, 1 done, 2 too many different ones
 Napi::Value ReactorDriver::setFraming(const Napi::CallbackInfo& info) {
+  const auto framing = toFraming(info.Env(), "setFraming", info[2]);
+  if (!framing) return info.Env().Undefined();
   MR_READY(info);
-  const auto done = reactor_->setFraming(u32(info, 0), u32(info, 1), toFraming(info[2].As<Napi::Object>()), u32(info, 3));
+  const auto done = reactor_->setFraming(u32(info, 0), u32(info, 1), *framing, u32(info, 3));
   return Napi::Number::New(info.Env(), static_cast<uint32_t>(done));
 }
 
@@ -594,10 +688,10 @@ Napi::Value ReactorDriver::defer(const Napi::CallbackInfo& info) {
 // settleDeferred(slot, generation, sequence, data, flags) -> as write
 Napi::Value ReactorDriver::settleDeferred(const Napi::CallbackInfo& info) {
   // An answer may come after close(): its connection is gone.
-  if (!reactor_ || closeAfterTurn_) return Napi::Number::New(info.Env(), 0);
+  if (!drives()) return Napi::Number::New(info.Env(), 0);
   reactor_->emptyWriteBox();
   const auto result = reactor_->settleDeferred(u32(info, 0), u32(info, 1), sequenceOf(info[2]), bytesOf(info[3]),
-                                               static_cast<uint8_t>(u32(info, 4)));
+                                               static_cast<uint16_t>(u32(info, 4) & Reply::kOfHook));
   return Napi::Number::New(info.Env(), static_cast<uint32_t>(result));
 }
 
@@ -629,14 +723,14 @@ Napi::Value ReactorDriver::inlineBox(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ReactorDriver::settleInline(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return info.Env().Undefined();  // a promise may settle after close()
+  if (!drives()) return info.Env().Undefined();  // a promise may settle after close()
   reactor_->settleInline();
   return info.Env().Undefined();
 }
 
 // replyInline(slot, generation, sequence, flags, data, frameBytes, credit, stream)
 Napi::Value ReactorDriver::replyInline(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return info.Env().Undefined();
+  if (!drives()) return info.Env().Undefined();
   reactor_->replyInline(
       {u32(info, 0), u32(info, 1), u32(info, 2), static_cast<uint16_t>(u32(info, 3)), u32(info, 5), u32(info, 6), u32(info, 7)},
       bytesOf(info[4]));
@@ -655,23 +749,23 @@ Napi::Value ReactorDriver::place(const Napi::CallbackInfo& info) {
 // connectionId(slot, generation) -> bigint, or undefined
 Napi::Value ReactorDriver::connectionId(const Napi::CallbackInfo& info) {
   ConnectionId id;
-  if (!reactor_ || closeAfterTurn_ || !reactor_->idOf(u32(info, 0), u32(info, 1), &id)) return info.Env().Undefined();
+  if (!drives() || !reactor_->idOf(u32(info, 0), u32(info, 1), &id)) return info.Env().Undefined();
   return toBigInt(info.Env(), id);
 }
 
 Napi::Value ReactorDriver::watchGone(const Napi::CallbackInfo& info) {
-  if (reactor_ && !closeAfterTurn_) reactor_->watchGone(info[0].As<Napi::Boolean>().Value());
+  if (drives()) reactor_->watchGone(info[0].As<Napi::Boolean>().Value());
   return info.Env().Undefined();
 }
 
 Napi::Value ReactorDriver::isGone(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, true);
+  if (!drives()) return boolean(info, true);
   return boolean(info, reactor_->exchange().isGone(toConnectionId(info[0])));
 }
 
 // judgeStall(key, wasOne)
 Napi::Value ReactorDriver::judgeStall(const Napi::CallbackInfo& info) {
-  if (reactor_ && !closeAfterTurn_) reactor_->judgeStall(u32(info, 0), info[1].As<Napi::Boolean>().Value());
+  if (drives() && CostTable::isKey(u32(info, 0))) reactor_->judgeStall(u32(info, 0), info[1].As<Napi::Boolean>().Value());
   return info.Env().Undefined();
 }
 
@@ -739,76 +833,77 @@ Napi::Value ReactorDriver::publish(const Napi::CallbackInfo& info) {
 
 // answerCall(number, outcome, data)
 Napi::Value ReactorDriver::answerCall(const Napi::CallbackInfo& info) {
-  if (!reactor_ || closeAfterTurn_) return boolean(info, false);  // an answer may come after close(): its caller knows
+  if (!drives()) return boolean(info, false);  // an answer may come after close(): its caller knows
   return boolean(info, reactor_->answerCall(u32(info, 0), static_cast<CallOutcome>(u32(info, 1)), bytesOf(info[2])));
 }
 
 Napi::Function ReactorDriver::define(Napi::Env env) {
   return DefineClass(env, "ReactorDriver",
-                     {InstanceMethod<&ReactorDriver::close>("close"),
-                      InstanceMethod<&ReactorDriver::setReferenced>("setReferenced"),
-                      InstanceMethod<&ReactorDriver::addListener>("addListener"),
-                      InstanceMethod<&ReactorDriver::listenerCount>("listenerCount"),
-                      InstanceMethod<&ReactorDriver::updateListener>("updateListener"),
-                      InstanceMethod<&ReactorDriver::resumeConnections>("resumeConnections"),
-                      InstanceMethod<&ReactorDriver::quiesce>("quiesce"),
-                      InstanceMethod<&ReactorDriver::keepState>("keepState"),
-                      InstanceMethod<&ReactorDriver::setHasData>("setHasData"),
-                      InstanceMethod<&ReactorDriver::hold>("hold"),
-                      InstanceMethod<&ReactorDriver::moveTo>("moveTo"),
-                      InstanceMethod<&ReactorDriver::moveNow>("moveNow"),
-                      InstanceMethod<&ReactorDriver::retire>("retire"),
-                      InstanceMethod<&ReactorDriver::assign>("assign"),
-                      InstanceMethod<&ReactorDriver::loads>("loads"),
-                      InstanceMethod<&ReactorDriver::connect>("connect"),
-                      InstanceMethod<&ReactorDriver::cancelConnect>("cancelConnect"),
-                      InstanceMethod<&ReactorDriver::pipe>("pipe"),
-                      InstanceMethod<&ReactorDriver::staysHere>("staysHere"),
-                      InstanceMethod<&ReactorDriver::stream>("stream"),
-                      InstanceMethod<&ReactorDriver::finish>("finish"),
-                      InstanceMethod<&ReactorDriver::relieve>("relieve"),
-                      InstanceMethod<&ReactorDriver::feed>("feed"),
-                      InstanceMethod<&ReactorDriver::feedEnd>("feedEnd"),
-                      InstanceMethod<&ReactorDriver::decrypted>("decrypted"),
-                      InstanceMethod<&ReactorDriver::established>("established"),
-                      InstanceMethod<&ReactorDriver::writeCipher>("writeCipher"),
-                      InstanceMethod<&ReactorDriver::encrypted>("encrypted"),
-                      InstanceMethod<&ReactorDriver::cipherEnd>("cipherEnd"),
-                      InstanceMethod<&ReactorDriver::secureFailed>("secureFailed"),
-                      InstanceMethod<&ReactorDriver::listen>("listen"),
-                      InstanceMethod<&ReactorDriver::leaveListeners>("leaveListeners"),
-                      InstanceMethod<&ReactorDriver::drain>("drain"),
-                      InstanceMethod<&ReactorDriver::destroyAll>("destroyAll"),
-                      InstanceMethod<&ReactorDriver::flush>("flush"),
-                      InstanceMethod<&ReactorDriver::write>("write"),
-                      InstanceMethod<&ReactorDriver::end>("end"),
-                      InstanceMethod<&ReactorDriver::destroy>("destroy"),
-                      InstanceMethod<&ReactorDriver::pause>("pause"),
-                      InstanceMethod<&ReactorDriver::resume>("resume"),
-                      InstanceMethod<&ReactorDriver::setFraming>("setFraming"),
-                      InstanceMethod<&ReactorDriver::setTimeoutMs>("setTimeoutMs"),
-                      InstanceMethod<&ReactorDriver::setNoDelay>("setNoDelay"),
-                      InstanceMethod<&ReactorDriver::setKeepAlive>("setKeepAlive"),
-                      InstanceMethod<&ReactorDriver::submit>("submit"),
-                      InstanceMethod<&ReactorDriver::defer>("defer"),
-                      InstanceMethod<&ReactorDriver::settleDeferred>("settleDeferred"),
-                      InstanceMethod<&ReactorDriver::countLateCall>("countLateCall"),
-                      InstanceMethod<&ReactorDriver::inlineBox>("inlineBox"),
-                      InstanceMethod<&ReactorDriver::settleInline>("settleInline"),
-                      InstanceMethod<&ReactorDriver::replyInline>("replyInline"),
-                      InstanceMethod<&ReactorDriver::place>("place"),
-                      InstanceMethod<&ReactorDriver::connectionId>("connectionId"),
-                      InstanceMethod<&ReactorDriver::watchGone>("watchGone"),
-                      InstanceMethod<&ReactorDriver::isGone>("isGone"),
-                      InstanceMethod<&ReactorDriver::judgeStall>("judgeStall"),
-                      InstanceMethod<&ReactorDriver::consumed>("consumed"),
-                      InstanceMethod<&ReactorDriver::details>("details"),
-                      InstanceMethod<&ReactorDriver::localAddress>("localAddress"),
-                      InstanceMethod<&ReactorDriver::subscribe>("subscribe"),
-                      InstanceMethod<&ReactorDriver::unsubscribe>("unsubscribe"),
-                      InstanceMethod<&ReactorDriver::subscriptions>("subscriptions"),
-                      InstanceMethod<&ReactorDriver::publish>("publish"),
-                      InstanceMethod<&ReactorDriver::answerCall>("answerCall")});
+                     {method<&ReactorDriver::close>("close"),
+                      method<&ReactorDriver::setReferenced, kBool>("setReferenced"),
+                      method<&ReactorDriver::addListener, kObject>("addListener"),
+                      method<&ReactorDriver::listenerCount>("listenerCount"),
+                      method<&ReactorDriver::updateListener, kU32, kObject>("updateListener"),
+                      method<&ReactorDriver::resumeConnections, kBool>("resumeConnections"),
+                      method<&ReactorDriver::quiesce>("quiesce"),
+                      method<&ReactorDriver::keepState, kSlotArg, kGenerationArg, kBytes>("keepState"),
+                      method<&ReactorDriver::setHasData, kSlotArg, kGenerationArg, kBool>("setHasData"),
+                      method<&ReactorDriver::hold, kSlotArg, kGenerationArg, kBool>("hold"),
+                      method<&ReactorDriver::moveTo, kSlotArg, kGenerationArg, kU32, kU32>("moveTo"),
+                      method<&ReactorDriver::moveNow, kSlotArg, kGenerationArg, maybe(kBytes)>("moveNow"),
+                      method<&ReactorDriver::retire, kBool>("retire"),
+                      method<&ReactorDriver::assign, kSlotArg, kGenerationArg, kU32>("assign"),
+                      method<&ReactorDriver::loads>("loads"),
+                      method<&ReactorDriver::connect, kObject, maybe(kObject), kObject, kU32>("connect"),
+                      method<&ReactorDriver::cancelConnect, kU32>("cancelConnect"),
+                      method<&ReactorDriver::pipe, kSlotArg, kGenerationArg, kU32, kSlotArg, kGenerationArg, kU32>("pipe"),
+                      method<&ReactorDriver::staysHere, kSlotArg, kGenerationArg>("staysHere"),
+                      method<&ReactorDriver::stream, kSlotArg, kGenerationArg>("stream"),
+                      method<&ReactorDriver::finish, kSlotArg, kGenerationArg>("finish"),
+                      method<&ReactorDriver::relieve>("relieve"),
+                      method<&ReactorDriver::feed, kSlotArg, kGenerationArg, kBytes>("feed"),
+                      method<&ReactorDriver::feedEnd, kSlotArg, kGenerationArg>("feedEnd"),
+                      method<&ReactorDriver::decrypted, kSlotArg, kGenerationArg>("decrypted"),
+                      method<&ReactorDriver::established, kSlotArg, kGenerationArg>("established"),
+                      method<&ReactorDriver::writeCipher, kSlotArg, kGenerationArg, kBytes>("writeCipher"),
+                      method<&ReactorDriver::encrypted, kSlotArg, kGenerationArg, kU32>("encrypted"),
+                      method<&ReactorDriver::cipherEnd, kSlotArg, kGenerationArg>("cipherEnd"),
+                      method<&ReactorDriver::secureFailed, kSlotArg, kGenerationArg>("secureFailed"),
+                      method<&ReactorDriver::listen, kU32, kU32, kU32, kBool>("listen"),
+                      method<&ReactorDriver::leaveListeners, kU32>("leaveListeners"),
+                      method<&ReactorDriver::drain, kU32>("drain"),
+                      method<&ReactorDriver::destroyAll, kReasonArg>("destroyAll"),
+                      method<&ReactorDriver::flush>("flush"),
+                      method<&ReactorDriver::write, kSlotArg, kGenerationArg, kBytes, kBool>("write"),
+                      method<&ReactorDriver::writeStream, kSlotArg, kGenerationArg, kBytes>("writeStream"),
+                      method<&ReactorDriver::end, kSlotArg, kGenerationArg, kBool>("end"),
+                      method<&ReactorDriver::destroy, kSlotArg, kGenerationArg, kReasonArg>("destroy"),
+                      method<&ReactorDriver::pause, kSlotArg, kGenerationArg, kU32>("pause"),
+                      method<&ReactorDriver::resume, kSlotArg, kGenerationArg>("resume"),
+                      method<&ReactorDriver::setFraming, kSlotArg, kGenerationArg, kObject, kU32>("setFraming"),
+                      method<&ReactorDriver::setTimeoutMs, kSlotArg, kGenerationArg, kU32>("setTimeoutMs"),
+                      method<&ReactorDriver::setNoDelay, kSlotArg, kGenerationArg, kBool>("setNoDelay"),
+                      method<&ReactorDriver::setKeepAlive, kSlotArg, kGenerationArg, kBool, kU32>("setKeepAlive"),
+                      method<&ReactorDriver::submit, kSlotArg, kGenerationArg, kBytes, kBool>("submit"),
+                      method<&ReactorDriver::defer, kSlotArg, kGenerationArg>("defer"),
+                      method<&ReactorDriver::settleDeferred, kSlotArg, kGenerationArg, kSequenceArg, kBytes, kU32>("settleDeferred"),
+                      method<&ReactorDriver::countLateCall>("countLateCall"),
+                      method<&ReactorDriver::inlineBox>("inlineBox"),
+                      method<&ReactorDriver::settleInline>("settleInline"),
+                      method<&ReactorDriver::replyInline, kSlotArg, kGenerationArg, kU32, kU32, kBytes, kU32, kU32, kU32>("replyInline"),
+                      method<&ReactorDriver::place, kSlotArg, kGenerationArg, kBytes>("place"),
+                      method<&ReactorDriver::connectionId, kSlotArg, kGenerationArg>("connectionId"),
+                      method<&ReactorDriver::watchGone, kBool>("watchGone"),
+                      method<&ReactorDriver::isGone, kId>("isGone"),
+                      method<&ReactorDriver::judgeStall, kU32, kBool>("judgeStall"),
+                      method<&ReactorDriver::consumed, kSlotArg, kGenerationArg, kU32, kU32>("consumed"),
+                      method<&ReactorDriver::details, kSlotArg, kGenerationArg>("details"),
+                      method<&ReactorDriver::localAddress, kSlotArg, kGenerationArg>("localAddress"),
+                      method<&ReactorDriver::subscribe, kSlotArg, kGenerationArg, kText, numberUpTo(2)>("subscribe"),
+                      method<&ReactorDriver::unsubscribe, kSlotArg, kGenerationArg, kText>("unsubscribe"),
+                      method<&ReactorDriver::subscriptions, kSlotArg, kGenerationArg>("subscriptions"),
+                      method<&ReactorDriver::publish, kText, kBytes>("publish"),
+                      method<&ReactorDriver::answerCall, kU32, numberUpTo(static_cast<int64_t>(CallOutcome::kNoHook)), kBytes>("answerCall")});
 }
 
 }  // namespace

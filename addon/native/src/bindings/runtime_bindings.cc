@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/slab_pool.h"
+#include "bindings/arguments.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 
@@ -29,23 +30,53 @@ void removeOwnRuntime(uint32_t id) {
 
 namespace {
 
+// Of the argument behind the runtime. Null after throwing.
+std::shared_ptr<Reactor> reactorOf(const Napi::CallbackInfo& info, const std::shared_ptr<Runtime>& runtime) {
+  if (!runtime) return nullptr;
+  const uint32_t index = u32(info, 1);
+  if (index < runtime->reactors.size() && runtime->reactors[index]) return runtime->reactors[index];
+  throwCoded(info.Env(), "ERR_MR_NO_REACTOR", "this runtime has no reactor of this number");
+  return nullptr;
+}
+
+bool hasWorker(const Napi::CallbackInfo& info, const std::shared_ptr<Runtime>& runtime) {
+  if (!runtime) return false;
+  if (u32(info, 1) < runtime->exchange->workerSlots()) return true;
+  throwCoded(info.Env(), "ERR_MR_OPTION_RANGE", "this runtime has no worker of this number");
+  return false;
+}
+
+// An array whose elements have been checked. A getter may say something else now: that is -1.
+std::vector<int> intsOf(const Napi::Value& value) {
+  std::vector<int> all;
+  const auto list = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Value one = list.Get(i);
+    all.push_back(!one.IsEmpty() && one.IsNumber() ? one.As<Napi::Number>().Int32Value() : -1);
+  }
+  return all;
+}
+
 // createRuntime({ reactors, workers, maxTasks, maxBytes }) -> number
 Napi::Value createRuntime(const Napi::CallbackInfo& info) {
-  const auto options = info[0].As<Napi::Object>();
-  const auto number = [&](const char* key) { return options.Get(key).As<Napi::Number>().DoubleValue(); };
+  Fields fields(info.Env(), "createRuntime", info[0]);
+  constexpr double kMost32 = UINT32_MAX, kMostOf = kMostSafe;
+  const auto number = [&](const char* name, double least, double most) { return fields.number(name, least, most); };
   ExchangeOptions exchange;
-  exchange.reactors = static_cast<uint32_t>(number("reactors"));
-  exchange.workers = static_cast<uint32_t>(number("workers"));
-  exchange.maxReactors = static_cast<uint32_t>(number("maxReactors"));
-  exchange.maxWorkers = static_cast<uint32_t>(number("maxWorkers"));
-  exchange.queue.maxTasks = static_cast<uint32_t>(number("maxTasks"));
-  exchange.queue.maxBytes = static_cast<size_t>(number("maxBytes"));
-  exchange.onQueueFull = static_cast<QueueFull>(number("onQueueFull"));
-  exchange.maxWaitNs = static_cast<uint64_t>(number("maxWaitMs")) * 1'000'000;
-  exchange.admission.connections = static_cast<uint32_t>(number("maxConnections"));
-  exchange.admission.perAddress = static_cast<uint32_t>(number("maxPerAddress"));
-  exchange.admission.acceptsPerSecond = static_cast<uint32_t>(number("acceptsPerSecond"));
-  exchange.maxMemoryBytes = static_cast<uint64_t>(number("maxMemoryBytes"));
+  constexpr double kMostThreads = Exchange::kMaxMailboxes - 1 - Exchange::kMaxWorkers;
+  exchange.maxReactors = static_cast<uint32_t>(number("maxReactors", 0, kMostThreads));
+  exchange.maxWorkers = static_cast<uint32_t>(number("maxWorkers", 0, Exchange::kMaxWorkers));
+  exchange.reactors = static_cast<uint32_t>(number("reactors", 0, exchange.maxReactors));
+  exchange.workers = static_cast<uint32_t>(number("workers", 0, exchange.maxWorkers));
+  exchange.queue.maxTasks = static_cast<uint32_t>(number("maxTasks", 1, kMost32));
+  exchange.queue.maxBytes = static_cast<size_t>(number("maxBytes", 1, kMostOf));
+  exchange.onQueueFull = static_cast<QueueFull>(number("onQueueFull", 0, static_cast<double>(QueueFull::kClose)));
+  exchange.maxWaitNs = static_cast<uint64_t>(number("maxWaitMs", 0, kMost32)) * 1'000'000;
+  exchange.admission.connections = static_cast<uint32_t>(number("maxConnections", 0, kMost32));
+  exchange.admission.perAddress = static_cast<uint32_t>(number("maxPerAddress", 0, kMost32));
+  exchange.admission.acceptsPerSecond = static_cast<uint32_t>(number("acceptsPerSecond", 0, kMost32));
+  exchange.maxMemoryBytes = static_cast<uint64_t>(number("maxMemoryBytes", 0, kMostOf));
+  if (!fields.ok()) return info.Env().Undefined();
   try {
     return Napi::Number::New(info.Env(), Registry::instance().add(exchange));
   } catch (const std::system_error& error) {
@@ -71,15 +102,29 @@ Napi::Value describeGroup(Napi::Env env, Runtime& runtime, const std::shared_ptr
 }
 
 // `proxyFrom` of a listener: the errno of a range that is none.
-int readProxyFrom(const Napi::Object& spec, ListenerOptions* options) {
-  const Napi::Value from = spec.Get("proxyFrom");
-  if (!from.IsArray()) return 0;
+int readProxyFrom(Fields& fields, ListenerOptions* options) {
+  if (!fields.has("proxyFrom")) return 0;
+  const Napi::Value from = fields.get("proxyFrom");
+  if (!from.IsArray()) return fields.wrong("proxyFrom", "an array of address ranges"), 0;
   const auto list = from.As<Napi::Array>();
   std::vector<std::string> ranges;
-  for (uint32_t i = 0; i < list.Length(); ++i) ranges.push_back(list.Get(i).As<Napi::String>().Utf8Value());
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Value range = list.Get(i);
+    if (range.IsEmpty() || !range.IsString()) return fields.wrong("proxyFrom", "an array of address ranges"), 0;
+    ranges.push_back(range.As<Napi::String>().Utf8Value());
+  }
   const auto set = CidrSet::parse(ranges);
   if (set.ok()) options->proxyFrom = std::make_shared<const CidrSet>(set.value);
   return set.error;
+}
+
+ListenerOptions readListenerOptions(Fields& spec) {
+  ListenerOptions options;
+  options.members = static_cast<int>(spec.number("members", 0, Exchange::kMaxMailboxes));
+  options.backlog = static_cast<int>(spec.number("backlog", 0, INT32_MAX));
+  options.ipv6Only = spec.flag("ipv6Only");
+  options.shared = spec.flag("shared");
+  return options;
 }
 
 // openListener(runtime, { host, port, path, members, backlog, ipv6Only, shared }) -> { group, address, port, members }
@@ -88,25 +133,22 @@ Napi::Value openListener(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto runtime = runtimeOf(info);
   if (!runtime) return env.Undefined();
-  const auto spec = info[1].As<Napi::Object>();
+  Fields spec(env, "openListener", info[1]);
   const auto failed = [&](int error) -> Napi::Value {
     Napi::Object result = Napi::Object::New(env);
     result.Set("error", uv_err_name(-error));
     return result;
   };
-  const bool isPath = spec.Get("path").IsString();
-  const Result<Address> address = isPath
-                                      ? Address::unixPath(spec.Get("path").As<Napi::String>().Utf8Value())
-                                      : Address::inet(spec.Get("host").As<Napi::String>().Utf8Value(),
-                                                      static_cast<uint16_t>(spec.Get("port").As<Napi::Number>().Uint32Value()));
+  const bool isPath = spec.has("path");
+  const std::string place = spec.text(isPath ? "path" : "host");
+  const auto port = isPath ? uint16_t{0} : static_cast<uint16_t>(spec.number("port", 0, UINT16_MAX));
+  ListenerOptions options = readListenerOptions(spec);
+  const int wrongRange = readProxyFrom(spec, &options);
+  options.mode = static_cast<uint32_t>(spec.numberOr("mode", 0, 0, 07777));
+  if (!spec.ok()) return env.Undefined();
+  const Result<Address> address = isPath ? Address::unixPath(place) : Address::inet(place, port);
   if (!address.ok()) return failed(address.error);
-  ListenerOptions options;
-  options.members = spec.Get("members").As<Napi::Number>().Int32Value();
-  options.backlog = spec.Get("backlog").As<Napi::Number>().Int32Value();
-  options.ipv6Only = spec.Get("ipv6Only").As<Napi::Boolean>().Value();
-  options.shared = spec.Get("shared").As<Napi::Boolean>().Value();
-  if (const int error = readProxyFrom(spec, &options)) return failed(error);
-  if (spec.Get("mode").IsNumber()) options.mode = spec.Get("mode").As<Napi::Number>().Uint32Value();
+  if (wrongRange != 0) return failed(wrongRange);
   const auto group = ListenerGroup::open(address.value, options);
   return group.ok() ? describeGroup(env, *runtime, group.value) : failed(group.error);
 }
@@ -117,20 +159,16 @@ Napi::Value adoptListener(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto runtime = runtimeOf(info);
   if (!runtime) return env.Undefined();
-  const auto list = info[1].As<Napi::Array>();
-  const auto spec = info[2].As<Napi::Object>();
-  std::vector<int> sockets;
-  for (uint32_t i = 0; i < list.Length(); ++i) sockets.push_back(list.Get(i).As<Napi::Number>().Int32Value());
-  ListenerOptions options;
-  options.members = spec.Get("members").As<Napi::Number>().Int32Value();
-  options.backlog = spec.Get("backlog").As<Napi::Number>().Int32Value();
-  options.ipv6Only = spec.Get("ipv6Only").As<Napi::Boolean>().Value();
-  options.shared = spec.Get("shared").As<Napi::Boolean>().Value();
+  const std::vector<int> sockets = intsOf(info[1]);
+  Fields spec(env, "adoptListener", info[2]);
+  ListenerOptions options = readListenerOptions(spec);
   (void)readProxyFrom(spec, &options);  // each range was looked at before
+  const std::string path = spec.text("path");
+  const bool borrowed = spec.flag("borrowed");
+  const auto guardFd = static_cast<int>(spec.number("guard", -1, INT32_MAX));
+  if (!spec.ok()) return env.Undefined();
   size_t culprit = 0;
-  const auto group = ListenerGroup::adopt(sockets, options, Fd(spec.Get("guard").As<Napi::Number>().Int32Value()),
-                                          spec.Get("path").As<Napi::String>().Utf8Value(),
-                                          spec.Get("borrowed").As<Napi::Boolean>().Value(), &culprit);
+  const auto group = ListenerGroup::adopt(sockets, options, Fd(guardFd), path, borrowed, &culprit);
   if (group.ok()) return describeGroup(env, *runtime, group.value);
   Napi::Object result = Napi::Object::New(env);
   result.Set("error", uv_err_name(-group.error));
@@ -214,7 +252,7 @@ Napi::Value giveBackMemory(const Napi::CallbackInfo& info) {
 // runningMs(runtime, worker): how long its oldest frame has been running. Any thread.
 Napi::Value runningMs(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
-  if (!runtime) return info.Env().Undefined();
+  if (!hasWorker(info, runtime)) return info.Env().Undefined();
   const uint64_t ns = runtime->exchange->worker(u32(info, 1)).oldestRunningNs(monotonicNs());
   return Napi::Number::New(info.Env(), static_cast<double>(ns) / 1e6);
 }
@@ -222,23 +260,22 @@ Napi::Value runningMs(const Napi::CallbackInfo& info) {
 // inlineRunningMs(runtime, reactor): how long the frame that runs on it has been running, as far as these looks can tell. One
 // thread looks.
 Napi::Value inlineRunningMs(const Napi::CallbackInfo& info) {
-  auto runtime = runtimeOf(info);
-  if (!runtime) return info.Env().Undefined();
-  const uint64_t ns = runtime->reactors[u32(info, 1)]->inlineRunningNs(monotonicNs());
+  const auto reactor = reactorOf(info, runtimeOf(info));
+  if (!reactor) return info.Env().Undefined();
+  const uint64_t ns = reactor->inlineRunningNs(monotonicNs());
   return Napi::Number::New(info.Env(), static_cast<double>(ns) / 1e6);
 }
 
 // endForTime(runtime, reactor): its thread is about to be ended for the frame that it runs.
 Napi::Value endForTime(const Napi::CallbackInfo& info) {
-  auto runtime = runtimeOf(info);
-  if (runtime) runtime->reactors[u32(info, 1)]->endForTime();
+  if (const auto reactor = reactorOf(info, runtimeOf(info))) reactor->endForTime();
   return info.Env().Undefined();
 }
 
 // reapWorker(runtime, worker, retry, timedOut) -> { requeued, retried, lost }. After the thread has ended.
 Napi::Value reapWorker(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
-  if (!runtime) return info.Env().Undefined();
+  if (!hasWorker(info, runtime)) return info.Env().Undefined();
   const auto reaped = runtime->exchange->reapWorker(u32(info, 1), info[2].As<Napi::Boolean>(), info[3].As<Napi::Boolean>());
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("requeued", reaped.requeued);
@@ -251,6 +288,10 @@ Napi::Value reapWorker(const Napi::CallbackInfo& info) {
 Napi::Value makeReactors(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
   if (!runtime) return info.Env().Undefined();
+  if (u32(info, 1) > runtime->reactors.size()) {
+    throwCoded(info.Env(), "ERR_MR_OPTION_RANGE", "this runtime has no room for so many reactors");
+    return info.Env().Undefined();
+  }
   try {
     runtime->makeReactors(u32(info, 1));
   } catch (const std::system_error& error) {
@@ -262,7 +303,12 @@ Napi::Value makeReactors(const Napi::CallbackInfo& info) {
 
 Napi::Value resizeWorkers(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
-  if (runtime) runtime->exchange->resizeWorkers(u32(info, 1));
+  if (!runtime) return info.Env().Undefined();
+  if (u32(info, 1) > runtime->exchange->options().maxWorkers) {
+    throwCoded(info.Env(), "ERR_MR_OPTION_RANGE", "this runtime has no room for so many workers");
+  } else {
+    runtime->exchange->resizeWorkers(u32(info, 1));
+  }
   return info.Env().Undefined();
 }
 
@@ -287,10 +333,7 @@ Napi::Value keepListeners(const Napi::CallbackInfo& info) {
 Napi::Value steerByCpu(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
   auto group = runtime ? runtime->group(u32(info, 1)) : nullptr;
-  const auto list = info[2].As<Napi::Array>();
-  std::vector<int> cpus;
-  for (uint32_t i = 0; i < list.Length(); ++i) cpus.push_back(list.Get(i).As<Napi::Number>().Int32Value());
-  const int error = group ? group->steerByCpu(cpus) : 0;
+  const int error = group ? group->steerByCpu(intsOf(info[2])) : 0;
   return error == 0 ? info.Env().Undefined() : Napi::String::New(info.Env(), uv_err_name(-error)).As<Napi::Value>();
 }
 
@@ -309,29 +352,28 @@ Napi::Value pinThread(const Napi::CallbackInfo& info) {
 
 // wakeReactor(runtime, reactor): a turn follows, if its thread turns at all.
 Napi::Value wakeReactor(const Napi::CallbackInfo& info) {
-  auto runtime = runtimeOf(info);
-  if (runtime) runtime->exchange->mailbox(runtime->exchange->reactorMailbox(u32(info, 1))).wake();
+  const auto reactor = reactorOf(info, runtimeOf(info));
+  if (reactor) reactor->exchange().mailbox(reactor->exchange().reactorMailbox(reactor->index())).wake();
   return info.Env().Undefined();
 }
 
 // forwardMail(runtime, reactor): of a retired one whose thread has ended.
 Napi::Value forwardMail(const Napi::CallbackInfo& info) {
-  auto runtime = runtimeOf(info);
-  if (runtime) runtime->reactors[u32(info, 1)]->forwardMail();
+  const auto reactor = reactorOf(info, runtimeOf(info));
+  if (reactor && !reactor->attached()) reactor->forwardMail();
   return info.Env().Undefined();
 }
 
 // setReactorActive(runtime, reactor, on): whether siblings hand connections to it.
 Napi::Value setReactorActive(const Napi::CallbackInfo& info) {
-  auto runtime = runtimeOf(info);
-  if (runtime) runtime->exchange->setActive(u32(info, 1), info[2].As<Napi::Boolean>().Value());
+  const auto reactor = reactorOf(info, runtimeOf(info));
+  if (reactor) reactor->exchange().setActive(reactor->index(), info[2].As<Napi::Boolean>().Value());
   return info.Env().Undefined();
 }
 
 // forgetReactorThread(runtime, reactor): its driving thread has ended; the next one may attach.
 Napi::Value forgetReactorThread(const Napi::CallbackInfo& info) {
-  auto runtime = runtimeOf(info);
-  if (runtime) runtime->reactors[u32(info, 1)]->forgetDeadThread();
+  if (const auto reactor = reactorOf(info, runtimeOf(info))) reactor->forgetDeadThread();
   return info.Env().Undefined();
 }
 
@@ -353,7 +395,7 @@ Napi::Value slabOf(const Napi::CallbackInfo& info) {
 // setThreadNice(nice): of the calling thread alone. Any user may be nicer; nobody is asked when the kernel refuses.
 Napi::Value setThreadNice(const Napi::CallbackInfo& info) {
   const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
-  return Napi::Boolean::New(info.Env(), ::setpriority(PRIO_PROCESS, thread, static_cast<int>(u32(info, 0))) == 0);
+  return Napi::Boolean::New(info.Env(), ::setpriority(PRIO_PROCESS, thread, info[0].As<Napi::Number>().Int32Value()) == 0);
 }
 
 // isAddressRange(text): an address, or one with a prefix length.
@@ -370,33 +412,33 @@ Napi::Value closeReasonNames(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void exportRuntime(Napi::Env env, Napi::Object exports) {
-  exports.Set("createRuntime", Napi::Function::New(env, createRuntime));
-  exports.Set("removeRuntime", Napi::Function::New(env, removeRuntime));
-  exports.Set("openListener", Napi::Function::New(env, openListener));
-  exports.Set("adoptListener", Napi::Function::New(env, adoptListener));
-  exports.Set("ownPath", Napi::Function::New(env, ownPath));
-  exports.Set("readCounters", Napi::Function::New(env, readCounters));
-  exports.Set("runningMs", Napi::Function::New(env, runningMs));
-  exports.Set("giveBackMemory", Napi::Function::New(env, giveBackMemory));
-  exports.Set("inlineRunningMs", Napi::Function::New(env, inlineRunningMs));
-  exports.Set("endForTime", Napi::Function::New(env, endForTime));
-  exports.Set("reapWorker", Napi::Function::New(env, reapWorker));
-  exports.Set("makeReactors", Napi::Function::New(env, makeReactors));
-  exports.Set("resizeWorkers", Napi::Function::New(env, resizeWorkers));
-  exports.Set("growListener", Napi::Function::New(env, growListener));
-  exports.Set("keepListeners", Napi::Function::New(env, keepListeners));
-  exports.Set("steerByCpu", Napi::Function::New(env, steerByCpu));
-  exports.Set("allowedCpus", Napi::Function::New(env, readAllowedCpus));
-  exports.Set("pinThread", Napi::Function::New(env, pinThread));
-  exports.Set("wakeReactor", Napi::Function::New(env, wakeReactor));
-  exports.Set("forwardMail", Napi::Function::New(env, forwardMail));
-  exports.Set("setReactorActive", Napi::Function::New(env, setReactorActive));
-  exports.Set("forgetReactorThread", Napi::Function::New(env, forgetReactorThread));
-  exports.Set("newSlab", Napi::Function::New(env, slabOf));
-  exports.Set("fileLimit", Napi::Function::New(env, fileLimit));
-  exports.Set("setThreadNice", Napi::Function::New(env, setThreadNice));
-  exports.Set("isAddressRange", Napi::Function::New(env, isAddressRange));
-  exports.Set("closeReasonNames", Napi::Function::New(env, closeReasonNames));
+  exportFunction<&createRuntime, kObject>(env, exports, "createRuntime");
+  exportFunction<&removeRuntime, kU32>(env, exports, "removeRuntime");
+  exportFunction<&openListener, kU32, kObject>(env, exports, "openListener");
+  exportFunction<&adoptListener, kU32, numbersFrom(-1, INT32_MAX), kObject>(env, exports, "adoptListener");
+  exportFunction<&ownPath, kU32, kU32, kBool>(env, exports, "ownPath");
+  exportFunction<&readCounters, kU32>(env, exports, "readCounters");
+  exportFunction<&runningMs, kU32, kU32>(env, exports, "runningMs");
+  exportFunction<&giveBackMemory, kU32>(env, exports, "giveBackMemory");
+  exportFunction<&inlineRunningMs, kU32, kU32>(env, exports, "inlineRunningMs");
+  exportFunction<&endForTime, kU32, kU32>(env, exports, "endForTime");
+  exportFunction<&reapWorker, kU32, kU32, kBool, kBool>(env, exports, "reapWorker");
+  exportFunction<&makeReactors, kU32, kU32>(env, exports, "makeReactors");
+  exportFunction<&resizeWorkers, kU32, kU32>(env, exports, "resizeWorkers");
+  exportFunction<&growListener, kU32, kU32, numberUpTo(Exchange::kMaxMailboxes)>(env, exports, "growListener");
+  exportFunction<&keepListeners, kU32, kU32, numberUpTo(Exchange::kMaxMailboxes)>(env, exports, "keepListeners");
+  exportFunction<&steerByCpu, kU32, kU32, numbersFrom(0, INT32_MAX)>(env, exports, "steerByCpu");
+  exportFunction<&readAllowedCpus>(env, exports, "allowedCpus");
+  exportFunction<&pinThread, numberUpTo(INT32_MAX)>(env, exports, "pinThread");
+  exportFunction<&wakeReactor, kU32, kU32>(env, exports, "wakeReactor");
+  exportFunction<&forwardMail, kU32, kU32>(env, exports, "forwardMail");
+  exportFunction<&setReactorActive, kU32, kU32, kBool>(env, exports, "setReactorActive");
+  exportFunction<&forgetReactorThread, kU32, kU32>(env, exports, "forgetReactorThread");
+  exportFunction<&slabOf, kU32, numberFrom(1, int64_t{1} << 33)>(env, exports, "newSlab");
+  exportFunction<&fileLimit>(env, exports, "fileLimit");
+  exportFunction<&setThreadNice, numberFrom(-20, 19)>(env, exports, "setThreadNice");
+  exportFunction<&isAddressRange, kText>(env, exports, "isAddressRange");
+  exportFunction<&closeReasonNames>(env, exports, "closeReasonNames");
 }
 
 }  // namespace mr

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "base/run_clock.h"
+#include "bindings/arguments.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/loop_driver.h"
@@ -24,12 +25,13 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
   ~WorkerDriver() override { stop(); }
 
  private:
+  MR_CHECKED_METHODS(WorkerDriver)
   void onReady();
   void stop();
   void unpark();
   bool ready(const Napi::CallbackInfo& info);
   void readMailbox();
-  bool finishFrame(uint32_t token, uint16_t flags, FrameRef* frame);
+  void countSettled(uint16_t flags);
   void send(const FrameRef& frame, uint16_t flags, std::span<const uint8_t> bytes, uint32_t credit, uint32_t stream);
   void planMeasuring();
   void learn(uint32_t started, uint64_t nowNs);
@@ -69,10 +71,15 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
 
 // new WorkerDriver(runtime, index, onReady(), onCredit(stream, amount, gone), onGone(id))
 WorkerDriver::WorkerDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<WorkerDriver>(info) {
+  if (!checkArguments<kU32, kU32, kFunction, kFunction, kFunction>(info, "WorkerDriver")) return;
   runtime_ = runtimeOf(info);
   if (!runtime_) return;
   const Napi::Env env = info.Env();
   index_ = u32(info, 1);
+  if (index_ >= exchange().workerSlots()) {
+    throwCoded(env, "ERR_MR_OPTION_RANGE", "this runtime has no worker of this number");
+    return;
+  }
   onReady_ = Napi::Persistent(info[2].As<Napi::Function>());
   onCredit_ = Napi::Persistent(info[3].As<Napi::Function>());
   onGone_ = Napi::Persistent(info[4].As<Napi::Function>());
@@ -86,6 +93,11 @@ WorkerDriver::WorkerDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Wo
         dying_ = true;
         stop();
       });
+  if (!driver_->open()) {
+    stop();
+    throwCoded(env, "ERR_MR_SYSTEM", "the event loop does not take the worker's descriptor");
+    return;
+  }
   Ref();
   // The batch word and the out box live in the process, not in this environment: others read them after this thread is gone.
   const auto shared = [&](void* data, size_t size) { return sharedMemory(env, runtime_, data, size); };
@@ -121,8 +133,9 @@ void WorkerDriver::unpark() {
 }
 
 bool WorkerDriver::ready(const Napi::CallbackInfo& info) {
-  if (driver_) return true;
-  throwCoded(info.Env(), "ERR_MR_CLOSED", "this pool worker has been closed");
+  if (driver_ && slot().isCurrent(epoch_)) return true;
+  throwCoded(info.Env(), "ERR_MR_CLOSED",
+             driver_ ? "this pool worker has been given up" : "this pool worker has been closed");
   return false;
 }
 
@@ -142,8 +155,9 @@ void WorkerDriver::onReady() {
 }
 
 void WorkerDriver::readMailbox() {
+  const auto runtime = runtime_;  // a callback may close this driver
   Mailbox& box = exchange().mailbox(exchange().workerMailbox(index_));
-  while (auto message = box.take()) {
+  while (auto message = driver_ ? box.take() : nullptr) {
     Napi::HandleScope scope(Env());
     bool alive = true;
     if (message->kind == Message::Kind::kCredit) {
@@ -175,9 +189,13 @@ Napi::Value WorkerDriver::close(const Napi::CallbackInfo& info) {
 // offset in the slab (2^32 - 1: ask frameBytes), length, id low, id high, sequence low, flags.
 Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
+  if (slot().unstarted() != 0) {
+    throwCoded(info.Env(), "ERR_MR_STATE", "this pool worker has not started all frames of its last batch");
+    return info.Env().Undefined();
+  }
   auto rows = info[0].As<Napi::Uint32Array>();
-  const auto slab = bytesOf(info[1]);
-  size_t used = u32(info, 2);
+  const auto slab = info[1].IsString() ? std::span<const uint8_t>() : bytesOf(info[1]);
+  size_t used = std::min<size_t>(u32(info, 2), slab.size());
   collectIfAsked(info.Env(), exchange(), &collected_);
   unpark();  // a timer or a promise may have come before the wake-up
   taken_.clear();
@@ -244,12 +262,9 @@ Napi::Value WorkerDriver::isGone(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), exchange().isGone(toConnectionId(info[0])));
 }
 
-// Takes a frame that has its last reply out of the slot.
-bool WorkerDriver::finishFrame(uint32_t token, uint16_t flags, FrameRef* frame) {
-  if (!slot().settleLocked(epoch_, token, frame)) return false;
+void WorkerDriver::countSettled(uint16_t flags) {
   slot().counters.framesSettled.add(1);
   if (flags & Reply::kError) slot().counters.framesFailed.add(1);
-  return true;
 }
 
 void WorkerDriver::send(const FrameRef& frame, uint16_t flags, std::span<const uint8_t> bytes, uint32_t credit, uint32_t stream) {
@@ -275,20 +290,14 @@ void WorkerDriver::send(const FrameRef& frame, uint16_t flags, std::span<const u
 // settle(): hands over what lies in the out box, and empties it.
 Napi::Value WorkerDriver::settle(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
-  OutBox& box = slot().outBox();
+  const OutBox& box = slot().outBox();
   size_t expected = 0;
-  for (uint32_t i = 0; i < box.count; ++i) expected += ReplyBatch::sizeOf(box.rows[i].length);
+  for (uint32_t i = 0; i < std::min(box.count, OutBox::kRows); ++i) expected += ReplyBatch::sizeOf(box.rows[i].length);
   replies_->expect(expected);
-  {
-    const auto lock = slot().lockForSettling();
-    for (uint32_t i = 0; i < box.count; ++i) {
-      const OutBox::Row& row = box.rows[i];
-      const auto flags = static_cast<uint16_t>(row.flags);
-      FrameRef frame;
-      if (finishFrame(row.token, flags, &frame)) send(frame, flags, std::span(box.bytes).subspan(row.offset, row.length), 0, 0);
-    }
-    box.count = 0;
-  }
+  slot().settleBox(epoch_, [this](const FrameRef& frame, uint16_t flags, std::span<const uint8_t> bytes) {
+    countSettled(flags);
+    send(frame, flags, bytes, 0, 0);
+  });
   replies_->send();
   return info.Env().Undefined();
 }
@@ -298,11 +307,11 @@ Napi::Value WorkerDriver::settle(const Napi::CallbackInfo& info) {
 Napi::Value WorkerDriver::part(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
   const uint32_t token = u32(info, 0);
-  const auto flags = static_cast<uint16_t>(u32(info, 1));
+  const auto flags = static_cast<uint16_t>(u32(info, 1) & Reply::kOfParse);
   FrameRef frame;
   if (flags & Reply::kLast) {
-    const auto lock = slot().lockForSettling();
-    if (!finishFrame(token, flags, &frame)) return info.Env().Undefined();
+    if (!slot().settle(epoch_, token, &frame)) return info.Env().Undefined();
+    countSettled(flags);
   } else {
     const FrameRef* running = slot().inFlight(token);
     if (!running) return info.Env().Undefined();
@@ -411,12 +420,12 @@ Napi::Value WorkerDriver::park(const Napi::CallbackInfo& info) {
 
 Napi::Function WorkerDriver::define(Napi::Env env) {
   return DefineClass(env, "WorkerDriver",
-                     {InstanceMethod<&WorkerDriver::close>("close"), InstanceMethod<&WorkerDriver::take>("take"),
-                      InstanceMethod<&WorkerDriver::frameBytes>("frameBytes"), InstanceMethod<&WorkerDriver::peer>("peer"),
-                      InstanceMethod<&WorkerDriver::isGone>("isGone"), InstanceMethod<&WorkerDriver::settle>("settle"),
-                      InstanceMethod<&WorkerDriver::part>("part"), InstanceMethod<&WorkerDriver::finish>("finish"),
-                      InstanceMethod<&WorkerDriver::goOn>("goOn"), InstanceMethod<&WorkerDriver::hold>("hold"),
-                      InstanceMethod<&WorkerDriver::watchGone>("watchGone"), InstanceMethod<&WorkerDriver::park>("park")});
+                     {method<&WorkerDriver::close>("close"), method<&WorkerDriver::take, words(WorkerSlot::kMaxBatch * 8), kBytes, kU32, kU32>("take"),
+                      method<&WorkerDriver::frameBytes, kU32>("frameBytes"), method<&WorkerDriver::peer, kU32>("peer"),
+                      method<&WorkerDriver::isGone, kId>("isGone"), method<&WorkerDriver::settle>("settle"),
+                      method<&WorkerDriver::part, kU32, kU32, kBytes, kU32, kU32>("part"), method<&WorkerDriver::finish, kU32>("finish"),
+                      method<&WorkerDriver::goOn>("goOn"), method<&WorkerDriver::hold, kU32>("hold"),
+                      method<&WorkerDriver::watchGone, kBool>("watchGone"), method<&WorkerDriver::park, kBool>("park")});
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ class CostTable {
 
   // Names listener and size class in one number.
   using Key = uint32_t;
+  static constexpr bool isKey(uint32_t key) { return (key >> 8) < kMaxListeners && (key & 0xff) < kClasses; }
   static constexpr Key keyOf(uint16_t listener, size_t bytes) {
     return uint32_t{listener} << 8 | std::min<uint32_t>(std::bit_width(bytes), kClasses - 1);
   }

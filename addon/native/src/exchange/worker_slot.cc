@@ -121,7 +121,8 @@ void WorkerSlot::steal(std::vector<FrameRef>* out, uint64_t nowNs, uint64_t afte
   uint32_t limit = 0;
   do {
     const uint32_t left = remaining(state);
-    if (left == 0) return;
+    // JS counts in this word, and could have written anything: it names no frame that is not in the batch.
+    if (left == 0 || limitOf(state) > batch_.size()) return;
     taken = (left + 1) / 2;
     limit = limitOf(state) - taken;
   } while (!state_.compare_exchange_weak(state, pack(cursorOf(state), limit), std::memory_order_seq_cst));
@@ -132,15 +133,10 @@ void WorkerSlot::steal(std::vector<FrameRef>* out, uint64_t nowNs, uint64_t afte
 std::vector<WorkerSlot::Ready> WorkerSlot::takeReady() {
   std::lock_guard lock(mutex_);
   std::vector<Ready> ready;
-  if (!outBox_) return ready;
-  const OutBox& box = *outBox_;
-  for (uint32_t i = 0; i < std::min(box.count, OutBox::kRows); ++i) {
-    const OutBox::Row& row = box.rows[i];
-    if (row.token >= entries_.size() || !entries_[row.token].used) continue;
-    if (row.offset > OutBox::kBytes || row.length > OutBox::kBytes - row.offset) continue;
-    ready.push_back({removeEntry(row.token), static_cast<uint16_t>(row.flags), {box.bytes.data() + row.offset, row.length}});
-  }
-  outBox_->count = 0;
+  eachRow([&](uint32_t token, uint16_t flags, std::optional<std::span<const uint8_t>> bytes) {
+    if (!bytes || token >= entries_.size() || !entries_[token].used) return;  // reap() loses the frame of a corrupt row
+    ready.push_back({removeEntry(token), flags, *bytes});
+  });
   return ready;
 }
 

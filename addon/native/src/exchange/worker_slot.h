@@ -5,15 +5,19 @@
 // An idle sibling may take back what is claimed and not started. Only pool threads and the supervisor ever take the lock.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "exchange/box_rows.h"
 #include "exchange/counters.h"
+#include "exchange/message.h"
 #include "exchange/task.h"
 
 namespace mr {
@@ -30,7 +34,7 @@ struct OutBox {
   static constexpr uint32_t kRows = 1024;
   static constexpr uint32_t kBytes = 256 << 10;
   struct Row {
-    uint32_t token, flags, offset, length;
+    uint32_t token, flags, offset, length;  // see exchange/box_rows.h
   };
   static constexpr uint32_t kSamples = 64;
   enum SampleFlags : uint32_t { kAsynchronous = 1 };  // some of them returned a promise
@@ -72,9 +76,21 @@ class WorkerSlot {
   void markHeld(uint32_t token, uint64_t nowNs);  // its promise is pending: it is timed from now
   // False when it had settled before. The frame leaves the slot.
   bool settle(uint32_t epoch, uint32_t token, FrameRef* frame);
-  // Holds the lock over many settlements; settleLocked is settle under it.
-  std::unique_lock<std::mutex> lockForSettling() { return std::unique_lock(mutex_); }
-  bool settleLocked(uint32_t epoch, uint32_t token, FrameRef* frame);
+  // What lies in the out box, each with its frame, which leaves the slot. The frame of a corrupt row settles without bytes, as one
+  // whose worker is lost: its connection closes.
+  template <typename Settled>  // (const FrameRef&, uint16_t flags, std::span<const uint8_t> bytes)
+  void settleBox(uint32_t epoch, Settled&& settled) {
+    std::lock_guard lock(mutex_);
+    eachRow([&](uint32_t token, uint16_t flags, std::optional<std::span<const uint8_t>> bytes) {
+      FrameRef frame;
+      if (!settleLocked(epoch, token, &frame)) return;
+      if (bytes) {
+        settled(frame, flags, *bytes);
+      } else {
+        settled(frame, Reply::kLast | Reply::kError | Reply::kDestroy | Reply::kLost, std::span<const uint8_t>());
+      }
+    });
+  }
   uint32_t unstarted() const;
   // The word that JS counts in: cursor in the low half, limit in the high half.
   std::atomic<uint32_t>* batchState() { return &state_; }
@@ -107,6 +123,20 @@ class WorkerSlot {
     bool used = false;
     bool streamed = false;
   };
+  bool settleLocked(uint32_t epoch, uint32_t token, FrameRef* frame);
+  // The rows of the out box, which is empty afterwards. No bytes: the row is corrupt.
+  template <typename Each>
+  void eachRow(Each&& each) {
+    if (!outBox_) return;
+    BoxRows rows(outBox_->bytes);
+    for (uint32_t i = 0; i < std::min(outBox_->count, OutBox::kRows); ++i) {
+      const OutBox::Row& row = outBox_->rows[i];
+      const auto bytes = rows.next(row.offset, row.length);
+      const auto flags = static_cast<uint16_t>(row.flags & Reply::kOfParse);
+      each(row.token, flags, (flags & Reply::kLast) != 0 ? bytes : std::nullopt);
+    }
+    outBox_->count = 0;
+  }
   uint32_t addEntry(FrameRef frame);
   FrameRef removeEntry(uint32_t token);
   uint64_t stuckForNs(uint64_t nowNs);  // how long the batch has not moved

@@ -267,7 +267,7 @@ int ListenerGroup::applySteering(int fd) {
 }
 
 Fd ListenerGroup::take(int member) {
-  MR_CHECK(member >= 0 && member < members() && sockets_[member].valid(), "a listening socket is taken twice");
+  MR_CHECK(has(member), "a listening socket is taken twice");
   std::lock_guard lock(mutex_);
   if (taken_.size() < sockets_.size()) taken_.resize(sockets_.size(), -1);
   taken_[member] = sockets_[member].get();

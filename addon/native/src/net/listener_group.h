@@ -61,6 +61,7 @@ class ListenerGroup {
   const ListenerOptions& options() const { return options_; }
   int members() const { return static_cast<int>(sockets_.size()); }
   Fd take(int member);  // once each; the taker owns it from then on
+  bool has(int member) const { return member >= 0 && member < members() && sockets_[static_cast<size_t>(member)].valid(); }
   // The end of a taken member: it closes. The number must not be given out again while share() looks at it. Any thread.
   void giveBack(Fd fd);
   // Further descriptors of all sockets that are open, taken ones included. Any thread.

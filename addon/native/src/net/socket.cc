@@ -280,6 +280,12 @@ Result<Fd> duplicate(int fd) {
   return owned(checked([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }));
 }
 
+bool isUnixSocket(int fd) {
+  int domain = 0;
+  socklen_t size = sizeof(domain);
+  return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
 Result<uint32_t> peerUser(int fd) {
   ucred credentials{};
   socklen_t length = sizeof(credentials);

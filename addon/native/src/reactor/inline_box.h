@@ -17,11 +17,10 @@ struct InlineBox {
   static constexpr uint32_t kSamples = 64;
 
   enum Flags : uint32_t {
-    kReplyMask = 0x7fff,  // Reply::Flags
-    kWasHeld = 0x8000,    // its promise was pending: hold() had been called
+    kWasHeld = 0x8000,  // beside Reply::Flags: its promise was pending, hold() had been called
   };
   struct Row {
-    uint32_t slot, generation, sequence, flags, offset, length, frameBytes, unused;
+    uint32_t slot, generation, sequence, flags, offset, length, frameBytes, unused;  // see exchange/box_rows.h
   };
   // Some of them returned a promise; ran while the thread had hardly run any such frame: its code is still being compiled.
   enum SampleFlags : uint32_t { kAsynchronous = 1, kCold = 2 };

@@ -26,6 +26,7 @@
 #include "reactor/framings.h"
 #include "reactor/inline_box.h"
 #include "reactor/listener.h"
+#include "reactor/may_write.h"
 #include "reactor/write_box.h"
 
 namespace mr {
@@ -43,6 +44,7 @@ class Reactor {
   // Any thread, once the driving thread is known to be dead.
   void forgetDeadThread();
   bool attached() const { return !owner_.isFree(); }  // Any thread.
+  bool isDrivenBy(const EventSink* sink) const { return owner_.isCurrent() && sink_ == sink; }
   int fd() const { return epoll_.fd(); }              // readable when there is something to do
   // One round: mailbox, epoll, timers, hooks, output. True when there is more to do at once. timeoutMs as for epoll_wait.
   bool turn(int timeoutMs);
@@ -128,7 +130,9 @@ class Reactor {
   bool isOpen(uint32_t slot, uint32_t generation);
   enum class Place : uint8_t { kInOrder, kBetween };  // inside a message hook, or at any other time
   enum class WriteResult : uint8_t { kGone, kFull, kBelowHigh };
-  WriteResult write(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes, Place place);
+  // kGone also when this writer may not put bytes on the connection in its state: see reactor/may_write.h.
+  WriteResult write(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes, Place place,
+                    Writer writer = Writer::kHook);
   // Where `message` hooks may leave writes instead of calling write(). Whoever asks the reactor for anything else on their behalf
   // calls emptyWriteBox() first, or what was written before would come after it.
   const std::shared_ptr<WriteBox>& writeBox() { return writeBox_; }
@@ -459,8 +463,13 @@ class Reactor {
   void markDirty(uint32_t slot);
   void flushConnection(uint32_t slot);
   void afterFlush(uint32_t slot);
+  // A frame of it has its last reply; JS names the frames that run here, and none is counted twice.
+  static void settledOne(Connection& connection) {
+    if (connection.inFlight != 0) --connection.inFlight;
+  }
   bool overMaximum(uint32_t slot, size_t more);
   void takeWriteBox(bool behindHooks);
+  void closeCorrupt(uint32_t slot, uint32_t generation);
   void writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes);
   // Between two replies, with nothing before it; and behind TLS nothing goes into the socket that has not been encrypted.
   static bool passesOutBuffer(const Connection& connection) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "exchange/box_rows.h"
 #include "reactor/reactor.h"
 
 namespace mr {
@@ -36,7 +37,7 @@ bool Reactor::emitParse(uint32_t slot, std::span<const uint8_t> frame, CostTable
 
 bool Reactor::place(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, uint32_t* sequence, uint32_t* key) {
   Connection* connection = find(slot, generation);
-  if (!connection) return true;
+  if (!connection || !isOwnedByHooks(*connection)) return true;
   *key = CostTable::keyOf(connection->listener, frame.size());
   if (!runsHere(config(*connection), *key)) {
     uint64_t unused;
@@ -67,9 +68,14 @@ void Reactor::settleInline() {
   if (!box_) return;
   if (!inTurn_) nowMs_ = monotonicMs();
   const uint32_t count = std::min(box_->count, InlineBox::kRows);
+  BoxRows rows(box_->bytes);
   for (uint32_t i = 0; i < count; ++i) {
     const InlineBox::Row& row = box_->rows[i];
-    if (row.offset > InlineBox::kBytes || row.length > InlineBox::kBytes - row.offset) continue;
+    const auto bytes = rows.next(row.offset, row.length);
+    if (!bytes) {
+      closeCorrupt(row.slot, row.generation);
+      continue;
+    }
     Connection* connection = table_.find(row.slot, row.generation);
     if (!connection || !connection->fd.valid()) {
       counters_.repliesLate.add(1);
@@ -80,8 +86,8 @@ void Reactor::settleInline() {
     reply.sequence = fullSequence(*connection, row.sequence);
     reply.length = row.length;
     reply.frameBytes = row.frameBytes;
-    reply.flags = static_cast<uint16_t>(row.flags & InlineBox::kReplyMask);
-    onReplyAt(row.slot, reply, {box_->bytes.data() + row.offset, row.length});
+    reply.flags = static_cast<uint16_t>(row.flags & Reply::kOfParse);
+    onReplyAt(row.slot, reply, *bytes);
   }
   box_->count = 0;
   takeSamples();
@@ -100,7 +106,7 @@ void Reactor::replyInline(const InlineReply& part, std::span<const uint8_t> byte
   reply.sequence = fullSequence(*connection, part.sequence);
   reply.length = static_cast<uint32_t>(bytes.size());
   reply.frameBytes = part.frameBytes;
-  reply.flags = static_cast<uint16_t>(part.flags & InlineBox::kReplyMask);
+  reply.flags = static_cast<uint16_t>(part.flags & Reply::kOfParse);
   reply.worker = own;
   reply.credit = part.credit;
   reply.creditToken = part.stream;

@@ -558,10 +558,10 @@ void Reactor::frameTimedOut(uint32_t slot) {
 // The peer waits for a word before it sends the rest of its frame. Said once, behind the replies to all frames before.
 void Reactor::promptPeer(uint32_t slot, std::string_view prompt) {
   Connection& connection = table_.at(slot);
-  if (prompt.empty() || !connection.fd.valid() || connection.has(Connection::kPrompted | Connection::kEnding)) return;
+  if (prompt.empty() || connection.has(Connection::kPrompted) || !mayWrite(connection, Writer::kPrompt)) return;
   connection.set(Connection::kPrompted);
   const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(prompt.data()), prompt.size());
-  (void)write(slot, connection.generation, bytes, Place::kInOrder);
+  (void)write(slot, connection.generation, bytes, Place::kInOrder, Writer::kPrompt);
 }
 
 // Where a hook stopped in the middle, what was cut behind it does not count. A framer is pure: it says the same again.

@@ -4,7 +4,9 @@
 #include <cerrno>
 
 #include "base/fatal.h"
+#include "exchange/box_rows.h"
 #include "net/socket.h"
+#include "reactor/may_write.h"
 #include "reactor/reactor.h"
 
 namespace mr {
@@ -59,7 +61,7 @@ void Reactor::onCallResult(uint32_t slot, const Reply& reply, std::span<const ui
     return closeNow(slot, CloseReason::kSystem, ENOMEM);
   rows_.back().e = reply.flags;
   if (reply.flags & Reply::kLast) {
-    --connection.inFlight;
+    settledOne(connection);
     release(connection);
     checkOrderLimit(slot);
     ended_.push_back(slot);  // a half-closed peer may have waited for just this
@@ -86,7 +88,7 @@ void Reactor::onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8
     return;
   }
   if (!connection.fd.valid()) return;
-  --connection.inFlight;
+  settledOne(connection);
   headSettled(slot);
 }
 
@@ -104,7 +106,7 @@ void Reactor::headSettled(uint32_t slot) {
       emitPart(slot, part.bytes, part.flags, part.worker, part.credit, part.creditToken);
       connection.set(Connection::kHeadStarted);
       if (part.flags & Reply::kLast) settled = true;
-      if ((part.flags & Reply::kLast) && !(part.flags & kInlinePart)) --connection.inFlight;
+      if ((part.flags & Reply::kLast) && !(part.flags & kInlinePart)) settledOne(connection);
     }
     if (!settled || !connection.fd.valid()) break;
     advanceOrder(slot);
@@ -124,7 +126,8 @@ void Reactor::advanceOrder(uint32_t slot) {
   if (connection.window()->between.empty()) return;
   const std::vector<uint8_t> between = std::move(connection.window()->between);
   connection.window()->between.clear();
-  append(slot, between);
+  // The reply that they waited behind may have been the last one.
+  if (mayWrite(connection, Writer::kHook)) append(slot, between);
 }
 
 void Reactor::onUnordered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
@@ -138,7 +141,7 @@ void Reactor::onUnordered(uint32_t slot, const Reply& reply, std::span<const uin
     if (connection.waitingBytes() > config(connection).outHighBytes) pauseByOutput(slot);
     return;
   }
-  if (last) --connection.inFlight;
+  if (last) settledOne(connection);
   emitPart(slot, bytes, reply.flags, reply.worker, reply.credit, reply.creditToken);
   if (!connection.fd.valid()) return;
   if (!last) {
@@ -159,7 +162,7 @@ void Reactor::flushUnordered(uint32_t slot) {
   if (!window.between.empty()) {
     const std::vector<uint8_t> between = std::move(window.between);
     window.between.clear();
-    append(slot, between);
+    if (mayWrite(connection, Writer::kHook)) append(slot, between);
   }
   while (connection.fd.valid() && !window.unordered.empty()) {
     const uint64_t sequence = window.unordered.front().sequence;
@@ -169,7 +172,7 @@ void Reactor::flushUnordered(uint32_t slot) {
       emitPart(slot, part.bytes, part.flags, part.worker, part.credit, part.creditToken);
       if (!(part.flags & Reply::kLast)) continue;
       settled = true;
-      --connection.inFlight;
+      settledOne(connection);
     }
     if (!connection.fd.valid()) return;
     if (!settled) {
@@ -184,9 +187,9 @@ void Reactor::flushUnordered(uint32_t slot) {
 void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t flags, uint16_t worker, uint32_t credit,
                        uint32_t token) {
   Connection& connection = table_.at(slot);
-  const bool said = connection.secure() || connection.endReason == CloseReason::kEnd;
-  if (connection.has(Connection::kEnding) && said && connection.has(Connection::kEndSaid)) {
-    // end() came before this in the order: nothing follows it.
+  if (!mayWrite(connection, Writer::kReply)) {
+    // The end came before this in the order: nothing follows it.
+    if (flags & Reply::kLast) counters_.repliesLate.add(1);
     return exchange_->giveCredit(worker, token, credit, true);
   }
   append(slot, bytes);
@@ -223,9 +226,10 @@ bool Reactor::overMaximum(uint32_t slot, size_t more) {
   return connection.waitingBytes() + more > config(connection).outMaxBytes;
 }
 
-Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes, Place place) {
+Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes, Place place,
+                                    Writer writer) {
   Connection* connection = find(slot, generation);
-  if (!connection || connection->has(Connection::kEndSaid)) return WriteResult::kGone;
+  if (!connection || !mayWrite(*connection, writer)) return WriteResult::kGone;
   if (overMaximum(slot, bytes.size())) {
     closeNow(slot, CloseReason::kSlowConsumer);
     requestTurn();
@@ -257,24 +261,37 @@ Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::spa
 // leave from where they lie.
 void Reactor::takeWriteBox(bool behindHooks) {
   const uint32_t count = std::min(std::exchange(writeBox_->count, 0), WriteBox::kRows);
-  std::span<const uint8_t> rest(writeBox_->bytes);
+  BoxRows rows(writeBox_->bytes);
   for (uint32_t i = 0; i < count;) {
-    const WriteBox::Row& row = writeBox_->rows[i];
-    size_t length = 0;
-    for (; i < count; ++i) {
+    const WriteBox::Row row = writeBox_->rows[i++];
+    auto bytes = rows.next(row.offset, row.length);
+    if (!bytes) {
+      closeCorrupt(row.slot, row.generation);
+      continue;
+    }
+    bool corrupt = false;
+    for (; i < count && !corrupt; ++i) {
       const WriteBox::Row& next = writeBox_->rows[i];
       if (next.slot != row.slot || next.generation != row.generation) break;
-      length += next.length;
+      const auto more = rows.next(next.offset, next.length);
+      if (more) bytes = {bytes->data(), bytes->size() + more->size()};
+      corrupt = !more;
     }
-    length = std::min(length, rest.size());
     if (!find(row.slot, row.generation)) countLateCall();
     if (behindHooks) {
-      writeNow(row.slot, row.generation, rest.first(length));
+      writeNow(row.slot, row.generation, *bytes);
     } else {
-      (void)write(row.slot, row.generation, rest.first(length), Place::kInOrder);
+      (void)write(row.slot, row.generation, *bytes, Place::kInOrder);
     }
-    rest = rest.subspan(length);
+    if (corrupt) closeCorrupt(row.slot, row.generation);
   }
+}
+
+// Whom a corrupt row of a box names may have lost bytes. It closes, rather than go on with a hole in what it is sent, or with bytes
+// of somebody else.
+void Reactor::closeCorrupt(uint32_t slot, uint32_t generation) {
+  const Connection* connection = table_.find(slot, generation);
+  if (connection && connection->fd.valid()) closeNow(slot, CloseReason::kSystem, EBADMSG);
 }
 
 // In order, and without waiting for the end of the turn where nothing is before it.
@@ -282,7 +299,7 @@ void Reactor::writeNow(uint32_t slot, uint32_t generation, std::span<const uint8
   Connection* connection = table_.find(slot, generation);
   if (!connection || !connection->fd.valid()) return;
   const bool isNext = config(*connection).unordered || connection->headSequence == connection->nextSequence;
-  if (!isNext || connection->window() || connection->has(Connection::kEndSaid) || !passesOutBuffer(*connection)) {
+  if (!isNext || connection->window() || !mayWrite(*connection, Writer::kHook) || !passesOutBuffer(*connection)) {
     (void)write(slot, generation, bytes, Place::kInOrder);
     return;
   }
@@ -335,7 +352,8 @@ bool Reactor::end(uint32_t slot, uint32_t generation, Place place) {
 Reactor::Submitted Reactor::submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isCall,
                                    uint64_t* sequence) {
   Connection* connection = find(slot, generation);
-  if (!connection) return Submitted::kGone;
+  // The result of a call is for the hook that made it. Any other one would be put on the connection.
+  if (!connection || !(isCall || isOwnedByHooks(*connection))) return Submitted::kGone;
   // Calls have numbers of their own: their results have no place in the order.
   *sequence = isCall ? nextCall_ : connection->nextSequence;
   const Task::Flags flags = isCall ? Task::kCall : Task::kNone;
@@ -379,7 +397,7 @@ Reactor::Submitted Reactor::submit(uint32_t slot, uint32_t generation, std::span
 
 bool Reactor::defer(uint32_t slot, uint32_t generation, uint64_t* sequence) {
   Connection* connection = find(slot, generation);
-  if (!connection) return false;
+  if (!connection || !isOwnedByHooks(*connection)) return false;
   *sequence = connection->nextSequence++;
   ++connection->inFlight;
   retain(*connection);
@@ -418,13 +436,12 @@ void Reactor::onSend(std::unique_ptr<Message> message) {
   Connection* connection = locate(send.connection, &slot);
   if (!connection && exchange_->directory().owner(send.connection)) return forward(send.connection, std::move(message));
   counters_.sends.add(1);
-  // Bytes in the middle of what a stream sends are nobody's frame.
-  if (connection && !connection->has(Connection::kEndSaid | Connection::kStreamed)) {
+  if (connection && mayWrite(*connection, Writer::kSend)) {
     if (overMaximum(slot, send.data.size())) {
       closeNow(slot, CloseReason::kSlowConsumer);
       result->outcome = SendOutcome::kFull;
     } else {
-      (void)write(slot, connection->generation, send.data, Place::kBetween);
+      (void)write(slot, connection->generation, send.data, Place::kBetween, Writer::kSend);
       if (connection->fd.valid()) flushConnection(slot);
       const bool empty = connection->fd.valid() && connection->waitingBytes() == 0;
       result->outcome = !connection->fd.valid() ? SendOutcome::kGone : empty ? SendOutcome::kSent : SendOutcome::kBuffered;

@@ -18,8 +18,9 @@ Reactor::Piped Reactor::pipe(uint32_t slotA, uint32_t generationA, uint32_t rawE
   constexpr uint32_t kLeaves = Connection::kEnding | Connection::kFinSent | Connection::kMoving;
   if (slotA != slotB && (a->has(kLeaves) || b->has(kLeaves))) return Piped::kGone;
   const auto isBusy = [](const Connection& connection) {
-    constexpr uint32_t kNot = Connection::kPiped | Connection::kStreamed;
-    return connection.has(kNot) || connection.secure() || connection.inFlight != 0 ||
+    const State state = stateOf(connection);
+    const bool isHooks = (state == State::kServed || state == State::kDraining) && !connection.has(Connection::kMoving);
+    return !isHooks || connection.secure() || connection.inFlight != 0 ||
            (connection.window() && !connection.window()->empty());
   };
   if (slotA == slotB || isBusy(*a) || isBusy(*b)) return Piped::kBusy;
@@ -27,6 +28,7 @@ Reactor::Piped Reactor::pipe(uint32_t slotA, uint32_t generationA, uint32_t rawE
     stopAtCurrent(connection, rawEnd);
     connection.set(Connection::kPiped);
     connection.needExtras().pipe = other;
+    dropSubscriptions(connection);  // a publication would come in the middle of what the other one sends
     connection.unset(Connection::kPausedByUser | Connection::kPausedByOutput);
     if (!connection.has(Connection::kClient)) ++pipedAccepted_;
     if (connection.in) addPending(slot);
@@ -89,6 +91,7 @@ void Reactor::forwardKept(uint32_t slot) {
 void Reactor::forwardBytes(uint32_t slot, std::span<const uint8_t> bytes) {
   const uint32_t to = table_.at(slot).extras->pipe;
   Connection& target = table_.at(to);
+  if (!mayWrite(target, Writer::kPipe)) return;
   // Nothing waits: the socket is tried before a byte is copied.
   if (target.out.empty()) {
     const Result<size_t> sent = sock::send(target.fd.get(), bytes.data(), bytes.size());

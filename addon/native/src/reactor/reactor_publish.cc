@@ -11,7 +11,7 @@ namespace mr {
 
 Reactor::Subscribed Reactor::subscribe(uint32_t slot, uint32_t generation, std::string_view topic, SlowPolicy policy) {
   Connection* connection = find(slot, generation);
-  if (!connection || connection->has(Connection::kEndSaid)) return Subscribed::kGone;
+  if (!connection || !isOwnedByHooks(*connection)) return Subscribed::kGone;
   Topic* known = topics_ ? topics_->find(topic) : nullptr;
   const Subscriptions* subscriptions = connection->subscriptions();
   if (known && subscriptions) {
@@ -248,10 +248,9 @@ void Reactor::finishPublications() {
 
 // Whether it reached the subscriber, or is kept for it.
 bool Reactor::deliverTo(Subscription& subscription, const SharedBytesRef& bytes, bool alone) {
-  constexpr uint32_t kGoes = Connection::kEnding | Connection::kEndSaid | Connection::kDraining | Connection::kFinSent;
   const uint32_t slot = subscription.slot;
   Connection& connection = table_.at(slot);
-  if (!connection.fd.valid() || connection.has(kGoes)) return false;
+  if (!mayWrite(connection, Writer::kPublication)) return false;
   const size_t waiting = connection.waitingBytes();
   // One that waits for room must not be overtaken.
   const bool isSlow = subscription.latest || (waiting != 0 && waiting + bytes.size() > config(connection).outHighBytes);
@@ -313,7 +312,9 @@ void Reactor::releaseLatest(uint32_t slot) {
     if (!subscription.latest) continue;
     const SharedBytesRef bytes = std::move(subscription.latest);
     subscription.latest = {};
-    appendShared(slot, bytes);
+    // It may have ended since.
+    if (mayWrite(table_.at(slot), Writer::kPublication)) appendShared(slot, bytes);
+    else counters_.publicationsDropped.add(1);
   }
   subscriptions.latestBytes = 0;
 }

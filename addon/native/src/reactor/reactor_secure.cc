@@ -57,7 +57,8 @@ void Reactor::emitEarlyCipher(uint32_t slot) {
 
 bool Reactor::feed(uint32_t slot, uint32_t generation, std::span<const uint8_t> plain) {
   Connection* connection = find(slot, generation);
-  if (!connection || connection->has(Connection::kEnding | Connection::kReadEnded) || plain.empty()) return false;
+  if (!connection || !connection->secure()) return false;
+  if (connection->has(Connection::kEnding | Connection::kReadEnded) || plain.empty()) return false;
   if (!connection->in) {
     connection->in = std::make_unique<InBuffer>();
     connection->receivingSince = nowMs_;
@@ -76,7 +77,7 @@ bool Reactor::feed(uint32_t slot, uint32_t generation, std::span<const uint8_t> 
 
 bool Reactor::feedEnd(uint32_t slot, uint32_t generation) {
   Connection* connection = find(slot, generation);
-  if (!connection) return false;
+  if (!connection || !connection->secure()) return false;
   onReadEnd(slot);
   requestTurn();
   return true;
@@ -126,7 +127,7 @@ void Reactor::handPlainOfDirty() {
 
 bool Reactor::writeCipher(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes) {
   Connection* connection = find(slot, generation);
-  if (!connection || !connection->secure()) return false;
+  if (!connection || !connection->secure() || !mayWrite(*connection, Writer::kTls)) return false;
   connection->secure()->out.append(bytes.data(), bytes.size());
   markDirty(slot);
   return true;

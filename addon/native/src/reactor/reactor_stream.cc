@@ -8,8 +8,11 @@ namespace mr {
 
 bool Reactor::stream(uint32_t slot, uint32_t generation) {
   Connection* connection = find(slot, generation);
-  if (!connection || connection->has(Connection::kStreamed | Connection::kEnding | Connection::kMoving | Connection::kPiped))
-    return false;
+  if (!connection || connection->has(Connection::kMoving)) return false;
+  const State state = stateOf(*connection);
+  if (state != State::kServed && state != State::kDraining) return false;
+  // Replies at their places come before the first byte of the stream; without order they could come in the middle of it.
+  if (config(*connection).unordered && connection->inFlight != 0) return false;
   connection->set(Connection::kStreamed);
   if (connection->has(Connection::kPausedByOutput)) resumeFrom(slot, Connection::kPausedByOutput);
   // A publication would come in the middle of what it sends.

@@ -12,7 +12,7 @@ struct WriteBox {
   static constexpr uint32_t kRows = 1024;
   static constexpr uint32_t kBytes = 256 << 10;
   struct Row {
-    uint32_t slot, generation, length;
+    uint32_t slot, generation, offset, length;  // see exchange/box_rows.h
   };
   uint32_t count = 0;
   std::array<Row, kRows> rows;
