@@ -1169,4 +1169,11 @@ export const mutants = [
     to: 'if (event === eventRow.connectFailed) this.#adoptContext',
     test: 'test/dist/integration/async_context.test.js: hooks of a client connection run where',
   },
+  {
+    protects: 'a reactor whose thread lives from being given to another one',
+    file: 'addon/native/src/base/thread_owner.cc',
+    from: 'living().threads.erase(value);',
+    to: '',
+    test: 'base: knows whether the thread that owns it has ended',
+  },
 ]

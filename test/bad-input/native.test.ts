@@ -29,7 +29,12 @@ async function fuzz(seed: number): Promise<Outcome> {
     })
     closeSync(output)
     const [status, signal] = (await once(child, 'exit')) as [number | null, string | null]
-    return { status, signal, lines: readFileSync(log, 'utf8').trim().split('\n'), errors: readFileSync(join(folder, 'output'), 'utf8') }
+    return {
+      status,
+      signal,
+      lines: readFileSync(log, 'utf8').trim().split('\n'),
+      errors: readFileSync(join(folder, 'output'), 'utf8'),
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -79,7 +84,15 @@ describe('native functions', () => {
     expect(wrong(() => createRuntime!({}))).to.equal(
       "ERR_MR_OPTION_TYPE: native createRuntime(): 'maxReactors' must be a whole number from 0 to 3839",
     )
-    expect(wrong(() => createRuntime!({ get maxReactors() { throw new RangeError('of the caller') } }))).to.match(/of the caller$/)
+    expect(
+      wrong(() =>
+        createRuntime!({
+          get maxReactors() {
+            throw new RangeError('of the caller')
+          },
+        }),
+      ),
+    ).to.match(/of the caller$/)
   })
 
   it('take no framing that is none, nor one that would be cut for ever', async () => {

@@ -51,7 +51,10 @@ async function conversation(port: number): Promise<string[]> {
 }
 const apart = ['nothing', 'nothing', 'ann', 'bea', 'nothing', 'ann', 'eve', 'bea']
 
-async function listening(handlers: Parameters<Reactor['listen']>[1], use: (port: number, reactor: Reactor) => Promise<void>): Promise<void> {
+async function listening(
+  handlers: Parameters<Reactor['listen']>[1],
+  use: (port: number, reactor: Reactor) => Promise<void>,
+): Promise<void> {
   const reactor = new Reactor()
   const { port } = await reactor.listen(local, handlers)
   await use(port, reactor)
@@ -111,7 +114,9 @@ describe('AsyncLocalStorage', () => {
   })
 
   it('connections of an attached net.Server see nothing of each other', async () => {
-    const server = createServer((socket) => socket.on('error', () => {}).on('data', (bytes) => socket.write(`${enter(String(bytes).trim())}\n`)))
+    const server = createServer((socket) =>
+      socket.on('error', () => {}).on('data', (bytes) => socket.write(`${enter(String(bytes).trim())}\n`)),
+    )
     await listening(attach(server), async (port) => {
       expect(await conversation(port)).to.deep.equal(apart)
     })
@@ -208,7 +213,12 @@ describe('AsyncLocalStorage', () => {
 
   for (const run of ['pool', 'inline'] as const) {
     it(`each frame starts afresh, with its error hook and what it awaits (run: '${run}')`, async () => {
-      await using server = await serve({ app: new URL(`../fixtures/async_context_${run}.js`, import.meta.url), listen: local, reactors: 1, pool: 1 })
+      await using server = await serve({
+        app: new URL(`../fixtures/async_context_${run}.js`, import.meta.url),
+        listen: local,
+        reactors: 1,
+        pool: 1,
+      })
       const socket = await dial(server.listeners[0]!.port)
       const heard: string[] = []
       for (const text of ['ann', 'who', 'later bea', 'who', 'fails', 'who']) heard.push(await ask(socket, text))

@@ -14,7 +14,11 @@ describe('the states of a connection', () => {
       ...cells!.split(',').map((cell) => (cell.trim() === 'true' ? 'yes' : '-')),
     ])
     const writers = /^ {4}\/\/ (reply, .*)$/m.exec(header)![1]!.split(', ')
-    const table = [...read('docs/states.md').split('\n## ')[0]!.matchAll(/^\| (.*) \|$/gm)].map(([, row]) => row!.split(' | '))
+    const table = [
+      ...read('docs/states.md')
+        .split('\n## ')[0]!
+        .matchAll(/^\| (.*) \|$/gm),
+    ].map(([, row]) => row!.split(' | '))
     expect(table[0]).to.deep.equal(['state', ...writers])
     expect(asked).to.have.length(10)
     expect(table.slice(1).filter(([cell]) => !cell!.startsWith('-'))).to.deep.equal(asked)

@@ -128,6 +128,23 @@ TEST("gives every thread its own number, never 0") {
   CHECK(!distinct.contains(ThreadOwner::currentThread()));
 }
 
+TEST("knows whether the thread that owns it has ended") {
+  ThreadOwner owner;
+  CHECK(!owner.isLiving());
+  bool livingInside = false;
+  std::thread([&] {
+    CHECK(owner.attach());
+    livingInside = owner.isLiving();
+  }).join();
+  CHECK(livingInside);
+  CHECK(!owner.isFree());
+  CHECK(!owner.isLiving());
+  owner.forceDetach();
+  CHECK(owner.attach());
+  CHECK(owner.isLiving());
+  owner.detach();
+}
+
 TEST("belongs to one thread at a time") {
   ThreadOwner owner;
   CHECK(owner.isFree());

@@ -1,5 +1,5 @@
-// Who may put bytes on a connection in each of its states: every writer is tried in every state, and what its peer gets is compared
-// with the table of reactor/may_write.h. docs/states.md is compared with it too, by test/docs.
+// Who may put bytes on a connection in each of its states: every writer is tried in every state, and what its peer gets is
+// compared with the table of reactor/may_write.h. docs/states.md is compared with it too, by test/docs.
 #include <tuple>
 
 #include "reactors.h"
@@ -11,8 +11,7 @@ namespace {
 
 constexpr std::string_view kStateNames[kStates] = {"gone",  "hidden",   "served",        "draining", "ending",
                                                    "ended", "streamed", "stream ending", "piped",    "finished"};
-constexpr std::string_view kWriterNames[kWriters] = {"reply",  "hook",   "send", "publication",
-                                                     "prompt", "stream", "pipe", "tls"};
+constexpr std::string_view kWriterNames[kWriters] = {"reply", "hook", "send", "publication", "prompt", "stream", "pipe", "tls"};
 
 constexpr std::string_view kWritten = "WRITTEN";
 

@@ -100,8 +100,10 @@ namespace {
 
 // Rows that no working writer leaves, in the place of the second of three.
 std::vector<OutBox::Row> corruptRows(uint32_t token) {
-  return {{token, Reply::kLast, OutBox::kBytes + 1, 0}, {token, Reply::kLast, 5, OutBox::kBytes - 4},
-          {token, Reply::kLast, UINT32_MAX, UINT32_MAX}, {token, Reply::kLast, OutBox::kBytes, 0},
+  return {{token, Reply::kLast, OutBox::kBytes + 1, 0},
+          {token, Reply::kLast, 5, OutBox::kBytes - 4},
+          {token, Reply::kLast, UINT32_MAX, UINT32_MAX},
+          {token, Reply::kLast, OutBox::kBytes, 0},
           {token, Reply::kLast, 0, 5},  // the bytes of another frame
           {token, Reply::kLast, 6, 1},  // a hole before it
           {token, Reply::kEnd, 5, 6},   // a frame that would never settle

@@ -1,5 +1,5 @@
-// What the arguments of every native function must be. It is said beside the function's name where it is exported, and checked before
-// the function begins: nothing that JS gives reaches native code by another way. See docs/ownership.md.
+// What the arguments of every native function must be. It is said beside the function's name where it is exported, and checked
+// before the function begins: nothing that JS gives reaches native code by another way. See docs/ownership.md.
 #pragma once
 
 #include <napi.h>
@@ -13,15 +13,15 @@ namespace mr {
 
 struct Arg {
   enum class Kind : uint8_t {
-    kNumber,    // a whole number from `least` to `most`
+    kNumber,  // a whole number from `least` to `most`
     kBoolean,
-    kText,      // a string
-    kBytes,     // a string, or a Uint8Array that has its memory
-    kId,        // a bigint of 64 bits
-    kObject,    // its fields are read by Fields
+    kText,    // a string
+    kBytes,   // a string, or a Uint8Array that has its memory
+    kId,      // a bigint of 64 bits
+    kObject,  // its fields are read by Fields
     kFunction,
-    kNumbers,   // an array of numbers from `least` to `most`
-    kWords,     // a Uint32Array of at least `least` words, that has its memory
+    kNumbers,  // an array of numbers from `least` to `most`
+    kWords,    // a Uint32Array of at least `least` words, that has its memory
   };
   Kind kind;
   int64_t least = 0;
@@ -69,19 +69,19 @@ void exportFunction(Napi::Env env, Napi::Object exports, const char* name) {
 }
 
 // In a class of the module: method<&Class::name, kU32, kBytes>("name").
-#define MR_CHECKED_METHODS(Class)                                                                                          \
-  template <auto kMethod, Arg... kArguments>                                                                               \
-  Napi::Value checked(const Napi::CallbackInfo& info) {                                                                    \
-    if (!checkArguments<kArguments...>(info, static_cast<const char*>(info.Data()))) return info.Env().Undefined();        \
-    return (this->*kMethod)(info);                                                                                         \
-  }                                                                                                                        \
-  template <auto kMethod, Arg... kArguments>                                                                               \
-  static Napi::ClassPropertyDescriptor<Class> method(const char* name) {                                                   \
-    return InstanceMethod<&Class::checked<kMethod, kArguments...>>(name, napi_default, const_cast<char*>(name));           \
+#define MR_CHECKED_METHODS(Class)                                                                                   \
+  template <auto kMethod, Arg... kArguments>                                                                        \
+  Napi::Value checked(const Napi::CallbackInfo& info) {                                                             \
+    if (!checkArguments<kArguments...>(info, static_cast<const char*>(info.Data()))) return info.Env().Undefined(); \
+    return (this->*kMethod)(info);                                                                                  \
+  }                                                                                                                 \
+  template <auto kMethod, Arg... kArguments>                                                                        \
+  static Napi::ClassPropertyDescriptor<Class> method(const char* name) {                                            \
+    return InstanceMethod<&Class::checked<kMethod, kArguments...>>(name, napi_default, const_cast<char*>(name));    \
   }
 
-// The fields of an object, read once, before anything is done with them: a getter may throw, and may call anything of this module.
-// The first field that is wrong is thrown; the rest of what is read is worth nothing then.
+// The fields of an object, read once, before anything is done with them: a getter may throw, and may call anything of this
+// module. The first field that is wrong is thrown; the rest of what is read is worth nothing then.
 class Fields {
  public:
   Fields(Napi::Env env, const char* function, const Napi::Value& object);

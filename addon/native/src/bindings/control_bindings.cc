@@ -175,11 +175,13 @@ Napi::Value ControlSocket::setReferenced(const Napi::CallbackInfo& info) {
 }
 
 Napi::Function ControlSocket::define(Napi::Env env) {
-  return DefineClass(env, "ControlSocket",
-                     {method<&ControlSocket::accept>("accept"), method<&ControlSocket::peerUser>("peerUser"),
-                      method<&ControlSocket::send, numberFrom(static_cast<int64_t>(ControlMessage::Kind::kHello), static_cast<int64_t>(ControlMessage::Kind::kReleased))>("send"), method<&ControlSocket::sendListener, kU32, kU32, kText>("sendListener"),
-                      method<&ControlSocket::receive>("receive"), method<&ControlSocket::close>("close"),
-                      method<&ControlSocket::setReferenced, kBool>("setReferenced")});
+  return DefineClass(
+      env, "ControlSocket",
+      {method<&ControlSocket::accept>("accept"), method<&ControlSocket::peerUser>("peerUser"),
+       method<&ControlSocket::send, numberFrom(static_cast<int64_t>(ControlMessage::Kind::kHello),
+                                               static_cast<int64_t>(ControlMessage::Kind::kReleased))>("send"),
+       method<&ControlSocket::sendListener, kU32, kU32, kText>("sendListener"), method<&ControlSocket::receive>("receive"),
+       method<&ControlSocket::close>("close"), method<&ControlSocket::setReferenced, kBool>("setReferenced")});
 }
 
 // connectControl(path) -> a descriptor, or the error's name

@@ -11,8 +11,8 @@ namespace mr {
 
 class LoopDriver {
  public:
-  // onReady runs on the loop's thread, outside of any JS scope. onTeardown runs once, when the environment ends before close(). It is not
-  // open() where the loop does not take the descriptor.
+  // onReady runs on the loop's thread, outside of any JS scope. onTeardown runs once, when the environment ends before close().
+  // It is not open() where the loop does not take the descriptor.
   LoopDriver(napi_env env, int fd, std::function<void()> onReady, std::function<void()> onTeardown);
   ~LoopDriver();
   LoopDriver(const LoopDriver&) = delete;

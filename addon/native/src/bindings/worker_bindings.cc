@@ -134,8 +134,7 @@ void WorkerDriver::unpark() {
 
 bool WorkerDriver::ready(const Napi::CallbackInfo& info) {
   if (driver_ && slot().isCurrent(epoch_)) return true;
-  throwCoded(info.Env(), "ERR_MR_CLOSED",
-             driver_ ? "this pool worker has been given up" : "this pool worker has been closed");
+  throwCoded(info.Env(), "ERR_MR_CLOSED", driver_ ? "this pool worker has been given up" : "this pool worker has been closed");
   return false;
 }
 
@@ -419,13 +418,15 @@ Napi::Value WorkerDriver::park(const Napi::CallbackInfo& info) {
 }
 
 Napi::Function WorkerDriver::define(Napi::Env env) {
-  return DefineClass(env, "WorkerDriver",
-                     {method<&WorkerDriver::close>("close"), method<&WorkerDriver::take, words(WorkerSlot::kMaxBatch * 8), kBytes, kU32, kU32>("take"),
-                      method<&WorkerDriver::frameBytes, kU32>("frameBytes"), method<&WorkerDriver::peer, kU32>("peer"),
-                      method<&WorkerDriver::isGone, kId>("isGone"), method<&WorkerDriver::settle>("settle"),
-                      method<&WorkerDriver::part, kU32, kU32, kBytes, kU32, kU32>("part"), method<&WorkerDriver::finish, kU32>("finish"),
-                      method<&WorkerDriver::goOn>("goOn"), method<&WorkerDriver::hold, kU32>("hold"),
-                      method<&WorkerDriver::watchGone, kBool>("watchGone"), method<&WorkerDriver::park, kBool>("park")});
+  return DefineClass(
+      env, "WorkerDriver",
+      {method<&WorkerDriver::close>("close"),
+       method<&WorkerDriver::take, words(WorkerSlot::kMaxBatch * 8), kBytes, kU32, kU32>("take"),
+       method<&WorkerDriver::frameBytes, kU32>("frameBytes"), method<&WorkerDriver::peer, kU32>("peer"),
+       method<&WorkerDriver::isGone, kId>("isGone"), method<&WorkerDriver::settle>("settle"),
+       method<&WorkerDriver::part, kU32, kU32, kBytes, kU32, kU32>("part"), method<&WorkerDriver::finish, kU32>("finish"),
+       method<&WorkerDriver::goOn>("goOn"), method<&WorkerDriver::hold, kU32>("hold"),
+       method<&WorkerDriver::watchGone, kBool>("watchGone"), method<&WorkerDriver::park, kBool>("park")});
 }
 
 }  // namespace

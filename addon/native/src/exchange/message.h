@@ -53,8 +53,8 @@ struct Reply {
     kLost = 32,         // its worker died
     kTimedOut = 64,     // it ran longer than it may
     kOverloaded = 256,  // it was refused: it would have waited too long
-    // What a thread may say of a frame that it has run. Whether it was a call is the frame's own business, and whether the thread is
-    // lost is the supervisor's.
+    // What a thread may say of a frame that it has run. Whether it was a call is the frame's own business, and whether the thread
+    // is lost is the supervisor's.
     kOfParse = kLast | kEnd | kDestroy | kError | kTimedOut | kOverloaded,
     // What a hook may say of a place that it holds open.
     kOfHook = kLast | kEnd,

@@ -76,8 +76,8 @@ class WorkerSlot {
   void markHeld(uint32_t token, uint64_t nowNs);  // its promise is pending: it is timed from now
   // False when it had settled before. The frame leaves the slot.
   bool settle(uint32_t epoch, uint32_t token, FrameRef* frame);
-  // What lies in the out box, each with its frame, which leaves the slot. The frame of a corrupt row settles without bytes, as one
-  // whose worker is lost: its connection closes.
+  // What lies in the out box, each with its frame, which leaves the slot. The frame of a corrupt row settles without bytes, as
+  // one whose worker is lost: its connection closes.
   template <typename Settled>  // (const FrameRef&, uint16_t flags, std::span<const uint8_t> bytes)
   void settleBox(uint32_t epoch, Settled&& settled) {
     std::lock_guard lock(mutex_);

@@ -58,7 +58,7 @@ Result<bool> sharesPort(int fd);     // SO_REUSEPORT is on
 Result<int> makeOurs(int fd);        // non-blocking and close-on-exec, as if it had been made here
 Result<Fd> duplicate(int fd);        // close-on-exec; the same socket, which stays open with the last of its descriptors
 bool isUnixSocket(int fd);
-Result<uint32_t> peerUser(int fd);   // of a Unix connection: the user id its other side had when it connected
+Result<uint32_t> peerUser(int fd);  // of a Unix connection: the user id its other side had when it connected
 // Descriptors travel with the first byte. At most kMaxPassed of them.
 constexpr size_t kMaxPassed = 253;  // SCM_MAX_FD of the kernel
 Result<size_t> sendWithDescriptors(int fd, std::span<const uint8_t> bytes, std::span<const int> descriptors);

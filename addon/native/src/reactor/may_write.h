@@ -1,5 +1,5 @@
-// Who may put bytes on a connection in each of its states: one table, which everything that writes asks. docs/states.md says why, and
-// tests try every writer in every state.
+// Who may put bytes on a connection in each of its states: one table, which everything that writes asks. docs/states.md says why,
+// and tests try every writer in every state.
 #pragma once
 
 #include <array>
@@ -11,16 +11,16 @@
 namespace mr {
 
 enum class State : uint8_t {
-  kGone,      // closed, or with a sibling: it has no descriptor here
-  kHidden,    // its PROXY header, the choice of its reactor or its TLS handshake is not over: no hook has seen it
-  kServed,    // hooks and pool serve it; also while it waits to move to a sibling
-  kDraining,  // the same while the reactor closes: what is in flight is answered
-  kEnding,    // end() was said, or the peer or the framing has ended it, and frames before that are still owed their replies
-  kEnded,     // the end has its place in the order, and everything before it has been put out
-  kStreamed,  // a stream of the driving thread owns it
+  kGone,          // closed, or with a sibling: it has no descriptor here
+  kHidden,        // its PROXY header, the choice of its reactor or its TLS handshake is not over: no hook has seen it
+  kServed,        // hooks and pool serve it; also while it waits to move to a sibling
+  kDraining,      // the same while the reactor closes: what is in flight is answered
+  kEnding,        // end() was said, or the peer or the framing has ended it, and frames before that are still owed their replies
+  kEnded,         // the end has its place in the order, and everything before it has been put out
+  kStreamed,      // a stream of the driving thread owns it
   kStreamEnding,  // that stream has ended, FIN follows what waits
-  kPiped,     // another connection owns it
-  kFinished,  // FIN has left
+  kPiped,         // another connection owns it
+  kFinished,      // FIN has left
 };
 constexpr size_t kStates = 10;
 

@@ -81,7 +81,7 @@ void Reactor::detach() {
 }
 
 void Reactor::forgetDeadThread() {
-  if (owner_.isFree()) return;   // it has detached on its way out
+  if (owner_.isFree()) return;    // it has detached on its way out
   if (owner_.isLiving()) return;  // it is not dead at all
   if (box_) box_->running.store(0, std::memory_order_relaxed);
   keepUnseenStates();

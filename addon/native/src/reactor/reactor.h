@@ -45,7 +45,7 @@ class Reactor {
   void forgetDeadThread();
   bool attached() const { return !owner_.isFree(); }  // Any thread.
   bool isDrivenBy(const EventSink* sink) const { return owner_.isCurrent() && sink_ == sink; }
-  int fd() const { return epoll_.fd(); }              // readable when there is something to do
+  int fd() const { return epoll_.fd(); }  // readable when there is something to do
   // One round: mailbox, epoll, timers, hooks, output. True when there is more to do at once. timeoutMs as for epoll_wait.
   bool turn(int timeoutMs);
   int64_t untilNextTimerMs();

@@ -287,8 +287,8 @@ void Reactor::takeWriteBox(bool behindHooks) {
   }
 }
 
-// Whom a corrupt row of a box names may have lost bytes. It closes, rather than go on with a hole in what it is sent, or with bytes
-// of somebody else.
+// Whom a corrupt row of a box names may have lost bytes. It closes, rather than go on with a hole in what it is sent, or with
+// bytes of somebody else.
 void Reactor::closeCorrupt(uint32_t slot, uint32_t generation) {
   const Connection* connection = table_.find(slot, generation);
   if (connection && connection->fd.valid()) closeNow(slot, CloseReason::kSystem, EBADMSG);

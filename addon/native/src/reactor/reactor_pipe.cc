@@ -20,8 +20,7 @@ Reactor::Piped Reactor::pipe(uint32_t slotA, uint32_t generationA, uint32_t rawE
   const auto isBusy = [](const Connection& connection) {
     const State state = stateOf(connection);
     const bool isHooks = (state == State::kServed || state == State::kDraining) && !connection.has(Connection::kMoving);
-    return !isHooks || connection.secure() || connection.inFlight != 0 ||
-           (connection.window() && !connection.window()->empty());
+    return !isHooks || connection.secure() || connection.inFlight != 0 || (connection.window() && !connection.window()->empty());
   };
   if (slotA == slotB || isBusy(*a) || isBusy(*b)) return Piped::kBusy;
   const auto link = [this](uint32_t slot, Connection& connection, uint32_t rawEnd, uint32_t other) {

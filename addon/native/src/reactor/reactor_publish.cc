@@ -313,8 +313,10 @@ void Reactor::releaseLatest(uint32_t slot) {
     const SharedBytesRef bytes = std::move(subscription.latest);
     subscription.latest = {};
     // It may have ended since.
-    if (mayWrite(table_.at(slot), Writer::kPublication)) appendShared(slot, bytes);
-    else counters_.publicationsDropped.add(1);
+    if (mayWrite(table_.at(slot), Writer::kPublication))
+      appendShared(slot, bytes);
+    else
+      counters_.publicationsDropped.add(1);
   }
   subscriptions.latestBytes = 0;
 }
