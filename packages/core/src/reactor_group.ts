@@ -107,7 +107,7 @@ export class ReactorGroup {
     let descriptions: unknown[]
     try {
       descriptions = await started(threads)
-      await Promise.all(threads.map((thread) => thread.request('attach', { lost: false } satisfies AttachRequest)))
+      await Promise.all(threads.map((thread) => this.#attach(thread, false)))
     } catch (error) {
       await Promise.all(threads.map((thread) => thread.terminate()))
       throw error
@@ -169,7 +169,7 @@ export class ReactorGroup {
       native.forgetReactorThread(this.#options.runtime, index)
       // Supervised before it is asked: one that has ended since it was loaded is replaced like any other.
       this.#supervise(index, member, thread)
-      await thread.request('attach', { lost } satisfies AttachRequest).catch(() => thread.terminate())
+      await this.#attach(thread, lost).catch(() => thread.terminate())
     }
   }
 
@@ -203,6 +203,11 @@ export class ReactorGroup {
       clearTimeout(backoff)
       successor.take()
     }
+  }
+
+  /** A thread that loops between its start and its first turn is ended, as one that loops later. */
+  #attach(thread: Thread, lost: boolean): Promise<void> {
+    return thread.attach({ lost } satisfies AttachRequest, this.#options.hookTimeoutMs)
   }
 
   #spawn(index: number, caretaker = false): Thread {
@@ -280,13 +285,15 @@ export class ReactorGroup {
       async () => {
         if (this.#closing || member.leaving) return
         let thread: Thread | undefined
+        let hasStarted = false
         try {
           // It throws when the process may have no more threads.
           thread = member.successor.take() ?? this.#spawn(index)
           member.thread = thread
           await thread.ready
           if (this.#closing || member.leaving || member.thread !== thread) return
-          await thread.request('attach', { lost: true } satisfies AttachRequest)
+          hasStarted = true
+          await this.#attach(thread, true)
           this.#supervise(index, member, thread)
           member.successor.prepare(member.deaths.delayMs(0))
         } catch (error) {
@@ -296,7 +303,11 @@ export class ReactorGroup {
           member.thread = undefined
           native.forgetReactorThread(this.#options.runtime, index)
           this.#options.onStartFailed(index, error as Error)
-          if (failures + 1 > mostFailures) this.#giveUp(index, member, error as Error)
+          // It has ended, or hung, between its start and its first turn: a death, which gives no reactor up.
+          if (hasStarted) {
+            member.deaths.add()
+            this.#replace(index, member, 0)
+          } else if (failures + 1 > mostFailures) this.#giveUp(index, member, error as Error)
           else this.#replace(index, member, failures + 1)
         }
       },

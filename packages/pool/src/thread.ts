@@ -106,6 +106,18 @@ export class Thread {
     })
   }
 
+  /**
+   * Puts a thread that has loaded to its work: its request `attach`. A thread that does not answer within `withinMs` does not turn; it is
+   * ended, unless a debugger holds it. Rejects when the thread ends before it has answered.
+   */
+  async attach(value: unknown, withinMs: number): Promise<void> {
+    const attached = this.request('attach', value)
+    while (!(await within(attached, withinMs))) {
+      if (!(await this.isPaused())) await this.terminate()
+    }
+    await attached
+  }
+
   /** Whether a debugger holds it at a breakpoint. Asked before it is ended for not coming back. */
   isPaused(): Promise<boolean> {
     return this.#gone ? Promise.resolve(false) : isPaused(this.#id)

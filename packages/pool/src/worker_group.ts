@@ -209,7 +209,7 @@ export class WorkerGroup {
   async #attach(index: number, member: Member, thread: Thread): Promise<void> {
     this.#supervise(index, member, thread)
     try {
-      await thread.request('attach')
+      await thread.attach(undefined, this.#options.taskTimeoutMs)
       if (!this.#options.keepsAlive) thread.unref()
     } catch (error) {
       await thread.terminate()
