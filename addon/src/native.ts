@@ -496,6 +496,7 @@ export const reactorCounterNames = [
   'connectFailures',
   'piped',
   'callsAfterClose',
+  'turnsBounded',
 ] as const
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
 

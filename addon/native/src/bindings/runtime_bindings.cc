@@ -196,7 +196,7 @@ Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
             &c.framesRead,    &c.framesSubmitted, &c.repliesWritten,  &c.repliesLate,   &c.repliesHeld,    &c.sends,
             &c.pausesByQueue, &c.pausesByPeer,    &c.turns,           &c.moved,         &c.framesShed,     &c.acceptsDelayed,
             &c.buffered,      &c.framesInline,    &c.inlineStalls,    &c.subscriptions, &c.publications,   &c.publicationsDropped,
-            &c.connecting,    &c.connected,       &c.connectFailures, &c.piped,         &c.callsAfterClose});
+            &c.connecting,    &c.connected,       &c.connectFailures, &c.piped,         &c.callsAfterClose, &c.turnsBounded});
 }
 
 Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) {

@@ -99,6 +99,7 @@ class ReplyBatch final : public Message {
     cursor_ += sizeOf(reply->length);
     return true;
   }
+  bool ended() const { return cursor_ == size_; }
   size_t bytes() const override { return capacity_; }
 
  private:

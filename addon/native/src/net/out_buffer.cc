@@ -164,11 +164,13 @@ struct OutBuffer::State {
     if (!first) last = nullptr;
   }
 
-  int parts(iovec* out) {
+  int parts(iovec* out, size_t most) {
     int count = 0;
     size_t skip = offset;
-    for (Block* block = first; block && count < kMaxParts; block = block->next) {
-      out[count++] = {const_cast<uint8_t*>(block->data()) + skip, block->size - skip};  // sending only reads
+    for (Block* block = first; block && count < kMaxParts && most != 0; block = block->next) {
+      const size_t length = std::min(block->size - skip, most);
+      out[count++] = {const_cast<uint8_t*>(block->data()) + skip, length};  // sending only reads
+      most -= length;
       skip = 0;
     }
     return count;
@@ -229,11 +231,11 @@ size_t OutBuffer::sharedSize() const {
   return state_->shared - (state_->first->shared ? state_->offset : 0);
 }
 
-Result<size_t> OutBuffer::flush(int fd) {
+Result<size_t> OutBuffer::flush(int fd, size_t most) {
   size_t total = 0;
-  while (size() != 0) {
+  while (size() != 0 && total < most) {
     iovec parts[kMaxParts];
-    const int count = state_->parts(parts);
+    const int count = state_->parts(parts, most - total);
     size_t offered = 0;
     for (int i = 0; i < count; ++i) offered += parts[i].iov_len;
     const Result<size_t> sent =

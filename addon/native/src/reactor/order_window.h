@@ -39,6 +39,9 @@ class OrderWindow {
   // Bytes that belong between two replies while one is on its way out in parts.
   std::vector<uint8_t> between;
 
+  // Something in it waits for a turn, and not for a reply.
+  bool mayRelease() const { return headHasParts() || (streaming == kNobody && !unordered.empty()); }
+
   size_t heldBytes() const { return heldBytes_ + between.size(); }
   bool empty() const { return places_.empty() && between.empty(); }
 

@@ -73,8 +73,8 @@ void Reactor::detach() {
   leaveClients();
   loseCalls();
   // A reactor without a thread must not keep what is published for subscribers that it does not have.
-  while (topics_ && topics_->empty() && deliverPublications()) {
-  }
+  do budget_.begin();
+  while (topics_ && topics_->empty() && deliverPublications());
   sink_ = nullptr;
   slab_ = {};
   owner_.detach();
@@ -124,18 +124,31 @@ bool Reactor::turn(int timeoutMs) {
   owner_.assertCurrent(__func__);
   inTurn_ = true;
   counters_.turns.add(1);
-  const auto events = epoll_.wait(timeoutMs);
+  // What epoll has told is looked at before it is asked again: it would begin with the same ones.
+  bool more = false;
+  if (events_.empty()) {
+    events_ = epoll_.wait(timeoutMs);
+    more = static_cast<int>(events_.size()) == kMaxEvents;
+  }
   nowMs_ = monotonicMs();
   mailbox_.unpark();
   inlineLeftNs_ = kInlineTurnNs;
+  leftWork_ = false;
+  budget_.begin(kMailShares);
+  outBudget_.begin();
   if (!kept_.empty()) runKept();
-  bool more = drainMailbox();
+  goOnReleasing();
+  more = drainMailbox() || more;
+  budget_.open(kPublicationShares);
   more = deliverPublications() || more;
   resumeStopped();
-  for (const epoll_event& event : events) dispatch(event);
+  budget_.open(kEventShares);
+  dispatchSome();
+  budget_.open(kTimerShares);
   expireTimers();
   expireConnects();
   serviceAcceptors();
+  budget_.open(TurnBudget::kShares);
   cutPending();
   wakeForTurn();
   if (!deliver()) return false;
@@ -144,8 +157,9 @@ bool Reactor::turn(int timeoutMs) {
   flush();
   settleTurn();
   inTurn_ = false;
-  more = more || !pending_.empty() || !rows_.empty() || !ended_.empty() || !dirty_.empty() ||
-         static_cast<int>(events.size()) == kMaxEvents;
+  more = more || leftWork_ || !pending_.empty() || !rows_.empty() || !ended_.empty() || !dirty_.empty() || !events_.empty() ||
+         !due_.empty() || !releasing_.empty();
+  if (budget_.ended() || outBudget_.ended()) counters_.turnsBounded.add(1);
   if (more) return true;
   mailbox_.park();
   // Asked again after parking: the wake-up may have come while nobody slept, and room may have gone again since.
@@ -155,17 +169,23 @@ bool Reactor::turn(int timeoutMs) {
 
 void Reactor::flush() {
   owner_.assertCurrent(__func__);
-  if (!inTurn_) nowMs_ = monotonicMs();
-  // Flushing can close connections and so make rows, but never makes another connection dirty for long.
-  for (size_t i = 0; i < dirty_.size(); ++i) {
-    Connection& connection = table_.at(dirty_[i]);
+  if (!inTurn_) {
+    nowMs_ = monotonicMs();
+    outBudget_.begin();
+  }
+  // Flushing can close connections and so make rows, but never makes another connection dirty for long. Who becomes dirty again has
+  // had its share of this turn.
+  const size_t count = dirty_.size();
+  size_t done = 0;
+  for (; done < count && outBudget_.left(); ++done) {
+    Connection& connection = table_.at(dirty_[done]);
     if (!connection.has(Connection::kOpen) || !connection.has(Connection::kDirty)) continue;
     connection.unset(Connection::kDirty);
-    flushConnection(dirty_[i]);
+    flushConnection(dirty_[done]);
   }
-  dirty_.clear();
+  dirty_.erase(dirty_.begin(), dirty_.begin() + static_cast<ptrdiff_t>(done));
   // Outside of a turn nobody delivers what this made: ask for one.
-  if (!rows_.empty() || !pending_.empty() || !closed_.empty()) requestTurn();
+  if (!rows_.empty() || !pending_.empty() || !closed_.empty() || !dirty_.empty()) requestTurn();
 }
 
 void Reactor::settleTurn() {
@@ -204,6 +224,8 @@ bool Reactor::deliver() {
     parsing_.swap(parsed_);
     planMeasuring();
     const uint64_t startedNs = measuredRuns_ != 0 ? monotonicNs() : 0;
+    budget_.leave();
+    outBudget_.leave();
     const EventSink::Delivered delivered = sink_->deliver(delivering_);
     if (writeBox_->count != 0) takeWriteBox(delivered.alive);
     if (!delivered.alive) {
@@ -228,34 +250,36 @@ bool Reactor::deliver() {
 }
 
 bool Reactor::drainMailbox() {
-  uint32_t budget = kMaxRepliesPerTurn;
-  while (budget != 0) {
+  uint32_t most = kMaxRepliesPerTurn;
+  while (most != 0) {
     std::unique_ptr<Message> message = unfinished_ ? std::move(unfinished_) : mailbox_.take();
     if (!message) return false;
+    if (!takesMore()) {
+      unfinished_ = std::move(message);
+      return true;
+    }
+    --most;
+    budget_.spend(message->kind == Message::Kind::kReplies ? 0 : message->bytes());
     switch (message->kind) {
       case Message::Kind::kReplies:
-        onReplies(static_cast<ReplyBatch&>(*message), &budget);
-        if (budget == 0) unfinished_ = std::move(message);
+        if (!onReplies(static_cast<ReplyBatch&>(*message), &most)) unfinished_ = std::move(message);
         break;
       case Message::Kind::kSend:
         onSend(std::move(message));
-        --budget;
         break;
-      case Message::Kind::kHandover: {
+      case Message::Kind::kHandover:
+        budget_.spend(TurnBudget::kAcceptBytes);
         adopt(static_cast<Handover&>(*message));
-        --budget;
         break;
-      }
       case Message::Kind::kMoved:
+        budget_.spend(TurnBudget::kAcceptBytes);
         onMoved(*message);
-        --budget;
         break;
       case Message::Kind::kCredit:
         onCredit(static_cast<Credit&>(*message));
         break;
       case Message::Kind::kCall:
         onCall(std::move(message));
-        --budget;
         break;
       case Message::Kind::kReleased:
         onReleased(static_cast<Released&>(*message).connection);
@@ -265,6 +289,15 @@ bool Reactor::drainMailbox() {
     }
   }
   return true;
+}
+
+void Reactor::dispatchSome() {
+  while (!events_.empty() && takesMore()) {
+    const epoll_event event = events_.front();
+    events_ = events_.subspan(1);
+    budget_.spend();
+    dispatch(event);
+  }
 }
 
 void Reactor::dispatch(const epoll_event& event) {
@@ -289,7 +322,11 @@ void Reactor::dispatchConnection(uint32_t slot, uint32_t generation, uint32_t ev
     return closeNow(slot, CloseReason::kReset, pending.value);
   }
   if (events & EPOLLOUT) {
-    flushConnection(slot);
+    if (!outBudget_.left()) {
+      markDirty(slot);
+    } else {
+      flushConnection(slot);
+    }
     if (!connection->fd.valid()) return;
   }
   if (events & (EPOLLIN | EPOLLHUP)) {
@@ -387,11 +424,17 @@ void Reactor::hastenDeadline(uint32_t slot) {
 }
 
 void Reactor::expireTimers() {
-  expired_.clear();
-  wheel_.expire(nowMs_, &expired_, [this](uint32_t slot) -> TimerWheel::Link& { return timerOf(slot); });
-  for (uint32_t slot : expired_) {
+  if (due_.empty()) {
+    expired_.clear();
+    wheel_.expire(nowMs_, &expired_, [this](uint32_t slot) -> TimerWheel::Link& { return timerOf(slot); });
+    for (const uint32_t slot : expired_) due_.emplace_back(slot, table_.at(slot).generation);
+  }
+  while (!due_.empty() && takesMore()) {
+    const auto [slot, generation] = due_.front();
+    due_.pop_front();
+    budget_.spend();
     Connection& connection = table_.at(slot);
-    if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
+    if (!connection.has(Connection::kOpen) || connection.generation != generation || !connection.fd.valid()) continue;
     if (connection.has(Connection::kFinSent)) {
       closeNow(slot, connection.endReason);  // the peer had its time to say goodbye
       continue;

@@ -27,6 +27,7 @@
 #include "reactor/inline_box.h"
 #include "reactor/listener.h"
 #include "reactor/may_write.h"
+#include "reactor/turn_budget.h"
 #include "reactor/write_box.h"
 
 namespace mr {
@@ -215,12 +216,16 @@ class Reactor {
   static constexpr uint32_t kOutsideMessage = UINT32_MAX;
 
  private:
-  // Bounds of one turn, so that no connection starves the others.
+  // Bounds of one turn, so that no connection starves the others; those of all together are in TurnBudget.
   static constexpr int kMaxEvents = 256;
+  // How far each phase may go with the budget: replies and sends, publications, events, timers, and last what was received before.
+  static constexpr uint32_t kMailShares = 4, kPublicationShares = 5, kEventShares = 6, kTimerShares = 7;
   static constexpr int kMaxAcceptsPerTurn = 64;
   static constexpr size_t kReadBytes = 64 << 10;       // one receive of one connection
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
+  static constexpr size_t kMaxRowsPerTurn = 4096;      // for hooks; who is read last may add kMaxFramesPerTurn
+  static constexpr size_t kFlushBytes = 1 << 20;       // sent to one connection
   static constexpr uint32_t kMaxDeliveriesPerTurn = 256;  // of publications to subscribers
   static constexpr uint32_t kMaxSpreadPerTurn = 2048;     // publications looked at, subscribers that fall behind
   static constexpr uint32_t kMostBehindAtOnce = 8;        // publications to one connection before it is another's turn
@@ -306,6 +311,9 @@ class Reactor {
     rows_.push_back({event, 0, slot, generation, a, b, c, d, e});
   }
   bool drainMailbox();
+  void dispatchSome();
+  // Whether the turn may take in more: it has bytes and time left, and hooks do not get too many rows at once.
+  bool takesMore() { return rows_.size() < kMaxRowsPerTurn ? budget_.left() : (leftWork_ = true, false); }
   void expireTimers();
   void settleTurn();
   const ListenerConfig& config(const Connection& connection) const {
@@ -446,7 +454,7 @@ class Reactor {
   void onCredit(const Credit& credit);
 
   // reactor_output.cc
-  void onReplies(ReplyBatch& batch, uint32_t* budget);
+  bool onReplies(ReplyBatch& batch, uint32_t* most);
   void onReply(const Reply& reply, std::span<const uint8_t> bytes);
   void onReplyAt(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
   void onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
@@ -454,8 +462,12 @@ class Reactor {
   void onCallResult(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
   void emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t flags, uint16_t worker, uint32_t credit, uint32_t token);
   void headSettled(uint32_t slot);
+  void releaseHeld(uint32_t slot);
+  bool defersHeld(uint32_t slot);
+  void goOnReleasing();
   void advanceOrder(uint32_t slot);
   void flushUnordered(uint32_t slot);
+  void releaseUnordered(uint32_t slot);
   void onSend(std::unique_ptr<Message> message);
   void append(uint32_t slot, std::span<const uint8_t> bytes);
   void markPausedByOutput(uint32_t slot);
@@ -571,6 +583,12 @@ class Reactor {
   std::vector<Span> spans_;
   std::vector<uint32_t> dirty_, pending_, closed_, expired_, ended_, moving_;
   std::vector<std::span<const uint8_t>> group_;
+  // What a turn may spend, of what comes in and of what is sent; and what it has left for the next one.
+  TurnBudget budget_, outBudget_;
+  std::span<const epoll_event> events_;                 // told by epoll and not looked at yet
+  std::deque<std::pair<uint32_t, uint32_t>> due_;       // whose timers have expired: slot, generation
+  std::vector<std::pair<uint32_t, uint32_t>> releasing_;  // whose order window has replies that may leave: slot, generation
+  bool leftWork_ = false;                               // some other list has more
   size_t neededOfRest_ = 0, hintOfRest_ = 0;  // what the framer said of the bytes behind the last whole frame
   uint64_t nextCall_ = 1;
   std::unique_ptr<Message> unfinished_;                // a batch of replies longer than one turn

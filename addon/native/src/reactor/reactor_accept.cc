@@ -72,7 +72,8 @@ void Reactor::disarmAcceptor(uint32_t index) {
 
 void Reactor::acceptSome(uint32_t index) {
   Acceptor& acceptor = acceptors_[index];
-  for (int i = 0; i < kMaxAcceptsPerTurn && acceptor.fd.valid(); ++i) {
+  for (int i = 0; i < kMaxAcceptsPerTurn && acceptor.fd.valid() && (i == 0 || takesMore()); ++i) {
+    budget_.spend(TurnBudget::kAcceptBytes);
     if (!exchange_->admission().takeAccept(nowMs_ * 1'000'000)) {
       // The kernel keeps those who wait, and turns the rest away when its queue is full.
       counters_.acceptsDelayed.add(1);

@@ -63,6 +63,7 @@ void Reactor::maybeFinish(uint32_t slot) {
 void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
+  budget_.spend(TurnBudget::kSyscallBytes);
   if (connection.has(Connection::kPiped)) closePipe(slot, reason);
   exchange_->directory().retract(idOf(slot));
   forgetName(slot);

@@ -275,6 +275,7 @@ void Reactor::beginMove(uint32_t slot, uint32_t reactor) {
 
 // A reply that is on its way here would arrive behind the connection, and one that streams must not change its road.
 bool Reactor::movesNow(const Connection& connection) const {
+  if (connection.window() && connection.window()->mayRelease()) return false;
   return connection.inFlight == 0 && connection.held == 0 && connection.span == 0 && !connection.has(Connection::kHeadStarted);
 }
 
@@ -294,7 +295,14 @@ void Reactor::askAgain() {
 void Reactor::moveQuiet() {
   std::vector<uint32_t> moving;
   moving.swap(moving_);
-  for (uint32_t slot : moving) {
+  for (size_t i = 0; i < moving.size(); ++i) {
+    if (!takesMore()) {
+      moving_.insert(moving_.begin(), moving.begin() + static_cast<ptrdiff_t>(i), moving.end());
+      leftWork_ = true;
+      return;
+    }
+    budget_.spend();
+    const uint32_t slot = moving[i];
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.has(Connection::kMoving) || !connection.fd.valid()) continue;
     if (connection.has(Connection::kEnding | Connection::kFinSent)) continue;  // it closes soon enough where it is

@@ -246,9 +246,15 @@ void Reactor::runKept() {
   std::vector<Kept> kept;
   kept.swap(kept_);
   for (Kept& one : kept) {
+    if (!takesMore()) {
+      leftWork_ = true;
+      kept_.push_back(std::move(one));
+      continue;
+    }
     Connection* connection = find(one.slot, one.generation);
     if (!connection) continue;
     const std::span<const uint8_t> frame = one.task->frame(0);
+    budget_.spend(frame.size());
     const CostTable::Key key = CostTable::keyOf(connection->listener, frame.size());
     if (config(*connection).run != Run::kPool && !abandoned_) {
       if (!emitBytes(Event::kParse, one.slot, frame, static_cast<uint32_t>(one.task->sequence(0)), false)) {

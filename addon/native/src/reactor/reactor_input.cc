@@ -41,6 +41,7 @@ Result<size_t> Reactor::receiveInto(uint32_t slot, std::span<uint8_t> room) {
     if (received.error != EAGAIN && received.error != EWOULDBLOCK) closeNow(slot, CloseReason::kReset, received.error);
     return received;
   }
+  budget_.spend(TurnBudget::kSyscallBytes + received.value);
   connection.bytesRead += received.value;
   connection.onlyHeader = false;
   counters_.bytesRead.add(received.value);
@@ -166,6 +167,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
     used += cut.consumed;
   }
   if (submitted) submitted = submitGroup();
+  budget_.spend(used + cutFrames * TurnBudget::kUnitBytes);
   connection.setFramerState(state);
   if (!submitted) return used;
   if (!stopped && cut.kind == FrameCut::Kind::kError) {
@@ -348,6 +350,7 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
   const uint32_t counted = fromInBuffer ? connection.in->counted : 0;
   spans_.back().counted = std::max(counted, frames);
   if (frames > counted) counters_.framesRead.add(frames - counted);
+  budget_.spend(used);
 }
 
 // Bytes of the in buffer move when it is compacted, so they are copied into a slab; those received into one stay there. False
@@ -487,7 +490,14 @@ void Reactor::addPending(uint32_t slot) {
 void Reactor::cutPending() {
   std::vector<uint32_t> pending;
   pending.swap(pending_);
-  for (uint32_t slot : pending) {
+  for (size_t i = 0; i < pending.size(); ++i) {
+    if (!takesMore()) {
+      // They keep their places: who was cut in this turn comes behind them.
+      pending_.insert(pending_.begin(), pending.begin() + static_cast<ptrdiff_t>(i), pending.end());
+      return;
+    }
+    budget_.spend();
+    const uint32_t slot = pending[i];
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.has(Connection::kHasPending)) continue;
     if (connection.span != 0) {
@@ -609,7 +619,13 @@ void Reactor::onReadEnd(uint32_t slot) {
 void Reactor::finishEnded() {
   std::vector<uint32_t> ended;
   ended.swap(ended_);
-  for (uint32_t slot : ended) {
+  for (size_t i = 0; i < ended.size(); ++i) {
+    if (!outBudget_.left()) {
+      ended_.insert(ended_.begin(), ended.begin() + static_cast<ptrdiff_t>(i), ended.end());
+      return;
+    }
+    outBudget_.spend();
+    const uint32_t slot = ended[i];
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
     const bool stays = config(connection).allowHalfOpen || connection.has(Connection::kPiped | Connection::kStreamed);
@@ -644,6 +660,8 @@ void Reactor::resumeStopped() {
   TaskQueue& queue = exchange_->queue();
   if (!queue.low()) return exchange_->stopUntilLow(exchange_->reactorMailbox(index_));
   while (!overflow_.empty()) {
+    if (!takesMore()) return void(leftWork_ = true);
+    budget_.spend();
     Task* task = overflow_.front().get();
     task->retain();
     if (!exchange_->submit(task)) {
@@ -652,13 +670,15 @@ void Reactor::resumeStopped() {
     }
     overflow_.pop_front();
   }
-  waitsForQueue_ = false;
-  std::deque<std::pair<uint32_t, uint32_t>> stopped;
-  stopped.swap(stopped_);
-  for (const auto& [slot, generation] : stopped) {
+  while (!stopped_.empty()) {
+    if (!takesMore()) return void(leftWork_ = true);
+    budget_.spend(TurnBudget::kSyscallBytes);
+    const auto [slot, generation] = stopped_.front();
+    stopped_.pop_front();
     Connection* connection = table_.find(slot, generation);
     if (connection && connection->fd.valid()) resumeFrom(slot, Connection::kPausedByQueue);
   }
+  waitsForQueue_ = false;
 }
 
 bool Reactor::pause(uint32_t slot, uint32_t generation, uint32_t rawEnd) {

@@ -18,13 +18,18 @@ OrderWindow& Reactor::windowOf(Connection& connection) {
 
 // ---------------------------------------------------------------- replies of the pool
 
-void Reactor::onReplies(ReplyBatch& batch, uint32_t* budget) {
+// False when the turn ends before the batch does.
+bool Reactor::onReplies(ReplyBatch& batch, uint32_t* most) {
   Reply reply;
   std::span<const uint8_t> bytes;
-  while (*budget != 0 && batch.take(&reply, &bytes)) {
-    --*budget;
+  while (batch.take(&reply, &bytes)) {
+    budget_.spend(bytes.size());
     onReply(reply, bytes);
+    if (*most != 0) --*most;
+    if (batch.ended()) return true;
+    if (*most == 0 || !takesMore()) return false;
   }
+  return true;
 }
 
 void Reactor::onReply(const Reply& reply, std::span<const uint8_t> bytes) {
@@ -75,7 +80,8 @@ void Reactor::onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8
     return exchange_->giveCredit(reply.worker, reply.creditToken, reply.credit, true);
   }
   const uint64_t distance = reply.sequence - connection.headSequence;
-  if (distance != 0) {
+  // What is held for the head comes before it, where the last turn has left some of that.
+  if (distance != 0 || (connection.window() && connection.window()->headHasParts())) {
     counters_.repliesHeld.add(1);
     windowOf(connection).hold(distance, reply, bytes);
     account(slot);
@@ -94,11 +100,39 @@ void Reactor::onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8
 
 // The reply at the head is complete: the order moves on as far as it can.
 void Reactor::headSettled(uint32_t slot) {
-  Connection& connection = table_.at(slot);
   advanceOrder(slot);
+  releaseHeld(slot);
+}
+
+// One head may set free all that is held behind it. What this turn has no room for stays in the window.
+bool Reactor::defersHeld(uint32_t slot) {
+  if (!inTurn_ || budget_.left()) return false;
+  releasing_.emplace_back(slot, table_.at(slot).generation);
+  return true;
+}
+
+void Reactor::goOnReleasing() {
+  std::vector<std::pair<uint32_t, uint32_t>> releasing;
+  releasing.swap(releasing_);
+  for (const auto& [slot, generation] : releasing) {
+    const Connection* connection = table_.find(slot, generation);
+    if (!connection || !connection->fd.valid() || !connection->window()) continue;
+    if (!config(*connection).unordered) {
+      releaseHeld(slot);
+    } else if (connection->window()->streaming == OrderWindow::kNobody) {
+      releaseUnordered(slot);
+      if (connection->fd.valid()) checkOrderLimit(slot), maybeFinish(slot);
+    }
+  }
+}
+
+void Reactor::releaseHeld(uint32_t slot) {
+  Connection& connection = table_.at(slot);
   while (connection.fd.valid() && connection.window() && connection.window()->headHasParts()) {
+    if (defersHeld(slot)) return;
     bool settled = false;
     for (const ReplyPart& part : connection.window()->takeHeadParts()) {
+      budget_.spend(part.bytes.size());
       if (!connection.fd.valid()) {
         exchange_->giveCredit(part.worker, part.creditToken, part.credit, true);
         continue;
@@ -164,11 +198,19 @@ void Reactor::flushUnordered(uint32_t slot) {
     window.between.clear();
     if (mayWrite(connection, Writer::kHook)) append(slot, between);
   }
+  releaseUnordered(slot);
+}
+
+void Reactor::releaseUnordered(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  OrderWindow& window = *connection.window();
   while (connection.fd.valid() && !window.unordered.empty()) {
+    if (defersHeld(slot)) return;
     const uint64_t sequence = window.unordered.front().sequence;
     bool settled = false;
     for (const ReplyPart& part : window.takeUnordered()) {
       if (!connection.fd.valid()) break;
+      budget_.spend(part.bytes.size());
       emitPart(slot, part.bytes, part.flags, part.worker, part.credit, part.creditToken);
       if (!(part.flags & Reply::kLast)) continue;
       settled = true;
@@ -317,6 +359,7 @@ size_t Reactor::sendNow(uint32_t slot, std::span<const uint8_t> bytes) {
     if (sent.error != EAGAIN && sent.error != EWOULDBLOCK) closeNow(slot, CloseReason::kReset, sent.error);
     return 0;
   }
+  budget_.spend(TurnBudget::kSyscallBytes + sent.value);
   connection.bytesWritten += sent.value;
   counters_.bytesWritten.add(sent.value);
   touch(slot);
@@ -442,7 +485,7 @@ void Reactor::onSend(std::unique_ptr<Message> message) {
       result->outcome = SendOutcome::kFull;
     } else {
       (void)write(slot, connection->generation, send.data, Place::kBetween, Writer::kSend);
-      if (connection->fd.valid()) flushConnection(slot);
+      if (connection->fd.valid() && outBudget_.left()) flushConnection(slot);
       const bool empty = connection->fd.valid() && connection->waitingBytes() == 0;
       result->outcome = !connection->fd.valid() ? SendOutcome::kGone : empty ? SendOutcome::kSent : SendOutcome::kBuffered;
     }
@@ -489,8 +532,10 @@ void Reactor::flushConnection(uint32_t slot) {
   if (!connection.fd.valid()) return;
   OutBuffer& wire = connection.wire();
   if (!wire.empty()) {
-    const Result<size_t> sent = wire.flush(connection.fd.get());
+    const Result<size_t> sent = wire.flush(connection.fd.get(), kFlushBytes);
     if (!sent.ok()) return closeNow(slot, CloseReason::kReset, sent.error);
+    outBudget_.spend(TurnBudget::kSyscallBytes + sent.value);
+    if (sent.value >= kFlushBytes && !wire.empty()) markDirty(slot);  // the socket may take more, in the next turn
     connection.bytesWritten += sent.value;
     counters_.bytesWritten.add(sent.value);
     if (sent.value != 0) touch(slot);

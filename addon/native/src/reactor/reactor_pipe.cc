@@ -70,6 +70,7 @@ void Reactor::receiveLastForPipe(uint32_t slot) {
   size_t most = config(table_.at(slot)).outMaxBytes;
   while (most != 0 && table_.at(slot).has(Connection::kPiped)) {
     const Result<size_t> received = sock::receive(table_.at(slot).fd.get(), scratch_.data(), std::min(most, scratch_.size()));
+    budget_.spend(TurnBudget::kSyscallBytes);
     if (received.ok() && received.value == 0) table_.at(slot).set(Connection::kReadEnded);
     if (!received.ok() || received.value == 0) return;
     table_.at(slot).bytesRead += received.value;

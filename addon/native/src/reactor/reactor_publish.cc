@@ -157,7 +157,7 @@ void Reactor::spreadPublications(uint32_t* budget) {
       if (next->seen >= number) {
         topics.pass();
         if (steps != 0) --steps;
-      } else if (*budget != 0 && !table_.at(next->slot).subscriptions()->isBehind()) {
+      } else if (*budget != 0 && budget_.left() && !table_.at(next->slot).subscriptions()->isBehind()) {
         --*budget;
         next->seen = number;
         topics.pass();
@@ -190,7 +190,7 @@ void Reactor::queueBehind(uint32_t slot) {
 // just fallen behind need not wait for all those that have long been so.
 void Reactor::serveBehind(uint32_t* budget) {
   Topics& topics = *topics_;
-  while (*budget != 0 && !(topics.fresh.empty() && topics.late.empty())) {
+  while (*budget != 0 && budget_.left() && !(topics.fresh.empty() && topics.late.empty())) {
     auto& queue = topics.late.empty() || (!topics.lateNext && !topics.fresh.empty()) ? topics.fresh : topics.late;
     topics.lateNext = &queue == &topics.fresh;
     const uint64_t token = queue.front();
@@ -198,7 +198,7 @@ void Reactor::serveBehind(uint32_t* budget) {
     const auto slot = static_cast<uint32_t>(token);
     const Connection* connection = table_.find(slot, static_cast<uint32_t>(token >> 32));
     if (!connection || !connection->fd.valid() || !connection->subscriptions()) continue;
-    for (uint32_t i = 0; i < kMostBehindAtOnce && *budget != 0; ++i) {
+    for (uint32_t i = 0; i < kMostBehindAtOnce && *budget != 0 && budget_.left(); ++i) {
       if (!connection->subscriptions() || !connection->subscriptions()->isBehind()) break;
       --*budget;
       deliverNext(slot);
@@ -248,6 +248,7 @@ void Reactor::finishPublications() {
 
 // Whether it reached the subscriber, or is kept for it.
 bool Reactor::deliverTo(Subscription& subscription, const SharedBytesRef& bytes, bool alone) {
+  budget_.spend();
   const uint32_t slot = subscription.slot;
   Connection& connection = table_.at(slot);
   if (!mayWrite(connection, Writer::kPublication)) return false;

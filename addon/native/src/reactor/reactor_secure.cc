@@ -115,13 +115,16 @@ void Reactor::handPlain(uint32_t slot) {
     emit(Event::kPlain, slot, slab_.id, static_cast<uint32_t>(slabUsed_), static_cast<uint32_t>(taken));
     slabUsed_ = std::min((slabUsed_ + taken + 7) & ~size_t{7}, slab_.size);
     secure.handed += taken;
+    outBudget_.spend(taken);
   }
 }
 
 void Reactor::handPlainOfDirty() {
   for (uint32_t slot : dirty_) {
     const Connection& connection = table_.at(slot);
-    if (connection.secure() && connection.fd.valid()) handPlain(slot);
+    if (!connection.secure() || !connection.fd.valid()) continue;
+    if (!outBudget_.left()) return;  // they stay dirty, and leave in a turn to come
+    handPlain(slot);
   }
 }
 

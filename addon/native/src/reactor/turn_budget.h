@@ -1,0 +1,60 @@
+// What one turn of a reactor may spend, in bytes and in CPU time of its thread. Whatever is left waits for the next turn: between
+// two turns memory is shed, and other connections are served. Pure accounting: knows no connection.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mr {
+
+class TurnBudget {
+ public:
+  static constexpr size_t kBytes = 4 << 20;           // copied, received or sent in one turn
+  static constexpr uint64_t kCpuNs = 8'000'000;       // of the thread, without the hooks of the app
+  static constexpr uint32_t kShares = 8;              // the phases of a turn divide it by these
+  static constexpr size_t kUnitBytes = 256;           // what a step counts beside its bytes
+  static constexpr size_t kSyscallBytes = 2 << 10;    // what a system call counts beside its bytes
+  static constexpr size_t kAcceptBytes = 16 << 10;    // what a fresh connection counts
+  static constexpr size_t kLookBytes = 128 << 10;     // asking for the CPU time is a system call: once in so many bytes
+
+  // A turn begins, with its first phase.
+  void begin(uint32_t shares = kShares) {
+    spent_ = 0;
+    cpuNs_ = 0;
+    lookAt_ = kLookBytes;
+    measures_ = false;
+    ended_ = false;
+    open(shares);
+  }
+  // The next phase. It and those before it may use so many shares together, so that one that has always work leaves some for the
+  // next.
+  void open(uint32_t shares) {
+    mostBytes_ = kBytes / kShares * shares;
+    mostCpuNs_ = kCpuNs / kShares * shares;
+  }
+  void spend(size_t bytes = 0) {
+    spent_ += bytes + kUnitBytes;
+    if (spent_ >= lookAt_) look();
+  }
+  // Asked where there is more to do. False: it waits for the next turn.
+  bool left() {
+    if (spent_ < mostBytes_ && cpuNs_ < mostCpuNs_) return true;
+    ended_ = true;
+    return false;
+  }
+  // The app's hooks run: their time is not this turn's.
+  void leave() { measures_ = false; }
+  bool ended() const { return ended_; }
+  size_t spent() const { return spent_; }
+  uint64_t cpuNs() const { return cpuNs_; }
+
+ private:
+  void look();
+
+  size_t spent_ = 0, lookAt_ = kLookBytes, mostBytes_ = kBytes;
+  uint64_t cpuNs_ = 0, mostCpuNs_ = kCpuNs, sinceNs_ = 0;
+  bool measures_ = false;  // sinceNs_ is from this turn
+  bool ended_ = false;
+};
+
+}  // namespace mr
