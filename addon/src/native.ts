@@ -132,6 +132,8 @@ export interface NativeReactorDriver {
   ): void
   /** Sequence in the high half, cost key in the low one, for a frame that runs here at once; -1: somebody else sees to it. */
   place(slot: number, generation: number, frame: Uint8Array): number
+  /** A frame of the batch at hand, before it runs. True: there is no room for its reply, and it comes again. */
+  setAside(slot: number, generation: number, sequence: number, frame: Uint8Array): boolean
   connectionId(slot: number, generation: number): bigint | undefined
   watchGone(on: boolean): void
   isGone(id: bigint): boolean
@@ -497,6 +499,8 @@ export const reactorCounterNames = [
   'piped',
   'callsAfterClose',
   'turnsBounded',
+  'framesSetAside',
+  'framesCancelled',
 ] as const
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
 

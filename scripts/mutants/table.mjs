@@ -48,7 +48,7 @@ export const mutants = [
   {
     protects: 'closing who holds most over the budget of memory',
     file: 'addon/native/src/reactor/reactor_memory.cc',
-    from: 'closeNow(largest, CloseReason::kMemoryLimit);',
+    from: 'closeNow(slot, CloseReason::kMemoryLimit);',
     to: ';',
     test: 'reactor_limits: memory: of connections that buffer nothing',
   },

@@ -25,6 +25,9 @@ const runningAt = 0
 const measuredAt = 1
 const countAt = 2
 const samplesAt = 3
+const fullAt = 4
+/** Beside the key of a row: the frame had been set aside, and was let go. */
+const permitted = 2 ** 30
 const rowWords = 8
 /** What `place` says: the sequence times this, and the key. */
 const placedKeys = 2 ** 16
@@ -108,6 +111,7 @@ export class InlineLoop extends FrameLoop {
 
   #run(bytes: Buffer, key: number, sequence: number, slot: number, generation: number): void {
     const words = this.#words
+    if (words[fullAt] !== 0 && (key & permitted) === 0 && this.#driver.setAside(slot, generation, sequence, bytes)) return
     this.#inBatch = true
     const measured = words[measuredAt] !== 0
     if (measured) this.#meter.before(key)

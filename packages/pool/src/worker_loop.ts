@@ -39,6 +39,8 @@ const mayBeDear = 2
 
 /** In the flags of a row, beside the call bit. */
 const refusedBit = 2
+/** Its frame has no room for a reply: the native side has taken it out of the batch. */
+const setAsideBit = 16
 
 /** Takes frames from the task queue of a runtime on the current thread, runs the work, settles each frame exactly once. */
 export class WorkerLoop extends FrameLoop {
@@ -189,12 +191,13 @@ export class WorkerLoop extends FrameLoop {
 
   #runFrame(at: number): void {
     const rows = this.#rows
+    const flags = rows[at + 7]!
+    if ((flags & setAsideBit) !== 0) return void this.#batchStarted--
     const token = rows[at]!
     const key = rows[at + 1]!
     const offset = rows[at + 2]!
     const bytes = offset === 0xffff_ffff ? this.driver.frameBytes(token)! : bufferOf(this.#memory, offset, rows[at + 3]!)
     const listener = key >>> 8
-    const flags = rows[at + 7]!
     const name = this.options.listenerName(listener)
     const frame = new RunningFrame(this, token, bytes, name, rows[at + 6]!, flags, rows[at + 4]!, rows[at + 5]!)
     const work = this.options.work(listener)

@@ -65,6 +65,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value settleInline(const Napi::CallbackInfo& info);
   Napi::Value replyInline(const Napi::CallbackInfo& info);
   Napi::Value place(const Napi::CallbackInfo& info);
+  Napi::Value setAside(const Napi::CallbackInfo& info);
   Napi::Value connectionId(const Napi::CallbackInfo& info);
   Napi::Value watchGone(const Napi::CallbackInfo& info);
   Napi::Value isGone(const Napi::CallbackInfo& info);
@@ -709,9 +710,9 @@ Napi::Value ReactorDriver::inlineBox(const Napi::CallbackInfo& info) {
     return Napi::ArrayBuffer::New(
         env, data, size, [](Napi::Env, void*, std::shared_ptr<Reactor>* held) { delete held; }, keep);
   };
-  static_assert(offsetof(InlineBox, samples) == 3 * sizeof(uint32_t));
+  static_assert(offsetof(InlineBox, full) == 4 * sizeof(uint32_t));
   Napi::Object result = Napi::Object::New(env);
-  result.Set("words", Napi::Uint32Array::New(env, 4, shared(&box.running, 4 * sizeof(uint32_t)), 0));
+  result.Set("words", Napi::Uint32Array::New(env, 5, shared(&box.running, 5 * sizeof(uint32_t)), 0));
   result.Set("rows",
              Napi::Uint32Array::New(env, sizeof(box.rows) / sizeof(uint32_t), shared(box.rows.data(), sizeof(box.rows)), 0));
   result.Set("samples", Napi::Uint32Array::New(env, sizeof(box.sampleRows) / sizeof(uint32_t),
@@ -742,6 +743,12 @@ Napi::Value ReactorDriver::place(const Napi::CallbackInfo& info) {
   const bool done = reactor_->place(u32(info, 0), u32(info, 1), bytesOf(info[2]), &sequence, &key);
   armTimer();
   return Napi::Number::New(info.Env(), done ? -1 : InlineBox::placed(sequence, key));
+}
+
+// setAside(slot, generation, sequence, frame) -> true: it has no room for a reply, and comes again
+Napi::Value ReactorDriver::setAside(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return Napi::Boolean::New(info.Env(), reactor_->setAsideHere(u32(info, 0), u32(info, 1), u32(info, 2), bytesOf(info[3])));
 }
 
 // connectionId(slot, generation) -> bigint, or undefined
@@ -891,6 +898,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::settleInline>("settleInline"),
        method<&ReactorDriver::replyInline, kSlotArg, kGenerationArg, kU32, kU32, kBytes, kU32, kU32, kU32>("replyInline"),
        method<&ReactorDriver::place, kSlotArg, kGenerationArg, kBytes>("place"),
+       method<&ReactorDriver::setAside, kSlotArg, kGenerationArg, kU32, kBytes>("setAside"),
        method<&ReactorDriver::connectionId, kSlotArg, kGenerationArg>("connectionId"),
        method<&ReactorDriver::watchGone, kBool>("watchGone"),
        method<&ReactorDriver::isGone, kId>("isGone"),

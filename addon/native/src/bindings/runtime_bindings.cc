@@ -196,7 +196,8 @@ Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
             &c.framesRead,    &c.framesSubmitted, &c.repliesWritten,  &c.repliesLate,   &c.repliesHeld,    &c.sends,
             &c.pausesByQueue, &c.pausesByPeer,    &c.turns,           &c.moved,         &c.framesShed,     &c.acceptsDelayed,
             &c.buffered,      &c.framesInline,    &c.inlineStalls,    &c.subscriptions, &c.publications,   &c.publicationsDropped,
-            &c.connecting,    &c.connected,       &c.connectFailures, &c.piped,         &c.callsAfterClose, &c.turnsBounded});
+            &c.connecting,    &c.connected,       &c.connectFailures, &c.piped,         &c.callsAfterClose, &c.turnsBounded,
+            &c.framesSetAside, &c.framesCancelled});
 }
 
 Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) {

@@ -17,6 +17,8 @@ namespace mr {
 namespace {
 
 constexpr uint64_t kMeasuredTogetherNs = 5'000;
+constexpr uint32_t kRowWords = 8;
+constexpr uint32_t kSetAside = 16;  // in the flags of a row: its frame has been set aside, and is not to be run
 
 class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
  public:
@@ -33,6 +35,8 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
   void readMailbox();
   void countSettled(uint16_t flags);
   void send(const FrameRef& frame, uint16_t flags, std::span<const uint8_t> bytes, uint32_t credit, uint32_t stream);
+  void setAside();
+  void setAsideRest();
   void planMeasuring();
   void learn(uint32_t started, uint64_t nowNs);
 
@@ -57,6 +61,8 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
   napi_async_context context_ = nullptr;
   std::vector<FrameRef> taken_;
   std::vector<WorkerSlot::Claimed> claimed_;
+  std::vector<std::pair<uint32_t, FrameRef>> aside_;
+  uint32_t* rows_ = nullptr;  // of the batch at hand, as JS reads them
   std::optional<ReplyBatches> replies_;
   uint64_t sinceNs_ = 0;  // when the batch at hand was taken, or gone on with
   RunClock clock_;
@@ -119,6 +125,7 @@ void WorkerDriver::stop() {
   unpark();
   exchange().passWork(index_);
   taken_.clear();  // tasks end before the exchange that counts them
+  rows_ = nullptr;
   claimed_.clear();
   replies_.reset();
   runtime_.reset();
@@ -185,7 +192,8 @@ Napi::Value WorkerDriver::close(const Napi::CallbackInfo& info) {
 }
 
 // take(rows: Uint32Array, slab: Buffer, used, most) -> frames * 2^32 + bytes of the slab now used. A row: token, CostTable::Key,
-// offset in the slab (2^32 - 1: ask frameBytes), length, id low, id high, sequence low, flags.
+// offset in the slab (2^32 - 1: ask frameBytes), length, id low, id high, sequence low, flags. JS keeps the rows until the batch
+// is through: frames that are set aside meanwhile are marked in them.
 Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
   if (slot().unstarted() != 0) {
@@ -205,13 +213,14 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
                                    [this](const FrameRef& frame) { return exchange().isGone(frame.task->header().connection); });
   slot().counters.framesCancelled.add(static_cast<uint64_t>(taken_.end() - gone));
   taken_.erase(gone, taken_.end());
+  if (exchange().isTight()) setAside();
   sinceNs_ = monotonicNs();
   slot().claim(epoch_, taken_, &claimed_, sinceNs_);
   const uint64_t maxWait = exchange().options().maxWaitNs;
   const uint64_t oldest = maxWait != 0 && sinceNs_ > maxWait ? sinceNs_ - maxWait : 0;
   planMeasuring();
   clock_.begin(sinceNs_, slot().outBox().measured == OutBox::kMayBeDear);
-  uint32_t* row = rows.Data();
+  uint32_t* row = rows_ = rows.Data();
   for (const WorkerSlot::Claimed& claim : claimed_) {
     const Task& task = *claim.frame.task.get();
     const auto bytes = task.frame(claim.frame.index);
@@ -226,14 +235,35 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
     const bool refused =
         (task.header().flags & Task::kRefused) != 0 || (oldest != 0 && claim.frame.attempt == 0 && task.queuedAtNs < oldest);
     if (refused) slot().counters.framesShed.add(1);
-    row[7] = (task.header().flags & Task::kCall) | (refused ? static_cast<uint32_t>(Task::kRefused) : 0u) |
+    row[7] = uint32_t{task.header().flags & uint32_t{Task::kCall}} | (refused ? static_cast<uint32_t>(Task::kRefused) : 0u) |
              static_cast<uint32_t>(claim.frame.attempt) << 8;
-    row += 8;
+    row += kRowWords;
     if (!fits) continue;
     if (!bytes.empty()) std::memcpy(const_cast<uint8_t*>(slab.data()) + used, bytes.data(), bytes.size());
     used = std::min((used + bytes.size() + 7) & ~size_t{7}, slab.size());
   }
   return Napi::Number::New(info.Env(), static_cast<double>(claimed_.size()) * 4294967296.0 + static_cast<double>(used));
+}
+
+// Nobody works on what has no room for its reply; its connection's reactor keeps it until there is.
+void WorkerDriver::setAside() {
+  std::erase_if(taken_, [this](FrameRef& frame) {
+    if (exchange().hasRoom(*frame.task.get())) return false;
+    if (!exchange().setAside(std::move(frame))) slot().counters.framesCancelled.add(1);
+    return true;
+  });
+}
+
+// What has just been answered may have used up the room of what was claimed with it.
+void WorkerDriver::setAsideRest() {
+  if (!rows_ || slot().unstarted() == 0 || !exchange().isTight()) return;
+  aside_.clear();
+  slot().takeUnstarted([this](const Task& task) { return exchange().hasRoom(task); }, &aside_);
+  for (auto& [at, frame] : aside_) {
+    rows_[at * kRowWords + 7] |= kSetAside;
+    if (!exchange().setAside(std::move(frame))) slot().counters.framesCancelled.add(1);
+  }
+  aside_.clear();
 }
 
 Napi::Value WorkerDriver::frameBytes(const Napi::CallbackInfo& info) {
@@ -283,6 +313,7 @@ void WorkerDriver::send(const FrameRef& frame, uint16_t flags, std::span<const u
     exchange().repliesUnrouted.fetch_add(1, std::memory_order_relaxed);
     return exchange().giveCredit(reply.worker, stream, credit, true);
   }
+  if (reply.length >= Room::kCounted && exchange().isReactorMailbox(*owner)) exchange().room().sent(reply.connection, reply.length);
   replies_->add(*owner, reply, bytes);
 }
 
@@ -298,6 +329,7 @@ Napi::Value WorkerDriver::settle(const Napi::CallbackInfo& info) {
     send(frame, flags, bytes, 0, 0);
   });
   replies_->send();
+  setAsideRest();
   return info.Env().Undefined();
 }
 
@@ -319,6 +351,7 @@ Napi::Value WorkerDriver::part(const Napi::CallbackInfo& info) {
   }
   send(frame, flags, bytesOf(info[2]), u32(info, 3), u32(info, 4));
   replies_->send();
+  setAsideRest();
   return info.Env().Undefined();
 }
 

@@ -25,7 +25,7 @@ struct ReactorCounters {
   Counter open, accepted, handedOver, acceptErrors, bytesRead, bytesWritten, framesRead, framesSubmitted, repliesWritten,
       repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved, framesShed, acceptsDelayed, buffered,
       framesInline, inlineStalls, subscriptions, publications, publicationsDropped, connecting, connected, connectFailures, piped,
-      callsAfterClose, turnsBounded;
+      callsAfterClose, turnsBounded, framesSetAside, framesCancelled;
   std::array<Counter, kCloseReasons> closed;
 };
 

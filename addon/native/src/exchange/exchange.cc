@@ -22,6 +22,8 @@ ExchangeOptions completed(ExchangeOptions options) {
 
 Exchange::Exchange(const ExchangeOptions& options)
     : options_(completed(options)),
+      // Half of the limit, shared out: the other half is for what came in, and for replies that take their time to leave.
+      replyBound_(options_.maxMemoryBytes / 2 / std::max(options_.reactors, 1u)),
       recyclers_(new Recycler[options_.maxReactors + options_.maxWorkers]),
       queue_(options.queue, Lanes::kLanes),
       lanes_(queue_, options_.maxWorkers),
@@ -260,7 +262,7 @@ bool Exchange::takeRefused(uint32_t most, std::vector<FrameRef>* out) {
   while (out->size() < std::min(most, kMaxFramesPerTask) && refused_.depth() != 0) {
     TaskRef task = refused_.take();
     if (!task) break;
-    for (uint32_t i = 0; i < task->frames(); ++i) out->push_back(FrameRef{task, i, 0});
+    for (uint32_t i = 0; i < task->frames(); ++i) out->push_back(FrameRef{task, i, task->attempt()});
   }
   return out->size() != before;
 }
@@ -276,7 +278,7 @@ void Exchange::takeFromQueue(uint32_t worker, uint32_t most, std::vector<FrameRe
   uint64_t budget = kTaskBudgetNs;
   for (;;) {
     const uint64_t cost = task->costNs;
-    for (uint32_t i = 0; i < task->frames(); ++i) out->push_back(FrameRef{task, i, 0});
+    for (uint32_t i = 0; i < task->frames(); ++i) out->push_back(FrameRef{task, i, task->attempt()});
     if (cost == 0 || cost >= budget || out->size() >= share) break;
     budget -= cost;
     // Of the same lane: what it takes along must not wait behind something dearer.
@@ -333,6 +335,38 @@ void Exchange::unparkWorker(uint32_t worker) {
   mailbox(workerMailbox(worker)).unpark();
 }
 
+// ---------------------------------------------------------------- room for replies
+
+bool Exchange::isFull(uint32_t reactor) const {
+  const Mailbox* box = mailboxes_[reactorMailbox(reactor)].load(std::memory_order_acquire);
+  return box && box->bytes() + buffered_[reactor].load(std::memory_order_relaxed) >= replyBound_;
+}
+
+bool Exchange::isTight() const {
+  if (room_.isUsed()) return true;
+  for (uint32_t i = 0; i < options_.maxReactors && mailboxes_[i].load(std::memory_order_acquire); ++i) {
+    if (isFull(i)) return true;
+  }
+  return false;
+}
+
+// A call has no place in what its connection holds: its result is for the reactor's thread.
+bool Exchange::hasRoom(const Task& task) const {
+  const Task::Header& header = task.header();
+  if (header.flags & Task::kPermitted) return true;
+  const auto owner = directory_.owner(header.connection);
+  if (!owner || !isReactorMailbox(*owner)) return true;
+  if (!(header.flags & Task::kCall) && room_.isFull(header.connection, task.roomKib())) return false;
+  return !isFull(*owner);
+}
+
+bool Exchange::setAside(FrameRef frame) {
+  const auto owner = directory_.owner(frame.task->header().connection);
+  if (!owner) return false;
+  mailbox(*owner).send(std::make_unique<SetAside>(std::move(frame)));
+  return true;
+}
+
 // ---------------------------------------------------------------- settling
 
 void Exchange::reply(const Reply& reply, std::span<const uint8_t> bytes) {
@@ -341,6 +375,7 @@ void Exchange::reply(const Reply& reply, std::span<const uint8_t> bytes) {
     repliesUnrouted.fetch_add(1, std::memory_order_relaxed);
     return;
   }
+  if (reply.length >= Room::kCounted && isReactorMailbox(*owner)) room_.sent(reply.connection, reply.length);
   auto batch = ReplyBatch::create(ReplyBatch::sizeOf(bytes.size()));
   batch->append(reply, bytes);
   mailbox(*owner).send(std::move(batch));
@@ -398,7 +433,7 @@ Exchange::Reaped Exchange::reapWorker(uint32_t worker, bool retry, bool timedOut
       settled.frameBytes = static_cast<uint32_t>(task.frame(frame.frame.index).size());
       settled.flags = Reply::kLast | Reply::kDestroy | Reply::kError | (timedOut ? Reply::kTimedOut : Reply::kLost);
       if (task.header().flags & Task::kCall) settled.flags |= Reply::kCall;
-      reply(settled, {});
+        reply(settled, {});
     }
   }
   passWork(worker);

@@ -21,6 +21,7 @@
 #include "exchange/memory_ebb.h"
 #include "exchange/memory_shares.h"
 #include "exchange/publications.h"
+#include "exchange/room.h"
 #include "exchange/task_queue.h"
 #include "exchange/worker_slot.h"
 
@@ -123,6 +124,15 @@ class Exchange {
   void unparkWorker(uint32_t worker);
   // For a worker that takes nothing now: a wake-up that it has got goes on to another one.
   void passWork(uint32_t worker);
+  // --- room for replies. A frame whose connection or reactor has none is set aside: see Reactor::setAside ---
+  Room& room() { return room_; }
+  bool isTight() const;  // some frame may have no room
+  bool hasRoom(const Task& task) const;
+  // To the reactor that owns the connection. False when nobody does.
+  bool setAside(FrameRef frame);
+  // From so many bytes of replies on, buffered and on their way to it, a reactor is full: one task at a time runs for it.
+  uint64_t replyBound() const { return replyBound_; }
+  MemoryShares* tasks() { return &tasks_; }
   CostTable& costs() { return costs_; }
   Admission& admission() { return admission_; }
   Balance& balance() { return balance_; }
@@ -189,12 +199,16 @@ class Exchange {
 
   void askToCollect();
 
+  bool isFull(uint32_t reactor) const;
+
   const ExchangeOptions options_;
+  const uint64_t replyBound_;
   // First, so that every task and message ends before what it is made of and counted in.
   const std::unique_ptr<Recycler[]> recyclers_;
   MemoryShares tasks_;
   const std::shared_ptr<MemoryShares> received_ = std::make_shared<MemoryShares>();
   Directory directory_;
+  Room room_{directory_};
   TaskQueue queue_;
   Lanes lanes_;
   TaskQueue refused_;  // taken first: saying no is quick

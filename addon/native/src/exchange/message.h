@@ -15,6 +15,7 @@
 #include "base/recycler.h"
 #include "exchange/connection_id.h"
 #include "exchange/peer.h"
+#include "exchange/task.h"
 
 namespace mr {
 
@@ -30,7 +31,8 @@ struct Message {
     kReleased,
     kPublished,
     kCall,
-    kCallResult
+    kCallResult,
+    kSetAside
   };
   explicit Message(Kind k) : kind(k) {}
   virtual ~Message() = default;
@@ -67,6 +69,12 @@ struct Reply {
   uint32_t frameBytes = 0;  // of the frame, with kLast: so many less are in flight
   uint16_t worker = 0;      // index of the worker's mailbox
   uint16_t flags = 0;
+};
+
+// A frame that a worker has not begun, because there is no room for its reply: it waits with the owner of its connection.
+struct SetAside final : Message {
+  explicit SetAside(FrameRef of) : Message(Kind::kSetAside), frame(std::move(of)) {}
+  FrameRef frame;
 };
 
 // Many replies for one reactor, in one block: records of a Reply and its bytes, back to back.

@@ -2,6 +2,7 @@
 // connection in it, so handing one to the pool cannot even be written.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -16,7 +17,8 @@ namespace mr {
 
 class Task {
  public:
-  enum Flags : uint8_t { kNone = 0, kCall = 1, kRefused = 2 };  // kCall: the result is for the handler, not for the connection
+  // kCall: the result is for the handler, not for the connection. kPermitted: its reactor has let it go, and nobody sets it aside.
+  enum Flags : uint8_t { kNone = 0, kCall = 1, kRefused = 2, kPermitted = 4 };
 
   struct Header {
     ConnectionId connection;
@@ -44,6 +46,11 @@ class Task {
 
   uint64_t queuedAtNs = 0;
   uint64_t costNs = 0;  // what its frames will cost together; 0: of one of them it is not known
+  // How much may be on its way to its connection when one of its frames begins; without it, any.
+  uint32_t roomKib() const { return roomKib_; }
+  void setRoom(size_t bytes) { roomKib_ = static_cast<uint32_t>(std::min<size_t>(bytes >> 10, kAnyRoom)); }
+  uint8_t attempt() const { return static_cast<uint8_t>(attempt_); }
+  void setAttempt(uint8_t attempt) { attempt_ = attempt; }
   // The queue was full: the app only says so, in the protocol's words.
   void refuse() { header_.flags |= kRefused; }
 
@@ -59,6 +66,9 @@ class Task {
   std::atomic<uint32_t> references_{1};
   uint32_t frames_;
   uint32_t appended_ = 0;
+  static constexpr uint32_t kAnyRoom = (1u << 24) - 1;
+  uint32_t roomKib_ : 24 = kAnyRoom;
+  uint32_t attempt_ : 8 = 0;
   size_t bytes_;
   MemoryShares* counted_ = nullptr;
 };

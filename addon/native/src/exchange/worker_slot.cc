@@ -126,7 +126,9 @@ void WorkerSlot::steal(std::vector<FrameRef>* out, uint64_t nowNs, uint64_t afte
     taken = (left + 1) / 2;
     limit = limitOf(state) - taken;
   } while (!state_.compare_exchange_weak(state, pack(cursorOf(state), limit), std::memory_order_seq_cst));
-  for (uint32_t i = limit; i < limit + taken; ++i) out->push_back(removeEntry(batch_[i]));
+  for (uint32_t i = limit; i < limit + taken; ++i) {
+    if (batch_[i] != kTaken) out->push_back(removeEntry(batch_[i]));
+  }
   batch_.resize(limit);
 }
 
@@ -145,7 +147,9 @@ std::vector<LostFrame> WorkerSlot::reap() {
   epoch_.fetch_add(1, std::memory_order_acq_rel);
   const uint32_t state = state_.exchange(0, std::memory_order_seq_cst);
   std::vector<bool> unstarted(entries_.size(), false);
-  for (uint32_t i = cursorOf(state); i < limitOf(state) && i < batch_.size(); ++i) unstarted[batch_[i]] = true;
+  for (uint32_t i = cursorOf(state); i < limitOf(state) && i < batch_.size(); ++i) {
+    if (batch_[i] != kTaken) unstarted[batch_[i]] = true;
+  }
   std::vector<LostFrame> lost;
   for (uint32_t token = 0; token < entries_.size(); ++token) {
     Entry& entry = entries_[token];

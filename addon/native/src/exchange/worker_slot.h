@@ -13,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "exchange/box_rows.h"
@@ -97,6 +98,18 @@ class WorkerSlot {
   OutBox& outBox();
   void setRunning(bool running) { running_.store(running, std::memory_order_relaxed); }
 
+  // Takes out of the batch what has not been started and has no room, by its place in the batch.
+  template <typename HasRoom>
+  void takeUnstarted(HasRoom&& hasRoom, std::vector<std::pair<uint32_t, FrameRef>>* out) {
+    std::lock_guard lock(mutex_);
+    const uint32_t state = state_.load(std::memory_order_seq_cst);
+    for (uint32_t i = state & 0xffff; i < state >> 16 && i < batch_.size(); ++i) {
+      if (batch_[i] == kTaken || hasRoom(*entries_[batch_[i]].frame.task.get())) continue;
+      out->emplace_back(i, removeEntry(batch_[i]));
+      batch_[i] = kTaken;
+    }
+  }
+
   // --- an idle sibling ---
   // Up to half of what is claimed and not started, if the running frame has been at it for `afterNs`.
   void steal(std::vector<FrameRef>* out, uint64_t nowNs, uint64_t afterNs);
@@ -137,6 +150,7 @@ class WorkerSlot {
     }
     outBox_->count = 0;
   }
+  static constexpr uint32_t kTaken = UINT32_MAX;  // in the batch: was set aside
   uint32_t addEntry(FrameRef frame);
   FrameRef removeEntry(uint32_t token);
   uint64_t stuckForNs(uint64_t nowNs);  // how long the batch has not moved

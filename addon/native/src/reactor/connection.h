@@ -9,6 +9,7 @@
 #include "exchange/close_reason.h"
 #include "exchange/connection_id.h"
 #include "net/out_buffer.h"
+#include "reactor/aside.h"
 #include "reactor/compact_peer.h"
 #include "reactor/in_buffer.h"
 #include "reactor/order_window.h"
@@ -25,6 +26,7 @@ struct Extras {
   std::unique_ptr<Secure> secure;                      // its listener speaks TLS
   std::unique_ptr<std::vector<ReplyPart>> creditsDue;  // streamed parts that lie in `out`
   std::unique_ptr<Subscriptions> subscriptions;
+  std::unique_ptr<Aside> aside;  // it holds too much: frames of it are set aside
   uint64_t framerState = 0;     // what the framing remembers for the next frame
   uint64_t sendingSinceMs = 0;  // when the peer last took a part of what waits; 0: nothing waits
   ConnectionId bornAs;          // its name, when it was born in another reactor's table
@@ -115,6 +117,7 @@ struct alignas(64) Connection {
   OrderWindow* window() const { return extras ? extras->window.get() : nullptr; }
   Secure* secure() const { return extras ? extras->secure.get() : nullptr; }
   std::vector<ReplyPart>* creditsDue() const { return extras ? extras->creditsDue.get() : nullptr; }
+  Aside* aside() const { return extras ? extras->aside.get() : nullptr; }
   Subscriptions* subscriptions() const { return extras ? extras->subscriptions.get() : nullptr; }
   uint64_t framerState() const { return extras ? extras->framerState : 0; }
   void setFramerState(uint64_t state) {

@@ -42,6 +42,9 @@ constexpr size_t kWaitingUnit = 4 << 10;
 // Beside the key of a kParse row: how long it takes is to be measured for this frame alone.
 constexpr uint32_t kTimedAlone = 1u << 31;
 
+// Beside it, too: it had been set aside, and was let go.
+constexpr uint32_t kPermittedRow = 1u << 30;
+
 enum ResumeFlag : uint32_t { kResumePlain = 0, kResumeHasState = 1, kResumeDataLost = 2, kResumeEnded = 4, kResumeWebSocket = 8 };
 
 struct EventRow {

@@ -39,6 +39,7 @@ struct InlineBox {
   uint32_t measured = 0;
   uint32_t count = 0;
   uint32_t samples = 0;
+  uint32_t full = 0;  // of some connection, or of the reactor, there may be no room: JS asks before it runs a frame
   std::array<Row, kRows> rows;
   std::array<Sample, kSamples> sampleRows;
   std::array<uint8_t, kBytes> bytes;

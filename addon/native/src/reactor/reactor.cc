@@ -155,10 +155,12 @@ bool Reactor::turn(int timeoutMs) {
   wakeForTurn();
   finishEnded();
   flush();
+  batchBytes_ = 0;
+  if (!asides_.empty()) letGoSome();
   settleTurn();
   inTurn_ = false;
   more = more || leftWork_ || !pending_.empty() || !rows_.empty() || !ended_.empty() || !dirty_.empty() || !events_.empty() ||
-         !due_.empty() || !releasing_.empty();
+         !due_.empty() || !releasing_.empty() || asideScan_ != 0;
   if (budget_.ended() || outBudget_.ended()) counters_.turnsBounded.add(1);
   if (more) return true;
   mailbox_.park();
@@ -280,6 +282,9 @@ bool Reactor::drainMailbox() {
         break;
       case Message::Kind::kCall:
         onCall(std::move(message));
+        break;
+      case Message::Kind::kSetAside:
+        onSetAside(static_cast<SetAside&>(*message));
         break;
       case Message::Kind::kReleased:
         onReleased(static_cast<Released&>(*message).connection);

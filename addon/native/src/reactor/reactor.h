@@ -178,6 +178,8 @@ class Reactor {
   // A frame that a custom framer has cut. True: it has gone to the pool, or its connection has closed. Otherwise it is to be run
   // at once, under this sequence and key, and timed alone.
   bool place(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, uint32_t* sequence, uint32_t* key);
+  // A frame of the batch at hand, before it runs. True: there is no room for its reply, and it comes again when there is.
+  bool setAsideHere(uint32_t slot, uint32_t generation, uint32_t sequence, std::span<const uint8_t> frame);
   bool idOf(uint32_t slot, uint32_t generation, ConnectionId* id);
   void watchGone(bool on) { watchesGone_ = on; }
   // What was taken for a stall: it was one, or the garbage collector had come in between.
@@ -226,6 +228,7 @@ class Reactor {
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
   static constexpr size_t kMaxRowsPerTurn = 4096;      // for hooks; who is read last may add kMaxFramesPerTurn
   static constexpr size_t kFlushBytes = 1 << 20;       // sent to one connection
+  static constexpr uint32_t kAsideLooks = 256;         // connections whose frames were set aside
   static constexpr uint32_t kMaxDeliveriesPerTurn = 256;  // of publications to subscribers
   static constexpr uint32_t kMaxSpreadPerTurn = 2048;     // publications looked at, subscribers that fall behind
   static constexpr uint32_t kMostBehindAtOnce = 8;        // publications to one connection before it is another's turn
@@ -236,12 +239,15 @@ class Reactor {
   static constexpr int kHookRounds = 4;               // hooks may cause events, whose hooks may cause events
   static constexpr size_t kMaxTaskBytes = 256 << 10;  // frames travel together up to this size
   static constexpr size_t kMostHanded = 64 << 10;     // plaintext of one connection that is being encrypted
+  static constexpr size_t kMostCipher = 2 * kMostHanded;  // encrypted beyond `outBuffer.max`: what was handed, and what it grew by
   static constexpr size_t kSlabBytes = SlabPool::kSlabBytes;
   static constexpr size_t kSlabLeast = 16 << 10;               // a smaller rest of a slab is not worth a receive
   static constexpr uint32_t kAcceptRetryMs = 100;              // after EMFILE and its like
   static constexpr uint32_t kAcceptDelayMs = 20;               // when more are accepted than may be
   static constexpr uint64_t kFarMs = 4096, kFarStepMs = 1024;  // deadlines further away are met to the second
   static constexpr uint64_t kMemoryStep = 1 << 20;             // how much more is buffered before the process's sum is looked at
+  static constexpr size_t kMostShed = 64;                      // connections closed in one turn for it,
+  static constexpr size_t kNearly = 2;                         // each of which holds this part of the largest, at least
   static constexpr uint32_t kMemoryLookMs = 50;                // and how soon again while it is short
   static constexpr uint32_t kQuietMs = 10;                     // a listener nobody has queued on for so long is empty
   static constexpr uint32_t kRetireQuietMs = 1000;             // a peer may have its handshake under way
@@ -349,7 +355,7 @@ class Reactor {
   void shedMemory();
   bool looksAtMemory(uint64_t own, uint64_t read, uint64_t mail);
   uint64_t messagesInHand() const;
-  uint32_t largestConnection() const;
+  size_t closeLargest();
   void touch(uint32_t slot) { table_.at(slot).lastActivity = nowMs_; }
   void requestTurn();  // outside of a turn: what was just done needs one
 
@@ -526,6 +532,19 @@ class Reactor {
   void emitResume(uint32_t slot, std::vector<uint8_t> state, uint32_t flags);
   void keepUnseenStates();
 
+  // reactor_aside.cc
+  static size_t roomOf(const ListenerConfig& cfg);
+  bool isFull() const;
+  Aside& asideOf(uint32_t slot);
+  void lookAside();
+  void setAside(uint32_t slot, FrameRef frame, bool runsHere);
+  void onSetAside(SetAside& message);
+  void endPermit(uint32_t slot, const Reply& reply);
+  void dropAside(uint32_t slot);
+  bool mayLetGo(uint32_t slot, uint64_t key, bool isFull) const;
+  void letGo(uint32_t slot);
+  void letGoSome();
+
   // reactor_calls.cc
   struct Caller {
     uint16_t mailbox;
@@ -588,6 +607,12 @@ class Reactor {
   std::span<const epoll_event> events_;                 // told by epoll and not looked at yet
   std::deque<std::pair<uint32_t, uint32_t>> due_;       // whose timers have expired: slot, generation
   std::vector<std::pair<uint32_t, uint32_t>> releasing_;  // whose order window has replies that may leave: slot, generation
+  // Connections with frames that were set aside: slot, generation. How many of them are to be looked at, and what has been let go.
+  std::deque<std::pair<uint32_t, uint32_t>> asides_;
+  size_t asideScan_ = 0;
+  uint32_t permits_ = 0;
+  bool wasFull_ = false;
+  uint64_t batchBytes_ = 0;  // answered in this turn by frames that run here, and in nobody's sum yet
   bool leftWork_ = false;                               // some other list has more
   size_t neededOfRest_ = 0, hintOfRest_ = 0;  // what the framer said of the bytes behind the last whole frame
   uint64_t nextCall_ = 1;

@@ -81,6 +81,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   if (connection.creditsDue()) {
     for (const ReplyPart& part : *connection.creditsDue()) tell(part);
   }
+  dropAside(slot);
   if (connection.inFlight != 0) {
     const ConnectionId id = idOf(slot);
     exchange_->announceGone(id);

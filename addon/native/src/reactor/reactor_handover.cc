@@ -276,7 +276,9 @@ void Reactor::beginMove(uint32_t slot, uint32_t reactor) {
 // A reply that is on its way here would arrive behind the connection, and one that streams must not change its road.
 bool Reactor::movesNow(const Connection& connection) const {
   if (connection.window() && connection.window()->mayRelease()) return false;
-  return connection.inFlight == 0 && connection.held == 0 && connection.span == 0 && !connection.has(Connection::kHeadStarted);
+  // Frames that are set aside go along.
+  const size_t aside = connection.aside() ? connection.aside()->frames.size() : 0;
+  return connection.inFlight == aside && connection.held == 0 && connection.span == 0 && !connection.has(Connection::kHeadStarted);
 }
 
 // What a thread held is gone with it: its framers are shown everything once more, and whoever was asked for the state of a
@@ -421,6 +423,10 @@ void Reactor::adoptMoved(Moved& moved) {
   if (!connection.fd.valid()) return;
   account(slot);
   armDeadline(slot);
+  if (connection.aside()) {
+    asides_.emplace_back(slot, connection.generation);
+    lookAside();
+  }
   if (connection.isHidden()) {
     // It opens when it is known.
   } else if (config(connection).hooks != 0 && !connection.has(Connection::kAnnounced)) {
@@ -525,7 +531,12 @@ void Reactor::forwardMail() {
     } else if (message->kind == Message::Kind::kReplies) {
       Reply reply;
       std::span<const uint8_t> bytes;
-      while (static_cast<ReplyBatch&>(*message).take(&reply, &bytes)) exchange_->reply(reply, bytes);
+      while (static_cast<ReplyBatch&>(*message).take(&reply, &bytes)) {
+        exchange_->room().arrived(reply.connection, reply.length);
+        exchange_->reply(reply, bytes);
+      }
+    } else if (message->kind == Message::Kind::kSetAside) {
+      if (!exchange_->setAside(std::move(static_cast<SetAside&>(*message).frame))) counters_.framesCancelled.add(1);
     } else if (message->kind == Message::Kind::kMoved) {
       const uint32_t sibling = nextSibling();
       const auto& moved = static_cast<Moved&>(*message);

@@ -87,9 +87,11 @@ void Reactor::settleInline() {
     reply.length = row.length;
     reply.frameBytes = row.frameBytes;
     reply.flags = static_cast<uint16_t>(row.flags & Reply::kOfParse);
+    batchBytes_ += row.length;
     onReplyAt(row.slot, reply, *bytes);
   }
   box_->count = 0;
+  if (inTurn_ && isFull()) box_->full = 1;
   takeSamples();
   if (count != 0) requestTurn();
 }
@@ -110,7 +112,9 @@ void Reactor::replyInline(const InlineReply& part, std::span<const uint8_t> byte
   reply.worker = own;
   reply.credit = part.credit;
   reply.creditToken = part.stream;
+  batchBytes_ += bytes.size();
   onReplyAt(part.slot, reply, bytes);
+  if (inTurn_ && box_ && isFull()) box_->full = 1;
   requestTurn();
 }
 
@@ -130,6 +134,7 @@ void Reactor::planMeasuring() {
   measuredRuns_ = 0;
   if (!box_) return;
   box_->measured = 1;
+  box_->full = !asides_.empty() || isFull();
   uint32_t runs = 0, key = 0;
   bool alike = true;
   for (const EventRow& row : delivering_) {
@@ -164,7 +169,7 @@ void Reactor::takeSamples() {
   const uint64_t nowNs = samples != 0 ? monotonicNs() : 0;
   for (uint32_t i = 0; i < samples; ++i) {
     const InlineBox::Sample& sample = box_->sampleRows[i];
-    const CostTable::Key key = sample.key & ~kTimedAlone;
+    const CostTable::Key key = sample.key & ~(kTimedAlone | kPermittedRow);
     if (sample.runs == 0 || (key >> 8) >= Exchange::kMaxListeners || (key & 0xff) >= CostTable::kClasses) continue;
     const auto [ns, exact] = sample.ns > CostTable::kHopNs ? clock_.worked(sample.ns, nowNs) : RunClock::Worked{sample.ns, true};
     const bool isStall = ns > CostTable::kStallNs;
@@ -222,7 +227,7 @@ bool Reactor::keepUnseenParses(const EventSink::Delivered& delivered) {
   const bool inParse = delivered.inHook && delivered.begun > 0 && delivering_[delivered.begun - 1].event == Event::kParse;
   const bool inHand = inParse && answered(delivering_[delivered.begun - 1]);
   if (inParse && !inHand && endedForTime_.load(std::memory_order_acquire)) {
-    const CostTable::Key key = delivering_[delivered.begun - 1].e & ~kTimedAlone;
+    const CostTable::Key key = delivering_[delivered.begun - 1].e & ~(kTimedAlone | kPermittedRow);
     exchange_->costs().ban(key, UINT32_MAX, monotonicNs());
   }
   settleInline();
@@ -261,7 +266,7 @@ void Reactor::runKept() {
         kept_.push_back(std::move(one));
         continue;
       }
-      rows_.back().e = key | kTimedAlone;
+      rows_.back().e = key | kTimedAlone | (one.task->header().flags & Task::kPermitted ? kPermittedRow : 0);
       parsed_.push_back(emittedAt_);
     } else if (exchange_->workers() != 0) {
       overflow_.push_back(std::move(one.task));

@@ -117,6 +117,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
                               static_cast<uint32_t>(group.size()), groupBytes, &recycler_);
     for (const auto& frame : group) task->append(frame);
     task->costNs = groupCost;
+    task->setRoom(roomOf(config(connection)));
     if (!submitTask(slot, task)) {
       task->release();
       used = groupStart;

@@ -44,7 +44,8 @@ bool Reactor::looksAtMemory(uint64_t own, uint64_t read, uint64_t mail) {
   return true;
 }
 
-// Over the budget of the process, the connection that holds most goes first, one a turn.
+// Over the budget of the process, the connection that holds most goes first, and with it those that hold nearly as much, until
+// they have held what is too much: a turn may take in more than one of them gives back.
 void Reactor::shedMemory() {
   const uint64_t own = counters_.buffered.get() + messagesInHand();
   exchange_->publishBuffered(index_, own);
@@ -55,9 +56,8 @@ void Reactor::shedMemory() {
   sheddingMemory_ = state != MemoryState::kFine;
   refusingInput_ = false;
   if (!sheddingMemory_) return;
-  const uint32_t largest = largestConnection();
-  if (largest != ConnectionTable::kFull) {
-    closeNow(largest, CloseReason::kMemoryLimit);
+  if (closeLargest() != 0) {
+    exchange_->publishBuffered(index_, counters_.buffered.get() + messagesInHand());
     return requestAnotherTurn();
   }
   sheddingMemory_ = false;  // what is too much is not here
@@ -65,18 +65,34 @@ void Reactor::shedMemory() {
   refusingInput_ = state == MemoryState::kHeld;
 }
 
-uint32_t Reactor::largestConnection() const {
-  uint32_t largest = ConnectionTable::kFull;
-  size_t most = 0;
+// How many it has closed.
+size_t Reactor::closeLargest() {
+  std::vector<std::pair<size_t, uint32_t>> largest;  // a heap, the least of them first
+  const auto less = [](const auto& one, const auto& other) { return one.first > other.first; };
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
     const size_t holds = connection.accounted + connection.inFlightBytes;
-    if (holds <= most) continue;
-    most = holds;
-    largest = slot;
+    if (holds == 0 || (largest.size() == kMostShed && holds <= largest.front().first)) continue;
+    if (largest.size() == kMostShed) {
+      std::pop_heap(largest.begin(), largest.end(), less);
+      largest.pop_back();
+    }
+    largest.emplace_back(holds, slot);
+    std::push_heap(largest.begin(), largest.end(), less);
   }
-  return largest;
+  std::sort_heap(largest.begin(), largest.end(), less);
+  const uint64_t sum = exchange_->memoryUse().sum(), most = exchange_->options().maxMemoryBytes;
+  const uint64_t excess = sum > most ? sum - most : 0;
+  uint64_t freed = 0;
+  size_t closed = 0;
+  for (const auto& [holds, slot] : largest) {
+    if (closed != 0 && (freed >= excess || holds < largest.front().first / kNearly)) break;
+    closeNow(slot, CloseReason::kMemoryLimit);
+    freed += holds;
+    ++closed;
+  }
+  return closed;
 }
 
 }  // namespace mr

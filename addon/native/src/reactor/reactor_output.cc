@@ -24,6 +24,7 @@ bool Reactor::onReplies(ReplyBatch& batch, uint32_t* most) {
   std::span<const uint8_t> bytes;
   while (batch.take(&reply, &bytes)) {
     budget_.spend(bytes.size());
+    if (reply.length >= Room::kCounted) exchange_->room().arrived(reply.connection, reply.length);
     onReply(reply, bytes);
     if (*most != 0) --*most;
     if (batch.ended()) return true;
@@ -46,6 +47,7 @@ void Reactor::onReply(const Reply& reply, std::span<const uint8_t> bytes) {
 void Reactor::onReplyAt(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
   // Now, not when it is sent: between the two, timers look at connections that no longer wait for an answer.
   touch(slot);
+  if (table_.at(slot).aside()) endPermit(slot, reply);
   if (reply.frameBytes != 0) {
     Connection& settled = table_.at(slot);
     settled.inFlightBytes -= std::min<size_t>(settled.inFlightBytes, reply.frameBytes);
@@ -402,6 +404,7 @@ Reactor::Submitted Reactor::submit(uint32_t slot, uint32_t generation, std::span
   const Task::Flags flags = isCall ? Task::kCall : Task::kNone;
   TaskRef task(Task::create({idOf(slot), *sequence, connection->listener, flags, connection->peer}, 1, frame.size(), &recycler_));
   task->append(frame);
+  task->setRoom(roomOf(config(*connection)));
   task->queuedAtNs = nowMs_ * 1'000'000;
   task->retain();
   if (!overflow_.empty() || !exchange_->submit(task.get())) {
@@ -506,6 +509,9 @@ void Reactor::append(uint32_t slot, std::span<const uint8_t> bytes) {
 
 void Reactor::markPausedByOutput(uint32_t slot) {
   Connection& connection = table_.at(slot);
+  if (connection.waitingBytes() >= roomOf(config(connection)) && !connection.has(Connection::kPiped | Connection::kStreamed)) {
+    (void)asideOf(slot);
+  }
   // Piped, each direction stops alone: whoever does not read may be waiting for us to take what he has.
   // So does a stream: what it reads meanwhile may be what makes its peer read.
   if (connection.has(Connection::kPausedByOutput | Connection::kPiped | Connection::kStreamed)) return;
@@ -547,6 +553,7 @@ void Reactor::flushConnection(uint32_t slot) {
     }
   }
   account(slot);
+  if (connection.aside() && connection.waitingBytes() < roomOf(config(connection))) lookAside();
   afterFlush(slot);
 }
 
@@ -557,7 +564,12 @@ void Reactor::afterFlush(uint32_t slot) {
     releaseLatest(slot);
   }
   if (connection.waitingBytes() <= cfg.outLowBytes) {
-    if (connection.has(Connection::kPausedByOutput)) resumeFrom(slot, Connection::kPausedByOutput);
+    // What was set aside comes first: letGoSome() goes on reading behind it.
+    if (connection.aside()) {
+      lookAside();
+    } else if (connection.has(Connection::kPausedByOutput)) {
+      resumeFrom(slot, Connection::kPausedByOutput);
+    }
     if (connection.has(Connection::kPiped)) resumeFrom(connection.extras->pipe, Connection::kPausedByPipe);
     if (connection.has(Connection::kWantsDrain)) {
       connection.unset(Connection::kWantsDrain);

@@ -131,8 +131,17 @@ void Reactor::handPlainOfDirty() {
 bool Reactor::writeCipher(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes) {
   Connection* connection = find(slot, generation);
   if (!connection || !connection->secure() || !mayWrite(*connection, Writer::kTls)) return false;
-  connection->secure()->out.append(bytes.data(), bytes.size());
+  const ListenerConfig& cfg = config(*connection);
+  OutBuffer& out = connection->secure()->out;
+  // Plaintext is handed out as far as there is room for it. What TLS says of its own accord, such as its answers to a peer that asks
+  // for new keys and reads nothing, has no such feeder.
+  if (out.size() + bytes.size() > std::max(cfg.outMaxBytes, cfg.outHighBytes) + kMostCipher) {
+    closeNow(slot, CloseReason::kSlowConsumer);
+    return false;
+  }
+  out.append(bytes.data(), bytes.size());
   markDirty(slot);
+  if (out.size() > cfg.outHighBytes) markPausedByOutput(slot);
   return true;
 }
 

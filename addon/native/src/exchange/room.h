@@ -1,0 +1,54 @@
+// Whether a connection has room for one more reply, as any thread can see it: a word for each slot of each home, made when a
+// connection first needs one. It holds what its owner says (full) and the bytes of replies that are on their way to the owner.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "exchange/connection_id.h"
+#include "exchange/directory.h"
+
+namespace mr {
+
+class Room {
+ public:
+  // Smaller replies are not counted on their way: maxInFlight bounds them well enough.
+  static constexpr uint32_t kCounted = 1 << 10;
+
+  explicit Room(const Directory& directory) : directory_(directory) {}
+  ~Room();
+  Room(const Room&) = delete;
+  Room& operator=(const Room&) = delete;
+
+  // The owner of the connection.
+  void setFull(ConnectionId id, bool full);
+  // Any thread. A reply has been sent to the owner; the owner has it, and counts it among what the connection holds.
+  void sent(ConnectionId id, uint32_t bytes);
+  void arrived(ConnectionId id, uint32_t bytes);
+  // Any thread. Its owner says so, or this much is on its way.
+  bool isFull(ConnectionId id, uint32_t mostKib) const;
+  uint64_t onTheWay(ConnectionId id) const;
+  // Any thread. False: no connection has ever needed a word.
+  bool isUsed() const { return used_.load(std::memory_order_relaxed); }
+
+ private:
+  static constexpr uint32_t kChunkSlots = 1024;
+  static constexpr uint32_t kChunks = ConnectionId::kMaxSlots / kChunkSlots;
+  // The generation in the high half: a word of an older tenant counts for nobody. Below it the flag, and units of 1 KiB.
+  static constexpr uint64_t kFull = uint64_t{1} << 31;
+  static constexpr uint64_t kUnits = kFull - 1;
+  using Chunk = std::array<std::atomic<uint64_t>, kChunkSlots>;
+  struct Home {
+    std::array<std::atomic<Chunk*>, kChunks> chunks{};
+  };
+
+  const std::atomic<uint64_t>* find(ConnectionId id) const;
+  std::atomic<uint64_t>& make(ConnectionId id);
+
+  const Directory& directory_;
+  std::atomic<bool> used_{false};
+  std::array<std::atomic<Home*>, ConnectionId::kMaxHomes> homes_{};
+};
+
+}  // namespace mr
