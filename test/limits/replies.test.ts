@@ -80,7 +80,7 @@ describe('replies of parse that have no room', function () {
         stats.memory.messages === 0 &&
         answered(stats) + reactor(stats).framesSetAside >= count
       const { memory } = await until(idle)
-      expect(memory.buffered + memory.messages).to.be.at.most(outMax / 2 + (Math.max(pool, 1) + 1) * mebibyte)
+      expect(memory.buffered + memory.messages).to.be.at.most(outMax + (Math.max(pool, 1) + 1) * mebibyte)
       expect(reactor(server.stats()).closed['slow-consumer']).to.equal(0)
       await readAll(socket, count, mebibyte)
     })

@@ -226,3 +226,46 @@ TEST("a stream half-closes after what waits, and goes on reading") {
   CHECK(js.saw("0 end"));
   CHECK_EQ(server.closed(CloseReason::kEnd), 1u);
 }
+
+TEST("what the layer says of its own accord to a peer that reads nothing stops the reading, and closes it at the maximum") {
+  for (const bool floods : {false, true}) {
+    ListenerConfig config = secure(true);
+    config.outMaxBytes = 1 << 20;
+    Reactors server(config);
+    // As an answer to a peer that asks for new keys: no plaintext is behind it.
+    const std::string answer(4 << 10, 'k');
+    server.js().hook = [&](const EventRow& row, std::string_view) {
+      if (row.event != Event::kCipher || row.c == 0) return;
+      server.reactor().established(row.slot, row.generation);
+      for (int i = 0; i < (floods ? 1000 : 1); ++i) {
+        if (!server.reactor().writeCipher(row.slot, row.generation, spanOf(answer))) break;
+      }
+      server.reactor().decrypted(row.slot, row.generation);
+    };
+    const Fd client = server.connect("x");
+    if (floods) {
+      server.until([&] { return server.closed(CloseReason::kSlowConsumer) == 1; });
+      continue;
+    }
+    const auto& counters = server.reactor().counters();
+    // Each byte comes alone, as long as it is read.
+    uint64_t sent = 1;
+    for (int still = 0; still < 20;) {
+      if (counters.bytesRead.get() == sent) {
+        still = 0;
+        if (sent == 2000) break;
+        (void)::send(client.get(), "x", 1, MSG_NOSIGNAL);
+        ++sent;
+      }
+      ++still;
+      server.turns(1);
+    }
+    CHECK(sent < 200);
+    CHECK(counters.buffered.get() <= config.outHighBytes + 2 * answer.size());
+    CHECK_EQ(counters.pausesByPeer.get(), 1u);
+    CHECK_EQ(server.open(), 1u);
+    // It goes on when the peer reads.
+    (void)server.read(client, (sent - 1) * answer.size());
+    server.until([&] { return counters.bytesRead.get() == sent; });
+  }
+}

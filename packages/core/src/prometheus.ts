@@ -34,7 +34,11 @@ const reactorMetrics: Record<ReactorCounterName, Description> = {
   connectFailures: ['connect_failures_total', 'counter', 'Attempts to connect that failed.'],
   piped: ['piped_total', 'counter', 'Pairs of connections that were piped.'],
   callsAfterClose: ['calls_after_close_total', 'counter', 'Calls of the app on connections that had closed; they had no effect.'],
-  turnsBounded: ['turns_bounded_total', 'counter', 'Rounds that left work for the next one, their bytes or CPU time being used up.'],
+  turnsBounded: [
+    'turns_bounded_total',
+    'counter',
+    'Rounds that left work for the next one, their bytes or CPU time being used up.',
+  ],
   framesSetAside: ['frames_set_aside_total', 'counter', 'Frames that waited because there was no room for their replies.'],
   framesCancelled: ['frames_cancelled_total', 'counter', 'Frames set aside whose connection closed.'],
 }

@@ -313,7 +313,8 @@ void WorkerDriver::send(const FrameRef& frame, uint16_t flags, std::span<const u
     exchange().repliesUnrouted.fetch_add(1, std::memory_order_relaxed);
     return exchange().giveCredit(reply.worker, stream, credit, true);
   }
-  if (reply.length >= Room::kCounted && exchange().isReactorMailbox(*owner)) exchange().room().sent(reply.connection, reply.length);
+  if (reply.length >= Room::kCounted && exchange().isReactorMailbox(*owner))
+    exchange().room().sent(reply.connection, reply.length);
   replies_->add(*owner, reply, bytes);
 }
 

@@ -433,7 +433,7 @@ Exchange::Reaped Exchange::reapWorker(uint32_t worker, bool retry, bool timedOut
       settled.frameBytes = static_cast<uint32_t>(task.frame(frame.frame.index).size());
       settled.flags = Reply::kLast | Reply::kDestroy | Reply::kError | (timedOut ? Reply::kTimedOut : Reply::kLost);
       if (task.header().flags & Task::kCall) settled.flags |= Reply::kCall;
-        reply(settled, {});
+      reply(settled, {});
     }
   }
   passWork(worker);

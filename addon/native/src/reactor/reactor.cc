@@ -175,8 +175,8 @@ void Reactor::flush() {
     nowMs_ = monotonicMs();
     outBudget_.begin();
   }
-  // Flushing can close connections and so make rows, but never makes another connection dirty for long. Who becomes dirty again has
-  // had its share of this turn.
+  // Flushing can close connections and so make rows, but never makes another connection dirty for long. Who becomes dirty again
+  // has had its share of this turn.
   const size_t count = dirty_.size();
   size_t done = 0;
   for (; done < count && outBudget_.left(); ++done) {

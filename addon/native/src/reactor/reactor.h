@@ -220,15 +220,16 @@ class Reactor {
  private:
   // Bounds of one turn, so that no connection starves the others; those of all together are in TurnBudget.
   static constexpr int kMaxEvents = 256;
-  // How far each phase may go with the budget: replies and sends, publications, events, timers, and last what was received before.
+  // How far each phase may go with the budget: replies and sends, publications, events, timers, and last what was received
+  // before.
   static constexpr uint32_t kMailShares = 4, kPublicationShares = 5, kEventShares = 6, kTimerShares = 7;
   static constexpr int kMaxAcceptsPerTurn = 64;
   static constexpr size_t kReadBytes = 64 << 10;       // one receive of one connection
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
-  static constexpr size_t kMaxRowsPerTurn = 4096;      // for hooks; who is read last may add kMaxFramesPerTurn
-  static constexpr size_t kFlushBytes = 1 << 20;       // sent to one connection
-  static constexpr uint32_t kAsideLooks = 256;         // connections whose frames were set aside
+  static constexpr size_t kMaxRowsPerTurn = 4096;         // for hooks; who is read last may add kMaxFramesPerTurn
+  static constexpr size_t kFlushBytes = 1 << 20;          // sent to one connection
+  static constexpr uint32_t kAsideLooks = 256;            // connections whose frames were set aside
   static constexpr uint32_t kMaxDeliveriesPerTurn = 256;  // of publications to subscribers
   static constexpr uint32_t kMaxSpreadPerTurn = 2048;     // publications looked at, subscribers that fall behind
   static constexpr uint32_t kMostBehindAtOnce = 8;        // publications to one connection before it is another's turn
@@ -239,7 +240,8 @@ class Reactor {
   static constexpr int kHookRounds = 4;               // hooks may cause events, whose hooks may cause events
   static constexpr size_t kMaxTaskBytes = 256 << 10;  // frames travel together up to this size
   static constexpr size_t kMostHanded = 64 << 10;     // plaintext of one connection that is being encrypted
-  static constexpr size_t kMostCipher = 2 * kMostHanded;  // encrypted beyond `outBuffer.max`: what was handed, and what it grew by
+  static constexpr size_t kMostCipher =
+      2 * kMostHanded;  // encrypted beyond `outBuffer.max`: what was handed, and what it grew by
   static constexpr size_t kSlabBytes = SlabPool::kSlabBytes;
   static constexpr size_t kSlabLeast = 16 << 10;               // a smaller rest of a slab is not worth a receive
   static constexpr uint32_t kAcceptRetryMs = 100;              // after EMFILE and its like
@@ -604,16 +606,17 @@ class Reactor {
   std::vector<std::span<const uint8_t>> group_;
   // What a turn may spend, of what comes in and of what is sent; and what it has left for the next one.
   TurnBudget budget_, outBudget_;
-  std::span<const epoll_event> events_;                 // told by epoll and not looked at yet
-  std::deque<std::pair<uint32_t, uint32_t>> due_;       // whose timers have expired: slot, generation
+  std::span<const epoll_event> events_;                   // told by epoll and not looked at yet
+  std::deque<std::pair<uint32_t, uint32_t>> due_;         // whose timers have expired: slot, generation
   std::vector<std::pair<uint32_t, uint32_t>> releasing_;  // whose order window has replies that may leave: slot, generation
-  // Connections with frames that were set aside: slot, generation. How many of them are to be looked at, and what has been let go.
+  // Connections with frames that were set aside: slot, generation. How many of them are to be looked at, and what has been let
+  // go.
   std::deque<std::pair<uint32_t, uint32_t>> asides_;
   size_t asideScan_ = 0;
   uint32_t permits_ = 0;
   bool wasFull_ = false;
-  uint64_t batchBytes_ = 0;  // answered in this turn by frames that run here, and in nobody's sum yet
-  bool leftWork_ = false;                               // some other list has more
+  uint64_t batchBytes_ = 0;                   // answered in this turn by frames that run here, and in nobody's sum yet
+  bool leftWork_ = false;                     // some other list has more
   size_t neededOfRest_ = 0, hintOfRest_ = 0;  // what the framer said of the bytes behind the last whole frame
   uint64_t nextCall_ = 1;
   std::unique_ptr<Message> unfinished_;                // a batch of replies longer than one turn

@@ -102,8 +102,8 @@ void Reactor::letGo(uint32_t slot) {
   const Task& old = *frame.ref.task.get();
   const std::span<const uint8_t> bytes = old.frame(frame.ref.index);
   const auto flags = static_cast<uint8_t>(old.header().flags | Task::kPermitted);
-  TaskRef task(Task::create({old.header().connection, old.sequence(frame.ref.index), connection.listener, flags, connection.peer}, 1,
-                            bytes.size(), &recycler_));
+  TaskRef task(Task::create({old.header().connection, old.sequence(frame.ref.index), connection.listener, flags, connection.peer},
+                            1, bytes.size(), &recycler_));
   task->append(bytes);
   task->setAttempt(frame.ref.attempt);
   task->queuedAtNs = nowMs_ * 1'000'000;  // the time that it was set aside is not time in the queue

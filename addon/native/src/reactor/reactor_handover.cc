@@ -278,7 +278,8 @@ bool Reactor::movesNow(const Connection& connection) const {
   if (connection.window() && connection.window()->mayRelease()) return false;
   // Frames that are set aside go along.
   const size_t aside = connection.aside() ? connection.aside()->frames.size() : 0;
-  return connection.inFlight == aside && connection.held == 0 && connection.span == 0 && !connection.has(Connection::kHeadStarted);
+  return connection.inFlight == aside && connection.held == 0 && connection.span == 0 &&
+         !connection.has(Connection::kHeadStarted);
 }
 
 // What a thread held is gone with it: its framers are shown everything once more, and whoever was asked for the state of a

@@ -133,8 +133,8 @@ bool Reactor::writeCipher(uint32_t slot, uint32_t generation, std::span<const ui
   if (!connection || !connection->secure() || !mayWrite(*connection, Writer::kTls)) return false;
   const ListenerConfig& cfg = config(*connection);
   OutBuffer& out = connection->secure()->out;
-  // Plaintext is handed out as far as there is room for it. What TLS says of its own accord, such as its answers to a peer that asks
-  // for new keys and reads nothing, has no such feeder.
+  // Plaintext is handed out as far as there is room for it. What TLS says of its own accord, such as its answers to a peer that
+  // asks for new keys and reads nothing, has no such feeder.
   if (out.size() + bytes.size() > std::max(cfg.outMaxBytes, cfg.outHighBytes) + kMostCipher) {
     closeNow(slot, CloseReason::kSlowConsumer);
     return false;
