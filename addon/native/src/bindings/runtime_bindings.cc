@@ -192,12 +192,13 @@ Napi::Value numbers(Napi::Env env, const Counter* const (&counters)[N]) {
 
 Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
   return numbers(
-      env, {&c.open,          &c.accepted,        &c.handedOver,      &c.acceptErrors,  &c.bytesRead,      &c.bytesWritten,
-            &c.framesRead,    &c.framesSubmitted, &c.repliesWritten,  &c.repliesLate,   &c.repliesHeld,    &c.sends,
-            &c.pausesByQueue, &c.pausesByPeer,    &c.turns,           &c.moved,         &c.framesShed,     &c.acceptsDelayed,
-            &c.buffered,      &c.framesInline,    &c.inlineStalls,    &c.subscriptions, &c.publications,   &c.publicationsDropped,
-            &c.connecting,    &c.connected,       &c.connectFailures, &c.piped,         &c.callsAfterClose, &c.turnsBounded,
-            &c.framesSetAside, &c.framesCancelled});
+      env,
+      {&c.open,           &c.accepted,        &c.handedOver,      &c.acceptErrors,  &c.bytesRead,       &c.bytesWritten,
+       &c.framesRead,     &c.framesSubmitted, &c.repliesWritten,  &c.repliesLate,   &c.repliesHeld,     &c.sends,
+       &c.pausesByQueue,  &c.pausesByPeer,    &c.turns,           &c.moved,         &c.framesShed,      &c.acceptsDelayed,
+       &c.buffered,       &c.framesInline,    &c.inlineStalls,    &c.subscriptions, &c.publications,    &c.publicationsDropped,
+       &c.connecting,     &c.connected,       &c.connectFailures, &c.piped,         &c.callsAfterClose, &c.turnsBounded,
+       &c.framesSetAside, &c.framesCancelled});
 }
 
 Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) {

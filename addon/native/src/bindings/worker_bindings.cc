@@ -403,10 +403,10 @@ Napi::Value WorkerDriver::finish(const Napi::CallbackInfo& info) {
   const uint64_t now = monotonicNs();
   const uint32_t started = u32(info, 0);
   learn(started, now);
+  claimed_.clear();
   if (started == 0) return info.Env().Undefined();
   slot().counters.framesStarted.add(started);
   slot().counters.busyNs.add(now - sinceNs_);
-  claimed_.clear();
   return info.Env().Undefined();
 }
 
