@@ -4,7 +4,6 @@ import { expect } from 'chai'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { Prober } from '../support/prober.js'
 import { type ServerPlan, withServer } from '../support/server-process.js'
-import { slack } from '../support/slack.js'
 
 const mebibyte = 1 << 20
 const limit = 256 * mebibyte
@@ -20,7 +19,7 @@ describe('peers that ask for much and read nothing', () => {
   ] as const) {
     it(`${peers} of them with ${frames} replies of 1 MiB each: memory stays within its limit, and others are answered`, async () => {
       await withServer(plan, async (server) => {
-        const prober = await Prober.start(server.port, '6 hello\n', 6)
+        const prober = await Prober.start(server, '6 hello\n', 6)
         await prober.after(2_000)
         const base = (await server.vitals()).rss
         const sockets = await Promise.all(
@@ -45,10 +44,10 @@ describe('peers that ask for much and read nothing', () => {
         const { stats } = await server.vitals()
         const sum = (name: 'framesSetAside' | 'turnsBounded') => stats.reactors.reduce((all, one) => all + one[name], 0)
         console.log(
-          `    rss +${((most - base) / mebibyte).toFixed(0)} MiB, p99 of others ${worst.toFixed(1)} ms, set aside ${sum('framesSetAside')}, bounded ${sum('turnsBounded')}`,
+          `    rss +${((most - base) / mebibyte).toFixed(0)} MiB, p99 of others ${worst} ms of CPU, set aside ${sum('framesSetAside')}, bounded ${sum('turnsBounded')}`,
         )
         expect(most - base, 'resident memory').to.be.at.most(limit + 64 * mebibyte)
-        expect(worst, 'p99 of others').to.be.below(250 * slack)
+        expect(worst, 'CPU of the server while others wait, p99').to.be.below(250)
         expect(sum('framesSetAside')).to.be.above(0)
         for (const socket of sockets) socket.destroy()
         await server.until('all given back', ({ stats: { memory } }) => memory.tasks === 0 && memory.messages === 0)

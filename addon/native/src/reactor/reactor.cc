@@ -156,7 +156,7 @@ bool Reactor::turn(int timeoutMs) {
   finishEnded();
   flush();
   batchBytes_ = 0;
-  if (!asides_.empty()) letGoSome();
+  if (!asides_.empty() || asideScan_ != 0) letGoSome();
   settleTurn();
   inTurn_ = false;
   more = more || leftWork_ || !pending_.empty() || !rows_.empty() || !ended_.empty() || !dirty_.empty() || !events_.empty() ||

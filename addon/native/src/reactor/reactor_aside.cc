@@ -145,6 +145,7 @@ void Reactor::letGoSome() {
     exchange_->room().setFull(idOf(slot), false);
     if (connection->waitingBytes() <= config(*connection).outLowBytes) resumeFrom(slot, Connection::kPausedByOutput);
   }
+  if (asides_.empty()) asideScan_ = 0;
 }
 
 }  // namespace mr
