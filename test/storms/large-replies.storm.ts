@@ -13,9 +13,10 @@ describe('peers that ask for much and read nothing', () => {
   const before = census()
   afterEach(() => expectNothingLeft(before))
 
-  for (const [peers, frames] of [
-    [8, 1024],
-    [400, 64],
+  // Many of them have room for some replies each, in the kernel's buffers: one at a time, these go before.
+  for (const [peers, frames, cpuMs] of [
+    [8, 1024, 250],
+    [400, 64, 2_500],
   ] as const) {
     it(`${peers} of them with ${frames} replies of 1 MiB each: memory stays within its limit, and others are answered`, async () => {
       await withServer(plan, async (server) => {
@@ -47,7 +48,7 @@ describe('peers that ask for much and read nothing', () => {
           `    rss +${((most - base) / mebibyte).toFixed(0)} MiB, p99 of others ${worst} ms of CPU, set aside ${sum('framesSetAside')}, bounded ${sum('turnsBounded')}`,
         )
         expect(most - base, 'resident memory').to.be.at.most(limit + 64 * mebibyte)
-        expect(worst, 'CPU of the server while others wait, p99').to.be.below(250)
+        expect(worst, 'CPU of the server while others wait, p99').to.be.below(cpuMs)
         expect(sum('framesSetAside')).to.be.above(0)
         for (const socket of sockets) socket.destroy()
         await server.until('all given back', ({ stats: { memory } }) => memory.tasks === 0 && memory.messages === 0)

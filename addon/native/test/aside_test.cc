@@ -182,11 +182,11 @@ TEST("aside: the head of an order goes on although what is held behind it fills 
 
 TEST("aside: a reactor at its bound runs one task at a time, for those that hold little, and goes on when it is over") {
   ExchangeOptions options;
-  options.maxMemoryBytes = 2 * kMebibyte;
+  options.maxMemoryBytes = 4 * kMebibyte;
   Reactors server(lines(true), 1, options);
   Worker worker{server, std::string(700 * kKibibyte, 'x')};
   const Fd greedy = server.connect("0\n1\n");
-  worker.settle();  // it holds more than half of the limit, although the kernel took some
+  worker.settle();  // it holds more than a quarter of the limit, although the kernel took some
   CHECK_EQ(worker.ran, 2u);
   const Fd polite = server.connect("a\nb\nc\n");
   std::vector<FrameRef> frames;
@@ -211,11 +211,11 @@ TEST("aside: a reactor at its bound runs one task at a time, for those that hold
 
 TEST("aside: who closes gives back what was let go for it, and its frames are counted") {
   ExchangeOptions options;
-  options.maxMemoryBytes = kMebibyte;
+  options.maxMemoryBytes = 2 * kMebibyte;
   Reactors server(lines(true), 1, options);
   Worker worker{server, std::string(900 * kKibibyte, 'x')};
   const Fd greedy = server.connect("0\n");
-  worker.settle();  // it holds more than half of the limit
+  worker.settle();  // it holds more than a quarter of the limit
   const Fd first = server.connect("a\nb\nc\n");
   const Fd second = server.connect("d\n");
   std::vector<FrameRef> frames;

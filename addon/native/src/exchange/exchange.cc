@@ -22,8 +22,8 @@ ExchangeOptions completed(ExchangeOptions options) {
 
 Exchange::Exchange(const ExchangeOptions& options)
     : options_(completed(options)),
-      // Half of the limit, shared out: the other half is for what came in, and for replies that take their time to leave.
-      replyBound_(options_.maxMemoryBytes / 2 / std::max(options_.reactors, 1u)),
+      // A quarter of the limit, shared out: the rest is for what came in, and for what the collectors of the workers have not looked at.
+      replyBound_(options_.maxMemoryBytes / 4 / std::max(options_.reactors, 1u)),
       recyclers_(new Recycler[options_.maxReactors + options_.maxWorkers]),
       queue_(options.queue, Lanes::kLanes),
       lanes_(queue_, options_.maxWorkers),
