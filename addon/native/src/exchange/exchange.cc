@@ -22,7 +22,8 @@ ExchangeOptions completed(ExchangeOptions options) {
 
 Exchange::Exchange(const ExchangeOptions& options)
     : options_(completed(options)),
-      // A quarter of the limit, shared out: the rest is for what came in, and for what the collectors of the workers have not looked at.
+      // A quarter of the limit, shared out: the rest is for what came in, and for what the collectors of the workers have not
+      // looked at.
       replyBound_(options_.maxMemoryBytes / 4 / std::max(options_.reactors, 1u)),
       recyclers_(new Recycler[options_.maxReactors + options_.maxWorkers]),
       queue_(options.queue, Lanes::kLanes),

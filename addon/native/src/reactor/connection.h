@@ -27,12 +27,12 @@ struct Extras {
   std::unique_ptr<std::vector<ReplyPart>> creditsDue;  // streamed parts that lie in `out`
   std::unique_ptr<Subscriptions> subscriptions;
   std::unique_ptr<Aside> aside;  // it holds too much: frames of it are set aside
-  uint64_t framerState = 0;     // what the framing remembers for the next frame
-  uint64_t sendingSinceMs = 0;  // when the peer last took a part of what waits; 0: nothing waits
-  ConnectionId bornAs;          // its name, when it was born in another reactor's table
-  uint64_t discarded = 0;       // bytes received since it ends, and thrown away
-  uint32_t timeoutMs = 0;       // of setTimeout()
-  uint32_t pipe = 0;            // with kPiped: the other one's slot
+  uint64_t framerState = 0;      // what the framing remembers for the next frame
+  uint64_t sendingSinceMs = 0;   // when the peer last took a part of what waits; 0: nothing waits
+  ConnectionId bornAs;           // its name, when it was born in another reactor's table
+  uint64_t discarded = 0;        // bytes received since it ends, and thrown away
+  uint32_t timeoutMs = 0;        // of setTimeout()
+  uint32_t pipe = 0;             // with kPiped: the other one's slot
 
   size_t waitingBytes() const {
     const size_t encrypted = secure ? secure->out.size() + secure->handed : 0;
