@@ -214,7 +214,7 @@ TEST("a stream half-closes after what waits, and goes on reading") {
   Reactor& reactor = server.reactor();
   CHECK(reactor.stream(0, last.generation));
   CHECK(!reactor.stream(0, last.generation));
-  reactor.write(0, last.generation, spanOf("bye"), Reactor::Place::kInOrder);
+  reactor.write(0, last.generation, spanOf("bye"), Reactor::Place::kInOrder, Writer::kStream);
   CHECK(reactor.finish(0, last.generation));
   CHECK_EQ(server.read(client, 100), "bye");
   CHECK(js.saw("0 drain"));
