@@ -81,6 +81,20 @@ export const mutants = [
     test: 'aside: aside: the head of an order goes on',
   },
   {
+    protects: 'a frame set aside that becomes the head of its order',
+    file: 'addon/native/src/reactor/reactor_output.cc',
+    from: 'if (connection.aside()) lookAside();  // the next head',
+    to: '// the next head',
+    test: 'aside: aside: a frame that becomes the head',
+  },
+  {
+    protects: 'the head set aside, when its peer has read and replies are held behind it',
+    file: 'addon/native/src/reactor/reactor_output.cc',
+    from: 'connection.waitingBytes() - held < roomOf(config(connection))',
+    to: 'connection.waitingBytes() < roomOf(config(connection))',
+    test: 'aside: aside: the head waits for what its peer',
+  },
+  {
     protects: 'the place in a batch of a frame that was set aside',
     file: 'addon/native/src/exchange/worker_slot.h',
     from: 'batch_[i] = kTaken;',

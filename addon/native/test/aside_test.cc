@@ -180,6 +180,48 @@ TEST("aside: the head of an order goes on although what is held behind it fills 
   CHECK_EQ(server.read(client, 4), "last");
 }
 
+TEST("aside: a frame that becomes the head while it is set aside goes on, whatever is held behind it") {
+  for (const std::string_view first : {"", "0"}) {
+    Reactors server(small());
+    const Fd client = server.connect(numbersTo(8));
+    std::vector<FrameRef> frames;
+    server.until([&] { return server.exchange->takeFrames(0, 8, &frames), frames.size() == 8; });
+    for (size_t i = 2; i < 8; ++i) server.reply(frames[i], std::string(128 * kKibibyte, 'x'));
+    server.until([&] { return server.reactor().counters().repliesHeld.get() == 6; });
+    CHECK(server.exchange->setAside(frames[1]));
+    server.turns(3);
+    std::vector<FrameRef> none;
+    server.exchange->takeFrames(0, 8, &none);
+    CHECK(none.empty());
+    server.reply(frames[0], std::string(first));
+    const FrameRef head = server.task();
+    CHECK_EQ(Reactors::bodyOf(head), "1");
+    server.reply(head, "1");
+    const size_t all = first.size() + 1 + 6 * 128 * kKibibyte;
+    CHECK_EQ(server.read(client, all).size(), all);
+  }
+}
+
+TEST("aside: the head waits for what its peer has not taken, and goes on when it has, whatever is held behind it") {
+  Reactors server(small());
+  const Fd client = server.connect(numbersTo(8));
+  std::vector<FrameRef> frames;
+  server.until([&] { return server.exchange->takeFrames(0, 8, &frames), frames.size() == 8; });
+  for (size_t i = 2; i < 8; ++i) server.reply(frames[i], std::string(128 * kKibibyte, 'x'));
+  server.reply(frames[0], std::string(kMebibyte, '0'));
+  server.turns(3);
+  CHECK(server.exchange->setAside(frames[1]));
+  server.turns(3);
+  std::vector<FrameRef> none;
+  server.exchange->takeFrames(0, 8, &none);
+  CHECK(none.empty());
+  CHECK_EQ(server.read(client, kMebibyte).size(), kMebibyte);
+  const FrameRef head = server.task();
+  CHECK_EQ(Reactors::bodyOf(head), "1");
+  server.reply(head, "1");
+  CHECK_EQ(server.read(client, 1 + 6 * 128 * kKibibyte).size(), 1 + 6 * 128 * kKibibyte);
+}
+
 TEST("aside: a reactor at its bound runs one task at a time, for those that hold little, and goes on when it is over") {
   ExchangeOptions options;
   options.maxMemoryBytes = 4 * kMebibyte;

@@ -157,6 +157,7 @@ void Reactor::advanceOrder(uint32_t slot) {
   Connection& connection = table_.at(slot);
   ++connection.headSequence;
   connection.unset(Connection::kHeadStarted);
+  if (connection.aside()) lookAside();  // the next head may be one that was set aside
   if (!connection.window()) return;
   connection.window()->advance();
   if (connection.window()->between.empty()) return;
@@ -553,7 +554,9 @@ void Reactor::flushConnection(uint32_t slot) {
     }
   }
   account(slot);
-  if (connection.aside() && connection.waitingBytes() < roomOf(config(connection))) lookAside();
+  // The head of the order counts only what the peer has not taken: what is held behind it waits for it.
+  const size_t held = connection.window() ? connection.window()->heldBytes() : 0;
+  if (connection.aside() && connection.waitingBytes() - held < roomOf(config(connection))) lookAside();
   afterFlush(slot);
 }
 
