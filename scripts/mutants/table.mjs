@@ -826,8 +826,8 @@ export const mutants = [
   {
     protects: 'a frame that a breakpoint has held on its reactor from running out of time',
     file: 'packages/core/src/reactor_group.ts',
-    from: 'running >= limit && now - member.pausedAt >= limit',
-    to: 'running >= limit',
+    from: 'if (was || member.paused || this.#closing',
+    to: 'if (member.paused || this.#closing',
     test: 'test/dist/handover/debugger.test.js: goes on after a long pause',
   },
   {
@@ -848,7 +848,7 @@ export const mutants = [
     protects: 'a server from many generations of threads',
     file: 'packages/core/src/server.ts',
     from: 'const done = this.#changes.then(async () => {',
-    to: 'const done = Promise.resolve().then(async () => {',
+    to: 'const done = Promise.race([this.#changes, 0]).then(async () => {',
     test: 'test/dist/handover/reload.test.js: never has more than one older generation',
   },
   // Hot restart.
