@@ -16,6 +16,7 @@ export { load } from './load.js'
 export * from './native.js'
 export { outliveOutput } from './output.js'
 export { causedByPeer, isPeersDoing } from './peers_doing.js'
+export { undetachable } from './slab.js'
 export { didYouMean, OptionReader, shown } from './options.js'
 
 /** The native module of this process. Loaded with the package, so that a missing build is said at the start. */

@@ -1315,4 +1315,11 @@ export const mutants = [
     to: 'await this.isPaused()',
     test: 'test/dist/handover/loops_ahead.test.js: is ended and replaced: reactor',
   },
+  {
+    protects: 'the memory of the frames beside the one that is transferred',
+    file: 'addon/src/slab.ts',
+    from: 'return Object.defineProperties(memory, transfers)',
+    to: 'return memory',
+    test: 'test/dist/bad-input/bytes.test.js: cannot be taken away',
+  },
 ]

@@ -118,6 +118,32 @@ describe('bytes', () => {
     expect(found.filter(([, code]) => code !== 'ERR_MR_DATA')).to.deep.equal([])
   })
 
+  it('of a frame cannot be taken away from the frames beside it', async () => {
+    const codes: unknown[] = []
+    const reactor = new Reactor({ onError: (error) => codes.push(error) })
+    const { port } = await reactor.listen(local, {
+      framing: lines(),
+      message(conn, line) {
+        for (const name of ['transfer', 'transferToFixedLength']) {
+          try {
+            ;(line.buffer as unknown as Record<string, () => void>)[name]!()
+          } catch (error) {
+            codes.push((error as { code?: string }).code)
+          }
+        }
+        conn.write(`${line}\n`)
+      },
+    })
+    const socket = connect(port, local.host)
+    const parts: Buffer[] = []
+    socket.on('data', (part) => parts.push(part))
+    socket.end('one\ntwo\n')
+    await once(socket, 'close')
+    expect(String(Buffer.concat(parts))).to.equal('one\ntwo\n')
+    expect(codes).to.deep.equal(Array(4).fill('ERR_MR_DATA'))
+    await reactor.close()
+  })
+
   it('of a wrong type are refused by responses and WebSocket messages', async () => {
     const codes: [string, string][] = []
     await using reactor = new Reactor({ onError: () => {} })

@@ -1,4 +1,4 @@
-import { bufferOf, native, type NativeWorkerDriver } from '@multireactor/addon'
+import { bufferOf, native, type NativeWorkerDriver, undetachable } from '@multireactor/addon'
 import { CostMeter, sampleFlag } from './cost_meter.js'
 import { FrameLoop, type FrameLoopOptions } from './frame_loop.js'
 import { ReplyBox } from './reply_box.js'
@@ -68,7 +68,7 @@ export class WorkerLoop extends FrameLoop {
     super(options)
     this.#runtime = options.runtime
     this.#concurrency = options.concurrency
-    this.#memory = native.newSlab(options.runtime, slabBytes)
+    this.#memory = undetachable(native.newSlab(options.runtime, slabBytes))
     this.#slab = new Uint8Array(this.#memory)
     if (options.nice > 0) native.setThreadNice(options.nice)
     this.driver = new native.WorkerDriver(
@@ -146,7 +146,7 @@ export class WorkerLoop extends FrameLoop {
   #take(room: number): boolean {
     if (this.#slab.length - this.#slabUsed < slabLeast) {
       // The frames of the old slab may still be referenced, so it is never written again.
-      this.#memory = native.newSlab(this.#runtime, slabBytes)
+      this.#memory = undetachable(native.newSlab(this.#runtime, slabBytes))
       this.#slab = new Uint8Array(this.#memory)
       this.#slabUsed = 0
     }

@@ -19,6 +19,7 @@ import {
   resumeFlag,
   shown,
   toEnvelope,
+  undetachable,
 } from '@multireactor/addon'
 import { balanceFresh } from './balance.js'
 import { util } from './builtins.js'
@@ -350,7 +351,7 @@ export class Engine {
   }
 
   /** For bytes of a peer that wait in JavaScript: counts as received until it is collected. Not zeroed. */
-  readonly allocate = (bytes: number): Buffer => Buffer.from(native.newSlab(this.#runtime, bytes))
+  readonly allocate = (bytes: number): Buffer => Buffer.from(undetachable(native.newSlab(this.#runtime, bytes)))
 
   idOf(slot: number, generation: number): bigint {
     return (BigInt(this.index) << 52n) | (BigInt(slot) << 32n) | BigInt(generation)
@@ -445,7 +446,7 @@ export class Engine {
 
   #newSlab(size: number, id: number): Uint8Array {
     // Not zeroed: every byte that is handed out has been received.
-    const slab = native.newSlab(this.#runtime, size)
+    const slab = undetachable(native.newSlab(this.#runtime, size))
     this.#slabs.add(id, slab)
     return new Uint8Array(slab)
   }
@@ -797,7 +798,8 @@ export class Engine {
   #hold(slot: number, unread: UnreadBytes | undefined, bytes: Buffer, used: number): boolean {
     try {
       if (unread) unread.consume(used)
-      else this.#unread.set(slot, new UnreadBytes(bytes.subarray(used), (size) => native.newSlab(this.#runtime, size)))
+      else
+        this.#unread.set(slot, new UnreadBytes(bytes.subarray(used), (size) => undetachable(native.newSlab(this.#runtime, size))))
       return true
     } catch {
       return false
