@@ -1309,6 +1309,8 @@ export const mutants = [
     from: 'living().threads.erase(value);',
     to: '',
     test: 'base: knows whether the thread that owns it has ended',
+  },
+  {
     protects: 'ending a thread that loops before it takes its place',
     file: 'packages/pool/src/thread.ts',
     from: 'if (!(await this.isPaused())) await this.terminate()',
