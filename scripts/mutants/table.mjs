@@ -785,7 +785,7 @@ export const mutants = [
     protects: 'the limit of time for tasks',
     file: 'packages/pool/src/worker_group.ts',
     from: 'const isLate = native.runningMs(runtime, index) >= limit && now',
-    to: 'const isLate = false && now',
+    to: 'const isLate = native.runningMs(runtime, index) >= limit * 1e9 && now',
     test: 'test/dist/pool/pool.test.js: of an endless loop past taskTimeoutMs',
   },
   {
