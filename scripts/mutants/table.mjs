@@ -123,6 +123,13 @@ export const mutants = [
     test: 'aside: aside: frames that run here',
   },
   {
+    protects: 'frames before the goodbye of a TLS peer whose connection is paused',
+    file: 'addon/native/src/reactor/reactor_secure.cc',
+    from: 'if (connection.span != 0 || connection.has(Connection::kPausedMask | Connection::kHasPending)) return;',
+    to: '',
+    test: 'reactor_secure: the goodbye of a peer comes behind',
+  },
+  {
     protects: 'reading from a peer to which TLS says too much',
     file: 'addon/native/src/reactor/reactor_secure.cc',
     from: 'if (out.size() > cfg.outHighBytes) markPausedByOutput(slot);',

@@ -269,3 +269,43 @@ TEST("what the layer says of its own accord to a peer that reads nothing stops t
     server.until([&] { return counters.bytesRead.get() == sent; });
   }
 }
+
+TEST("the goodbye of a peer comes behind the frames before it, also while its connection is paused") {
+  for (const bool toPool : {false, true}) {
+    ListenerConfig config = secure(toPool);
+    config.maxInFlight = 1;
+    Reactors server(config);
+    Layer layer(server);
+    layer.answers = false;
+    uint32_t generation = 0;
+    const auto answersLast = std::move(server.js().hook);
+    server.js().hook = [&](const EventRow& row, std::string_view bytes) {
+      // The layer hands out the last plaintext and the end in one go, as that of node:tls does.
+      answersLast(row, bytes);
+      if (row.event == Event::kCipher && row.c != 0) server.reactor().feedEnd(row.slot, row.generation);
+      if (row.event != Event::kFrame) return;
+      generation = row.generation;
+      server.reactor().pause(row.slot, row.generation, row.d);
+      server.js().stop(row);
+      server.reactor().write(row.slot, row.generation, spanOf(std::string(bytes) + "!\n"), Reactor::Place::kInOrder);
+    };
+    const Fd client = server.connect();
+    say(client, turned("one\ntwo\nthree\n"));
+    std::string got;
+    for (int i = 1; i <= 3; ++i) {
+      if (toPool) {
+        const FrameRef frame = server.task();
+        server.turns(3);
+        server.reply(frame, Reactors::bodyOf(frame) + "!\n");
+      } else {
+        server.until([&] { return server.js().frames(0).size() == (i == 1 ? 4u : i == 2 ? 8u : 14u); });
+        server.turns(3);
+        CHECK(!server.js().saw("0 end"));
+        CHECK(server.reactor().resume(0, generation));
+      }
+    }
+    CHECK_EQ(turned(server.read(client, 100)), "one!\ntwo!\nthree!\n(bye)");
+    server.until([&] { return server.open() == 0; });
+    CHECK_EQ(server.closed(CloseReason::kEnd), 1u);
+  }
+}

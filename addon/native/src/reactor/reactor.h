@@ -502,6 +502,7 @@ class Reactor {
   // reactor_secure.cc
   void receiveCipher(uint32_t slot);
   void takeCipher(uint32_t slot, std::span<const uint8_t> bytes);
+  void endPlain(uint32_t slot);
   void emitEarlyCipher(uint32_t slot);
   void handPlain(uint32_t slot);
   void handPlainOfDirty();

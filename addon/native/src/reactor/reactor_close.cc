@@ -53,6 +53,7 @@ void Reactor::maybeFinish(uint32_t slot) {
   if (!finishSecure(slot)) return;
   connection.set(Connection::kFinSent);
   (void)sock::shutdownWrite(connection.fd.get());
+  if (connection.secure() && connection.secure()->plainEnded) connection.set(Connection::kReadEnded);
   if (connection.has(Connection::kReadEnded)) return closeNow(slot, connection.endReason);
   connection.unset(Connection::kPausedMask);
   connection.in.reset();

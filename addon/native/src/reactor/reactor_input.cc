@@ -506,6 +506,7 @@ void Reactor::cutPending() {
       continue;
     }
     connection.unset(Connection::kHasPending);
+    if (connection.secure() && connection.secure()->plainEnded) ended_.push_back(slot);
     if (!connection.fd.valid() || !connection.in || connection.has(Connection::kEnding)) continue;
     if (connection.has(Connection::kPausedMask)) continue;   // whatever resumes it puts it on the list again
     if (connection.has(Connection::kAwaitsProxy)) continue;  // no frame begins before the header has ended
@@ -629,6 +630,7 @@ void Reactor::finishEnded() {
     const uint32_t slot = ended[i];
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
+    endPlain(slot);
     const bool stays = config(connection).allowHalfOpen || connection.has(Connection::kPiped | Connection::kStreamed);
     if (connection.has(Connection::kReadEnded) && !stays) connection.set(Connection::kEnding);
     maybeFinish(slot);
@@ -648,6 +650,10 @@ void Reactor::resumeFrom(uint32_t slot, uint32_t reason) {
   connection.unset(reason);
   if (connection.framerState() != 0) touch(slot);
   if (connection.secure() && connection.secure()->recordSinceMs != 0) connection.secure()->recordSinceMs = nowMs_;
+  if (connection.secure() && connection.secure()->plainEnded) {
+    ended_.push_back(slot);
+    requestTurn();
+  }
   if (connection.in) {
     connection.receivingSince = nowMs_;  // the time that we took is not the peer's
     addPending(slot);

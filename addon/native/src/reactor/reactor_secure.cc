@@ -22,7 +22,7 @@ void Reactor::receiveCipher(uint32_t slot) {
     return emit(Event::kCipher, slot, slab_.id, 0, 0, connection.listener);
   }
   // Behind its goodbye, which the layer would throw away.
-  if (connection.has(Connection::kReadEnded)) return countDiscarded(slot, received.value);
+  if (secure.plainEnded || connection.has(Connection::kReadEnded)) return countDiscarded(slot, received.value);
   slabUsed_ = std::min((slabUsed_ + received.value + 7) & ~size_t{7}, slab_.size);
   takeCipher(slot, room.first(received.value));
   emit(Event::kCipher, slot, slab_.id, static_cast<uint32_t>(room.data() - slab_.data), static_cast<uint32_t>(received.value),
@@ -78,9 +78,18 @@ bool Reactor::feed(uint32_t slot, uint32_t generation, std::span<const uint8_t> 
 bool Reactor::feedEnd(uint32_t slot, uint32_t generation) {
   Connection* connection = find(slot, generation);
   if (!connection || !connection->secure()) return false;
-  onReadEnd(slot);
+  connection->secure()->plainEnded = true;
+  ended_.push_back(slot);
   requestTurn();
   return true;
+}
+
+// The end of the stream has its place behind the frames before it. A socket that is not read does not tell of it either.
+void Reactor::endPlain(uint32_t slot) {
+  const Connection& connection = table_.at(slot);
+  if (!connection.secure() || !connection.secure()->plainEnded || connection.has(Connection::kReadEnded)) return;
+  if (connection.span != 0 || connection.has(Connection::kPausedMask | Connection::kHasPending)) return;
+  onReadEnd(slot);
 }
 
 bool Reactor::decrypted(uint32_t slot, uint32_t generation) {

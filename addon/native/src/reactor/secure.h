@@ -18,6 +18,7 @@ struct Secure {
   bool established = false;  // the handshake is over
   bool heard = false;        // plaintext has come
   bool readEnded = false;    // of the socket; that of the plaintext is Connection::kReadEnded
+  bool plainEnded = false;   // the layer has said so; it comes behind all plaintext before it
   bool endAsked = false;     // the thread has been asked to say goodbye
   bool ended = false;        // and has
   TlsRecords records;
