@@ -281,7 +281,7 @@ export const mutants = [
   {
     protects: 'reading no further a peer that goes on sending behind its goodbye',
     file: 'addon/native/src/reactor/reactor_secure.cc',
-    from: 'if (connection.has(Connection::kReadEnded)) return countDiscarded(slot, received.value);',
+    from: 'if (secure.plainEnded || connection.has(Connection::kReadEnded)) return countDiscarded(slot, received.value);',
     to: '',
     test: 'reactor_secure: what a peer sends behind its goodbye',
   },
@@ -428,8 +428,8 @@ export const mutants = [
   {
     protects: 'reading on at the low water mark',
     file: 'addon/native/src/reactor/reactor_output.cc',
-    from: 'if (connection.has(Connection::kPausedByOutput)) resumeFrom(slot, Connection::kPausedByOutput);',
-    to: '',
+    from: '} else if (connection.has(Connection::kPausedByOutput)) {\n      resumeFrom(slot, Connection::kPausedByOutput);',
+    to: '} else if (false) {',
     test: 'reactor_limits: output: a peer that does not take its replies',
   },
   {
@@ -463,8 +463,8 @@ export const mutants = [
   {
     protects: 'the order of publications to a connection that is behind',
     file: 'addon/native/src/reactor/reactor_publish.cc',
-    from: '*budget != 0 && !table_.at(next->slot).subscriptions()->isBehind()',
-    to: '*budget != 0',
+    from: 'budget_.left() && !table_.at(next->slot).subscriptions()->isBehind()',
+    to: 'budget_.left()',
     test: 'publish: a connection that falls behind in many topics',
   },
   {
@@ -1131,8 +1131,8 @@ export const mutants = [
   {
     protects: 'a reactor whose thread dies again and again',
     file: 'packages/core/src/reactor_group.ts',
-    from: '      member.deaths.add()\n',
-    to: '      if (member.deaths.add() > 8) return this.#giveUp(index, member, error)\n',
+    from: '      member.deaths.add()\n      this.#replace(index, member, 0)\n      this.#options.onReplaced',
+    to: '      if (member.deaths.add() > 8) return this.#giveUp(index, member, error)\n      this.#replace(index, member, 0)\n      this.#options.onReplaced',
     test: 'test/dist/handover/crash_loop.test.js: end no server: the only reactor',
   },
   {

@@ -66,6 +66,24 @@ describe('a wrong address', () => {
     expect(again.listeners[0]!.port).to.equal(port)
   })
 
+  it('with port 0, when no port is left, says so and does not blame another server', () => {
+    const reactor = import.meta.resolve('@multireactor/reactor')
+    const program = `
+      const { Reactor } = await import('${reactor}')
+      const reactors = [1, 2, 3].map(() => new Reactor())
+      const messages = []
+      for (const one of reactors) await one.listen({ port: 0, host: '0.0.0.0' }, { message() {} }).catch((e) => messages.push(e.message))
+      for (const one of reactors) await one.close()
+      console.log(JSON.stringify(messages))`
+    // A network of its own, with two ports.
+    const shell = `echo "40000 40001" > /proc/sys/net/ipv4/ip_local_port_range && exec "$0" --input-type=module -e "$1"`
+    const { stdout, stderr } = spawnSync('unshare', ['-rn', 'sh', '-c', shell, process.execPath, program], { encoding: 'utf8' })
+    expect(stderr).to.equal('')
+    const messages = JSON.parse(stdout) as string[]
+    expect(messages).to.have.length(1)
+    expect(messages[0]).to.match(/^listen EADDRINUSE 0\.0\.0\.0:0: no port of net\.ipv4\.ip_local_port_range is free/)
+  })
+
   it('with a port out of range is refused with the range', async () => {
     for (const port of [-1, 65_536, 1.5, Number.NaN]) {
       for (const listen of [port, { port }]) {

@@ -239,10 +239,14 @@ function takenPath(path: string): string {
     : 'there is a file of that name that is no socket: remove it, or choose another path'
 }
 
+const noPortIsFree =
+  'no port of net.ipv4.ip_local_port_range is free, which connections of the last minute (TIME_WAIT) keep as well: wait, name a port outside of that range, or widen it'
+
 /** Carries what a `net` server's error carries: code, syscall, address, port. */
 function listenError(code: string, address: string, port: number | undefined): MultireactorError {
   const place = port === undefined ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
-  const reason = code === 'EADDRINUSE' && port === undefined ? takenPath(address) : (advice[code] ?? 'the kernel refused')
+  const taken = port === undefined ? takenPath(address) : port === 0 ? noPortIsFree : advice['EADDRINUSE']
+  const reason = code === 'EADDRINUSE' ? taken : (advice[code] ?? 'the kernel refused')
   const error = new MultireactorError(code, `listen ${code} ${place}: ${reason}`)
   return Object.assign(error, { syscall: 'listen', address, ...(port === undefined ? {} : { port }) })
 }
