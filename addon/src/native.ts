@@ -407,6 +407,7 @@ export const eventRow = {
   gone: 17,
   stall: 18,
   balance: 19,
+  shrink: 21,
   badFrame: 20,
   cipher: 24,
   plain: 25,
@@ -501,6 +502,8 @@ export const reactorCounterNames = [
   'turnsBounded',
   'framesSetAside',
   'framesCancelled',
+  'turnBytesMost',
+  'turnCpuNsMost',
 ] as const
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
 

@@ -495,6 +495,60 @@ TEST("memory: of connections that buffer nothing, the one with most in the pool 
   CHECK(isClosed(large));
 }
 
+TEST("memory: what waits in the thread counts with a fixed sum, and who makes most wait is the first to go") {
+  ExchangeOptions options;
+  options.maxMemoryBytes = 3 << 20;
+  Reactors server(lines(false), 1, options);
+  const Fd few = server.connect(), many = server.connect();
+  uint32_t deferred = 0;
+  server.js().hook = [&](const EventRow& row, std::string_view bytes) {
+    uint64_t sequence = 0;
+    if (row.event != Event::kFrame) return;
+    if (bytes == "defer") deferred += server.reactor().defer(row.slot, row.generation, &sequence);
+    if (bytes == "hold") deferred += server.reactor().hold(row.slot, row.generation, true);
+  };
+  say(few, "hold\nhold\n");
+  server.until([&] { return deferred == 2; });
+  // Two KiB each: none of it is a byte that the reactor buffers.
+  std::string much;
+  for (int i = 0; i < 250; ++i) much += i % 2 == 0 ? "defer\n" : "hold\n";
+  uint32_t sent = 0;
+  for (; server.closed(CloseReason::kMemoryLimit) == 0 && sent < 3'000; sent += 250) {
+    say(many, much);
+    server.until([&] { return deferred == sent + 252 || server.closed(CloseReason::kMemoryLimit) != 0; });
+    server.turns(1);
+  }
+  CHECK(sent >= 1'500);
+  CHECK(sent <= 2'250);
+  CHECK(isClosed(many));
+  CHECK(!isClosed(few));
+  CHECK_EQ(server.reactor().counters().buffered.get(), 0u);
+  server.turns(1);
+  CHECK_EQ(server.exchange->memoryUse().buffered, uint64_t{2 * 2048});
+}
+
+TEST("memory: of what JS holds, one connection goes at a time, and then the collectors have theirs") {
+  ExchangeOptions options;
+  options.maxMemoryBytes = 100'000;
+  Reactors server(lines(false), 1, options);
+  std::vector<Fd> waiting;
+  uint32_t held = 0;
+  server.js().hook = [&](const EventRow& row, std::string_view bytes) {
+    if (row.event == Event::kFrame && bytes == "hold") held += server.reactor().hold(row.slot, row.generation, true);
+  };
+  for (int i = 0; i < 10; ++i) {
+    waiting.push_back(server.connect());
+    say(waiting.back(), "hold\n");
+  }
+  server.until([&] { return held == 10; });
+  server.exchange->received()->add(200'000);
+  CHECK(server.exchange->memoryState(monotonicMs()) == MemoryState::kFine);
+  server.until([&] { return server.closed(CloseReason::kMemoryLimit) != 0; });
+  server.turns(20);
+  CHECK_EQ(server.closed(CloseReason::kMemoryLimit), 1u);
+  server.exchange->received()->add(-200'000);
+}
+
 TEST("memory: who comes while there is none is turned away, and let in when there is again") {
   ExchangeOptions options;
   options.maxMemoryBytes = 10'000;

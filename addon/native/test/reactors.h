@@ -125,6 +125,8 @@ class Js final : public EventSink {
         return "connect-failed " + std::to_string(row.a) + " " + std::to_string(row.b);
       case Event::kCalled:
         return "called " + std::string(bytes);
+      case Event::kShrink:
+        return "shrink";
       case Event::kCipher:
         return "cipher";
       case Event::kPlain:

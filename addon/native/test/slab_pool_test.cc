@@ -68,3 +68,10 @@ TEST("slabs that nobody wants for a second are let go of without a next one who 
   pool.letGo(3'000);
   CHECK_EQ(pool.kept(), SlabPool::kAlwaysKept);
 }
+
+TEST("of slabs that lie here none is kept when memory is short") {
+  SlabPool pool;
+  giveBackAll(pool, takeSome(pool, 60, 1'000), 1'000);
+  pool.letAllGo();
+  CHECK_EQ(pool.kept(), size_t{0});
+}

@@ -41,6 +41,8 @@ const reactorMetrics: Record<ReactorCounterName, Description> = {
   ],
   framesSetAside: ['frames_set_aside_total', 'counter', 'Frames that waited because there was no room for their replies.'],
   framesCancelled: ['frames_cancelled_total', 'counter', 'Frames set aside whose connection closed.'],
+  turnBytesMost: ['turn_bytes_max', 'gauge', 'The largest round so far, in bytes of its budget.'],
+  turnCpuNsMost: ['turn_cpu_ns_max', 'gauge', 'The longest round so far, in nanoseconds of CPU time of its budget.'],
 }
 
 const workerMetrics: Record<WorkerCounterName, Description> = {

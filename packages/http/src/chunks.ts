@@ -2,8 +2,8 @@ import { Buffer } from 'node:buffer'
 
 const lineFeed = 10
 
-/** The data of a whole chunked body, whose chunks the native framer has checked. */
-export function joinChunks(bytes: Buffer): Buffer {
+/** The data of a whole chunked body, whose chunks the native framer has checked. `allocate`: memory for more than one chunk. */
+export function joinChunks(bytes: Buffer, allocate: (bytes: number) => Buffer): Buffer {
   const [length, chunks] = measure(bytes)
   if (chunks === 0) return Buffer.alloc(0)
   if (chunks === 1) {
@@ -11,7 +11,7 @@ export function joinChunks(bytes: Buffer): Buffer {
     return bytes.subarray(start, start + length)
   }
   // Not a list of the chunks: the peer chooses how many there are, and each would be an object.
-  const joined = Buffer.allocUnsafeSlow(length)
+  const joined = allocate(length)
   let filled = 0
   eachChunk(bytes, (start, end) => {
     filled += bytes.copy(joined, filled, start, end)

@@ -141,6 +141,11 @@ export class HttpConnection {
     this.#onAlone?.()
   }
 
+  /** Called while memory is short. */
+  shrink(): void {
+    for (const exchange of this.#open) exchange.request.shrink()
+  }
+
   opened(exchange: ReactorExchange): void {
     this.#open.add(exchange)
   }
@@ -326,6 +331,9 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     return this.#http.conn.id
   }
 
+  allocate(bytes: number): Buffer {
+    return this.#http.conn.allocate(bytes)
+  }
   signalOf(): AbortSignal {
     if (!this.#abort) {
       this.#abort = new AbortController()

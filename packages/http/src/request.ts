@@ -1,6 +1,7 @@
-import type { Buffer } from 'node:buffer'
+import { Buffer } from 'node:buffer'
 import { causedByPeer, MultireactorError } from '@multireactor/addon'
 import { http1Info } from '@multireactor/reactor'
+import { smallPiece } from '@multireactor/reactor/parts'
 import type { StreamedBody } from './body.js'
 import { joinChunks } from './chunks.js'
 import { parseFields } from './fields.js'
@@ -15,6 +16,8 @@ export interface RequestOrigin {
   signalOf(request: HttpRequest): AbortSignal
   /** Runs the app's `parse` in the pool. */
   call(bytes: string | Uint8Array): Promise<Buffer>
+  /** Memory that `limits.memory` counts. */
+  allocate(bytes: number): Buffer
 }
 
 const { headMask, head: isHead, old, chunked } = http1Info
@@ -25,8 +28,8 @@ const question = '?'
 export class HttpRequest {
   /** What the framing knows of it; see `http1Info`. */
   readonly info: number
-  readonly #slab: Buffer
-  readonly #start: number
+  #slab: Buffer
+  #start: number
   readonly #length: number
   readonly #origin: RequestOrigin
   #method: string | undefined
@@ -121,7 +124,7 @@ export class HttpRequest {
     if (this.#streamed) return undefined
     if (this.#whole) return this.#whole
     const bytes = this.#slab.subarray(this.#start + (this.info & headMask), this.#start + this.#length)
-    this.#whole = (this.info & chunked) === 0 ? bytes : joinChunks(bytes)
+    this.#whole = (this.info & chunked) === 0 ? bytes : joinChunks(bytes, (length) => this.#origin.allocate(length))
     return this.#whole
   }
 
@@ -161,6 +164,13 @@ export class HttpRequest {
         else controller.close()
       },
     })
+  }
+
+  /** Lets go of the slab that a small request lies in: it waits for its answer, and memory is short. */
+  shrink(): void {
+    if (this.#length >= smallPiece || this.#slab.length <= this.#length || this.#whole) return
+    this.#slab = Buffer.from(this.#slab.subarray(this.#start, this.#start + this.#length))
+    this.#start = 0
   }
 
   /** Runs the app's `parse` in the pool on these bytes, and resolves to what it returned. */

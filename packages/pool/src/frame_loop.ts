@@ -76,6 +76,11 @@ export abstract class FrameLoop {
   abstract peerOf(frame: RunningFrame): [string, number] | undefined
   abstract idOf(frame: RunningFrame): bigint
 
+  /** Memory for what is made of a frame: `limits.memory` counts it until it is collected, where the thread can say so. Not zeroed. */
+  allocate(bytes: number): Buffer {
+    return Buffer.allocUnsafeSlow(bytes)
+  }
+
   // ---------------------------------------------------------------- running
 
   /** False when the work goes on behind its return. */

@@ -149,6 +149,10 @@ export class RunningFrame {
     }
   }
 
+  allocate(bytes: number): Buffer {
+    return this.loop.allocate(bytes)
+  }
+
   endAfter(): void {
     this.ends = true
   }

@@ -1,3 +1,4 @@
+import type { Buffer } from 'node:buffer'
 import { MultireactorError, shown } from '@multireactor/addon'
 import type { RunningFrame } from './running_frame.js'
 
@@ -48,6 +49,11 @@ export class TaskContext {
    */
   write(part: Bytes): Promise<void> {
     return this.#frame.write(part)
+  }
+
+  /** Memory for what is made of the frame: `limits.memory` counts 4 KiB and more until it is collected. Not zeroed. */
+  allocate(bytes: number): Buffer {
+    return this.#frame.allocate(bytes)
   }
 
   /** Reports an error as if the work had failed with it, and leaves the reply alone. */

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { bufferOf, native, type NativeWorkerDriver, undetachable } from '@multireactor/addon'
 import { CostMeter, sampleFlag } from './cost_meter.js'
 import { FrameLoop, type FrameLoopOptions } from './frame_loop.js'
@@ -18,6 +19,7 @@ const rowWords = 8
 const maxBatch = 128
 const slabBytes = 256 << 10
 const slabLeast = 16 << 10
+const leastCounted = 4 << 10
 /** After so long the thread's own timers and messages get their turn. */
 const turnMs = 5
 /**
@@ -99,6 +101,11 @@ export class WorkerLoop extends FrameLoop {
       this.#onDrained = resolve
       this.#run()
     })
+  }
+
+  override allocate(bytes: number): Buffer {
+    // Whole pages: not for what is smaller than one.
+    return bytes < leastCounted ? super.allocate(bytes) : Buffer.from(undetachable(native.newSlab(this.#runtime, bytes)))
   }
 
   // ---------------------------------------------------------------- taking

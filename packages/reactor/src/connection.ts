@@ -57,6 +57,12 @@ const goes = mark.endSaid | mark.destroySaid
 const neverStops = goes | mark.full | mark.unheard
 export const notStopped = -2
 
+/** What a package of a protocol keeps with a connection. */
+export interface Protocol {
+  /** Called while memory is short: copies the few bytes for which it keeps a slab. */
+  shrink?(): void
+}
+
 export interface ConnectionInternals {
   readonly slot: number
   readonly generation: number
@@ -70,7 +76,7 @@ export interface ConnectionInternals {
   readonly calls: Set<number> | undefined
   readonly framing: Framing
   /** What a protocol knows of this connection, beside the data of its app. */
-  protocol: unknown
+  protocol: Protocol | undefined
   /** With what `resumeFlag`s it has come from another thread. */
   resumed: number
   /** Who gets the bytes and events of the connection instead of the hooks. */
@@ -89,7 +95,7 @@ interface Seldom {
   calls: Set<number> | undefined
   /** Of setFraming(). */
   framing: Framing | undefined
-  protocol: unknown
+  protocol: Protocol | undefined
   resumed: number
   stream: ConnectionStream | undefined
   secure: SecureLayer | undefined
@@ -674,10 +680,10 @@ export class Connection<Data = unknown> {
   protected get framing(): Framing {
     return this.#seldom?.framing ?? this.engineListener.framing
   }
-  protected get protocol(): unknown {
+  protected get protocol(): Protocol | undefined {
     return this.#seldom?.protocol
   }
-  protected set protocol(protocol: unknown) {
+  protected set protocol(protocol: Protocol | undefined) {
     this.#needSeldom().protocol = protocol
   }
   protected get resumed(): number {

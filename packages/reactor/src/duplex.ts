@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
 import { causedByPeer, type CloseReason } from '@multireactor/addon'
 import { util } from './builtins.js'
@@ -82,6 +83,8 @@ export class ConnectionDuplex extends Duplex {
     // The stream keeps a Buffer for each piece, and a peer can make each a byte: behind the first they are joined here.
     const joins = readableLength > 0 && (bytes.length < smallPiece || this.#unread !== undefined)
     if (joins && !this.#asked) return this.#keep(bytes, readableLength)
+    // Nobody may come to read it for long: it does not keep a slab of 256 KiB alive.
+    const waits = readableLength === 0 && !this.#asked && this.readableFlowing !== true && bytes.length < smallPiece
     this.#asked = false
     if (this.#unread) this.#pushUnread()
     // One chunk more than asked for is taken: a reader that only needs a moment costs no system calls.
@@ -89,7 +92,7 @@ export class ConnectionDuplex extends Duplex {
       this.#paused = true
       this.connection.pause()
     }
-    if (!this.push(bytes)) this.#full = true
+    if (!this.push(waits ? Buffer.from(bytes) : bytes)) this.#full = true
   }
 
   #keep(bytes: Buffer, readableLength: number): void {

@@ -551,6 +551,8 @@ export class Engine {
         return this.#onBalance(slot, rows[at + 2]!, this.#listeners[rows[at + 3]!]!)
       case eventRow.quiet:
         return this.#onQuiet?.()
+      case eventRow.shrink:
+        return this.#shrink()
       case eventRow.credit:
         return this.#frames?.credit(rows[at + 3]!, rows[at + 4]!, rows[at + 5] !== 0)
       case eventRow.gone:
@@ -669,6 +671,11 @@ export class Engine {
     this.#connections[slot]?.markMoved()
     this.#unread.delete(slot)
     this.#connections[slot] = undefined
+  }
+
+  /** Memory is short, and the collector is about to look: what keeps a slab for a few bytes of it copies them. */
+  #shrink(): void {
+    for (const conn of this.#connections) conn?.internal.protocol?.shrink?.()
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above

@@ -2,5 +2,5 @@
 export { Engine, type EngineEvents, type InlineFrames } from './engine.js'
 export { beforeDrain, type MessageIn, messageIn } from './engine_listener.js'
 export { webSocket, webSocketInfo } from './websocket_framing.js'
-export { type Allocate, GrowingBytes, WaitingBytes } from './waiting_bytes.js'
+export { type Allocate, GrowingBytes, smallPiece, WaitingBytes } from './waiting_bytes.js'
 export { ReactorHandle } from './handle.js'

@@ -66,6 +66,16 @@ void SlabPool::letGo(uint64_t nowMs) {
   unmap(surplus);
 }
 
+void SlabPool::letAllGo() {
+  std::vector<void*> all;
+  {
+    std::lock_guard lock(mutex_);
+    all.swap(kept_);
+    least_ = 0;
+  }
+  unmap(all);
+}
+
 size_t SlabPool::kept() const {
   std::lock_guard lock(mutex_);
   return kept_.size();

@@ -33,6 +33,8 @@ class SlabPool {
   void giveBack(void* memory, size_t size, uint64_t nowMs = monotonicMs());
   // What nobody has wanted for kUnusedMs, as take() does by the way.
   void letGo(uint64_t nowMs = monotonicMs());
+  // Memory is short: free slabs are of more use elsewhere.
+  void letAllGo();
   size_t kept() const;
 
  private:

@@ -14,6 +14,9 @@ class Counter {
  public:
   void add(uint64_t n) { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
   void sub(uint64_t n) { value_.store(value_.load(std::memory_order_relaxed) - n, std::memory_order_relaxed); }
+  void raise(uint64_t n) {
+    if (n > value_.load(std::memory_order_relaxed)) value_.store(n, std::memory_order_relaxed);
+  }
   uint64_t get() const { return value_.load(std::memory_order_relaxed); }
 
  private:
@@ -25,7 +28,7 @@ struct ReactorCounters {
   Counter open, accepted, handedOver, acceptErrors, bytesRead, bytesWritten, framesRead, framesSubmitted, repliesWritten,
       repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved, framesShed, acceptsDelayed, buffered,
       framesInline, inlineStalls, subscriptions, publications, publicationsDropped, connecting, connected, connectFailures, piped,
-      callsAfterClose, turnsBounded, framesSetAside, framesCancelled;
+      callsAfterClose, turnsBounded, framesSetAside, framesCancelled, turnBytesMost, turnCpuNsMost;
   std::array<Counter, kCloseReasons> closed;
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "base/slab_pool.h"
 #include "exchange/call.h"
 
 namespace mr {
@@ -181,6 +182,7 @@ MemoryState Exchange::memoryState(uint64_t nowMs) {
 }
 
 void Exchange::askToCollect() {
+  SlabPool::instance().letAllGo();
   collectionsAsked_.fetch_add(1, std::memory_order_relaxed);
   for (uint32_t i = 0; i < options_.maxReactors + workerSlots(); ++i) {
     const uint32_t index = i < options_.maxReactors ? i : workerMailbox(i - options_.maxReactors);

@@ -64,6 +64,7 @@ class Exchange {
   static constexpr uint32_t kMaxListeners = 256;
   static_assert(kMaxListeners == CostTable::kMaxListeners);
   static constexpr uint32_t kMaxWorkers = 256;
+  static constexpr uint64_t kCollectMs = 200;  // between two collections while memory is short
 
   explicit Exchange(const ExchangeOptions& options);  // throws std::system_error when no descriptor can be had
 
@@ -183,7 +184,6 @@ class Exchange {
   static constexpr uint64_t kTaskBudgetNs = 100'000;     // cheap frames travel together up to this much work
   static constexpr uint32_t kMaxFramesPerTask = 64;
   static constexpr uint32_t kMaxRefused = 4096;
-  static constexpr uint64_t kCollectMs = 200;      // between two collections while memory is short
   static constexpr uint64_t kCollectedMs = 1'000;  // after so long what JS holds counts, for it is not going to be given back
   static constexpr uint8_t kMaxAttempts = 2;       // a frame that has killed two workers is the frame's fault
 

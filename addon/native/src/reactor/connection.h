@@ -140,6 +140,9 @@ struct alignas(64) Connection {
   bool isBound() const { return has(kStreamed) || (secure() && secure()->begun); }
   // Something that a hook has begun is pending; the state of TLS is not meant.
   bool heldByHooks() const { return held > (secure() && secure()->begun ? 1u : 0u); }
+  // Of `held`: the state of TLS and the stream belong to the connection, the rest to frames of its peer.
+  uint32_t heldByItself() const { return (secure() && secure()->begun ? 1u : 0u) + (has(kStreamed) ? 1u : 0u); }
+  uint32_t heldForFrames() const { return held > heldByItself() ? held - heldByItself() : 0; }
   // Of a connection that ends: the rest of what its peer sends stays in the kernel, which makes the peer wait.
   static constexpr uint64_t kMostDiscarded = 16 << 20;
   bool discardsNoMore() const { return extras && extras->discarded >= kMostDiscarded; }

@@ -30,6 +30,7 @@ enum class Event : uint16_t {
   kStall = 18,      // slot: 0. a: CostTable::Key, b: ns. judgeStall() is expected
   kBalance = 19,    // a: listener. It is not open yet: assign() is expected, with the reactor that shall have it
   kBadFrame = 20,   // a: the close reason to come, b: FrameCut::code, d: as for kFrame. The last words may be written
+  kShrink = 21,     // slot: 0. Memory is short: what keeps a slab for a few bytes of it copies them
   kCipher = 24,     // received, to be decrypted. a: slab, b: offset, c: length (0: the peer has finished), d: listener
   kPlain = 25,      // to be sent, to be encrypted. a: slab, b: offset, c: length (0: say goodbye)
   kConnected = 32,  // a client connection is open. a: the request that connect() answered with

@@ -162,6 +162,8 @@ bool Reactor::turn(int timeoutMs) {
   more = more || leftWork_ || !pending_.empty() || !rows_.empty() || !ended_.empty() || !dirty_.empty() || !events_.empty() ||
          !due_.empty() || !releasing_.empty() || asideScan_ != 0;
   if (budget_.ended() || outBudget_.ended()) counters_.turnsBounded.add(1);
+  counters_.turnBytesMost.raise(std::max(budget_.largestBytes(), outBudget_.largestBytes()));
+  counters_.turnCpuNsMost.raise(std::max(budget_.largestCpuNs(), outBudget_.largestCpuNs()));
   if (more) return true;
   mailbox_.park();
   // Asked again after parking: the wake-up may have come while nobody slept, and room may have gone again since.

@@ -251,6 +251,7 @@ class Reactor {
   static constexpr size_t kMostShed = 64;                      // connections closed in one turn for it,
   static constexpr size_t kNearly = 2;                         // each of which holds this part of the largest, at least
   static constexpr uint32_t kMemoryLookMs = 50;                // and how soon again while it is short
+  static constexpr uint64_t kHeldBytes = 2 << 10;              // of heap, for what waits in the thread: docs/memory.md
   static constexpr uint32_t kQuietMs = 10;                     // a listener nobody has queued on for so long is empty
   static constexpr uint32_t kRetireQuietMs = 1000;             // a peer may have its handshake under way
   static constexpr uint32_t kFrameRetryMs = 20;                // a frame that is late and has just been added to
@@ -357,7 +358,11 @@ class Reactor {
   void shedMemory();
   bool looksAtMemory(uint64_t own, uint64_t read, uint64_t mail);
   uint64_t messagesInHand() const;
-  size_t closeLargest();
+  size_t closeLargest(size_t atMost);
+  uint64_t heldBytes() const;
+  uint64_t ownBytes() const;
+  static size_t holds(const Connection& connection);
+  void shrinkIfShort();
   void touch(uint32_t slot) { table_.at(slot).lastActivity = nowMs_; }
   void requestTurn();  // outside of a turn: what was just done needs one
 
@@ -516,6 +521,7 @@ class Reactor {
   void abandonTurn(const EventSink::Delivered& delivered);
   void closeHeld();
   void retain(Connection& connection) { ++connection.held, ++heldTotal_; }
+  void retainItself(Connection& connection) { retain(connection), ++heldByThemselves_; }
   void release(Connection& connection);
   void onMoved(Message& message);
   void onReleased(ConnectionId id);
@@ -641,11 +647,14 @@ class Reactor {
   std::unordered_map<uint64_t, Resuming> resuming_;  // what rows that no hook has seen yet say, by generation and slot
   std::vector<std::pair<ConnectionId, std::unique_ptr<Message>>> early_;  // for connections that are on their way here
   uint64_t heldTotal_ = 0;
+  uint64_t heldByThemselves_ = 0;  // of them: Connection::heldByItself
   bool sheddingMemory_ = false;
   bool refusingInput_ = false;    // JS holds too much: whoever sends more is closed
   uint64_t memoryCheckedAt_ = 0;  // bytes buffered when the process's sum was last looked at
   uint64_t readCheckedAt_ = 0;    // bytes read by then
   uint64_t memoryLookAtMs_ = 0;   // when to look again, 0: when there is more
+  uint64_t heldShedAtMs_ = 0;     // when the next one may be closed for what JS holds
+  uint32_t collectionsSeen_ = 0;  // when this thread's objects were last told to shrink
   uint32_t away_ = 0;             // slots that only keep a name
   uint32_t siblingNext_ = 0;
   bool relieving_ = false, quiescing_ = false, retiring_ = false, abandoned_ = false;

@@ -97,7 +97,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   dropSubscriptions(connection);
   if (connection.secure()) connection.secure()->out.clear(), connection.secure()->handed = 0;
   account(slot);
-  heldTotal_ -= connection.held;
+  if (connection.held != 0) heldTotal_ -= connection.held, heldByThemselves_ -= connection.heldByItself();
   connection.held = 0;
   closed_.push_back(slot);
   requestTurn();

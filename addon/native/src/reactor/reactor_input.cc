@@ -255,6 +255,7 @@ bool Reactor::refuseTask(uint32_t slot, Task* task) {
 bool Reactor::ensureSlab(size_t atLeast) {
   if (slab_.data && slab_.size - slabUsed_ >= atLeast) return true;
   if (!sink_) return false;
+  budget_.leave();  // V8 may collect there, as long as it likes
   slab_ = sink_->newSlab(std::max(atLeast, kSlabBytes));
   slabUsed_ = 0;
   return slab_.data != nullptr;
@@ -372,6 +373,7 @@ bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> byt
     offset = static_cast<size_t>(bytes.data() - slab_.data);
     if (mask) emittedAscii_ = unmaskInto(slab_.data + offset, bytes.data(), bytes.size(), *mask);
   } else if (bytes.size() > kSlabBytes / 2) {
+    budget_.leave();
     const Slab own = sink_ ? sink_->newSlab(bytes.size()) : Slab{};
     if (!own.data) return false;
     copy(own.data);

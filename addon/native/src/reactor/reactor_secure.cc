@@ -34,7 +34,7 @@ void Reactor::takeCipher(uint32_t slot, std::span<const uint8_t> bytes) {
   Secure& secure = *connection.secure();
   if (!secure.begun) {
     secure.begun = true;
-    retain(connection);
+    retainItself(connection);
   }
   ++secure.undecrypted;
   const bool ended = secure.records.push(bytes.data(), bytes.size());

@@ -19,7 +19,7 @@ bool Reactor::stream(uint32_t slot, uint32_t generation) {
   dropSubscriptions(*connection);
   // The stream decides when it is over, also while the server closes.
   connection->unset(Connection::kDraining);
-  retain(*connection);
+  retainItself(*connection);
   return true;
 }
 

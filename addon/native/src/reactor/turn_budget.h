@@ -2,6 +2,7 @@
 // two turns memory is shed, and other connections are served. Pure accounting: knows no connection.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -19,6 +20,8 @@ class TurnBudget {
 
   // A turn begins, with its first phase.
   void begin(uint32_t shares = kShares) {
+    largestBytes_ = std::max(largestBytes_, spent_);
+    largestCpuNs_ = std::max(largestCpuNs_, cpuNs_);
     spent_ = 0;
     cpuNs_ = 0;
     lookAt_ = kLookBytes;
@@ -47,12 +50,17 @@ class TurnBudget {
   bool ended() const { return ended_; }
   size_t spent() const { return spent_; }
   uint64_t cpuNs() const { return cpuNs_; }
+  // Of all turns so far.
+  size_t largestBytes() const { return std::max(largestBytes_, spent_); }
+  uint64_t largestCpuNs() const { return std::max(largestCpuNs_, cpuNs_); }
 
  private:
   void look();
 
   size_t spent_ = 0, lookAt_ = kLookBytes, mostBytes_ = kBytes;
   uint64_t cpuNs_ = 0, mostCpuNs_ = kCpuNs, sinceNs_ = 0;
+  size_t largestBytes_ = 0;
+  uint64_t largestCpuNs_ = 0;
   bool measures_ = false;  // sinceNs_ is from this turn
   bool ended_ = false;
 };
