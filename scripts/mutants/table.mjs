@@ -91,7 +91,7 @@ export const mutants = [
     protects: 'the head set aside, when its peer has read and replies are held behind it',
     file: 'addon/native/src/reactor/reactor_output.cc',
     from: 'connection.waitingBytes() - held < roomOf(config(connection))',
-    to: 'connection.waitingBytes() < roomOf(config(connection))',
+    to: 'connection.waitingBytes() - held * 0 < roomOf(config(connection))',
     test: 'aside: aside: the head waits for what its peer',
   },
   {
@@ -114,6 +114,13 @@ export const mutants = [
     from: 'const size_t aside = connection.aside() ? connection.aside()->frames.size() : 0;',
     to: 'const size_t aside = 0;',
     test: 'aside: aside: frames that are set aside go with their connection',
+  },
+  {
+    protects: 'a thread that leaves from frames set aside',
+    file: 'addon/native/src/reactor/reactor_aside.cc',
+    from: 'if (handingOver_ && connection.aside()->frames',
+    to: 'if (permits_ == UINT32_MAX && connection.aside()->frames',
+    test: 'aside: aside: frames that run here wait for the next thread',
   },
   {
     protects: 'setting aside what runs on the reactor',

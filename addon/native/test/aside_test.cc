@@ -323,3 +323,34 @@ TEST("aside: frames that run here are set aside before they run, and come again 
   CHECK_EQ(server.read(client, 100 * answer.size()).size(), 100 * answer.size());
   CHECK_EQ(ran, 100u);
 }
+
+TEST("aside: frames that run here wait for the next thread while this one leaves, and it runs each of them") {
+  ListenerConfig config = small();
+  config.run = Run::kInline;
+  Reactors server(config);
+  (void)server.reactor().inlineBox();
+  const std::string answer(128 * kKibibyte, 'x');
+  uint32_t ran = 0;
+  const auto hook = [&](const EventRow& row, std::string_view frame) {
+    if (row.event != Event::kParse) return;
+    const bool asks = server.reactor().inlineBox().full != 0 && !(row.e & kPermittedRow);
+    if (asks && server.reactor().setAsideHere(row.slot, row.generation, row.d, spanOf(frame))) return;
+    ++ran;
+    server.reactor().replyInline({row.slot, row.generation, row.d, Reply::kLast, row.c, 0, 0}, spanOf(answer));
+  };
+  server.js().hook = hook;
+  const Fd client = server.connect(numbersTo(40));
+  server.turns(30);
+  CHECK(server.reactor().counters().framesSetAside.get() != 0);
+  const uint32_t before = ran;
+  server.reactor().quiesce();
+  CHECK_EQ(server.read(client, before * answer.size()).size(), before * answer.size());
+  server.turns(10);
+  CHECK(server.js().saw("0 quiet"));
+  CHECK_EQ(ran, before);
+  server.leave();
+  server.takeOver(false);
+  server.js().hook = hook;
+  CHECK_EQ(server.read(client, (40 - before) * answer.size()).size(), (40 - before) * answer.size());
+  CHECK_EQ(ran, 40u);
+}

@@ -136,7 +136,7 @@ bool Reactor::turn(int timeoutMs) {
   leftWork_ = false;
   budget_.begin(kMailShares);
   outBudget_.begin();
-  if (!kept_.empty()) runKept();
+  if (!kept_.empty() && !handingOver_) runKept();  // a thread that leaves runs no more of them
   goOnReleasing();
   more = drainMailbox() || more;
   budget_.open(kPublicationShares);

@@ -545,6 +545,7 @@ class Reactor {
   static size_t roomOf(const ListenerConfig& cfg);
   bool isFull() const;
   Aside& asideOf(uint32_t slot);
+  bool comesBackHere(const ListenerConfig& cfg) const;
   void lookAside();
   void setAside(uint32_t slot, FrameRef frame, bool runsHere);
   void onSetAside(SetAside& message);

@@ -77,10 +77,15 @@ void Reactor::dropAside(uint32_t slot) {
   lookAside();
 }
 
+// Frames that were set aside before this thread ran them come back to it, unless the pool takes them.
+bool Reactor::comesBackHere(const ListenerConfig& cfg) const { return cfg.run == Run::kInline || exchange_->workers() == 0; }
+
 // The head of the order goes on as long as the peer takes what it gets: what is held behind it waits for it.
 bool Reactor::mayLetGo(uint32_t slot, uint64_t key, bool isFull) const {
   const Connection& connection = table_.at(slot);
   const ListenerConfig& cfg = config(connection);
+  // The thread leaves: the next one runs it.
+  if (handingOver_ && connection.aside()->frames.begin()->second.runsHere && comesBackHere(cfg)) return false;
   const bool isCall = key < Aside::kOrdered;
   const bool isHead = !isCall && !cfg.unordered && (key & ~Aside::kOrdered) == connection.headSequence;
   const size_t held = connection.window() ? connection.window()->heldBytes() : 0;
@@ -108,7 +113,7 @@ void Reactor::letGo(uint32_t slot) {
   task->setAttempt(frame.ref.attempt);
   task->queuedAtNs = nowMs_ * 1'000'000;  // the time that it was set aside is not time in the queue
   budget_.spend(bytes.size());
-  if (frame.runsHere && (config(connection).run == Run::kInline || exchange_->workers() == 0)) {
+  if (frame.runsHere && comesBackHere(config(connection))) {
     task->countIn(exchange_->tasks());
     kept_.push_back({slot, connection.generation, std::move(task)});
     leftWork_ = true;

@@ -247,6 +247,7 @@ void Reactor::resumeConnections(bool lost) {
   states_.clear();
   rows_.insert(rows_.end(), unseen.begin(), unseen.end());
   onWaitingCalls();
+  lookAside();
   requestTurn();
 }
 
