@@ -150,6 +150,27 @@ export const mutants = [
     to: '',
     test: 'reactor_secure: what the layer says of its own accord',
   },
+  {
+    protects: 'the reply of an attached https server to a peer that has finished',
+    file: 'packages/reactor/src/stock_server.ts',
+    from: 'if (this.#isTls) stream.allowHalfOpen = true',
+    to: '',
+    test: 'stock/half_close.test.js: https on a plain listener answers a request with goodbye and FIN behind it',
+  },
+  {
+    protects: 'the request that comes in one piece with the end, of an attached https server',
+    file: 'packages/reactor/src/stock_server.ts',
+    from: '      endLater(socket)\n',
+    to: '',
+    test: 'stock/half_close.test.js: https on a plain listener answers a request with goodbye and FIN in one piece',
+  },
+  {
+    protects: 'the CPU that a peer spends with handshakes on one connection',
+    file: 'packages/reactor/src/secure_layer.ts',
+    from: '      socket.destroy()\n',
+    to: '',
+    test: 'stock/half_close.test.js: a peer that asks for new handshakes again and again',
+  },
   // Limits that hold over the whole process.
   {
     protects: 'connections of the process',

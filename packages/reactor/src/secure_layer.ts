@@ -146,6 +146,8 @@ export class SecureLayer {
     socket.on('end', () => driver.feedEnd(this.#slot, this.#generation))
     socket.on('error', () => {
       this.#failed = true
+      // Of a peer that asks for handshakes again and again it only tells, and would go on.
+      socket.destroy()
     })
   }
 

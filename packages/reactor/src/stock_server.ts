@@ -48,6 +48,7 @@ interface Message {
 export class StockFace implements StockServerSide {
   readonly #server: StockServer & Inside
   readonly #options: AttachOptions
+  readonly #isTls: boolean
   /** And when each began. */
   readonly #streams = new Map<ConnectionDuplex, number>()
   #place: StockPlace | undefined
@@ -70,7 +71,12 @@ export class StockFace implements StockServerSide {
     }
     this.#server = server as StockServer & Inside
     this.#options = options
-    if (isTls(server)) server.prependListener('secureConnection', showPlaces)
+    this.#isTls = isTls(server)
+    if (isTls(server))
+      server.prependListener('secureConnection', (socket: Wrapped) => {
+        showPlaces(socket)
+        endLater(socket)
+      })
   }
 
   listening(place: StockPlace): void {
@@ -109,6 +115,9 @@ export class StockFace implements StockServerSide {
       server._emitCloseIfDrained?.()
     })
     server.emit('connection', stream)
+    // A TLSSocket has been made, and has copied this. It ends the stream below itself, behind its goodbye: a stream that ended at the
+    // peer's FIN would cut what the server has still to say.
+    if (this.#isTls) stream.allowHalfOpen = true
   }
 
   closing(): void {
@@ -196,8 +205,27 @@ function isTls(server: StockServer): boolean {
   return typeof (server as Partial<tls.Server>).setSecureContext === 'function'
 }
 
+type Wrapped = tls.TLSSocket & { _handle?: { _parentWrap?: { stream?: ConnectionDuplex } } }
+
+/**
+ * The peer's goodbye may lie in one piece with its last request. From a socket of Node's they come out in two calls, with a round of ticks
+ * between them; from a stream they come in one, and an http server that sees the end first gives up the request.
+ */
+function endLater(socket: Wrapped): void {
+  if (!socket._handle?._parentWrap?.stream) return
+  const { push } = socket
+  socket.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
+    if (chunk !== null) return push.call(socket, chunk, encoding)
+    setImmediate(() => {
+      push.call(socket, null)
+      socket.read(0)
+    })
+    return false
+  }
+}
+
 /** `node:tls` cannot see the addresses behind a stream that is no socket of Node's. */
-function showPlaces(socket: tls.TLSSocket & { _handle?: { _parentWrap?: { stream?: ConnectionDuplex } } }): void {
+function showPlaces(socket: Wrapped): void {
   const stream = socket._handle?._parentWrap?.stream
   if (!stream) return
   for (const name of ['remoteAddress', 'remotePort', 'remoteFamily', 'localAddress', 'localPort', 'localFamily'] as const) {
