@@ -67,6 +67,12 @@ describe('a pool', () => {
   })
 
   describe('carries bytes', () => {
+    it('takes further tasks when a function destroys its connection and stays pending: it holds no place of the worker', async () => {
+      await using pool = make({ size: 1, concurrency: 1 })
+      for (let i = 0; i < 3; i++) expect((await failureOf(() => pool.run('destroy'))).code).to.equal('ERR_MR_TASK_FAILED')
+      expect(String(await pool.run('echo on'))).to.equal('on')
+    })
+
     it('there and back unchanged, from nothing to 5 MiB', async () => {
       await using pool = make({ size: 2 }, 'pool-echo.js')
       for (const size of [0, 1, 63, 64, 4095, 16_384, 65_536, 65_537, 262_144, 1 << 20, 5 << 20]) {

@@ -149,7 +149,8 @@ export abstract class FrameLoop {
   }
 
   #hold(frame: RunningFrame): void {
-    if (this.pending.has(frame)) return
+    // Settled while it ran, by ctx.destroy(): its promise holds no place of the worker, and nothing would give that back.
+    if (frame.settled || this.pending.has(frame)) return
     this.holdFrame(frame)
     frame.deadline = performance.now() + this.options.taskTimeoutMs
     this.pending.add(frame)
