@@ -82,6 +82,38 @@ describe('an HTTP app', () => {
     expect(codes).to.deep.equal([...Array(4).fill('ERR_MR_HTTP'), 'ERR_MR_DATA', 'ERR_MR_HTTP', 'ERR_MR_HTTP'])
   })
 
+  it('refuses names that are no strings and values that are no text, with ERR_MR_HTTP', async () => {
+    const codes: unknown[] = []
+    const server = await start({
+      request(req, res) {
+        const calls = [null, 5, {}, Symbol('s'), Object.create(null)].flatMap((odd) => [
+          () => res.setHeader(odd as never, 'x'),
+          () => res.appendHeader(odd as never, 'x'),
+          () => res.removeHeader(odd as never),
+          () => res.hasHeader(odd as never),
+          () => req.header(odd as never),
+        ])
+        const values = [null, {}, Symbol('s'), [Symbol('s')], [['x']]].map((odd) => () => res.setHeader('x-odd', odd as never))
+        for (const call of [...calls, ...values]) {
+          try {
+            call()
+            codes.push('none')
+          } catch (error) {
+            codes.push((error as { code?: string }).code ?? error)
+          }
+        }
+        // One length, not two.
+        res.appendHeader('Content-Length', 7).appendHeader('Content-Length', 2)
+        res.write('ok')
+        res.end()
+      },
+    })
+    const text = await server.exchange(`GET / HTTP/1.1\r\nHost: a\r\n${close}\r\n`)
+    expect(codes).to.deep.equal(new Array(30).fill('ERR_MR_HTTP'))
+    expect(text.match(/content-length: \d+/gi)).to.deep.equal(['Content-Length: 2'])
+    expect(text.endsWith('\r\n\r\nok')).to.equal(true)
+  })
+
   it('sends values above ASCII as they are, and bodies in UTF-8', async () => {
     const server = await start({ request: (_req, res) => res.setHeader('X-Name', 'M\u00fcller').end('\u20ac') })
     const text = await server.exchange(`GET / HTTP/1.1\r\nHost: a\r\n${close}\r\n`)

@@ -3,12 +3,21 @@ import { MultireactorError, shown } from '@multireactor/addon'
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const forbidden = /[^\t\x20-\x7e\x80-\xff]/
 
+/** The name of a field in lower case, as fields are looked up. Throws `ERR_MR_HTTP` for what is not a string. */
+export function lowerName(call: string, name: unknown): string {
+  if (typeof name === 'string') return name.toLowerCase()
+  throw new MultireactorError('ERR_MR_HTTP', `${call}: a field name must be a string, and is ${shown(name)}`)
+}
+
 /** Throws `ERR_MR_HTTP` for what would end the field, or begin another one. */
-export function checkField(name: string, value: string): void {
+export function checkField(name: string, value: unknown): asserts value is string | number {
+  if (typeof value !== 'string' && typeof value !== 'number') {
+    throw new MultireactorError('ERR_MR_HTTP', `the value of ${shown(name)} must be a string or a number, and is ${shown(value)}`)
+  }
   if (!token.test(name)) {
     throw new MultireactorError('ERR_MR_HTTP', `a field name must be a token of RFC 9110, and is ${shown(name)}`)
   }
-  if (forbidden.test(value)) {
+  if (typeof value === 'string' && forbidden.test(value)) {
     throw new MultireactorError('ERR_MR_HTTP', `the value of ${name} must not have control bytes or characters above U+00FF`)
   }
 }

@@ -4,7 +4,7 @@ import { http1Info } from '@multireactor/reactor'
 import { smallPiece } from '@multireactor/reactor/parts'
 import type { StreamedBody } from './body.js'
 import { joinChunks } from './chunks.js'
-import { parseFields } from './fields.js'
+import { lowerName, parseFields } from './fields.js'
 
 /** Where a request came from, and what can be done about it there. */
 export interface RequestOrigin {
@@ -100,7 +100,7 @@ export class HttpRequest {
 
   /** The value of a field, whose name may be in any case. */
   header(name: string): string | undefined {
-    return this.headers[name.toLowerCase()]
+    return this.headers[lowerName('header()', name)]
   }
 
   get remoteAddress(): string | undefined {

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { isBytes, MultireactorError, shown } from '@multireactor/addon'
 import { http1Info } from '@multireactor/reactor'
-import { checkField } from './fields.js'
+import { checkField, lowerName } from './fields.js'
 import { dateLine, isBodiless, okPrefix, statusLine } from './status.js'
 
 export type Bytes = string | Uint8Array
@@ -64,33 +64,33 @@ export class HttpResponse {
 
   /** Sets a field, in place of one of the same name. A list becomes as many lines. Throws `ERR_MR_HTTP` for what no field can hold. */
   setHeader(name: string, value: string | number | readonly string[]): this {
-    const lower = name.toLowerCase()
+    const lower = lowerName('setHeader()', name)
     this.removeHeader(lower)
     return this.#addHeader(name, lower, value)
   }
 
   /** Adds a line to those of the same name. */
   appendHeader(name: string, value: string | number | readonly string[]): this {
-    return this.#addHeader(name, name.toLowerCase(), value)
+    return this.#addHeader(name, lowerName('appendHeader()', name), value)
   }
 
   removeHeader(name: string): void {
+    const lower = lowerName('removeHeader()', name)
     this.#checkOpen('removeHeader()')
-    const lower = name.toLowerCase()
     if (this.#fields) this.#fields = this.#fields.filter(([other]) => other !== lower)
     if (lower === 'content-length') this.#left = -1
     if (lower === 'connection') this.#close = false
   }
 
   hasHeader(name: string): boolean {
-    const lower = name.toLowerCase()
+    const lower = lowerName('hasHeader()', name)
     return this.#fields?.some(([other]) => other === lower) ?? false
   }
 
   #addHeader(name: string, lower: string, value: string | number | readonly string[]): this {
     this.#checkOpen('setHeader()')
     let lines = ''
-    for (const each of Array.isArray(value) ? (value as readonly string[]) : [String(value)]) {
+    for (const each of Array.isArray(value) ? (value as readonly unknown[]) : [value]) {
       checkField(name, each)
       lines += `${name}: ${each}\r\n`
     }
@@ -114,6 +114,7 @@ export class HttpResponse {
     if (!/^\d+$/.test(String(value)) || !Number.isSafeInteger(length)) {
       throw new MultireactorError('ERR_MR_HTTP', `Content-Length must be a whole number, and is ${shown(value)}`)
     }
+    this.#dropField('content-length')
     this.#left = length
     this.#fields ??= []
     this.#fields.push(['content-length', lines])
