@@ -77,6 +77,20 @@ export class MultireactorError extends Error {
   }
 }
 
+/**
+ * What `call` returns. Native code knows no class of ours: an error of it with one of our codes, as for a forged framing, becomes a
+ * `MultireactorError`.
+ */
+export function inOurClass<T>(call: () => T): T {
+  try {
+    return call()
+  } catch (cause) {
+    const { code, message } = cause as { code?: unknown; message?: unknown }
+    if (cause instanceof MultireactorError || typeof code !== 'string' || !(code in errorCodes)) throw cause
+    throw new MultireactorError(code, String(message), { cause })
+  }
+}
+
 export function closedError(what: string): MultireactorError {
   return new MultireactorError('ERR_MR_CLOSED', `${what} has been closed`)
 }

@@ -9,6 +9,7 @@ export {
   errorCodes,
   MultireactorError,
   failureFromEnvelope,
+  inOurClass,
   toEnvelope,
   type ErrorCode,
 } from './error.js'

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { format } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import { native, unlimited } from '@multireactor/addon'
+import { MultireactorError, native, unlimited } from '@multireactor/addon'
 import { type ServeOptions, serve, ThreadServer } from '@multireactor/core'
 import { webSocketMessage } from '@multireactor/http'
 import { Pool } from '@multireactor/pool'
@@ -242,6 +242,42 @@ describe('wrong use', () => {
       expect((await error).code, text).to.equal('ERR_MR_OPTION_TYPE')
       expect((await error).message).to.include(text)
     }
+  })
+
+  it('of a framing: a forged one is refused with an error of our class, and a listener that was refused leaves nothing behind', async () => {
+    await using reactor = new Reactor()
+    const message = (conn: Connection<undefined>) => conn.write('right')
+    for (const framing of [
+      null,
+      5,
+      {},
+      { native: null },
+      { native: { kind: 99 } },
+      { native: { kind: 3, maxBytes: Number.NaN } },
+    ]) {
+      const error = await failureOf(() => reactor.listen(local, { message: () => {}, framing: framing as never }))
+      expect(error).to.be.instanceOf(MultireactorError)
+      expect(error.code).to.be.oneOf(['ERR_MR_OPTION_TYPE', 'ERR_MR_OPTION_RANGE'])
+    }
+    const failed: unknown[] = []
+    const { port } = await reactor.listen(local, {
+      async message(conn) {
+        failed.push(await failureOf(() => conn.setFraming({ native: { kind: 99 } } as never)))
+        message(conn)
+      },
+    })
+    const socket = connect(port, '127.0.0.1')
+    socket.write('x')
+    // The handlers of the listener itself, not of one that was refused before it.
+    expect(String((await once(socket, 'data'))[0])).to.equal('right')
+    expect(failed[0]).to.be.instanceOf(MultireactorError)
+    socket.destroy()
+  })
+
+  it('of a reactor: unref() and ref() of one that has closed do nothing', async () => {
+    const reactor = new Reactor()
+    await reactor.close()
+    expect(reactor.unref().ref()).to.equal(reactor)
   })
 
   it('of a hook: what it throws may be anything, is logged, and closes its connection', async () => {

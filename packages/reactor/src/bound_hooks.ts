@@ -1,4 +1,5 @@
 import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
+import { isFraming } from './framing.js'
 import {
   type ConnectionHandlers,
   type ConnectionOptions,
@@ -28,5 +29,12 @@ export function boundHooks<Data>(where: string, handlers: ConnectionHandlers<Dat
     if (hook) hooks[name] = hook.bind(handlers)
   }
   const options = Object.fromEntries(connectionOptionNames.flatMap((name) => (name in handlers ? [[name, read.raw(name)]] : [])))
+  const { framing } = options
+  if (framing !== undefined && !isFraming(framing)) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `${where}: 'framing' must be a framing such as lines(), and is ${shown(framing)}`,
+    )
+  }
   return { hooks: hooks as ConnectionHandlers<unknown>, connectionOptions: options as ConnectionOptions }
 }

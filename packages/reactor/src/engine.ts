@@ -7,6 +7,7 @@ import {
   contexts,
   eventRow,
   hookBit,
+  inOurClass,
   isBytes,
   isPeersDoing,
   MultireactorError,
@@ -177,9 +178,13 @@ export class Engine {
     const highBytes = native.outHighBytes
     const maxPending = readMaxPending(options)
     const listener = { name, framing, handlers, toPool, run, messageIn: inSlab, highBytes, maxPending, secure }
-    const number = this.#listeners.push(listener) - 1
-    if (number >= this.driver.listenerCount()) this.driver.addListener(native)
-    else this.driver.updateListener(number, native)
+    const number = this.#listeners.length
+    inOurClass(() => {
+      if (number >= this.driver.listenerCount()) this.driver.addListener(native)
+      else this.driver.updateListener(number, native)
+    })
+    // Not one that was refused: numbers here and there would part.
+    this.#listeners.push(listener)
     return number
   }
 
@@ -198,7 +203,7 @@ export class Engine {
     client: { listener: EngineListener; native: NativeListener; timeoutMs: number; context: Context },
     ended: (result: ConnectResult) => void,
   ): number | string {
-    const request = this.driver.connect(target, local, client.native, client.timeoutMs)
+    const request = inOurClass(() => this.driver.connect(target, local, client.native, client.timeoutMs))
     if (typeof request === 'number') this.#connects.set(request, { listener: client.listener, context: client.context, ended })
     return request
   }
@@ -242,7 +247,7 @@ export class Engine {
       } catch (cause) {
         return new MultireactorError(
           'ERR_MR_STATE',
-          `the data of a connection of listener ${conn.listener} cannot be cloned, and the app has no suspend hook: ${cause instanceof Error ? cause.message : String(cause)}`,
+          `the data of a connection of listener ${conn.listener} cannot be cloned, and the app has no suspend hook: ${toEnvelope(cause).message}`,
           { cause },
         )
       }
@@ -397,7 +402,7 @@ export class Engine {
   }
 
   setFraming(slot: number, generation: number, framing: Framing, rawEnd: number): void {
-    const done = this.driver.setFraming(slot, generation, framing.native, rawEnd)
+    const done = inOurClass(() => this.driver.setFraming(slot, generation, framing.native, rawEnd))
     if (done === 0) this.countLateCall()
     if (done === 2) {
       throw new MultireactorError(

@@ -185,5 +185,6 @@ export function custom(cut: CustomFramer, options: { maxBytes?: number } = {}): 
 }
 
 export function isFraming(value: unknown): value is Framing {
-  return typeof value === 'object' && value !== null && 'native' in value && typeof (value as Framing).native === 'object'
+  if (typeof value !== 'object' || value === null || !('native' in value)) return false
+  return typeof value.native === 'object' && value.native !== null
 }

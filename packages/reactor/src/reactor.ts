@@ -209,13 +209,13 @@ export class Reactor {
     else await this.#closed
   }
 
-  /** Lets the process end while the reactor listens; `ref()` takes it back. */
+  /** Lets the process end while the reactor listens; `ref()` takes it back. Both do nothing once it has closed. */
   unref(): this {
-    this.#engine.driver.setReferenced(false)
+    if (this.#state !== 'closed') this.#engine.driver.setReferenced(false)
     return this
   }
   ref(): this {
-    this.#engine.driver.setReferenced(true)
+    if (this.#state !== 'closed') this.#engine.driver.setReferenced(true)
     return this
   }
 
