@@ -59,8 +59,8 @@ describe('server.call', () => {
   })
 
   it('refuses what cannot be called', async () => {
-    for (const reactor of [2, -1, 1.5, Number.NaN, 2 ** 40]) {
-      expect(await failure(server.call(reactor, 'who')), `${reactor}`).to.have.property('code', 'ERR_MR_NO_REACTOR')
+    for (const reactor of [2, -1, 1.5, Number.NaN, 2 ** 40, Object.create(null)]) {
+      expect(await failure(server.call(reactor, 'who'))).to.have.property('code', 'ERR_MR_NO_REACTOR')
     }
     expect(await failure(server.call(0, 5 as never))).to.have.property('code', 'ERR_MR_DATA')
     expect(await failure(server.call(0, Buffer.alloc((16 << 20) + 1)))).to.have.property('code', 'ERR_MR_CALL_TOO_LARGE')

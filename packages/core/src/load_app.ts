@@ -1,7 +1,7 @@
 import { existsSync, realpathSync } from 'node:fs'
 import { extname } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { MultireactorError, OptionReader, runModes, shown } from '@multireactor/addon'
+import { MultireactorError, OptionReader, runModes, shown, toEnvelope } from '@multireactor/addon'
 import type { ConnectionOptions } from '@multireactor/reactor'
 import { connectionOptionNames, type Framing, handoverHookNames, hookNames, isFraming, raw } from '@multireactor/reactor/app'
 import type { App } from './app.js'
@@ -53,11 +53,7 @@ async function loadApp(url: string, fetchAdapter: string | undefined): Promise<A
   try {
     module = (await import(url)) as { default?: unknown }
   } catch (cause) {
-    throw new MultireactorError(
-      'ERR_MR_APP_LOAD',
-      `the app ${url} failed to load: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
-    )
+    throw new MultireactorError('ERR_MR_APP_LOAD', `the app ${url} failed to load: ${toEnvelope(cause).message}`, { cause })
   }
   return checkedApp(url, await adapted(url, module.default, fetchAdapter))
 }

@@ -1,4 +1,4 @@
-import { callOutcome, closedError, type ErrorEnvelope, failureFromEnvelope, MultireactorError } from '@multireactor/addon'
+import { callOutcome, closedError, type ErrorEnvelope, failureFromEnvelope, MultireactorError, shown } from '@multireactor/addon'
 
 /** Calls of one thread that wait for an answer, as many as there may be. */
 const mostPending = 65_536
@@ -111,7 +111,7 @@ export function noHook(): MultireactorError {
 export function noReactor(reactor: unknown): MultireactorError {
   return new MultireactorError(
     'ERR_MR_NO_REACTOR',
-    `call(): the server has no running reactor ${String(reactor)}; they are numbered from 0`,
+    `call(): the server has no running reactor ${shown(reactor)}; they are numbered from 0`,
   )
 }
 

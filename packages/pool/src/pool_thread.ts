@@ -1,5 +1,5 @@
 import { workerData } from 'node:worker_threads'
-import { MultireactorError, shown } from '@multireactor/addon'
+import { MultireactorError, shown, toEnvelope } from '@multireactor/addon'
 import type { Reply, TaskContext } from './task_context.js'
 import { runThread } from './thread.js'
 import { workerRequests } from './worker_requests.js'
@@ -41,7 +41,7 @@ async function load(worker: string): Promise<{ default?: unknown }> {
   try {
     return (await import(worker)) as { default?: unknown }
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = toEnvelope(cause).message
     throw new MultireactorError('ERR_MR_APP_LOAD', `the worker module ${worker} failed to load: ${reason}`, { cause })
   }
 }
