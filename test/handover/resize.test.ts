@@ -73,6 +73,26 @@ describe('a running server', () => {
     client.destroy()
   })
 
+  it('takes a reactor back whose thread had to be ended when it left', async function () {
+    this.timeout(60_000)
+    server = await serve({ app: app('stuck'), listen: 0, reactors: 2, pool: 0 })
+    const { port } = server.listeners[0]!
+    const clients: Client[] = []
+    while (opens()[1] === 0) {
+      clients.push(await Client.connect(port))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    // It loops on one of the reactors, or on both; only the second one leaves.
+    for (let i = 0; i < 16 && opens()[1]! < 2; i++) clients.push(await Client.connect(port))
+    const { turns } = server.stats().reactors[1]! as { turns: number }
+    expect(turns).to.be.above(0)
+    for (const client of clients) client.write('y')
+    await server.resize({ reactors: 1, timeoutMs: 0 })
+    await server.resize({ reactors: 2 })
+    expect(server.listeners[0]!.reactors).to.equal(2)
+    for (const client of clients) client.destroy()
+  })
+
   it('refuses sizes that cannot be', async () => {
     server = await serve({ app: app('echo'), listen: 0, reactors: 1, pool: 0 })
     for (const [sizes, code] of [

@@ -183,6 +183,8 @@ export class ReactorGroup {
         member.leaving = true
         void member.successor.end()
         if (!(await this.#retire(member, timeoutMs)) && !member.givenUp) await this.#takeCare(first + i, member)
+        // A thread that was ended has not let go of it, and the reactor may come back.
+        native.forgetReactorThread(this.#options.runtime, first + i)
         native.forwardMail(this.#options.runtime, first + i)
       }),
     )
