@@ -49,6 +49,7 @@ const storms = [
   ['faults/faults', 120, 4],
   ['memory/formula', 180, 0],
   ['soak/soak', 400, 3],
+  ['storms/api-misuse', 300, 3],
   ['storms/connections', 90, 4],
   ['storms/crash-loops', 400, 1],
   ['storms/drain', 60, 4],

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { MultireactorError } from '@multireactor/addon'
 import type { SubscribeOptions } from '@multireactor/reactor'
+import { checkTopic } from '@multireactor/reactor/parts'
 import { checkClose, closeCode } from './websocket_close.js'
 import type { WebSocketConnection } from './websocket_connection.js'
 import { checkMessage, opcode, opOf, sendFrame, webSocketMessage } from './websocket_frames.js'
@@ -99,6 +100,7 @@ export class ServerWebSocket<Data = unknown> {
 
   /** Gets the messages that are published to `topic` from now on, on whatever reactor; see `conn.subscribe`. */
   subscribe(topic: string, options?: SubscribeOptions): boolean {
+    checkTopic('subscribe()', topic)
     return this.#speaks('subscribe()') && this.#socket.conn.subscribe(topic, options)
   }
 
@@ -117,6 +119,7 @@ export class ServerWebSocket<Data = unknown> {
    * webSocketMessage(data))`.
    */
   publish(topic: string, data: string | Uint8Array): boolean {
+    checkTopic('publish()', topic)
     checkMessage('publish()', data)
     return this.#speaks('publish()') && this.#socket.conn.publish(topic, webSocketMessage(data))
   }

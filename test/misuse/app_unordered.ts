@@ -1,0 +1,15 @@
+import { custom, defineApp } from '@multireactor/core'
+import { misuse } from './hooks.js'
+import { work } from './work.js'
+
+export default defineApp({
+  ...misuse({ pool: true, wild: false, echoPort: 0 }),
+  framing: custom((bytes) => {
+    const end = bytes.indexOf(10)
+    return end < 0 ? undefined : { consumed: end + 1, frame: bytes.subarray(0, end) }
+  }),
+  order: 'none',
+  allowHalfOpen: true,
+  maxPendingMessages: 1,
+  parse: work,
+})

@@ -1,0 +1,9 @@
+import { defineApp, lines } from '@multireactor/core'
+import { misuse } from './hooks.js'
+import { work } from './work.js'
+
+export default defineApp({
+  ...misuse({ pool: true, wild: true, echoPort: Number(process.env['MISUSE_ECHO'] ?? 0) }),
+  framing: lines(),
+  parse: work,
+})
