@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { expect } from 'chai'
 import { type Server, serve } from '@multireactor/core'
 import { app } from '../support/app.js'
@@ -91,6 +93,16 @@ describe('a running server', () => {
     await server.resize({ reactors: 2 })
     expect(server.listeners[0]!.reactors).to.equal(2)
     for (const client of clients) client.destroy()
+  })
+
+  it('sees the reset of a connection that was paused when it moved', async () => {
+    server = await serve({ app: app('moved_paused'), listen: 0, reactors: 2, pool: 0 })
+    const socket = connect(server.listeners[0]!.port, '127.0.0.1')
+    socket.write('x')
+    expect(String((await once(socket, 'data'))[0])).to.equal('moved')
+    socket.resetAndDestroy()
+    while (server.stats().connections.open > 0) await new Promise((resolve) => setImmediate(resolve))
+    expect(server.stats().connections.closed.reset).to.equal(1)
   })
 
   it('refuses sizes that cannot be', async () => {

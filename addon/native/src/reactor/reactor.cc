@@ -351,12 +351,22 @@ void Reactor::dispatchConnection(uint32_t slot, uint32_t generation, uint32_t ev
 void Reactor::updateInterest(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
+  const uint32_t wanted = interestOf(connection);
+  if (connection.has(Connection::kInEpoll) && wanted == connection.interest) return;
+  if (!connection.has(Connection::kInEpoll) && wanted == 0) return;
+  setInterest(slot, wanted);
+}
+
+uint32_t Reactor::interestOf(Connection& connection) const {
   uint32_t wanted = 0;  // EPOLLIN and EPOLLOUT only, which fit in `interest`
   const bool readEnded = connection.secure() ? connection.secure()->readEnded : connection.has(Connection::kReadEnded);
   if (!readEnded && !connection.has(Connection::kPausedMask) && !connection.discardsNoMore()) wanted |= EPOLLIN;
   if (!connection.wire().empty()) wanted |= EPOLLOUT;
-  if (connection.has(Connection::kInEpoll) && wanted == connection.interest) return;
-  if (!connection.has(Connection::kInEpoll) && wanted == 0) return;
+  return wanted;
+}
+
+void Reactor::setInterest(uint32_t slot, uint32_t wanted) {
+  Connection& connection = table_.at(slot);
   const uint64_t token = uint64_t{connection.generation} << 32 | slot;
   const bool known = connection.has(Connection::kInEpoll);
   const auto result = known ? epoll_.modify(connection.fd.get(), wanted, token) : epoll_.add(connection.fd.get(), wanted, token);

@@ -344,6 +344,8 @@ class Reactor {
   // Something of it runs in the thread that drives.
   static bool usesThread(const ListenerConfig& cfg) { return cfg.hooks != 0 || cfg.run != Run::kPool; }
   void updateInterest(uint32_t slot);
+  uint32_t interestOf(Connection& connection) const;
+  void setInterest(uint32_t slot, uint32_t wanted);
   uint64_t nextDeadline(const Connection& connection, CloseReason* reason) const;
   TimerWheel::Link& timerOf(uint32_t slot) { return table_.at(slot).timer; }
   void startTimer(uint32_t slot, uint64_t deadlineMs) {

@@ -440,7 +440,8 @@ void Reactor::adoptMoved(Moved& moved) {
   if (quiescing_) connection.set(Connection::kPausedForHandover);
   if (connection.in) addPending(slot);
   if (!connection.out.empty()) markDirty(slot);
-  updateInterest(slot);
+  // One that is paused as well: the set tells of its reset.
+  setInterest(slot, interestOf(connection));
   if (!connection.fd.valid()) return;
   if (draining_) drainConnection(slot);
   if (retiring_ && connection.has(Connection::kOpen)) beginMove(slot, kAnySibling);
