@@ -112,7 +112,9 @@ export function attempt(story: Story, key: string, name: string, call: () => unk
   if (only && !only.has(key)) return undefined
   if (isTraced) tell('call', story.sequence, `${key} ${name}`)
   const wasGone = story.gone
-  const { ended, placed } = story
+  const { placed } = story
+  // What was said in the last thread is known to the connection, and the clone of its data may be older.
+  const ended = story.ended || (story.hooks['resume'] ?? 0) > 0
   const failed = (error: unknown, isLater: boolean) => {
     const why = wrongThrow(error, { ...expected, isLater, gone: wasGone, ended, placed })
     if (why)

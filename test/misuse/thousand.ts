@@ -302,6 +302,8 @@ function checkLog(seen: Map<string, Seen>): void {
   }
   for (const key of opened.keys())
     if (!closed.has(key)) tell('wrong', Number(key.split(' ')[0]), `connection ${key} has not closed`)
+  // By hand: whether an app has ended a connection by the reply of a frame before is not known here in every case.
+  if (process.env['MISUSE_COMPLETE'] !== '1') return
   for (const [key, { toTheEnd, own, text }] of seen) {
     const [number, index, listener] = key.split(' ')
     const end = closed.get(`${number} ${index}`)
