@@ -116,13 +116,6 @@ export const mutants = [
     test: 'aside: aside: frames that are set aside go with their connection',
   },
   {
-    protects: 'a thread that leaves from frames set aside',
-    file: 'addon/native/src/reactor/reactor_aside.cc',
-    from: 'if (handingOver_ && connection.aside()->frames',
-    to: 'if (permits_ == UINT32_MAX && connection.aside()->frames',
-    test: 'aside: aside: frames that run here wait for the next thread',
-  },
-  {
     protects: 'setting aside what runs on the reactor',
     file: 'addon/native/src/reactor/reactor_aside.cc',
     from: 'if (!connection || (!connection->aside() && !isFull())) return false;',
