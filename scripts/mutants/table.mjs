@@ -41,7 +41,7 @@ export const mutants = [
   {
     protects: 'the number of rows that hooks get at once',
     file: 'addon/native/src/reactor/reactor.h',
-    from: 'return rows_.size() < kMaxRowsPerTurn ?',
+    from: 'return rows_.size() < mostRows_ ?',
     to: 'return rows_.size() < SIZE_MAX ?',
     test: 'turn_budget: turn budget: hooks get a bounded number of rows',
   },
@@ -213,6 +213,13 @@ export const mutants = [
     from: 'closeNow(slot, CloseReason::kMemoryLimit);',
     to: ';',
     test: 'reactor_limits: memory: of connections that buffer nothing',
+  },
+  {
+    protects: 'others from a batch of hooks that takes long',
+    file: 'addon/native/src/reactor/reactor.cc',
+    from: 'mostRows_ = static_cast<uint32_t>(',
+    to: '(void)(',
+    test: 'turn_budget: hooks that take long',
   },
   {
     protects: 'the heap of what waits in the thread, in limits.memory',

@@ -61,7 +61,10 @@ TEST("turn budget: CPU time ends a turn of few bytes, and the time of hooks does
   for (int i = 0; i < 3; ++i) {
     budget.spend(TurnBudget::kLookBytes);
     budget.leave();
+    budget.spend(TurnBudget::kLookBytes);  // what a hook writes counts in bytes, and is no look at the clock
     burn(2 * TurnBudget::kCpuNs);
+    budget.spend(TurnBudget::kLookBytes);
+    budget.comeBack();
   }
   CHECK(budget.left());
   budget.spend(TurnBudget::kLookBytes);
@@ -191,4 +194,35 @@ TEST("turn budget: hooks get a bounded number of rows at once, and all of them i
   server.turns(2);
   CHECK(most <= 4096 + 1024);
   CHECK_EQ(server.js().seen.size(), kClients * (kFrames + 1));
+}
+
+TEST("hooks that take long get fewer frames in a turn, and quick ones as many as before") {
+  Reactors server(lines(false));
+  const Fd peer = server.connect();
+  uint64_t burnNs = 100'000;
+  uint32_t frames = 0;
+  server.js().hook = [&](const EventRow& row, std::string_view) {
+    if (row.event != Event::kFrame) return;
+    ++frames;
+    for (const uint64_t until = threadCpuNs() + burnNs; burnNs != 0 && threadCpuNs() < until;) {
+    }
+  };
+  const auto mostInOneTurn = [&](uint32_t count) {
+    std::string text;
+    for (uint32_t i = 0; i < count; ++i) text += "x\n";
+    say(peer, text);
+    uint32_t most = 0;
+    for (const uint32_t wanted = frames + count; frames < wanted;) {
+      const uint32_t before = frames;
+      server.turns(1);
+      most = std::max(most, frames - before);
+    }
+    return most;
+  };
+  CHECK(mostInOneTurn(1'000) > 500);  // nothing is known of them yet
+  // 8 ms are 80 of them; a turn has up to four batches.
+  CHECK(mostInOneTurn(1'000) <= 4 * 80);
+  burnNs = 0;
+  mostInOneTurn(2'000);
+  CHECK(mostInOneTurn(1'000) > 500);
 }

@@ -214,6 +214,13 @@ void Reactor::settleTurn() {
   finishDrainIfEmpty();
 }
 
+// Hooks are the app's, and nobody can interrupt them; but how many run before others get their turn is decided here.
+void Reactor::planRows(uint64_t rows, uint64_t tookNs) {
+  const uint64_t fits = kHooksNs * rows / std::max<uint64_t>(tookNs, 1);
+  const uint64_t most = std::min<uint64_t>(kMaxRowsPerTurn, uint64_t{mostRows_} * 2);
+  mostRows_ = static_cast<uint32_t>(std::clamp<uint64_t>(fits, kLeastRows, most));
+}
+
 bool Reactor::deliver() {
   handPlainOfDirty();
   // Hooks may cause further events (destroy in a hook makes a close); a bound keeps one turn finite.
@@ -230,7 +237,12 @@ bool Reactor::deliver() {
     const uint64_t startedNs = measuredRuns_ != 0 ? monotonicNs() : 0;
     budget_.leave();
     outBudget_.leave();
+    const uint64_t rows = delivering_.size();
+    const uint64_t hooksSinceNs = rows >= kLeastRows ? threadCpuNs() : 0;
     const EventSink::Delivered delivered = sink_->deliver(delivering_);
+    budget_.comeBack();
+    outBudget_.comeBack();
+    if (hooksSinceNs != 0) planRows(rows, threadCpuNs() - hooksSinceNs);
     if (writeBox_->count != 0) takeWriteBox(delivered.alive);
     if (!delivered.alive) {
       abandonTurn(delivered);

@@ -227,6 +227,8 @@ class Reactor {
   static constexpr size_t kReadBytes = 64 << 10;       // one receive of one connection
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
+  static constexpr uint64_t kHooksNs = 8'000'000;         // CPU time of the hooks of one batch: the next one is as large as fits
+  static constexpr uint32_t kLeastRows = 64;              // a smaller batch is not measured, nor made smaller
   static constexpr size_t kMaxRowsPerTurn = 4096;         // for hooks; who is read last may add kMaxFramesPerTurn
   static constexpr size_t kFlushBytes = 1 << 20;          // sent to one connection
   static constexpr uint32_t kAsideLooks = 256;            // connections whose frames were set aside
@@ -322,7 +324,8 @@ class Reactor {
   bool drainMailbox();
   void dispatchSome();
   // Whether the turn may take in more: it has bytes and time left, and hooks do not get too many rows at once.
-  bool takesMore() { return rows_.size() < kMaxRowsPerTurn ? budget_.left() : (leftWork_ = true, false); }
+  void planRows(uint64_t rows, uint64_t tookNs);
+  bool takesMore() { return rows_.size() < mostRows_ ? budget_.left() : (leftWork_ = true, false); }
   void expireTimers();
   void settleTurn();
   const ListenerConfig& config(const Connection& connection) const {
@@ -616,6 +619,7 @@ class Reactor {
   std::vector<std::span<const uint8_t>> group_;
   // What a turn may spend, of what comes in and of what is sent; and what it has left for the next one.
   TurnBudget budget_, outBudget_;
+  uint32_t mostRows_ = kMaxRowsPerTurn;                   // as many as hooks have time for, as the last large batches went
   std::span<const epoll_event> events_;                   // told by epoll and not looked at yet
   std::deque<std::pair<uint32_t, uint32_t>> due_;         // whose timers have expired: slot, generation
   std::vector<std::pair<uint32_t, uint32_t>> releasing_;  // whose order window has replies that may leave: slot, generation

@@ -257,6 +257,7 @@ bool Reactor::ensureSlab(size_t atLeast) {
   if (!sink_) return false;
   budget_.leave();  // V8 may collect there, as long as it likes
   slab_ = sink_->newSlab(std::max(atLeast, kSlabBytes));
+  budget_.comeBack();
   slabUsed_ = 0;
   return slab_.data != nullptr;
 }
@@ -313,7 +314,7 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
   const uint32_t most = fromInBuffer ? std::min(connection.in->atOnce, kMaxFramesPerTurn) : kMaxFramesPerTurn;
   uint32_t frames = 0;
   for (;;) {
-    if (frames == most) {
+    if (frames == most || frames == mostRows_) {
       addPending(slot);
       break;
     }
@@ -375,6 +376,7 @@ bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> byt
   } else if (bytes.size() > kSlabBytes / 2) {
     budget_.leave();
     const Slab own = sink_ ? sink_->newSlab(bytes.size()) : Slab{};
+    budget_.comeBack();
     if (!own.data) return false;
     copy(own.data);
     slab = own.id;

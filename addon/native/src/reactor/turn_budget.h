@@ -26,6 +26,7 @@ class TurnBudget {
     cpuNs_ = 0;
     lookAt_ = kLookBytes;
     measures_ = false;
+    away_ = false;
     ended_ = false;
     open(shares);
   }
@@ -46,7 +47,11 @@ class TurnBudget {
     return false;
   }
   // The app's hooks run: their time is not this turn's.
-  void leave() { measures_ = false; }
+  void leave() {
+    measures_ = false;
+    away_ = true;
+  }
+  void comeBack() { away_ = false; }
   bool ended() const { return ended_; }
   size_t spent() const { return spent_; }
   uint64_t cpuNs() const { return cpuNs_; }
@@ -62,6 +67,7 @@ class TurnBudget {
   size_t largestBytes_ = 0;
   uint64_t largestCpuNs_ = 0;
   bool measures_ = false;  // sinceNs_ is from this turn
+  bool away_ = false;      // what the hooks make it spend counts in bytes only
   bool ended_ = false;
 };
 
