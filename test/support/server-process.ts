@@ -27,8 +27,8 @@ export interface Vitals {
 export interface ServerPlan extends Omit<ServeOptions, 'app' | 'listen'> {
   /** A fixture. */
   app: string
-  /** Names of listeners, all on port 0. */
-  listeners?: string[]
+  /** Names of listeners, all on port 0, and what else there is to say of one: another fixture, a path, certificates. */
+  listeners?: (string | { name: string; app?: string; path?: string; tls?: { cert: string; key: string } })[]
   execArgv?: string[]
   env?: Record<string, string>
   /** Its addon meets them. */
@@ -61,7 +61,15 @@ export class ServerProcess {
 
   static async start({ app: name, listeners, execArgv = [], env, faults, ...rest }: ServerPlan): Promise<ServerProcess> {
     // All of 127/8, so that a storm does not run out of its own ports.
-    const listen = (listeners ?? ['main']).map((name) => ({ name, port: 0, host: '0.0.0.0' }))
+    const listen = (listeners ?? ['main']).map((one) => {
+      const { name, path, app: other, ...tls } = typeof one === 'string' ? { name: one } : one
+      return {
+        name,
+        ...(path === undefined ? { port: 0, host: '0.0.0.0' } : { path }),
+        ...(other === undefined ? {} : { app: app(other) }),
+        ...tls,
+      }
+    })
     const options = JSON.stringify({ ...rest, app: app(name), listen })
     const child = fork(new URL('./server-program.js', import.meta.url), [options], {
       execArgv: ['--expose-gc', '--enable-source-maps', ...execArgv],
