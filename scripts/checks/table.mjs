@@ -60,7 +60,7 @@ const storms = [
   ['storms/full-queue', 60, 0],
   ['storms/half-close', 60, 0],
   ['storms/hostile-frames', 150, 1],
-  ['storms/hostile-mix', 300, 3],
+  ['storms/hostile-mix', 240, 0],
   ['storms/large-replies', 200, 3],
   ['storms/misuse', 150, 1],
   ['storms/parse-failures', 120, 2],
