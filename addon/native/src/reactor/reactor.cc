@@ -311,12 +311,10 @@ bool Reactor::drainMailbox() {
 }
 
 void Reactor::dispatchSome() {
-  while (!events_.empty() && takesMore()) {
-    const epoll_event event = events_.front();
-    events_ = events_.subspan(1);
-    budget_.spend();
-    dispatch(event);
-  }
+  // What an event leads to counts itself, and there are never more than kMaxEvents.
+  size_t done = 0;
+  while (done < events_.size() && takesMore()) dispatch(events_[done++]);
+  events_ = events_.subspan(done);
 }
 
 void Reactor::dispatch(const epoll_event& event) {
@@ -349,7 +347,7 @@ void Reactor::dispatchConnection(uint32_t slot, uint32_t generation, uint32_t ev
     if (!connection->fd.valid()) return;
   }
   if (events & (EPOLLIN | EPOLLHUP)) {
-    if (connection->interest & EPOLLIN) return onReadable(slot);
+    if (connection->interest & EPOLLIN) return onReadable(slot, *connection);
     // Hung up while we do not read: epoll would say so again and again. Reading or writing finds out later.
     if ((events & EPOLLHUP) && connection->has(Connection::kInEpoll)) {
       // Nothing can be sent any more, and nobody would try: the question for room goes with the place in the set.

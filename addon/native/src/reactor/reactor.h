@@ -417,10 +417,10 @@ class Reactor {
   void closePipe(uint32_t slot, CloseReason reason);
 
   // reactor_input.cc
-  void onReadable(uint32_t slot);
-  Result<size_t> receiveInto(uint32_t slot, std::span<uint8_t> room);
-  void receiveForPool(uint32_t slot);
-  void receiveForHooks(uint32_t slot);
+  void onReadable(uint32_t slot, Connection& connection);
+  Result<size_t> receiveInto(uint32_t slot, Connection& connection, std::span<uint8_t> room);
+  void receiveForPool(uint32_t slot, Connection& connection);
+  void receiveForHooks(uint32_t slot, Connection& connection);
   size_t cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool inSlab);
   void cutKeptForPool(uint32_t slot);
   bool submitTask(uint32_t slot, Task* task);
@@ -432,7 +432,7 @@ class Reactor {
     size_t bytes;
   };
   void countSubmitted(uint32_t slot, const Load& load);
-  void cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer);
+  void cutForHooks(uint32_t slot, Connection& connection, const uint8_t* data, size_t size, bool fromInBuffer);
   bool emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab,
                  const uint32_t* mask = nullptr);
   void finishEnded();
@@ -505,7 +505,7 @@ class Reactor {
   static bool passesOutBuffer(const Connection& connection) {
     return connection.out.empty() && !connection.secure() && !connection.has(Connection::kHeadStarted);
   }
-  size_t sendNow(uint32_t slot, std::span<const uint8_t> bytes);
+  size_t sendNow(uint32_t slot, Connection& connection, std::span<const uint8_t> bytes);
   void awaitRoom(uint32_t slot);
   OrderWindow& windowOf(Connection& connection);
 

@@ -210,7 +210,7 @@ void Reactor::announce(uint32_t slot) {
 
 void Reactor::receiveProxyHeader(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  const Result<size_t> received = receiveInto(slot, scratch_);
+  const Result<size_t> received = receiveInto(slot, connection, scratch_);
   if (!received.ok()) return;
   if (received.value == 0) return closeNow(slot, CloseReason::kProxyHeader);
   if (!connection.in) connection.in = std::make_unique<InBuffer>();
@@ -328,7 +328,7 @@ void Reactor::drainConnection(uint32_t slot) {
   const uint32_t generation = connection.generation;
   if (connection.has(Connection::kAwaitsReactor)) stay(slot);  // nobody goes anywhere any more
   // What the peer has sent by now is served; what it sends later is not.
-  if (!connection.has(Connection::kPausedMask | Connection::kReadEnded)) onReadable(slot);
+  if (!connection.has(Connection::kPausedMask | Connection::kReadEnded)) onReadable(slot, connection);
   Connection* still = table_.find(slot, generation);
   if (!still || !still->fd.valid()) return;
   if (awaitsRequest(*still)) return fresh_.emplace_back(slot, generation), void();

@@ -21,7 +21,7 @@ bool Reactor::nothingInFlight(const Connection& connection) const {
 // From whoever sends more nothing is read: its own system makes it wait, and our last bytes still reach it.
 void Reactor::receiveToDiscard(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  const Result<size_t> discarded = receiveInto(slot, scratch_);
+  const Result<size_t> discarded = receiveInto(slot, connection, scratch_);
   if (!discarded.ok()) return;
   if (discarded.value != 0) return countDiscarded(slot, discarded.value);
   if (connection.secure()) connection.secure()->readEnded = true;

@@ -10,8 +10,7 @@
 
 namespace mr {
 
-void Reactor::onReadable(uint32_t slot) {
-  Connection& connection = table_.at(slot);
+void Reactor::onReadable(uint32_t slot, Connection& connection) {
   if (connection.span != 0 || connection.has(Connection::kHasPending)) return;  // the last bytes come first
   if (refusingInput_ && exchange_->memoryState(nowMs_) != MemoryState::kFine) return closeNow(slot, CloseReason::kMemoryLimit);
   if (connection.has(Connection::kPiped)) return receiveForPipe(slot);
@@ -19,9 +18,9 @@ void Reactor::onReadable(uint32_t slot) {
   if (connection.has(Connection::kEnding | Connection::kDraining)) return receiveToDiscard(slot);
   if (connection.secure()) return receiveCipher(slot);
   if (goesToPool(connection)) {
-    receiveForPool(slot);
+    receiveForPool(slot, connection);
   } else {
-    receiveForHooks(slot);
+    receiveForHooks(slot, connection);
   }
 }
 
@@ -34,8 +33,7 @@ CloseReason reasonOf(FrameError error) {
 }  // namespace
 
 // value 0 with ok(): the peer has finished. EAGAIN comes back as an error; anything worse has closed the connection.
-Result<size_t> Reactor::receiveInto(uint32_t slot, std::span<uint8_t> room) {
-  Connection& connection = table_.at(slot);
+Result<size_t> Reactor::receiveInto(uint32_t slot, Connection& connection, std::span<uint8_t> room) {
   const Result<size_t> received = sock::receive(connection.fd.get(), room.data(), room.size());
   if (!received.ok()) {
     if (received.error != EAGAIN && received.error != EWOULDBLOCK) closeNow(slot, CloseReason::kReset, received.error);
@@ -45,7 +43,7 @@ Result<size_t> Reactor::receiveInto(uint32_t slot, std::span<uint8_t> room) {
   connection.bytesRead += received.value;
   connection.onlyHeader = false;
   counters_.bytesRead.add(received.value);
-  touch(slot);
+  connection.lastActivity = nowMs_;
   return received;
 }
 
@@ -61,13 +59,12 @@ size_t roomFor(const InBuffer& in) {
 
 // ---------------------------------------------------------------- the way to the pool
 
-void Reactor::receiveForPool(uint32_t slot) {
-  Connection& connection = table_.at(slot);
+void Reactor::receiveForPool(uint32_t slot, Connection& connection) {
   if (!connection.in) {
     const bool inSlab = config(connection).run != Run::kPool;
     if (inSlab && !ensureSlab(kSlabLeast)) return;
     const std::span<uint8_t> room = inSlab ? roomForParses() : std::span(scratch_);
-    const Result<size_t> received = receiveInto(slot, room);
+    const Result<size_t> received = receiveInto(slot, connection, room);
     if (!received.ok()) return;
     if (received.value == 0) return onReadEnd(slot);
     const size_t parses = parsed_.size();
@@ -79,7 +76,7 @@ void Reactor::receiveForPool(uint32_t slot) {
   }
   InBuffer& in = *connection.in;
   const std::span<uint8_t> room = in.reserve(roomFor(in));
-  const Result<size_t> received = receiveInto(slot, room.first(std::min(room.size(), roomFor(in))));
+  const Result<size_t> received = receiveInto(slot, connection, room.first(std::min(room.size(), roomFor(in))));
   if (!received.ok()) return;
   if (received.value == 0) return onReadEnd(slot);
   in.added(received.value);
@@ -262,25 +259,24 @@ bool Reactor::ensureSlab(size_t atLeast) {
   return slab_.data != nullptr;
 }
 
-void Reactor::receiveForHooks(uint32_t slot) {
-  Connection& connection = table_.at(slot);
+void Reactor::receiveForHooks(uint32_t slot, Connection& connection) {
   if (connection.in) {
     InBuffer& in = *connection.in;
     const std::span<uint8_t> room = in.reserve(roomFor(in));
-    const Result<size_t> received = receiveInto(slot, room.first(std::min(room.size(), roomFor(in))));
+    const Result<size_t> received = receiveInto(slot, connection, room.first(std::min(room.size(), roomFor(in))));
     if (!received.ok()) return;
     if (received.value == 0) return onReadEnd(slot);
     in.added(received.value);
-    if (in.size() >= in.needed) cutForHooks(slot, in.data(), in.size(), true);
+    if (in.size() >= in.needed) cutForHooks(slot, connection, in.data(), in.size(), true);
     return;
   }
   if (!ensureSlab(kSlabLeast)) return;
   const std::span<uint8_t> room(slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes));
-  const Result<size_t> received = receiveInto(slot, room);
+  const Result<size_t> received = receiveInto(slot, connection, room);
   if (!received.ok()) return;
   if (received.value == 0) return onReadEnd(slot);
   slabUsed_ = std::min((slabUsed_ + received.value + 7) & ~size_t{7}, slab_.size);
-  cutForHooks(slot, room.data(), received.value, false);
+  cutForHooks(slot, connection, room.data(), received.value, false);
 }
 
 namespace {
@@ -291,17 +287,15 @@ uint16_t inUnits(size_t waiting) {
 
 }  // namespace
 
-void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool fromInBuffer) {
-  Connection& connection = table_.at(slot);
+void Reactor::cutForHooks(uint32_t slot, Connection& connection, const uint8_t* data, size_t size, bool fromInBuffer) {
   const FramingConfig& framing = framings_[connection.framing];
-  Span span{slot, connection.generation, data, size, 0, fromInBuffer, 0, 0};
+  Span& span = spans_.emplace_back(Span{slot, connection.generation, data, size, 0, fromInBuffer, 0, 0});
   span.framing = connection.framing;
   span.state = span.stateBehind = connection.framerState();
-  spans_.push_back(span);
   connection.span = static_cast<uint32_t>(spans_.size());
   if (framing.kind == FramingKind::kCustom) {
     const size_t held = fromInBuffer ? connection.in->held : 0;
-    spans_.back().held = held;
+    span.held = held;
     if (!emitBytes(Event::kReceived, slot, {data + held, size - held}, held, !fromInBuffer)) {
       connection.span = 0;
       spans_.pop_back();
@@ -318,18 +312,18 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
       addPending(slot);
       break;
     }
-    const FrameCut cut = nextFrame(framing, data + used, size - used, hint, spans_.back().stateBehind);
+    const FrameCut cut = nextFrame(framing, data + used, size - used, hint, span.stateBehind);
     hint = 0;
     if (cut.kind == FrameCut::Kind::kPartial) {
-      spans_.back().needed = cut.needed;
-      spans_.back().hint = cut.scanned;
-      spans_.back().prompt = cut.prompt;
+      span.needed = cut.needed;
+      span.hint = cut.scanned;
+      span.prompt = cut.prompt;
       break;
     }
     if (cut.kind == FrameCut::Kind::kError) {
-      spans_.back().ends = true;
-      spans_.back().reason = reasonOf(cut.error);
-      emitBadFrame(slot, spans_.back().reason, cut.code, size);
+      span.ends = true;
+      span.reason = reasonOf(cut.error);
+      emitBadFrame(slot, span.reason, cut.code, size);
       used = size;
       break;
     }
@@ -342,18 +336,19 @@ void Reactor::cutForHooks(uint32_t slot, const uint8_t* data, size_t size, bool 
     used += cut.consumed;
     rows_.back().e = cut.info | (masked && emittedAscii_ ? uint32_t{kWebSocketAscii} : 0);
     rows_.back().waiting = inUnits(connection.waitingBytes());
-    spans_.back().stateBehind = cut.state;
+    span.stateBehind = cut.state;
     connection.unset(Connection::kPrompted);
     ++frames;
     // Nothing is left, and what a framing without a state says of nothing is known.
     if (used == size && !remembers(framing.kind)) break;
   }
-  spans_.back().consumed = spans_.back().cut = used;
-  spans_.back().frames = frames;
+  span.consumed = span.cut = used;
+  span.frames = frames;
   const uint32_t counted = fromInBuffer ? connection.in->counted : 0;
-  spans_.back().counted = std::max(counted, frames);
+  span.counted = std::max(counted, frames);
   if (frames > counted) counters_.framesRead.add(frames - counted);
-  budget_.spend(used);
+  // What was received has counted already; a copy out of the in buffer counts again.
+  if (fromInBuffer) budget_.spend(used);
 }
 
 // Bytes of the in buffer move when it is compacted, so they are copied into a slab; those received into one stay there. False
@@ -523,7 +518,7 @@ void Reactor::cutPending() {
       continue;
     }
     if (!goesToPool(connection)) {
-      cutForHooks(slot, connection.in->data(), connection.in->size(), true);
+      cutForHooks(slot, connection, connection.in->data(), connection.in->size(), true);
       continue;
     }
     cutKeptForPool(slot);

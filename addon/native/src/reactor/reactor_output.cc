@@ -45,16 +45,14 @@ void Reactor::onReply(const Reply& reply, std::span<const uint8_t> bytes) {
 }
 
 void Reactor::onReplyAt(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
+  Connection& connection = table_.at(slot);
   // Now, not when it is sent: between the two, timers look at connections that no longer wait for an answer.
-  touch(slot);
-  if (table_.at(slot).aside()) endPermit(slot, reply);
-  if (reply.frameBytes != 0) {
-    Connection& settled = table_.at(slot);
-    settled.inFlightBytes -= std::min<size_t>(settled.inFlightBytes, reply.frameBytes);
-  }
+  connection.lastActivity = nowMs_;
+  if (connection.aside()) endPermit(slot, reply);
+  if (reply.frameBytes != 0) connection.inFlightBytes -= std::min<size_t>(connection.inFlightBytes, reply.frameBytes);
   if (reply.flags & Reply::kCall) {
     onCallResult(slot, reply, bytes);
-  } else if (config(table_.at(slot)).unordered) {
+  } else if (config(connection).unordered) {
     onUnordered(slot, reply, bytes);
   } else {
     onOrdered(slot, reply, bytes);
@@ -103,7 +101,9 @@ void Reactor::onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8
 // The reply at the head is complete: the order moves on as far as it can.
 void Reactor::headSettled(uint32_t slot) {
   advanceOrder(slot);
-  releaseHeld(slot);
+  if (table_.at(slot).window()) return releaseHeld(slot);
+  checkOrderLimit(slot);
+  maybeFinish(slot);
 }
 
 // One head may set free all that is held behind it. What this turn has no room for stays in the window.
@@ -322,10 +322,10 @@ void Reactor::takeWriteBox(bool behindHooks) {
       if (more) bytes = {bytes->data(), bytes->size() + more->size()};
       corrupt = !more;
     }
-    if (!find(row.slot, row.generation)) countLateCall();
     if (behindHooks) {
       writeNow(row.slot, row.generation, *bytes);
     } else {
+      if (!find(row.slot, row.generation)) countLateCall();
       (void)write(row.slot, row.generation, *bytes, Place::kInOrder);
     }
     if (corrupt) closeCorrupt(row.slot, row.generation);
@@ -342,21 +342,20 @@ void Reactor::closeCorrupt(uint32_t slot, uint32_t generation) {
 // In order, and without waiting for the end of the turn where nothing is before it.
 void Reactor::writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes) {
   Connection* connection = table_.find(slot, generation);
-  if (!connection || !connection->fd.valid()) return;
+  if (!connection || !connection->fd.valid()) return countLateCall();
   const bool isNext = config(*connection).unordered || connection->headSequence == connection->nextSequence;
   if (!isNext || connection->window() || !mayWrite(*connection, Writer::kHook) || !passesOutBuffer(*connection)) {
     (void)write(slot, generation, bytes, Place::kInOrder);
     return;
   }
-  const size_t left = sendNow(slot, bytes);
+  const size_t left = sendNow(slot, *connection, bytes);
   if (!connection->fd.valid() || left == bytes.size()) return;
   (void)write(slot, generation, bytes.subspan(left), Place::kInOrder);
   if (connection->fd.valid()) awaitRoom(slot);
 }
 
 // Only where it passesOutBuffer(). How many bytes the socket took; it may have closed the connection.
-size_t Reactor::sendNow(uint32_t slot, std::span<const uint8_t> bytes) {
-  Connection& connection = table_.at(slot);
+size_t Reactor::sendNow(uint32_t slot, Connection& connection, std::span<const uint8_t> bytes) {
   const Result<size_t> sent = sock::send(connection.fd.get(), bytes.data(), bytes.size());
   if (!sent.ok()) {
     if (sent.error != EAGAIN && sent.error != EWOULDBLOCK) closeNow(slot, CloseReason::kReset, sent.error);
@@ -365,7 +364,7 @@ size_t Reactor::sendNow(uint32_t slot, std::span<const uint8_t> bytes) {
   budget_.spend(TurnBudget::kSyscallBytes + sent.value);
   connection.bytesWritten += sent.value;
   counters_.bytesWritten.add(sent.value);
-  touch(slot);
+  connection.lastActivity = nowMs_;
   return sent.value;
 }
 

@@ -53,7 +53,7 @@ bool Reactor::staysHere(uint32_t slot, uint32_t generation) {
 }
 
 void Reactor::receiveForPipe(uint32_t slot) {
-  const Result<size_t> received = receiveInto(slot, scratch_);
+  const Result<size_t> received = receiveInto(slot, table_.at(slot), scratch_);
   if (!received.ok()) return;
   if (received.value == 0) {
     table_.at(slot).set(Connection::kReadEnded);

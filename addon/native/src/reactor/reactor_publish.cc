@@ -283,7 +283,7 @@ bool Reactor::deliverTo(Subscription& subscription, const SharedBytesRef& bytes,
 void Reactor::sendShared(uint32_t slot, const SharedBytesRef& bytes) {
   Connection& connection = table_.at(slot);
   counters_.publications.add(1);
-  const size_t left = sendNow(slot, bytes.span());
+  const size_t left = sendNow(slot, connection, bytes.span());
   if (!connection.fd.valid() || left == bytes.size()) return;
   connection.out.append(bytes, left);
   account(slot);

@@ -12,7 +12,7 @@ void Reactor::receiveCipher(uint32_t slot) {
   Secure& secure = *connection.secure();
   if (!ensureSlab(kSlabLeast)) return;
   const std::span<uint8_t> room(slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes));
-  const Result<size_t> received = receiveInto(slot, room);
+  const Result<size_t> received = receiveInto(slot, connection, room);
   if (!received.ok()) return;
   if (received.value == 0) {
     secure.readEnded = true;
