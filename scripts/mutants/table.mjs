@@ -34,8 +34,8 @@ export const mutants = [
   {
     protects: 'the bytes of many readable connections',
     file: 'addon/native/src/reactor/reactor.cc',
-    from: 'while (!events_.empty() && takesMore()) {',
-    to: 'while (!events_.empty()) {',
+    from: 'while (done < events_.size() && takesMore()) dispatch',
+    to: 'while (done < events_.size()) dispatch',
     test: 'turn_budget: turn budget: many readable connections',
   },
   {
@@ -421,7 +421,7 @@ export const mutants = [
   {
     protects: 'an answer taken in the turn in which the time of silence ends',
     file: 'addon/native/src/reactor/reactor_output.cc',
-    from: 'timers look at connections that no longer wait for an answer.\n  touch(slot);',
+    from: 'timers look at connections that no longer wait for an answer.\n  connection.lastActivity = nowMs_;',
     to: 'timers look at connections that no longer wait for an answer.',
     test: 'reactor_limits: idle: an answer that comes in the very turn',
   },

@@ -67,10 +67,9 @@ describe('a thread that a debugger has paused', () => {
   })
 
   it('may take longer than startTimeoutMs to start', async () => {
-    const starting = start('breakpoint-start', { startTimeoutMs: 3_000, pool: 0, hookTimeoutMs: 30_000 })
-    starting.catch(() => {})
-    const resume = await debugging!.paused()
-    await delay(3_200)
+    const starting = start('breakpoint-start', { startTimeoutMs: 4_000, pool: 0, hookTimeoutMs: 30_000 })
+    const resume = await Promise.race([debugging!.paused(), starting.then(() => expect.fail('no breakpoint'))])
+    await delay(4_200)
     resume()
     const client = await Client.connect((await starting).listeners[0]!.port)
     client.write('one\n')

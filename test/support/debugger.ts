@@ -11,7 +11,6 @@ interface Message {
 export class Debugger {
   readonly #socket: WebSocket
   readonly #paused: string[] = []
-  readonly #begun = new Set<string>()
   #wake: (() => void) | undefined
   #messages = 0
 
@@ -35,12 +34,10 @@ export class Debugger {
       this.#tell(params!.sessionId, 'Debugger.enable')
       this.#tell(params!.sessionId, 'Runtime.runIfWaitingForDebugger')
     } else if (method === 'NodeWorker.receivedMessageFromWorker') {
-      if ((JSON.parse(params!.message) as Message).method !== 'Debugger.paused') return
-      // A thread that has waited for us stops once more, before its first line.
-      if (!this.#begun.has(params!.sessionId)) {
-        this.#begun.add(params!.sessionId)
-        return this.#tell(params!.sessionId, 'Debugger.resume')
-      }
+      const said = JSON.parse(params!.message) as { method?: string; params?: { reason: string } }
+      if (said.method !== 'Debugger.paused') return
+      // A thread that has waited for us may stop once more, before its first line.
+      if (said.params!.reason === 'Break on start') return this.#tell(params!.sessionId, 'Debugger.resume')
       this.#paused.push(params!.sessionId)
       this.#wake?.()
     }

@@ -124,13 +124,15 @@ TEST("turn budget: what one head sets free takes many turns, and a reply that co
     for (size_t i = 1; i + 1 < kReplies; ++i) server.reply(frames[i], numbered(i, kBytes));
     server.until([&] { return counters.repliesHeld.get() == kReplies - 2; });
     server.reply(frames[0], "0");
-    uint64_t most = 0;
+    uint64_t most = 0, before = 0;
+    bool repliesToLast = true;
     server.until([&] {
-      static uint64_t before;
-      if (counters.repliesWritten.get() == 0) before = 0;
       most = std::max(most, counters.repliesWritten.get() - before);
       before = counters.repliesWritten.get();
-      if (before != 0 && before < 20) server.reply(frames[kReplies - 1], numbered(kReplies - 1, kBytes));
+      // Once: a slow machine's turns end by their time, after fewer replies.
+      if (before != 0 && std::exchange(repliesToLast, false)) {
+        server.reply(frames[kReplies - 1], numbered(kReplies - 1, kBytes));
+      }
       return before >= kReplies - 1;
     });
     CHECK(most <= TurnBudget::kBytes / kBytes + 1);
