@@ -1373,4 +1373,11 @@ export const mutants = [
     to: 'return memory',
     test: 'test/dist/bad-input/bytes.test.js: cannot be taken away',
   },
+  {
+    protects: 'what a hook answers to the end under the keys',
+    file: 'addon/native/src/reactor/reactor_input.cc',
+    from: 'connection.secure()->toldInTurn == counters_.turns.get()) continue;',
+    to: 'connection.secure()->toldInTurn == UINT64_MAX) continue;',
+    test: 'reactor_secure: a hook that hears of the end under the keys still answers',
+  },
 ]

@@ -176,6 +176,147 @@ TEST("first byte: a handshake is none, and neither is a record of nothing") {
   CHECK_EQ(server.open(), 1u);
 }
 
+// The layer of a peer whose last bytes, goodbye and FIN come in one piece: all of it is said in one call.
+struct LastWords : Layer {
+  explicit LastWords(Reactors& server) : Layer(server) {
+    server.js().hook = [this, usual = server.js().hook](const EventRow& row, std::string_view bytes) {
+      if (row.event == Event::kCipher && row.c == 0) return;
+      usual(row, bytes);
+      if (row.event == Event::kCipher) CHECK(reactor.feedEnd(row.slot, row.generation));
+    };
+  }
+};
+
+TEST("the end under the keys comes behind every frame before it, and each of them is answered") {
+  for (const bool halfOpen : {false, true}) {
+    ListenerConfig config = secure(false);
+    config.allowHalfOpen = halfOpen;
+    Reactors server(config);
+    LastWords layer(server);
+    constexpr size_t kFrames = 5000;
+    std::string text;
+    for (size_t i = 0; i < kFrames; ++i) text += "x\n";
+    const Fd client = server.connect();
+    say(client, turned(text + "half a li"));
+    CHECK_EQ(turned(server.read(client, kFrames * 3)).size(), kFrames * 3);
+    server.until([&] { return server.js().saw("0 end"); });
+    server.turns(3);
+    CHECK_EQ(server.js().all("0 frame ").size(), kFrames * 2);
+    CHECK_EQ(server.js().all("0 end"), "|");
+    if (!halfOpen) CHECK_EQ(turned(server.read(client, 100)), "(bye)");
+    const auto& seen = server.js().seen;
+    const auto end = std::find(seen.begin(), seen.end(), "0 end");
+    CHECK(std::none_of(end, seen.end(), [](const std::string& line) { return line.starts_with("0 frame"); }));
+    CHECK(!server.reactor().feed(0, layer.last.generation, spanOf("more\n")));
+    CHECK_EQ(server.open(), halfOpen ? 1u : 0u);
+  }
+}
+
+TEST("the end under the keys waits while a hook pauses the connection, with frames before it or without") {
+  for (const std::string_view stops : {"one", "two"}) {
+    Reactors server(secure(false));
+    LastWords layer(server);
+    EventRow stopped{};
+    server.js().hook = [&, usual = server.js().hook](const EventRow& row, std::string_view bytes) {
+      usual(row, bytes);
+      if (row.event != Event::kFrame || bytes != stops || stopped.generation != 0) return;
+      stopped = row;
+      CHECK(server.reactor().pause(row.slot, row.generation, row.d));
+      server.js().stop(row);
+    };
+    const Fd client = server.connect();
+    say(client, turned("one\ntwo\n"));
+    server.until([&] { return stopped.generation != 0; });
+    server.turns(20);
+    CHECK_EQ(server.js().frames(0), stops == "one" ? "one|" : "one|two|");
+    CHECK(!server.js().saw("0 end"));
+    CHECK(server.reactor().resume(0, stopped.generation));
+    CHECK_EQ(turned(server.read(client, 100)), "one!\ntwo!\n(bye)");
+    CHECK_EQ(server.js().frames(0), "one|two|");
+    CHECK_EQ(server.js().all("0 end"), "|");
+    server.until([&] { return server.open() == 0; });
+    CHECK_EQ(server.closed(CloseReason::kEnd), 1u);
+  }
+}
+
+TEST("the end under the keys waits for the frames that the pool takes later") {
+  ListenerConfig config = secure(true);
+  config.maxInFlight = 2;
+  config.hooks = kHookEnd;
+  Reactors server(config);
+  LastWords layer(server);
+  const Fd client = server.connect();
+  say(client, turned("a\nb\nc\nd\ne\n"));
+  for (int i = 0; i < 5; ++i) {
+    CHECK(!server.js().saw("0 end"));
+    server.echo(server.task());
+  }
+  CHECK_EQ(turned(server.read(client, 100)), "a\nb\nc\nd\ne\n(bye)");
+  CHECK_EQ(server.js().all("0 end"), "|");
+  server.until([&] { return server.open() == 0; });
+  CHECK_EQ(server.closed(CloseReason::kEnd), 1u);
+}
+
+TEST("custom framing sees all bytes before the end under the keys, however few it takes at a time") {
+  ListenerConfig config = secure(false);
+  config.framing.kind = FramingKind::kCustom;
+  Reactors server(config);
+  LastWords layer(server);
+  EventRow stopped{};
+  server.js().hook = [&, usual = server.js().hook](const EventRow& row, std::string_view bytes) {
+    usual(row, bytes);
+    if (row.event != Event::kReceived) return;
+    // One byte is taken, and the hook that gets it pauses.
+    CHECK(server.reactor().consumed(row.slot, row.generation, 1, 0, false));
+    CHECK(server.reactor().pause(row.slot, row.generation, 1));
+    stopped = row;
+  };
+  const Fd client = server.connect();
+  say(client, turned("abcde"));
+  for (const std::string_view rest : {"abcde", "bcde", "cde", "de", "e"}) {
+    server.until([&] { return server.js().saw("0 received " + std::string(rest)); });
+    CHECK(!server.js().saw("0 end"));
+    server.turns(3);
+    CHECK(server.reactor().resume(0, stopped.generation));
+  }
+  CHECK_EQ(turned(server.read(client, 100)), "(bye)");
+  CHECK_EQ(server.js().all("0 end"), "|");
+}
+
+TEST("a hook that hears of the end under the keys still answers") {
+  Reactors server(secure(false));
+  LastWords layer(server);
+  server.js().hook = [&, usual = server.js().hook](const EventRow& row, std::string_view bytes) {
+    usual(row, bytes);
+    if (row.event != Event::kEnd) return;
+    CHECK(server.reactor().write(row.slot, row.generation, spanOf("farewell\n"), Reactor::Place::kInOrder) ==
+          Reactor::WriteResult::kBelowHigh);
+  };
+  const Fd client = server.connect();
+  say(client, turned("one\n"));
+  CHECK_EQ(turned(server.read(client, 100)), "one!\nfarewell\n(bye)");
+  server.until([&] { return server.open() == 0; });
+  CHECK_EQ(server.closed(CloseReason::kEnd), 1u);
+}
+
+TEST("a connection that the app ends does not wait for an end under the keys that nobody will be told of") {
+  Reactors server(secure(false));
+  LastWords layer(server);
+  server.js().hook = [&, usual = server.js().hook](const EventRow& row, std::string_view bytes) {
+    usual(row, bytes);
+    if (row.event != Event::kFrame) return;
+    CHECK(server.reactor().pause(row.slot, row.generation, row.d));
+    CHECK(server.reactor().end(row.slot, row.generation, Reactor::Place::kInOrder));
+  };
+  const Fd client = server.connect();
+  say(client, turned("one\n"));
+  CHECK_EQ(turned(server.read(client, 100)), "one!\n(bye)");
+  // Not when its linger time is over: the peer has said that it has finished.
+  server.turns(3);
+  CHECK_EQ(server.open(), 0u);
+  CHECK_EQ(server.closed(CloseReason::kEnd), 1u);
+}
+
 TEST("what a peer sends behind its goodbye goes to no layer, and is read away up to a number of bytes") {
   ListenerConfig config = secure(true);
   config.allowHalfOpen = true;

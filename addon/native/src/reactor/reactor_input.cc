@@ -630,6 +630,8 @@ void Reactor::finishEnded() {
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
     endPlain(slot);
+    // Its hook has the next turn to answer, as behind the end of a socket.
+    if (connection.secure() && connection.secure()->toldInTurn == counters_.turns.get()) continue;
     const bool stays = config(connection).allowHalfOpen || connection.has(Connection::kPiped | Connection::kStreamed);
     if (connection.has(Connection::kReadEnded) && !stays) connection.set(Connection::kEnding);
     maybeFinish(slot);

@@ -89,6 +89,7 @@ void Reactor::endPlain(uint32_t slot) {
   const Connection& connection = table_.at(slot);
   if (!connection.secure() || !connection.secure()->plainEnded || connection.has(Connection::kReadEnded)) return;
   if (connection.span != 0 || connection.has(Connection::kPausedMask | Connection::kHasPending)) return;
+  connection.secure()->toldInTurn = counters_.turns.get();
   onReadEnd(slot);
 }
 

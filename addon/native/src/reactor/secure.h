@@ -19,6 +19,7 @@ struct Secure {
   bool heard = false;        // plaintext has come
   bool readEnded = false;    // of the socket; that of the plaintext is Connection::kReadEnded
   bool plainEnded = false;   // the layer has said so; it comes behind all plaintext before it
+  uint64_t toldInTurn = 0;   // when its hooks were told of that end
   bool endAsked = false;     // the thread has been asked to say goodbye
   bool ended = false;        // and has
   TlsRecords records;
