@@ -72,6 +72,8 @@ export interface NativeReactorDriver {
   updateListener(number: number, listener: NativeListener): void
   resumeConnections(lost: boolean): void
   quiesce(): void
+  /** Rows of connections that have closed, for a thread that is about to `close()`; none inside of a turn. */
+  lastRows(): Uint32Array
   keepState(slot: number, generation: number, state: Uint8Array): boolean
   setHasData(slot: number, generation: number, on: boolean): boolean
   hold(slot: number, generation: number, on: boolean): boolean

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
@@ -211,4 +211,47 @@ export default defineApp({
     quick.destroy()
     idle.destroy()
   })
+
+  for (const timeoutMs of [0, 1_000]) {
+    it(`calls close in the old thread for what does not go along, with ${timeoutMs} ms to wait`, async () => {
+      const log = join(folder, 'log')
+      writeFileSync(log, '')
+      process.env['LEAVING_LOG'] = log
+      const silent = { debug() {}, info() {}, warn() {}, error() {} }
+      server = await serve({ app: app('leaving'), listen: 0, reactors: 1, pool: 0, logger: silent })
+      server.on('error', () => {})
+      const clients: Client[] = []
+      // A victim that has been asked already, and one that has not.
+      for (const word of [
+        'slow',
+        'victim',
+        'killer',
+        'victim',
+        'self',
+        'throws',
+        'framer',
+        ...(timeoutMs === 0 ? ['pending'] : []),
+      ]) {
+        const client = await Client.connect(server.listeners[0]!.port)
+        client.write(`${word}\n`)
+        await client.lines(1)
+        clients.push(client)
+      }
+      await server.reload({ timeoutMs })
+      delete process.env['LEAVING_LOG']
+      const read = () => readFileSync(log, 'latin1').trimEnd().split('\n')
+      // The next thread calls resume in its first turns.
+      while (read().filter((line) => line.startsWith('resume ')).length < 2) await new Promise((resolve) => setImmediate(resolve))
+      const told = read()
+      const closed = ['victim destroyed', 'victim destroyed', 'self destroyed', 'throws thread-lost', 'framer thread-lost']
+      expect(told.filter((line) => line.startsWith('close ')).sort()).to.deep.equal(
+        [...closed, ...(timeoutMs === 0 ? ['pending thread-lost'] : [])].map((line) => `close ${line}`).sort(),
+      )
+      expect(told.filter((line) => line.startsWith('resume ')).sort()).to.deep.equal(['resume killer', 'resume slow'])
+      expect(told.filter((line) => line.startsWith('suspend ')).sort()).to.deep.equal(
+        ['killer', 'self', 'slow', 'throws', 'victim'].map((word) => `suspend ${word}`),
+      )
+      for (const client of clients) client.destroy()
+    })
+  }
 })

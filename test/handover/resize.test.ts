@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { expect } from 'chai'
@@ -103,6 +106,22 @@ describe('a running server', () => {
     socket.resetAndDestroy()
     while (server.stats().connections.open > 0) await new Promise((resolve) => setImmediate(resolve))
     expect(server.stats().connections.closed.reset).to.equal(1)
+  })
+
+  it('tells the close hook of a connection that cannot move, since its framer is a function of its thread', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'leaving-'))
+    const log = join(folder, 'log')
+    writeFileSync(log, '')
+    process.env['LEAVING_LOG'] = log
+    server = await serve({ app: app('leaving'), listen: 0, reactors: 2, pool: 0 })
+    delete process.env['LEAVING_LOG']
+    const client = await Client.connect(server.listeners[0]!.port)
+    client.write('mover\n')
+    await client.untilClosed()
+    // The peer sees its end before the hook is called.
+    while (readFileSync(log, 'latin1') === '') await new Promise((resolve) => setImmediate(resolve))
+    expect(readFileSync(log, 'latin1')).to.equal('close mover thread-lost\n')
+    rmSync(folder, { recursive: true })
   })
 
   it('refuses sizes that cannot be', async () => {

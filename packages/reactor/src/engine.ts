@@ -221,6 +221,7 @@ export class Engine {
 
   /** Drives no more. Who is still connecting hears that it was in vain. */
   close(): void {
+    this.#hearLast()
     this.#frames?.close()
     // Timers and promises of this thread may still have them in hand.
     for (const conn of this.#connections) conn?.markLeft()
@@ -270,16 +271,44 @@ export class Engine {
       }
       this.driver.quiesce()
     })
-    for (const conn of this.#connections) {
-      if (!conn?.isOpen || conn.internal.engineListener.isClient) continue
-      if (conn.internal.stream || conn.internal.secure) continue
-      const state = await this.#stateOf(conn)
-      if (state !== undefined && conn.isOpen) conn.keepState(state)
+    await outOfTurn()
+    this.#hearLast()
+    const asked = new Set<unknown>()
+    // biome-ignore lint/suspicious/noExplicitAny: as above
+    const isNew = (conn: Connection<any> | undefined): boolean =>
+      conn !== undefined &&
+      conn.isOpen &&
+      !conn.internal.engineListener.isClient &&
+      !(conn.internal.stream || conn.internal.secure) &&
+      !asked.has(conn)
+    // While one is asked, another may come in. From the last look on nothing happens any more: all between two turns.
+    while (this.#connections.some(isNew)) {
+      for (const conn of this.#connections) {
+        if (!conn || !isNew(conn)) continue
+        asked.add(conn)
+        const state = await this.#stateOf(conn)
+        if (state !== undefined && conn.isOpen) conn.keepState(state)
+      }
+      await outOfTurn()
     }
     this.close()
     for (const conn of this.streams) conn.internal.stream!.closed('thread-lost', 0)
     this.streams.clear()
     for (const layer of this.#layers) layer?.closed()
+  }
+
+  /** The hooks hear of what closes with this thread, or has closed since its last turn: the next one knows nothing of it. */
+  #hearLast(): void {
+    for (let rows = this.driver.lastRows(); rows.length > 0; rows = this.driver.lastRows()) {
+      for (let at = 0; at < rows.length; at += eventRow.words) {
+        try {
+          if (contexts.used) this.#onEventIn(rows, at)
+          else this.#onFirstEvents(rows, at)
+        } catch (error) {
+          this.#onEscaped(error, rows, at)
+        }
+      }
+    }
   }
 
   /** Lets the streams of this thread end, while siblings take fresh connections, or those wait for the next thread. */
@@ -938,6 +967,9 @@ export class Engine {
     if (hook !== 'close') conn.destroy('handler-error')
   }
 }
+
+/** A promise of a hook may settle inside of a turn, whose rest still makes events. */
+const outOfTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** A promise where none is of use: its rejection is nobody's, and must not end the thread. */
 function ignoreRejection(value: unknown): void {

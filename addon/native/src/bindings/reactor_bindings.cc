@@ -77,6 +77,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value updateListener(const Napi::CallbackInfo& info);
   Napi::Value resumeConnections(const Napi::CallbackInfo& info);
   Napi::Value quiesce(const Napi::CallbackInfo& info);
+  Napi::Value lastRows(const Napi::CallbackInfo& info);
   Napi::Value keepState(const Napi::CallbackInfo& info);
   Napi::Value setHasData(const Napi::CallbackInfo& info);
   Napi::Value hold(const Napi::CallbackInfo& info);
@@ -392,6 +393,14 @@ Napi::Value ReactorDriver::quiesce(const Napi::CallbackInfo& info) {
   MR_READY(info);
   reactor_->quiesce();
   return info.Env().Undefined();
+}
+
+// lastRows() -> rows as in a batch, of connections that have closed; none inside of a turn, and after close()
+Napi::Value ReactorDriver::lastRows(const Napi::CallbackInfo& info) {
+  const std::vector<EventRow> rows = drives() ? (reactor_->emptyWriteBox(), reactor_->lastRows()) : std::vector<EventRow>{};
+  Napi::Uint32Array words = Napi::Uint32Array::New(info.Env(), rows.size() * kRowWords);
+  if (!rows.empty()) std::memcpy(words.Data(), rows.data(), rows.size() * sizeof(EventRow));
+  return words;
 }
 
 Napi::Value ReactorDriver::keepState(const Napi::CallbackInfo& info) {
@@ -852,6 +861,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::updateListener, kU32, kObject>("updateListener"),
        method<&ReactorDriver::resumeConnections, kBool>("resumeConnections"),
        method<&ReactorDriver::quiesce>("quiesce"),
+       method<&ReactorDriver::lastRows>("lastRows"),
        method<&ReactorDriver::keepState, kSlotArg, kGenerationArg, kBytes>("keepState"),
        method<&ReactorDriver::setHasData, kSlotArg, kGenerationArg, kBool>("setHasData"),
        method<&ReactorDriver::hold, kSlotArg, kGenerationArg, kBool>("hold"),

@@ -78,6 +78,8 @@ class Reactor {
 
   // --- from one driving thread to the next ---
   // Stops feeding hooks; Event::kQuiet when no promise, deferred reply or call lives in this thread any more.
+  // Rows for a thread that leaves in this very moment: again until there are none, then detach().
+  std::vector<EventRow> lastRows();
   void quiesce();
   // What resume() of the next thread gets for this connection.
   bool keepState(uint32_t slot, uint32_t generation, std::span<const uint8_t> state);
@@ -525,6 +527,7 @@ class Reactor {
   // reactor_handover.cc
   void abandonTurn(const EventSink::Delivered& delivered);
   void closeHeld();
+  bool framerIsLost(const Connection& connection) const;
   void retain(Connection& connection) { ++connection.held, ++heldTotal_; }
   void retainItself(Connection& connection) { retain(connection), ++heldByThemselves_; }
   void release(Connection& connection);

@@ -117,6 +117,37 @@ void Reactor::closeHeld() {
   }
 }
 
+// What the thread that leaves has still to be told, outside of a turn: the next one does not know a connection that has closed,
+// and so cannot tell it to anybody. What cannot go on without this thread closes now, while there is somebody to hear it.
+std::vector<EventRow> Reactor::lastRows() {
+  owner_.assertCurrent(__func__);
+  if (inTurn_) return {};
+  closeHeld();
+  leaveClients();
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    const Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
+    if (framerIsLost(connection)) closeNow(slot, CloseReason::kThreadLost);
+  }
+  std::vector<EventRow> last;
+  std::erase_if(rows_, [&](const EventRow& row) {
+    const bool names = row.event == Event::kOpen || row.event == Event::kConnected || row.event == Event::kResume ||
+                       row.event == Event::kEnd || row.event == Event::kDrain || row.event == Event::kTimeout ||
+                       row.event == Event::kMoved || row.event == Event::kCallResult || row.event == Event::kGone ||
+                       row.event == Event::kClose;
+    if (!names || find(row.slot, row.generation)) return false;
+    last.push_back(row);
+    return true;
+  });
+  return last;
+}
+
+// A custom framer that setFraming() named is a function of its thread.
+bool Reactor::framerIsLost(const Connection& connection) const {
+  if (connection.has(Connection::kAwaitsReactor | Connection::kAwaitsProxy) || config(connection).hooks == 0) return false;
+  return connection.framing != ownFraming(connection) && framings_[connection.framing].kind == FramingKind::kCustom;
+}
+
 void Reactor::release(Connection& connection) {
   if (connection.held == 0) return;
   --connection.held;
@@ -216,16 +247,13 @@ void Reactor::resumeConnections(bool lost) {
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
     const uint32_t hooks = config(connection).hooks;
-    const bool reframed = connection.framing != ownFraming(connection);
     if (connection.has(Connection::kAwaitsReactor)) {
       place(slot);
       if (!connection.fd.valid()) continue;
     } else if (hooks != 0 && !connection.has(Connection::kAwaitsProxy)) {
       const auto state = states_.find(idOf(slot).value);
       const bool dataLost = lost && connection.has(Connection::kHasData) && state == states_.end();
-      // A custom framer that setFraming() named is a function of the thread that is gone.
-      const bool framerLost = reframed && framings_[connection.framing].kind == FramingKind::kCustom;
-      if ((dataLost && !(hooks & kHookResume)) || framerLost) {
+      if ((dataLost && !(hooks & kHookResume)) || framerIsLost(connection)) {
         closeNow(slot, CloseReason::kThreadLost);
         continue;
       }
@@ -312,6 +340,8 @@ void Reactor::moveQuiet() {
     if (connection.has(Connection::kEnding | Connection::kFinSent)) continue;  // it closes soon enough where it is
     if (!movesNow(connection)) {
       moving_.push_back(slot);
+    } else if (framerIsLost(connection)) {
+      closeNow(slot, CloseReason::kThreadLost);  // here, where its close hook is
     } else if (connection.has(Connection::kAnnounced) && config(connection).hooks != 0 && !abandoned_) {
       emit(Event::kHandover, slot);
     } else {
@@ -334,6 +364,7 @@ bool Reactor::moveNow(uint32_t slot, uint32_t generation, std::span<const uint8_
 
 void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) {
   Connection& connection = table_.at(slot);
+  if (framerIsLost(connection)) return closeNow(slot, CloseReason::kThreadLost);  // its suspend hook has named it
   const uint32_t target = enterSibling(connection);
   if (target == Exchange::kNoReactor) {
     connection.unset(Connection::kMoving);
@@ -419,8 +450,6 @@ void Reactor::adoptMoved(Moved& moved) {
   connection.accounted = 0;
   if (framing == Framings::kNone) return closeNow(slot, CloseReason::kSystem, ENOBUFS);
   connection.framing = framing;
-  // A custom framer that setFraming() named is a function of the thread that it comes from.
-  if (!moved.listenersFraming && moved.framing.kind == FramingKind::kCustom) return closeNow(slot, CloseReason::kThreadLost);
   unpackSubscriptions(slot, moved);
   if (!connection.fd.valid()) return;
   account(slot);
