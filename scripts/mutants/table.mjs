@@ -1380,4 +1380,57 @@ export const mutants = [
     to: 'connection.secure()->toldInTurn == UINT64_MAX) continue;',
     test: 'reactor_secure: a hook that hears of the end under the keys still answers',
   },
+  {
+    protects: 'the place of a worker from a frame that has settled while it ran',
+    file: 'packages/pool/src/frame_loop.ts',
+    from: 'if (frame.settled || this.pending.has(frame)) return',
+    to: 'if (this.pending.has(frame)) return',
+    test: 'test/dist/pool/pool.test.js: it holds no place of the worker',
+  },
+  {
+    protects: 'the reset of a paused connection that has moved',
+    file: 'addon/native/src/reactor/reactor_handover.cc',
+    from: 'setInterest(slot, interestOf(connection));',
+    to: 'updateInterest(slot);',
+    test: 'test/dist/handover/resize.test.js: sees the reset of a connection that was paused',
+  },
+  {
+    protects: 'a reactor that comes back from the thread that had to be ended',
+    file: 'packages/core/src/reactor_group.ts',
+    from: 'native.forgetReactorThread(this.#options.runtime, first + i)',
+    to: '',
+    test: 'test/dist/handover/resize.test.js: takes a reactor back',
+  },
+  {
+    protects: 'the numbers of listeners from one that was refused',
+    file: 'packages/reactor/src/engine.ts',
+    from: `    inOurClass(() => {
+      if (number >= this.driver`,
+    to: `    this.#listeners.push(listener)
+    inOurClass(() => {
+      if (number >= this.driver`,
+    test: 'test/dist/bad-input/use.test.js: that was refused leaves nothing behind',
+  },
+  {
+    protects: 'the close hook of what closes as its thread leaves',
+    file: 'packages/reactor/src/engine.ts',
+    from: `  close(): void {
+    this.#hearLast()`,
+    to: '  close(): void {',
+    test: 'test/dist/handover/reload.test.js: with 0 ms to wait',
+  },
+  {
+    protects: 'the close hook of a connection whose framer cannot go to the next thread',
+    file: 'addon/native/src/reactor/reactor_handover.cc',
+    from: 'if (framerIsLost(connection)) closeNow(slot',
+    to: 'if (false) closeNow(slot',
+    test: 'test/dist/handover/reload.test.js: with 1000 ms to wait',
+  },
+  {
+    protects: 'the close hook of a connection whose framer cannot move',
+    file: 'addon/native/src/reactor/reactor_handover.cc',
+    from: '} else if (framerIsLost(connection)) {',
+    to: '} else if (false) {',
+    test: 'test/dist/handover/resize.test.js: tells the close hook of a connection that cannot move',
+  },
 ]

@@ -276,8 +276,7 @@ export class Engine {
     const asked = new Set<unknown>()
     // biome-ignore lint/suspicious/noExplicitAny: as above
     const isNew = (conn: Connection<any> | undefined): boolean =>
-      conn !== undefined &&
-      conn.isOpen &&
+      conn?.isOpen === true &&
       !conn.internal.engineListener.isClient &&
       !(conn.internal.stream || conn.internal.secure) &&
       !asked.has(conn)
