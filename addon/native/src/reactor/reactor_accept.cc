@@ -155,7 +155,7 @@ void Reactor::adopt(Handover& fresh) {
   exchange_->directory().publish(idOf(slot), exchange_->reactorMailbox(index_));
   const bool secure = listeners_[fresh.listener].secure;
   if (secure) connection.needExtras().secure = std::make_unique<Secure>();
-  if (quiescing_ || (relieving_ && secure)) connection.set(Connection::kPausedForHandover);
+  if (handingOver_ || (relieving_ && secure)) connection.set(Connection::kPausedForHandover);
   if (placed) {
     connection.set(Connection::kCounted);
     if (!fresh.received.empty()) {

@@ -466,7 +466,7 @@ void Reactor::adoptMoved(Moved& moved) {
   } else if (config(connection).hooks != 0) {
     emitResume(slot, std::move(moved.state), moved.hasState ? kResumeHasState : moved.dataLost ? kResumeDataLost : kResumePlain);
   }
-  if (quiescing_) connection.set(Connection::kPausedForHandover);
+  if (handingOver_) connection.set(Connection::kPausedForHandover);
   if (connection.in) addPending(slot);
   if (!connection.out.empty()) markDirty(slot);
   // One that is paused as well: the set tells of its reset.
