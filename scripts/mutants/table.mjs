@@ -222,6 +222,27 @@ export const mutants = [
     test: 'turn_budget: hooks that take long',
   },
   {
+    protects: 'others from several slow batches in one turn',
+    file: 'addon/native/src/reactor/reactor.cc',
+    from: ' || hooksNs >= kHooksNs / 2) break;',
+    to: ') break;',
+    test: 'turn_budget: hooks that take long',
+  },
+  {
+    protects: 'others from slow hooks with a quick batch between them',
+    file: 'addon/native/src/reactor/reactor.cc',
+    from: 'uint64_t{mostRows_} * 4 / 3 + 1)',
+    to: 'uint64_t{mostRows_} * 2)',
+    test: 'turn_budget: hooks that take long',
+  },
+  {
+    protects: 'the process from what its allocator keeps while memory is nearly used up',
+    file: 'addon/native/src/exchange/memory_ebb.h',
+    from: 'if (recently >= limit / 2 && recently >= kWorth) return true;',
+    to: '(void)limit;',
+    test: 'exchange: memory: above half of the limit',
+  },
+  {
     protects: 'the heap of what waits in the thread, in limits.memory',
     file: 'addon/native/src/reactor/reactor_memory.cc',
     from: '(heldTotal_ - heldByThemselves_) * kHeldBytes',

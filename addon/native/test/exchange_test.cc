@@ -611,3 +611,23 @@ TEST("memory: it has ebbed when not even half of what was held is wanted between
   CHECK(!exchange.memoryEbbed());
   CHECK(!exchange.memoryEbbed());  // 15 MiB are not worth it
 }
+
+TEST("memory: above half of the limit, what is free goes back at every look, however quickly it fills and empties") {
+  ExchangeOptions options;
+  options.reactors = options.workers = 1;
+  options.maxMemoryBytes = uint64_t{128} << 20;
+  Exchange exchange(options);
+  const auto hold = [&](uint64_t mebibytes) {
+    exchange.publishBuffered(0, mebibytes << 20);
+    (void)exchange.memoryState(1'000);
+  };
+  for (int i = 0; i < 3; ++i) {
+    hold(64);
+    hold(0);
+    CHECK(exchange.memoryEbbed());
+  }
+  CHECK(exchange.memoryEbbed());   // it has ebbed
+  CHECK(!exchange.memoryEbbed());  // and nothing is left to give back
+  hold(63);
+  CHECK(!exchange.memoryEbbed());
+}

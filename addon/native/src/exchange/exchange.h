@@ -144,8 +144,8 @@ class Exchange {
   MemoryState memoryState(uint64_t nowMs);
   bool memoryIsShort() const { return shortSinceMs_.load(std::memory_order_relaxed) != 0; }
   uint32_t collectionsAsked() const { return collectionsAsked_.load(std::memory_order_relaxed); }
-  // The supervisor, every few seconds: whether much has been freed that is worth giving back to the system.
-  bool memoryEbbed() { return ebb_.isOut(memoryUse().allocated()); }
+  // The supervisor, every few seconds: whether what has been freed is worth giving back to the system.
+  bool memoryEbbed() { return ebb_.isOut(memoryUse().allocated(), options_.maxMemoryBytes); }
   // Memory that JS is given may be given back after the exchange is gone.
   const std::shared_ptr<MemoryShares>& received() const { return received_; }
   bool isGone(ConnectionId id) const { return !directory_.owner(id).has_value(); }

@@ -1,4 +1,4 @@
-// When much memory has been held, and is held no more.
+// When much memory has been held and is held no more, or what is held comes near its limit.
 #pragma once
 
 #include <algorithm>
@@ -19,10 +19,12 @@ class MemoryEbb {
   }
 
   // One thread, every few seconds. True once for each ebb: at no time since it was last asked was more held than half of what
-  // had been before. A server that fills and empties in quick succession keeps its memory.
-  bool isOut(uint64_t held) {
+  // had been before. A server that fills and empties in quick succession keeps its memory, but not above half of `limit`: what
+  // lies free between what is held is resident too, and no limit counts it.
+  bool isOut(uint64_t held, uint64_t limit) {
     const uint64_t recently = std::max(held, recently_.exchange(held, std::memory_order_relaxed));
     most_ = std::max(most_, recently);
+    if (recently >= limit / 2 && recently >= kWorth) return true;
     if (recently > most_ / 2 || most_ - recently < kWorth) return false;
     most_ = recently;
     return true;

@@ -217,12 +217,14 @@ void Reactor::settleTurn() {
 // Hooks are the app's, and nobody can interrupt them; but how many run before others get their turn is decided here.
 void Reactor::planRows(uint64_t rows, uint64_t tookNs) {
   const uint64_t fits = kHooksNs * rows / std::max<uint64_t>(tookNs, 1);
-  const uint64_t most = std::min<uint64_t>(kMaxRowsPerTurn, uint64_t{mostRows_} * 2);
+  // Slow hooks come in bursts: one quick batch between two slow ones is no reason to forget them.
+  const uint64_t most = std::min<uint64_t>(kMaxRowsPerTurn, uint64_t{mostRows_} * 4 / 3 + 1);
   mostRows_ = static_cast<uint32_t>(std::clamp<uint64_t>(fits, kLeastRows, most));
 }
 
 bool Reactor::deliver() {
   handPlainOfDirty();
+  uint64_t hooksNs = 0;
   // Hooks may cause further events (destroy in a hook makes a close); a bound keeps one turn finite.
   for (int round = 0; round < kHookRounds && !rows_.empty(); ++round) {
     if (!sink_) {
@@ -242,7 +244,11 @@ bool Reactor::deliver() {
     const EventSink::Delivered delivered = sink_->deliver(delivering_);
     budget_.comeBack();
     outBudget_.comeBack();
-    if (hooksSinceNs != 0) planRows(rows, threadCpuNs() - hooksSinceNs);
+    if (hooksSinceNs != 0) {
+      const uint64_t tookNs = threadCpuNs() - hooksSinceNs;
+      hooksNs += tookNs;
+      planRows(rows, tookNs);
+    }
     if (writeBox_->count != 0) takeWriteBox(delivered.alive);
     if (!delivered.alive) {
       abandonTurn(delivered);
@@ -257,7 +263,7 @@ bool Reactor::deliver() {
     }
     finishSpans();
     // What is cut now must be delivered before its span ends: in the last round it waits for the next turn.
-    if (round + 1 == kHookRounds) continue;
+    if (round + 1 == kHookRounds || hooksNs >= kHooksNs / 2) break;
     cutPending();
     handPlainOfDirty();
   }
