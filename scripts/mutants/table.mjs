@@ -840,8 +840,8 @@ export const mutants = [
   {
     protects: 'closing whose data is lost',
     file: 'addon/native/src/reactor/reactor_handover.cc',
-    from: 'if ((dataLost && !(hooks & kHookResume)) || framerLost) {',
-    to: 'if (framerLost) {',
+    from: 'if ((dataLost && !(hooks & kHookResume)) || framerIsLost(connection)) {',
+    to: 'if (framerIsLost(connection)) {',
     test: 'reactor_handover: data is lost with the thread',
   },
   {
@@ -1348,8 +1348,8 @@ export const mutants = [
   {
     protects: 'connections from what others have entered with AsyncLocalStorage',
     file: 'packages/reactor/src/engine.ts',
-    from: 'if (contexts.used) this.#onEventIn(',
-    to: 'if (contexts.mark < 0) this.#onEventIn(',
+    from: 'if (contexts.used) this.#onEventIn(rows, i * eventRow.words)',
+    to: 'if (contexts.mark < 0) this.#onEventIn(rows, i * eventRow.words)',
     test: 'test/dist/integration/async_context.test.js: in one batch are apart',
   },
   {

@@ -24,6 +24,8 @@ export interface Seen {
   toTheEnd: boolean
   /** Records of kinds ordered and loose. */
   own: number
+  /** It broke off inside a record. That is for the reason of the close to justify, which only the hook knows. */
+  isTorn: boolean
 }
 
 /** A server that closes nothing by itself, since its app has paused or holds a reply back, is left by RST. */
@@ -96,7 +98,7 @@ export async function visit({ sequence, index, listener, port, random }: Visit):
   socket.resetAndDestroy()
   await closed
   const text = chunks.join('')
-  return { ...check(text, { sequence, index, listener, isWhole: toTheEnd }), toTheEnd, text: text.slice(0, 300) }
+  return { ...check(text, { sequence, index, listener }), toTheEnd, text: text.slice(0, 300) }
 }
 
 /** Whether the kernel takes all that was written, soon. */
@@ -147,15 +149,15 @@ function messages(sequence: number, index: number, letter: string, random: Rando
 
 function check(
   text: string,
-  { sequence, index, listener, isWhole }: Pick<Visit, 'sequence' | 'index' | 'listener'> & { isWhole: boolean },
-): { wrong: string | undefined; own: number } {
+  { sequence, index, listener }: Pick<Visit, 'sequence' | 'index' | 'listener'>,
+): Pick<Seen, 'wrong' | 'own' | 'isTorn'> {
   const isLoose = listener === 'wild' || listener === 'wildReactor'
   const reader = new RecordReader({ sequence, index, inOrder: listener !== 'unordered', loose: isLoose })
-  if (listener === 'http') return { wrong: checkResponses(text, reader), own: 0 }
-  if (listener === 'ws') return { wrong: checkMessages(text, reader), own: 0 }
+  if (listener === 'http') return { wrong: checkResponses(text, reader), own: 0, isTorn: false }
+  if (listener === 'ws') return { wrong: checkMessages(text, reader), own: 0, isTorn: false }
   reader.push(text)
-  const torn = isWhole && !isLoose && !reader.isWhole ? 'an orderly end in the middle of a record' : undefined
-  return { wrong: reader.wrong ?? torn, own: reader.counts[kind.ordered]! + reader.counts[kind.loose]! }
+  const isTorn = !isLoose && !reader.isWhole
+  return { wrong: reader.wrong, own: reader.counts[kind.ordered]! + reader.counts[kind.loose]!, isTorn }
 }
 
 function checkResponses(text: string, reader: RecordReader): string | undefined {

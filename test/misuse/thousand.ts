@@ -302,13 +302,13 @@ function checkLog(seen: Map<string, Seen>): void {
   }
   for (const key of opened.keys())
     if (!closed.has(key)) tell('wrong', Number(key.split(' ')[0]), `connection ${key} has not closed`)
-  // By hand: whether an app has ended a connection by the reply of a frame before is not known here in every case.
-  if (process.env['MISUSE_COMPLETE'] !== '1') return
-  for (const [key, { toTheEnd, own, text }] of seen) {
+  for (const [key, { toTheEnd, own, text, isTorn }] of seen) {
     const [number, index, listener] = key.split(' ')
     const end = closed.get(`${number} ${index}`)
     if (!end || listener!.startsWith('wild') || end[0] !== 'end' || !toTheEnd) continue
-    if (own < end[1])
+    if (isTorn) tell('wrong', Number(number), `${key}: an orderly end in the middle of a record: ${text}`)
+    // By hand: whether an app has ended a connection by the reply of a frame before is not known here in every case.
+    if (process.env['MISUSE_COMPLETE'] === '1' && own < end[1])
       tell('wrong', Number(number), `${key}: ${end[1]} writes were taken, ${own} came, and it closed as 'end': ${text}`)
   }
 }

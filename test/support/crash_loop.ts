@@ -10,8 +10,12 @@ export async function storm(sizes: { reactors: number; pool: number }, line: str
   await using server = await serve({ app: app('killed'), listen, ...sizes })
   const errors: unknown[] = []
   server.on('error', (error) => errors.push(error))
-  server.on('reactorReplaced', () => {})
-  server.on('workerReplaced', () => {})
+  let deaths = 0
+  const allDead = new Promise<void>((resolve) => {
+    const one = () => void (++deaths === count && resolve())
+    server.on('reactorReplaced', one)
+    server.on('workerReplaced', one)
+  })
   const { port } = server.listeners[0]!
   const polite = await Client.connect(port)
   polite.write('first\n')
@@ -25,6 +29,8 @@ export async function storm(sizes: { reactors: number; pool: number }, line: str
   for (const client of [polite, after]) client.write('here\npool here\n')
   expect(await after.lines(2)).to.deep.equal(['here', 'pool here'])
   expect(await polite.lines(3)).to.deep.equal(['first', 'here', 'pool here'])
+  // A thread that exits closes its connection before the server hears of its death.
+  await allDead
   expect(errors).to.deep.equal([])
   const { reactorsReplaced, workersReplaced, connections } = server.stats()
   expect(reactorsReplaced + workersReplaced).to.equal(count)
