@@ -20,8 +20,9 @@ describe('server.reload()', () => {
     folder = mkdtempSync(join(fileURLToPath(new URL('.', import.meta.url)), 'reload-'))
   })
   afterEach(async () => {
-    rmSync(folder, { recursive: true })
     await server.close({ timeoutMs: 500 })
+    // Not before: a close hook of the app writes there until the end.
+    rmSync(folder, { recursive: true })
     expectNothingLeft(before)
   })
 

@@ -13,20 +13,29 @@ export class Debugger {
   readonly #paused: string[] = []
   #wake: (() => void) | undefined
   #messages = 0
+  /** A thread that starts before the answer to this would not wait for us. */
+  readonly #enabled: Promise<void>
 
   /** Opens the inspector of this process, and connects. */
   static async attach(): Promise<Debugger> {
     inspector.open(0, '127.0.0.1')
     const socket = new WebSocket(inspector.url()!)
     await once(socket, 'open')
-    return new Debugger(socket)
+    const debugging = new Debugger(socket)
+    await debugging.#enabled
+    return debugging
   }
 
   private constructor(socket: WebSocket) {
     this.#socket = socket
     socket.on('message', (data: Buffer) => this.#onMessage(JSON.parse(data.toString()) as Message))
     // Threads wait for it before they run, so that it misses no breakpoint.
-    this.#send('NodeWorker.enable', { waitForDebuggerOnStart: true })
+    const id = this.#send('NodeWorker.enable', { waitForDebuggerOnStart: true })
+    this.#enabled = new Promise((resolve) => {
+      socket.on('message', (data: Buffer) => {
+        if ((JSON.parse(data.toString()) as { id?: number }).id === id) resolve()
+      })
+    })
   }
 
   #onMessage({ method, params }: Message): void {
@@ -67,7 +76,9 @@ export class Debugger {
     this.#send('NodeWorker.sendMessageToWorker', { sessionId, message })
   }
 
-  #send(method: string, params: object): void {
-    this.#socket.send(JSON.stringify({ id: ++this.#messages, method, params }))
+  #send(method: string, params: object): number {
+    const id = ++this.#messages
+    this.#socket.send(JSON.stringify({ id, method, params }))
+    return id
   }
 }
