@@ -1416,6 +1416,20 @@ export const mutants = [
     test: 'test/dist/handover/resize.test.js: sees the reset of a connection that was paused',
   },
   {
+    protects: 'the connections of a reactor that comes back after destroyAll()',
+    file: 'addon/native/src/reactor/reactor.cc',
+    from: 'if (drained_) retiring_ = draining_ = drained_ = abandoned_ = false;',
+    to: 'if (drained_) retiring_ = drained_ = abandoned_ = false;',
+    test: 'reactor_move: retire: a reactor whose last connections had to be closed',
+  },
+  {
+    protects: 'the reset of a client connection that is not read',
+    file: 'addon/native/src/reactor/reactor_connect.cc',
+    from: 'setInterest(slot, interestOf(connection));',
+    to: 'updateInterest(slot);',
+    test: 'test/dist/integration/connect.test.js: closes as reset though nothing of it is read',
+  },
+  {
     protects: 'a reactor that comes back from the thread that had to be ended',
     file: 'packages/core/src/reactor_group.ts',
     from: 'native.forgetReactorThread(this.#options.runtime, first + i)',

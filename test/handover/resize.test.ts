@@ -98,6 +98,31 @@ describe('a running server', () => {
     for (const client of clients) client.destroy()
   })
 
+  it('keeps the connections of a reactor that comes back after its last ones were cut', async function () {
+    this.timeout(60_000)
+    server = await serve({ app: app('held'), listen: 0, reactors: 2, pool: 0 })
+    const { port } = server.listeners[0]!
+    const onSecond = async (): Promise<Client[]> => {
+      const clients: Client[] = []
+      while (opens()[1] === 0) {
+        clients.push(await Client.connect(port))
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      return clients
+    }
+    const held = await onSecond()
+    for (const client of held) client.write('hold\n')
+    for (const client of held) await client.lines(1)
+    await server.resize({ reactors: 1, timeoutMs: 0 })
+    await server.resize({ reactors: 2 })
+    const fresh = await onSecond()
+    for (const client of fresh) client.write('one\n')
+    for (const client of fresh) expect(await client.lines(1)).to.deep.equal(['one'])
+    for (const client of fresh) client.write('two\n')
+    for (const client of fresh) expect(await client.lines(2)).to.deep.equal(['one', 'two'])
+    for (const client of [...held, ...fresh]) client.destroy()
+  })
+
   it('sees the reset of a connection that was paused when it moved', async () => {
     server = await serve({ app: app('moved_paused'), listen: 0, reactors: 2, pool: 0 })
     const socket = connect(server.listeners[0]!.port, '127.0.0.1')

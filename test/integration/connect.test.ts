@@ -288,6 +288,22 @@ print('full',flush=True); sys.stdin.read()`,
     await upstream.close()
   })
 
+  it('closes as reset though nothing of it is read: without a message hook, and paused', async () => {
+    const upstream = await Upstream.listen()
+    const reasons: string[] = []
+    const close = (_: Connection<unknown>, reason: string): void => void reasons.push(reason)
+    const target = { port: upstream.port, host: '127.0.0.1' }
+    await reactor.connect(target, { close })
+    const paused = await reactor.connect(target, { message: () => {}, close })
+    paused.pause()
+    await upstream.accepted(2)
+    for (const socket of upstream.sockets) socket.resetAndDestroy()
+    while (reactor.stats().open > 0) await new Promise((resolve) => setImmediate(resolve))
+    await new Promise((resolve) => setImmediate(resolve)) // the turn that counted it tells of it
+    expect(reasons).to.deep.equal(['reset', 'reset'])
+    await upstream.close()
+  })
+
   it('has the time limits of every connection', async () => {
     const upstream = await Upstream.listen()
     const reasons: string[] = []

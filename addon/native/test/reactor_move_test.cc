@@ -355,6 +355,33 @@ TEST("retire: everything goes to the sibling, the listening socket too, and then
   CHECK_EQ(server.js().all("0 drained"), "|");
 }
 
+TEST("retire: a reactor whose last connections had to be closed serves like a fresh one when it comes back") {
+  Reactors server(lines(false), 2);
+  Places places(server);
+  echoFrames(places, server);
+  const Fd held = server.connect();
+  places.moveAndWait(0, 1);
+  const Places::Place there = places.of(0);
+  CHECK(server.reactor(1).hold(there.slot, there.generation, true));
+  server.exchange->setActive(1, false);
+  server.reactor(1).retire(false);
+  server.turns(5);
+  CHECK_EQ(server.open(1), 1u);
+  CHECK_EQ(server.reactor(1).destroyAll(CloseReason::kServerClosing), 1u);
+  server.until([&] { return server.js(1).saw("0 drained"); });
+  server.leave(1);
+  server.exchange->setActive(1, true);
+  server.takeOver(false, 1);
+  places.watch(1);
+  const Fd fresh = server.connect();
+  places.moveAndWait(1, 1);
+  say(fresh, "one\n");
+  CHECK_EQ(server.read(fresh, 4), "one\n");
+  say(fresh, "two\n");
+  CHECK_EQ(server.read(fresh, 4), "two\n");
+  CHECK_EQ(server.open(1), 1u);
+}
+
 TEST("retire: a pool's connections leave when their frames are answered") {
   Reactors server(lines(true), 2);
   const Fd a = server.connect(), b = server.connect();

@@ -55,7 +55,8 @@ bool Reactor::attach(EventSink* sink) {
   watchesGone_ = false;
   endedForTime_.store(false, std::memory_order_relaxed);
   if (box_) box_->count = box_->samples = 0, box_->running.store(0, std::memory_order_relaxed);
-  if (drained_) retiring_ = drained_ = abandoned_ = false;  // it had retired, and is wanted again
+  // It had retired, and is wanted again. Its last connections may have been closed by destroyAll(), after which it drains.
+  if (drained_) retiring_ = draining_ = drained_ = abandoned_ = false;
   slab_ = {};
   slabUsed_ = 0;
   askAgain();

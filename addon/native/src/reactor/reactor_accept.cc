@@ -183,7 +183,9 @@ void Reactor::adopt(Handover& fresh) {
     }
   }
   if (!connection.fd.valid()) return;
-  updateInterest(slot);
+  // One that is paused as well: the set tells of its reset.
+  setInterest(slot, interestOf(connection));
+  if (!connection.fd.valid()) return;
   if (draining_) drainConnection(slot);
 }
 

@@ -69,7 +69,8 @@ void Reactor::onConnectEnded(Connector::Ended ended) {
   exchange_->directory().publish(idOf(slot), exchange_->reactorMailbox(index_));
   emit(Event::kConnected, slot, ended.request);
   armDeadline(slot);
-  updateInterest(slot);
+  // One that is not read as well: the set tells of its reset.
+  setInterest(slot, interestOf(connection));
 }
 
 void Reactor::expireConnects() {
