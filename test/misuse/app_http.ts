@@ -104,6 +104,8 @@ async function request(req: HttpRequest, res: HttpResponse): Promise<void> {
   if (random.below(24) === 0) res.statusCode = random.pick([Number.NaN, 100, 1_000, '200', null]) as never
   if (!over) end()
   if (random.below(6) === 0) schedule(random, step)
+  // An app that keeps its mistake to itself, and never answers, would keep the connection of a peer that has left with FIN.
+  if (!res.ended) throw new Error('as a handler may')
 }
 
 /** Messages of one WebSocket. */

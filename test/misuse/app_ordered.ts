@@ -1,10 +1,11 @@
 import { defineApp, lines } from '@multireactor/core'
-import { misuse, start } from './hooks.js'
+import { describeOpen, misuse, start } from './hooks.js'
 import { work } from './work.js'
 
 export default defineApp({
   ...misuse({ pool: true, wild: false, echoPort: 0 }),
   start,
+  called: describeOpen,
   framing: lines(),
   parse: work,
   outBuffer: { high: 8 << 10, low: 1 << 10, max: 2 << 20 },

@@ -2,7 +2,19 @@ import type { App, ThreadServer } from '@multireactor/core'
 import type { CloseReason } from '@multireactor/reactor'
 import { type Abilities, type Conn, type Place, schedule, tame, wild } from './operations.js'
 import { kind, record } from './records.js'
-import { attempt, checkReason, newStory, nextNumber, randomOf, type Story, storyOf, tell, threadId, turnOf } from './story.js'
+import {
+  attempt,
+  checkReason,
+  newStory,
+  nextNumber,
+  randomOf,
+  type Story,
+  storyOf,
+  tell,
+  threadId,
+  trace,
+  turnOf,
+} from './story.js'
 import { someForm, someNoBytes, someNonsense } from './values.js'
 
 /** Calls are finite, though a hook may lead to itself. */
@@ -13,12 +25,36 @@ const late = new WeakMap<Story, (() => void)[]>()
 
 let server: ThreadServer | undefined
 
+/** Connections of this thread whose `close` hook has not been called. */
+const live = new Map<Conn, Story>()
+
+/** What this thread knows of its open connections, for a run that fails because some stay open. */
+export function describeOpen(): string {
+  return [...live]
+    .filter(([conn]) => !conn.destroyed || conn.isOpen)
+    .map(
+      ([conn, { sequence, index, listener, ended, placed, gone }]) =>
+        `${sequence} ${index} of ${listener}: ${JSON.stringify({
+          isOpen: conn.isOpen,
+          inFlight: conn.inFlight,
+          waiting: conn.writableLength,
+          read: conn.bytesRead,
+          written: conn.bytesWritten,
+          ended,
+          placed,
+          gone,
+        })}`,
+    )
+    .join('\n')
+}
+
 /** The hooks of an app, which make random calls: which ones depends on the seed, the sequence, the connection and the hook alone. */
 export function misuse(abilities: Abilities): App<Story> {
   const operations = Object.entries(abilities.wild ? { ...tame, ...wild } : tame)
 
   const callSome = (conn: Conn, story: Story, hook: string, frame?: number): unknown => {
     const turn = turnOf(story, hook)
+    trace('hook', story.sequence, `${story.index} ${hook}:${turn} of ${story.listener}`)
     if (turn * 4 > mostCalls) return undefined
     const key = `${story.sequence}:${story.index}:${hook}:${turn}`
     const random = randomOf(key)
@@ -45,6 +81,7 @@ export function misuse(abilities: Abilities): App<Story> {
       const story = storyOf(conn.remoteAddress, conn.remotePort, conn.listener)
       // A peer that has gone before anybody looked has no address any more.
       if (story.index >= 0) tell('opened', story.sequence, String(story.index))
+      live.set(conn as unknown as Conn, story)
       callSome(conn as unknown as Conn, story, 'open')
       return story
     },
@@ -73,11 +110,13 @@ export function misuse(abilities: Abilities): App<Story> {
     resume(conn, state) {
       // The data of a thread that died is lost; whose it is, its address says.
       const story = (state as Story | undefined) ?? storyOf(conn.remoteAddress, conn.remotePort, conn.listener)
+      live.set(conn, story)
       callSome(conn, story, 'resume')
       return story
     },
     close(conn, reason: CloseReason) {
       const story = conn.data ?? newStory(0, 0, conn.listener)
+      live.delete(conn)
       checkReason(story, reason)
       if (story.closed++ > 0) tell('wrong', story.sequence, 'closed twice')
       story.gone = true

@@ -456,7 +456,7 @@ function attemptStream(place: Place, step: () => unknown, own: Expected): void {
   attempt(
     story,
     key,
-    'a stream',
+    `stream: ${String(step).slice(6, 50)}`,
     () => {
       try {
         return step()

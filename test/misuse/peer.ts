@@ -3,7 +3,7 @@ import net from 'node:net'
 import { frame as webSocketFrame, handshake } from '../support/websocket.js'
 import type { Random } from '../support/random.js'
 import { kind, letterOf, record, RecordReader } from './records.js'
-import { addressOf, portOf } from './story.js'
+import { addressOf, portOf, trace } from './story.js'
 
 export const listeners = ['ordered', 'unordered', 'wild', 'pool', 'inline', 'http', 'ws'] as const
 export type Listener = (typeof listeners)[number] | 'reactor' | 'wildReactor'
@@ -78,6 +78,13 @@ export async function visit({ sequence, index, listener, port, random }: Visit):
   }
   if (readsLate) socket.resume()
   const way = random.below(8)
+  const say = (what: string): void =>
+    trace(
+      'peer',
+      sequence,
+      `${index} of ${listener} ${what}, way ${way}, ended ${ended}, failed ${failed}, got ${socket.bytesRead}, port ${socket.localPort}`,
+    )
+  say(`has sent ${all.length}${never ? ', reads nothing' : readsLate ? ', reads late' : ''}`)
   // libuv resets no socket whose FIN is still to be sent.
   if (way < 4 && (socket.writableLength === 0 || (await flushed(socket)))) socket.end()
   else if (way === 4) socket.resetAndDestroy()
@@ -95,6 +102,7 @@ export async function visit({ sequence, index, listener, port, random }: Visit):
   const toTheEnd = ended && !failed && way !== 4 && way !== 5
   if (socket.writableLength === 0 && socket.writableEnded && !socket.writableFinished)
     await new Promise((resolve) => socket.once('finish', resolve).once('close', resolve))
+  say('leaves')
   socket.resetAndDestroy()
   await closed
   const text = chunks.join('')

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -20,7 +20,12 @@ interface Outcome {
   /** Sequences that had begun and not ended when the process was gone. */
   unfinished: number[]
   calls: string[]
+  /** What the log says of a sequence. */
+  trails: Map<number, string[]>
 }
+
+/** Lines of the log that are printed for one sequence that fails. */
+const mostLines = 300
 
 /** Runs the sequences in a process of its own, and gathers what it has told. */
 async function runProcess(seed: number, first: number, last: number, env: Record<string, string> = {}): Promise<Outcome> {
@@ -49,8 +54,19 @@ async function runProcess(seed: number, first: number, last: number, env: Record
     const failures = of('wrong')
     if (code !== 0 || signal !== null || of('done').length === 0)
       failures.push({ sequence: -1, what: `the process ended: ${signal ?? code}: ${printed}` })
+    const keep = process.env['MISUSE_KEEP']
+    if (keep && failures.length > 0) copyFileSync(log, join(keep, `misuse-${seed}-${first}.log`))
+    const trails = new Map<number, string[]>()
+    for (const { sequence } of failures) {
+      if (trails.has(sequence) || trails.size >= 8) continue
+      const lines = rows.flatMap((row) =>
+        row && Number(row[2]) === sequence && row[1] !== 'wrong' ? [`${row[1]} ${row[3]}`] : [],
+      )
+      trails.set(sequence, sequence < 0 ? lines.filter((line) => line.startsWith('state ')) : lines.slice(-mostLines))
+    }
     return {
       failures,
+      trails,
       unfinished: of('begin').flatMap(({ sequence }) => (ended.has(sequence) ? [] : [sequence])),
       calls: of('call').map(({ what }) => what),
     }
@@ -62,7 +78,7 @@ async function runProcess(seed: number, first: number, last: number, env: Record
 /** The fewest calls of one sequence with which it still fails. */
 async function shrink(seed: number, sequence: number): Promise<string[] | undefined> {
   const run = (env: Record<string, string>) => runProcess(seed, sequence, sequence + 1, env)
-  const whole = await run({ MISUSE_TRACE: '1' })
+  const whole = await run({})
   if (whole.failures.length === 0) return undefined
   const keyOf = (call: string) => call.split(' ')[0]!
   let keys = [...new Set(whole.calls.map(keyOf))].filter((key) => key.startsWith(`${sequence}:`))
@@ -73,7 +89,7 @@ async function shrink(seed: number, sequence: number): Promise<string[] | undefi
       else at += part
     }
   }
-  const last = await run({ MISUSE_TRACE: '1', MISUSE_ONLY: keys.join(',') })
+  const last = await run({ MISUSE_ONLY: keys.join(',') })
   return [...last.calls, ...last.failures.map(({ what }) => `fails: ${what}`)]
 }
 
@@ -83,10 +99,11 @@ export async function runSequences(seed: number, count: number, say: (line: stri
   for (let from = first; from < first + count; from += each) {
     const to = Math.min(first + count, from + each)
     const began = performance.now()
-    const { failures: now, unfinished } = await runProcess(seed, from, to)
+    const { failures: now, unfinished, trails } = await runProcess(seed, from, to)
     failures.push(...now)
     say(`    sequences ${from} to ${to - 1}: ${now.length} failures, ${Math.round((performance.now() - began) / 1_000)} s`)
     for (const { sequence, what } of now) say(`      sequence ${sequence}: ${what}`)
+    for (const [sequence, lines] of trails) for (const line of lines) say(`        ${sequence}: ${line}`)
     if (unfinished.length > 0) say(`      not ended: ${unfinished.join(', ')}`)
   }
   return failures

@@ -11,11 +11,17 @@ export const seed = Number(env['MISUSE_SEED'] ?? 0)
 const log = env['MISUSE_LOG']
 /** When a failure is shrunk: only these calls are made. */
 const only = env['MISUSE_ONLY'] === undefined ? undefined : new Set(env['MISUSE_ONLY'].split(','))
-const isTraced = env['MISUSE_TRACE'] === '1'
 
-/** One line for the process that looks at it all; written at once, for a process that may be gone the next moment. */
-export function tell(word: 'wrong' | 'opened' | 'closed' | 'call' | 'begin' | 'end', sequence: number, rest: string): void {
+type Word = 'wrong' | 'opened' | 'closed' | 'call' | 'got' | 'hook' | 'peer' | 'state' | 'begin' | 'end'
+
+/** One line of the log; written at once, since the process may be gone the next moment. */
+export function tell(word: Word, sequence: number, rest: string): void {
   if (log) appendFileSync(log, `${word} ${sequence} ${rest.replaceAll('\n', '\\n').slice(0, 2_000)}\n`)
+}
+
+/** Like `tell`, with the time and the thread: the trail that run.ts prints for a sequence that fails. */
+export function trace(word: 'call' | 'got' | 'hook' | 'peer', sequence: number, rest: string): void {
+  tell(word, sequence, `${rest} @${Date.now() % 1_000_000}/${threadId}`)
 }
 
 /** What one connection has seen; it goes along to other threads. */
@@ -110,12 +116,13 @@ const wrongCodes = [
 /** Makes the call `key`, and says what does not follow the rules of docs/errors.md. Returns what the call did; `undefined` if it threw, and for a promise one that resolves when it has settled. */
 export function attempt(story: Story, key: string, name: string, call: () => unknown, expected: Expected = {}): unknown {
   if (only && !only.has(key)) return undefined
-  if (isTraced) tell('call', story.sequence, `${key} ${name}`)
+  trace('call', story.sequence, `${key} ${name}`)
   const wasGone = story.gone
   const { placed } = story
   // What was said in the last thread is known to the connection, and the clone of its data may be older.
   const ended = story.ended || (story.hooks['resume'] ?? 0) > 0
   const failed = (error: unknown, isLater: boolean) => {
+    trace('got', story.sequence, `${key} ${(error as { code?: string } | undefined)?.code ?? 'an error without a code'}`)
     const why = wrongThrow(error, { ...expected, isLater, gone: wasGone, ended, placed })
     if (why)
       tell('wrong', story.sequence, `${key} ${name} of ${story.listener}: ${why}: ${(error as Error)?.stack ?? String(error)}`)
@@ -133,6 +140,7 @@ export function attempt(story: Story, key: string, name: string, call: () => unk
           (error: unknown) => failed(error, true),
         )
     }
+    if (typeof result === 'boolean') trace('got', story.sequence, `${key} ${result}`)
     if (expected.wrong) tell('wrong', story.sequence, `${key} ${name} of ${story.listener}: took what is wrong`)
     else if (wasGone && 'whenGone' in expected && result !== expected.whenGone) {
       tell('wrong', story.sequence, `${key} ${name} of ${story.listener}: returns ${String(result)} on a connection that is gone`)

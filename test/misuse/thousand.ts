@@ -307,9 +307,22 @@ function checkLog(seen: Map<string, Seen>): void {
     const end = closed.get(`${number} ${index}`)
     if (!end || listener!.startsWith('wild') || end[0] !== 'end' || !toTheEnd) continue
     if (isTorn) tell('wrong', Number(number), `${key}: an orderly end in the middle of a record: ${text}`)
-    // By hand: whether an app has ended a connection by the reply of a frame before is not known here in every case.
-    if (process.env['MISUSE_COMPLETE'] === '1' && own < end[1])
+    if (own < end[1])
       tell('wrong', Number(number), `${key}: ${end[1]} writes were taken, ${own} came, and it closed as 'end': ${text}`)
+  }
+}
+
+/** Which connections stay open, and what their threads know of them. */
+async function tellOpen(server: Server): Promise<void> {
+  const { reactors } = server.stats()
+  tell('wrong', -1, `open: ${reactors.map(({ open }, index) => `${open} in reactor ${index}`).join(', ')}`)
+  for (let index = 0; index < reactors.length; index++) {
+    const text = await server.call(index, '').then(String, String)
+    for (const line of text.split('\n').filter((line) => line !== '')) {
+      const sequence = /^(\d+) \d+ of /.exec(line)?.[1]
+      tell('state', Number(sequence ?? -1), `reactor ${index}: ${line}`)
+      if (sequence) tell('wrong', Number(sequence), `is open: ${line}`)
+    }
   }
 }
 
@@ -330,10 +343,13 @@ async function main(): Promise<void> {
     await Promise.all(Array.from({ length: atOnce }, lane))
     await closeReactor(randomOf(batch, 'close'))
   }
-  await until('connections are open that no peer has', () => server.stats().connections.open === 0).catch((error: unknown) => {
-    checkLog(seen)
-    throw error
-  })
+  await until('connections are open that no peer has', () => server.stats().connections.open === 0).catch(
+    async (error: unknown) => {
+      await tellOpen(server)
+      checkLog(seen)
+      throw error
+    },
+  )
   await within('pool.close()', pool.close())
   await within('server.close()', server.close({ timeoutMs: 1_000 }))
   for (const call of [
