@@ -109,6 +109,8 @@ export interface NativeReactorDriver {
   writeStream(slot: number, generation: number, data: string | Uint8Array): 0 | 1 | 2
   end(slot: number, generation: number, inOrder: boolean): boolean
   destroy(slot: number, generation: number, reason: number): boolean
+  /** Its close is a reset: RST instead of FIN. */
+  resetOnClose(slot: number, generation: number): boolean
   pause(slot: number, generation: number, rawEnd: number): boolean
   resume(slot: number, generation: number): boolean
   /** 2: too many different ones are in use. */

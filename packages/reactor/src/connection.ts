@@ -17,6 +17,7 @@ import type { EngineListener } from './engine_listener.js'
 import type { ReactorHandle } from './handle.js'
 import { checkTopic, slowPolicies, type SubscribeOptions } from './topics.js'
 import { type Framing, isFraming, raw } from './framing.js'
+import { SecureDuplex } from './secure_duplex.js'
 import type { SecureLayer } from './secure_layer.js'
 import type { ConnectionStream } from './stream.js'
 import type { Allocate } from './waiting_bytes.js'
@@ -307,7 +308,7 @@ export class Connection<Data = unknown> {
     if (!isPlain(this.framing)) this.setFraming(plain)
     this.#marks = (this.#marks & ~(mark.paused | mark.full)) | mark.unheard
     engine.driver.resume(this.#slot, this.#generation)
-    const duplex = new ConnectionDuplex(this, engine, this.#slot, this.#generation, options)
+    const duplex = this.#newDuplex(options)
     this.#needSeldom().stream = duplex.internal
     engine.streams.add(this)
     return duplex
@@ -733,8 +734,13 @@ export class Connection<Data = unknown> {
     )
   }
 
+  #newDuplex(options: DuplexOptions): ConnectionDuplex {
+    const Kind = this.encrypted ? SecureDuplex : ConnectionDuplex
+    return new Kind(this, this.#engine, this.#slot, this.#generation, options)
+  }
+
   #deadDuplex(options: DuplexOptions): ConnectionDuplex {
-    const duplex = new ConnectionDuplex(this, this.#engine, this.#slot, this.#generation, options)
+    const duplex = this.#newDuplex(options)
     duplex.internal.closed('destroyed', 0)
     return duplex
   }

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
-import { causedByPeer, type CloseReason } from '@multireactor/addon'
+import { causedByPeer, type CloseReason, MultireactorError, shown } from '@multireactor/addon'
 import { util } from './builtins.js'
 import type { Connection } from './connection.js'
 import type { Engine } from './engine.js'
@@ -29,7 +29,8 @@ export class ConnectionDuplex extends Duplex {
   /** As set by `setTimeout`. */
   timeout: number | undefined
   readonly connecting = false
-  readonly pending = false
+  /** Absent on a connection without TLS, as on a `net.Socket`: code behind a proxy may set it. */
+  declare encrypted?: boolean
   /** What `toDuplex()` was called on. */
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
   readonly connection: Connection<any>
@@ -51,6 +52,7 @@ export class ConnectionDuplex extends Duplex {
   #next = 0
   #written: Callback | undefined
   #finished: Callback | undefined
+  #resets = false
   #local: { address: string | undefined; port: number | undefined } | undefined
 
   /** Made by `conn.toDuplex()`. */
@@ -59,6 +61,8 @@ export class ConnectionDuplex extends Duplex {
     super({
       allowHalfOpen: options.allowHalfOpen ?? false,
       decodeStrings: false,
+      // `_destroy` emits it, with `hadError`.
+      emitClose: false,
       ...(options.highWaterMark === undefined ? {} : { highWaterMark: options.highWaterMark }),
     })
     this.connection = connection
@@ -115,6 +119,8 @@ export class ConnectionDuplex extends Duplex {
   #onEnd(): void {
     this.#pushUnread()
     this.push(null)
+    // As with `net`: where no byte waits for a reader, `'end'` needs none either.
+    super.read(0)
   }
 
   /** Every reader comes by here: iterators, `data`, pipes. 0 is the stream itself, which only asks for more. */
@@ -133,6 +139,18 @@ export class ConnectionDuplex extends Duplex {
   }
 
   // ---------------------------------------------------------------- writing
+
+  /** As with `net`: a write behind the peer's end, which has ended this side too, fails with EPIPE. */
+  override write(chunk: unknown, encoding?: BufferEncoding | Callback, callback?: Callback): boolean {
+    if (this.allowHalfOpen || !this.readableEnded || !this.writableEnded) {
+      return super.write(chunk, encoding as BufferEncoding, callback)
+    }
+    const error = Object.assign(causedByPeer(new Error('This socket has been ended by the other party')), { code: 'EPIPE' })
+    const told = typeof encoding === 'function' ? encoding : callback
+    if (told) process.nextTick(told, error)
+    this.destroy(error)
+    return false
+  }
 
   override _write(chunk: string | Uint8Array, encoding: BufferEncoding, callback: Callback): void {
     const data = typeof chunk === 'string' ? inUtf8(chunk, encoding) : chunk
@@ -202,14 +220,19 @@ export class ConnectionDuplex extends Duplex {
     else this.once('finish', () => this.destroy())
   }
 
-  /** The same as `destroy()`. */
+  /** Closes with RST instead of FIN: the peer gets `ECONNRESET`. */
   resetAndDestroy(): this {
+    this.#resets = true
     return this.destroy()
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    if (!this.#closed) this.connection.destroy()
+    if (!this.#closed) {
+      if (this.#resets) this.#engine.driver.resetOnClose(this.#slot, this.#generation)
+      this.connection.destroy()
+    }
     callback(error)
+    process.nextTick(() => this.emit('close', error !== null))
   }
 
   #onClosed(reason: CloseReason, errno: number): void {
@@ -228,11 +251,16 @@ export class ConnectionDuplex extends Duplex {
 
   // ---------------------------------------------------------------- what servers ask of a socket
 
-  /** Emits `'timeout'` after so many ms without any byte in or out; 0 switches it off. As exact as `conn.setTimeout`. */
+  /**
+   * Emits `'timeout'` after so many ms without any byte in or out; 0 switches it off. As exact as `conn.setTimeout`. Throws
+   * `ERR_MR_OPTION_TYPE` and `ERR_MR_OPTION_RANGE` where `net` throws.
+   */
   setTimeout(milliseconds: number, callback?: () => void): this {
-    if (this.destroyed || this.#closed) return this
-    const whole = Math.min(Math.max(Math.ceil(Number(milliseconds) || 0), 0), mostMs)
-    this.timeout = whole
+    if (this.destroyed) return this
+    checkTimeout(milliseconds, callback)
+    if (this.#closed) return this
+    const whole = Math.min(Math.ceil(milliseconds), mostMs)
+    this.timeout = milliseconds
     this.#engine.driver.setTimeoutMs(this.#slot, this.#generation, whole)
     if (callback) {
       if (whole === 0) this.removeListener('timeout', callback)
@@ -265,24 +293,6 @@ export class ConnectionDuplex extends Duplex {
     return address === undefined || port === undefined || family === undefined ? {} : { address, family, port }
   }
 
-  get encrypted(): boolean {
-    return this.connection.encrypted
-  }
-  get authorized(): boolean {
-    return this.connection.tls?.authorized ?? false
-  }
-  get alpnProtocol(): string | false | null {
-    return this.connection.tls?.alpnProtocol ?? null
-  }
-  get servername(): string | false | null {
-    return this.connection.tls?.servername ?? null
-  }
-  getPeerCertificate(detailed = false): object {
-    return this.connection.tls?.getPeerCertificate(detailed) ?? {}
-  }
-  getProtocol(): string | null {
-    return this.connection.tls?.getProtocol() ?? null
-  }
   get remoteAddress(): string | undefined {
     return this.connection.remoteAddress
   }
@@ -305,8 +315,18 @@ export class ConnectionDuplex extends Duplex {
   get bytesRead(): number {
     return this.connection.bytesRead
   }
+  /** With what waits to be sent. */
   get bytesWritten(): number {
-    return this.connection.bytesWritten
+    const { connection } = this
+    let bytes = connection.bytesWritten + connection.writableLength
+    for (let i = this.#next; i < this.#rest.length; i++) bytes += Buffer.byteLength(this.#rest[i]!)
+    const { writableBuffer } = this as unknown as { writableBuffer?: { chunk: Piece; encoding: BufferEncoding }[] }
+    for (const { chunk, encoding } of writableBuffer ?? [])
+      bytes += typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding) : chunk.length
+    return bytes
+  }
+  get pending(): boolean {
+    return this.destroyed
   }
   get bufferSize(): number {
     return this.writableLength
@@ -324,6 +344,16 @@ export class ConnectionDuplex extends Duplex {
 
 type Piece = string | Uint8Array
 type Callback = (error?: Error | null) => void
+
+function checkTimeout(milliseconds: unknown, callback: unknown): void {
+  const wrong = (code: 'ERR_MR_OPTION_TYPE' | 'ERR_MR_OPTION_RANGE', what: string, value: unknown) =>
+    new MultireactorError(code, `setTimeout(): ${what}, and is ${shown(value)}`)
+  if (typeof milliseconds !== 'number') throw wrong('ERR_MR_OPTION_TYPE', "'milliseconds' must be a number", milliseconds)
+  if (!(milliseconds >= 0 && Number.isFinite(milliseconds)))
+    throw wrong('ERR_MR_OPTION_RANGE', "'milliseconds' must be 0 or more", milliseconds)
+  if (callback !== undefined && typeof callback !== 'function')
+    throw wrong('ERR_MR_OPTION_TYPE', "'callback' must be a function", callback)
+}
 
 /** Strings cross in UTF-8; whoever means other bytes gets them. */
 function inUtf8(text: string, encoding: BufferEncoding): Piece {

@@ -18,6 +18,7 @@ export {
   lines,
   raw,
 } from './framing.js'
+export { SecureDuplex } from './secure_duplex.js'
 export { ReactorHandle } from './handle.js'
 export type { BadFrame, ClientHandlers, ConnectionHandlers, ConnectionOptions, HandoverHandlers } from './handlers.js'
 export { type ProxyEndpoint, proxyHeader, type ProxyHeaderOptions } from './proxy_header.js'

@@ -30,8 +30,13 @@ interface Inside {
   _emitCloseIfDrained?(): void
   allowHalfOpen?: boolean
   keepAlive?: boolean
+  /** In seconds, although the option is in milliseconds. */
   keepAliveInitialDelay?: number
   maxConnections?: number
+  pauseOnConnect?: boolean
+  highWaterMark?: number
+  blockList?: net.BlockList
+  _pipeName?: string
   closeIdleConnections?(): void
   closeAllConnections?(): void
 }
@@ -55,6 +60,19 @@ export class StockFace implements StockServerSide {
   #open = false
   #looking: NodeJS.Timeout | undefined
 
+  /** Whoever asks once more hears that this was the last answer of the connection. */
+  readonly #sayLast = (_request: unknown, response: Message): void => {
+    response.shouldKeepAlive = false
+  }
+
+  readonly #wrap = (socket: Wrapped): void => {
+    const stream = socket._handle?._parentWrap?.stream
+    // One of another reactor that the server is attached to, or of its own port.
+    if (!stream || !this.#streams.has(stream)) return
+    showPlaces(socket, stream)
+    endLater(socket)
+  }
+
   constructor(server: unknown, options: AttachOptions) {
     new OptionReader('attach()', options, ['drain']).func('drain')
     if (!isServer(server)) {
@@ -72,11 +90,7 @@ export class StockFace implements StockServerSide {
     this.#server = server as StockServer & Inside
     this.#options = options
     this.#isTls = isTls(server)
-    if (isTls(server))
-      server.prependListener('secureConnection', (socket: Wrapped) => {
-        showPlaces(socket)
-        endLater(socket)
-      })
+    if (this.#isTls) this.#server.prependListener('secureConnection', this.#wrap)
   }
 
   listening(place: StockPlace): void {
@@ -84,14 +98,19 @@ export class StockFace implements StockServerSide {
     if (this.#open) return
     this.#open = true
     // What `net.Server` keeps while it listens; its own methods do the rest.
+    const { address, port } = this.#place!
     this.#server._handle = {
       close: () => {
         this.#open = false
       },
-      getsockname: (out: Record<string, unknown>) => Object.assign(out, this.#address()) && 0,
+      // Of a Unix path `address()` is the path.
+      ...(port === 0
+        ? {}
+        : { getsockname: (out: object) => Object.assign(out, { address, family: familyOf(address), port }) && 0 }),
       ref() {},
       unref() {},
     }
+    if (port === 0) this.#server._pipeName = address
     // http starts to look at its time limits with this event, and never without it.
     this.#server.emit('listening')
   }
@@ -99,14 +118,25 @@ export class StockFace implements StockServerSide {
   accept(connection: Connection<unknown>): void {
     const server = this.#server
     if (!this.#open) return connection.destroy('server-closing')
-    if (server.maxConnections !== undefined && server._connections >= server.maxConnections) {
-      const { localAddress, localPort, remoteAddress, remotePort, remoteFamily } = connection
-      connection.destroy()
-      server.emit('drop', { localAddress, localPort, remoteAddress, remotePort, remoteFamily })
-      return
+    const { remoteAddress, remoteFamily } = connection
+    if (server.blockList && remoteFamily && server.blockList.check(remoteAddress!, remoteFamily === 'IPv6' ? 'ipv6' : 'ipv4')) {
+      return connection.destroy()
     }
-    const stream = connection.toDuplex({ allowHalfOpen: server.allowHalfOpen ?? false })
-    if (server.keepAlive) stream.setKeepAlive(true, server.keepAliveInitialDelay ?? 0)
+    if (server.maxConnections !== undefined && server._connections >= server.maxConnections) {
+      const { localAddress, localPort, remotePort } = connection
+      connection.destroy()
+      if (!remoteFamily) return void server.emit('drop')
+      const localFamily = familyOf(localAddress!)
+      return void server.emit('drop', { localAddress, localPort, localFamily, remoteAddress, remotePort, remoteFamily })
+    }
+    const { highWaterMark } = server
+    const stream = connection.toDuplex({
+      allowHalfOpen: server.allowHalfOpen ?? false,
+      ...(Number.isInteger(highWaterMark) ? { highWaterMark: highWaterMark! } : {}),
+    })
+    stream.server = server
+    if (server.keepAlive) stream.setKeepAlive(true, (server.keepAliveInitialDelay ?? 0) * 1000)
+    if (server.pauseOnConnect) stream.pause()
     this.#streams.set(stream, performance.now())
     server._connections++
     stream.once('close', () => {
@@ -123,10 +153,7 @@ export class StockFace implements StockServerSide {
   closing(): void {
     if (this.#looking) return
     const server = this.#server
-    // Whoever asks once more hears that this was the last answer of the connection.
-    server.prependListener('request', (_request: unknown, response: Message) => {
-      response.shouldKeepAlive = false
-    })
+    server.prependListener('request', this.#sayLast)
     for (const stream of this.#streams.keys()) {
       const { _httpMessage: message } = stream as { _httpMessage?: Message }
       if (message && !message.headersSent) message.shouldKeepAlive = false
@@ -151,13 +178,12 @@ export class StockFace implements StockServerSide {
 
   closed(): void {
     clearInterval(this.#looking)
-    if (this.#open) this.#server.close()
-    this.#server.closeAllConnections?.()
-  }
-
-  #address(): Record<string, unknown> {
-    const { address, port } = this.#place!
-    return { address, family: address.includes(':') ? 'IPv6' : 'IPv4', port }
+    const server = this.#server
+    if (this.#open) server.close()
+    // The server may be attached once more, and has connections of its own then.
+    server.off('request', this.#sayLast)
+    server.off('secureConnection', this.#wrap)
+    for (const stream of this.#streams.keys()) stream.destroy()
   }
 }
 
@@ -193,6 +219,10 @@ export function hooksFor(face: () => StockFace): ConnectionHandlers<undefined> &
   }
 }
 
+function familyOf(address: string): 'IPv4' | 'IPv6' {
+  return address.includes(':') ? 'IPv6' : 'IPv4'
+}
+
 function isServer(value: unknown): value is StockServer {
   return (
     typeof value === 'object' &&
@@ -212,7 +242,6 @@ type Wrapped = tls.TLSSocket & { _handle?: { _parentWrap?: { stream?: Connection
  * between them; from a stream they come in one, and an http server that sees the end first gives up the request.
  */
 function endLater(socket: Wrapped): void {
-  if (!socket._handle?._parentWrap?.stream) return
   const { push } = socket
   socket.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
     if (chunk !== null) return push.call(socket, chunk, encoding)
@@ -224,11 +253,16 @@ function endLater(socket: Wrapped): void {
   }
 }
 
-/** `node:tls` cannot see the addresses behind a stream that is no socket of Node's. */
-function showPlaces(socket: Wrapped): void {
-  const stream = socket._handle?._parentWrap?.stream
-  if (!stream) return
+/** `node:tls` sees neither the addresses nor the options of a stream that is no socket of Node's. */
+function showPlaces(socket: Wrapped, stream: ConnectionDuplex): void {
   for (const name of ['remoteAddress', 'remotePort', 'remoteFamily', 'localAddress', 'localPort', 'localFamily'] as const) {
     Object.defineProperty(socket, name, { configurable: true, get: () => stream[name] })
+  }
+  socket.address = () => stream.address()
+  for (const name of ['setNoDelay', 'setKeepAlive'] as const) {
+    socket[name] = (...args: unknown[]) => {
+      ;(stream[name] as (...args: unknown[]) => unknown)(...args)
+      return socket
+    }
   }
 }

@@ -56,6 +56,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value setFraming(const Napi::CallbackInfo& info);
   Napi::Value setTimeoutMs(const Napi::CallbackInfo& info);
   Napi::Value setNoDelay(const Napi::CallbackInfo& info);
+  Napi::Value resetOnClose(const Napi::CallbackInfo& info);
   Napi::Value setKeepAlive(const Napi::CallbackInfo& info);
   Napi::Value submit(const Napi::CallbackInfo& info);
   Napi::Value defer(const Napi::CallbackInfo& info);
@@ -662,6 +663,11 @@ Napi::Value ReactorDriver::setTimeoutMs(const Napi::CallbackInfo& info) {
   return boolean(info, done);
 }
 
+Napi::Value ReactorDriver::resetOnClose(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->resetOnClose(u32(info, 0), u32(info, 1)));
+}
+
 Napi::Value ReactorDriver::setNoDelay(const Napi::CallbackInfo& info) {
   MR_READY(info);
   return boolean(info, reactor_->setNoDelay(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value()));
@@ -898,6 +904,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::resume, kSlotArg, kGenerationArg>("resume"),
        method<&ReactorDriver::setFraming, kSlotArg, kGenerationArg, kObject, kU32>("setFraming"),
        method<&ReactorDriver::setTimeoutMs, kSlotArg, kGenerationArg, kU32>("setTimeoutMs"),
+       method<&ReactorDriver::resetOnClose, kSlotArg, kGenerationArg>("resetOnClose"),
        method<&ReactorDriver::setNoDelay, kSlotArg, kGenerationArg, kBool>("setNoDelay"),
        method<&ReactorDriver::setKeepAlive, kSlotArg, kGenerationArg, kBool, kU32>("setKeepAlive"),
        method<&ReactorDriver::submit, kSlotArg, kGenerationArg, kBytes, kBool>("submit"),

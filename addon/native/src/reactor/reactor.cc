@@ -529,6 +529,12 @@ Result<Address> Reactor::localAddress(uint32_t slot, uint32_t generation) {
   return sock::localAddress(connection->fd.get());
 }
 
+// Whatever closes it: what has not left is thrown away, and the peer is reset.
+bool Reactor::resetOnClose(uint32_t slot, uint32_t generation) {
+  const Connection* connection = find(slot, generation);
+  return connection && sock::setLingerReset(connection->fd.get()).ok();
+}
+
 bool Reactor::setNoDelay(uint32_t slot, uint32_t generation, bool on) {
   const Connection* connection = find(slot, generation);
   return connection && sock::setNoDelay(connection->fd.get(), on).ok();

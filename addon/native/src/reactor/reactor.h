@@ -153,6 +153,7 @@ class Reactor {
   Framed setFraming(uint32_t slot, uint32_t generation, const FramingConfig& framing, uint32_t rawEnd);
   bool setTimeoutMs(uint32_t slot, uint32_t generation, uint32_t milliseconds);
   bool setNoDelay(uint32_t slot, uint32_t generation, bool on);
+  bool resetOnClose(uint32_t slot, uint32_t generation);
   bool setKeepAlive(uint32_t slot, uint32_t generation, bool on, uint32_t delaySeconds);
   // A frame for the pool, at its place in the order. kCall: its result is for the caller; `sequence` names it. kFull: a call
   // that was refused because the queue is full.

@@ -1,0 +1,62 @@
+import type { TLSSocket } from 'node:tls'
+import type { Connection } from './connection.js'
+import { ConnectionDuplex, type DuplexOptions } from './duplex.js'
+import type { Engine } from './engine.js'
+
+/** What a `tls.TLSSocket` can be asked, beside what it is known by from the handshake on. */
+const told = [
+  'disableRenegotiation',
+  'enableTrace',
+  'exportKeyingMaterial',
+  'getCertificate',
+  'getCipher',
+  'getEphemeralKeyInfo',
+  'getFinished',
+  'getPeerCertificate',
+  'getPeerFinished',
+  'getPeerX509Certificate',
+  'getProtocol',
+  'getSession',
+  'getSharedSigalgs',
+  'getTLSTicket',
+  'getX509Certificate',
+  'isSessionReused',
+  'renegotiate',
+  'setMaxSendFragment',
+] as const
+
+/** Made by `conn.toDuplex()` of a connection with TLS: what a `tls.TLSSocket` tells of the handshake and of the peer, too. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the loop below defines what the interface declares
+export class SecureDuplex extends ConnectionDuplex {
+  override encrypted = true
+  readonly authorized: boolean
+  readonly authorizationError: Error | null
+  readonly alpnProtocol: string | false | null
+  readonly servername: string | false | null
+
+  /** Made by `conn.toDuplex()`. */
+  // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
+  constructor(connection: Connection<any>, engine: Engine, slot: number, generation: number, options: DuplexOptions) {
+    super(connection, engine, slot, generation, options)
+    const tls = connection.tls
+    this.timeout = 0 // as Node's
+    this.authorized = tls?.authorized ?? false
+    this.authorizationError = tls?.authorizationError ?? null
+    this.alpnProtocol = tls?.alpnProtocol ?? null
+    this.servername = tls?.servername ?? null
+  }
+}
+
+/** By `node:tls`, which answers for a closed connection as it does for a closed socket. */
+export interface SecureDuplex extends Pick<TLSSocket, (typeof told)[number]> {}
+
+for (const name of told) {
+  Object.defineProperty(SecureDuplex.prototype, name, {
+    configurable: true,
+    writable: true,
+    value(this: SecureDuplex, ...args: unknown[]): unknown {
+      const socket = this.connection.tls as unknown as Partial<Record<string, (...args: unknown[]) => unknown>> | undefined
+      return socket?.[name]?.(...args)
+    },
+  })
+}
