@@ -681,7 +681,7 @@ export const mutants = [
   // Replies that reach nobody else, and settle once.
   {
     protects: 'the generation in the directory',
-    file: 'addon/native/src/exchange/directory.cc',
+    file: 'addon/native/src/exchange/directory.h',
     from: 'if (mailbox == 0 || packed >> 32 != id.generation())',
     to: 'if (mailbox == 0)',
     test: 'exchange: directory: names the owner',

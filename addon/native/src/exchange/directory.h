@@ -3,42 +3,32 @@
 // owner compares the generation once more.
 #pragma once
 
-#include <array>
-#include <atomic>
 #include <cstdint>
-#include <memory>
 #include <optional>
 
 #include "exchange/connection_id.h"
+#include "exchange/connection_words.h"
 
 namespace mr {
 
 class Directory {
  public:
-  Directory() = default;
-  ~Directory();
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-
   // The owner's thread. `mailbox` is the index of the owner's mailbox in the Exchange.
   void publish(ConnectionId id, uint16_t mailbox);
   void retract(ConnectionId id);
 
   // Any thread. Nothing when the connection is gone, also when its slot has a new tenant.
-  std::optional<uint16_t> owner(ConnectionId id) const;
+  std::optional<uint16_t> owner(ConnectionId id) const {
+    const ConnectionWords::Word* word = words_.find(id);
+    if (!word) return std::nullopt;
+    const uint64_t packed = word->load(std::memory_order_acquire);
+    const auto mailbox = static_cast<uint32_t>(packed);
+    if (mailbox == 0 || packed >> 32 != id.generation()) return std::nullopt;
+    return static_cast<uint16_t>(mailbox - 1);
+  }
 
  private:
-  static constexpr uint32_t kChunkSlots = 1024;
-  static constexpr uint32_t kChunks = ConnectionId::kMaxSlots / kChunkSlots;
-  using Chunk = std::array<std::atomic<uint64_t>, kChunkSlots>;
-  struct Home {
-    std::array<std::atomic<Chunk*>, kChunks> chunks{};
-  };
-
-  std::atomic<uint64_t>* word(ConnectionId id) const;
-  std::atomic<uint64_t>& wordForWriting(ConnectionId id);
-
-  std::array<std::atomic<Home*>, ConnectionId::kMaxHomes> homes_{};
+  ConnectionWords words_;
 };
 
 }  // namespace mr

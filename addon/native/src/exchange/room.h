@@ -2,11 +2,11 @@
 // connection first needs one. It holds what its owner says (full) and the bytes of replies that are on their way to the owner.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 
 #include "exchange/connection_id.h"
+#include "exchange/connection_words.h"
 #include "exchange/directory.h"
 
 namespace mr {
@@ -17,9 +17,6 @@ class Room {
   static constexpr uint32_t kCounted = 1 << 10;
 
   explicit Room(const Directory& directory) : directory_(directory) {}
-  ~Room();
-  Room(const Room&) = delete;
-  Room& operator=(const Room&) = delete;
 
   // The owner of the connection.
   void setFull(ConnectionId id, bool full);
@@ -33,22 +30,15 @@ class Room {
   bool isUsed() const { return used_.load(std::memory_order_relaxed); }
 
  private:
-  static constexpr uint32_t kChunkSlots = 1024;
-  static constexpr uint32_t kChunks = ConnectionId::kMaxSlots / kChunkSlots;
   // The generation in the high half: a word of an older tenant counts for nobody. Below it the flag, and units of 1 KiB.
   static constexpr uint64_t kFull = uint64_t{1} << 31;
   static constexpr uint64_t kUnits = kFull - 1;
-  using Chunk = std::array<std::atomic<uint64_t>, kChunkSlots>;
-  struct Home {
-    std::array<std::atomic<Chunk*>, kChunks> chunks{};
-  };
 
-  const std::atomic<uint64_t>* find(ConnectionId id) const;
-  std::atomic<uint64_t>& make(ConnectionId id);
+  ConnectionWords::Word& make(ConnectionId id);
 
   const Directory& directory_;
   std::atomic<bool> used_{false};
-  std::array<std::atomic<Home*>, ConnectionId::kMaxHomes> homes_{};
+  ConnectionWords words_;
 };
 
 }  // namespace mr
