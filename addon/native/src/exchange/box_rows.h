@@ -16,8 +16,8 @@ class BoxRows {
 
   // The bytes of the next row; nothing for a corrupt one and for all behind it.
   std::optional<std::span<const uint8_t>> next(uint32_t offset, uint32_t length) {
-    if (broken_ || offset != used_ || length > bytes_.size() - used_) {
-      broken_ = true;
+    if (offset != used_ || length > bytes_.size() - used_) {
+      used_ = kBroken;
       return std::nullopt;
     }
     used_ += length;
@@ -25,9 +25,9 @@ class BoxRows {
   }
 
  private:
+  static constexpr size_t kBroken = SIZE_MAX;  // where no row can begin
   const std::span<const uint8_t> bytes_;
   size_t used_ = 0;
-  bool broken_ = false;
 };
 
 }  // namespace mr

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <span>
 
+#include "base/fatal.h"
 #include "base/recycler.h"
 #include "exchange/connection_id.h"
 #include "exchange/memory_shares.h"
@@ -32,12 +33,20 @@ class Task {
   // One block for header, frame ends and bytes. The caller then appends exactly `frames` frames of `bytes` in all. `home`: of the
   // calling thread, where the block goes back to; without one it comes from the allocator.
   static Task* create(const Header& header, uint32_t frames, size_t bytes, Recycler* home = nullptr);
-  void append(std::span<const uint8_t> frame);
+  void append(std::span<const uint8_t> frame) {
+    const uint64_t start = appended_ == 0 ? 0 : ends()[appended_ - 1];
+    MR_CHECK(appended_ < frames_ && start + frame.size() <= bytes_, "more frames than the task was made for");
+    if (!frame.empty()) std::memcpy(data() + start, frame.data(), frame.size());
+    ends()[appended_++] = start + frame.size();
+  }
 
   const Header& header() const { return header_; }
   uint32_t frames() const { return frames_; }
   size_t bytes() const { return bytes_; }
-  std::span<const uint8_t> frame(uint32_t index) const;
+  std::span<const uint8_t> frame(uint32_t index) const {
+    const uint64_t start = index == 0 ? 0 : ends()[index - 1];
+    return {data() + start, static_cast<size_t>(ends()[index] - start)};
+  }
   uint64_t sequence(uint32_t index) const { return header_.firstSequence + index; }
 
   void retain() { references_.fetch_add(1, std::memory_order_relaxed); }

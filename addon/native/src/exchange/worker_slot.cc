@@ -35,7 +35,7 @@ uint32_t WorkerSlot::attach() {
   return epoch_.load(std::memory_order_relaxed);
 }
 
-uint32_t WorkerSlot::addEntry(FrameRef frame) {
+uint32_t WorkerSlot::addEntry(FrameRef&& frame) {
   uint32_t token;
   if (freeTokens_.empty()) {
     token = static_cast<uint32_t>(entries_.size());
@@ -44,15 +44,17 @@ uint32_t WorkerSlot::addEntry(FrameRef frame) {
     token = freeTokens_.back();
     freeTokens_.pop_back();
   }
-  entries_[token] = Entry{std::move(frame), 0, true, false};
+  Entry& entry = entries_[token];
+  entry.frame = std::move(frame);
+  entry.heldSinceNs = 0;
+  entry.used = true;
+  entry.streamed = false;
   return token;
 }
 
 FrameRef WorkerSlot::removeEntry(uint32_t token) {
-  Entry& entry = entries_[token];
-  FrameRef frame = std::move(entry.frame);
-  entry = Entry{};
-  freeTokens_.push_back(token);
+  FrameRef frame = std::move(entries_[token].frame);
+  freeToken(token);
   return frame;
 }
 
@@ -63,10 +65,9 @@ void WorkerSlot::claim(uint32_t epoch, std::vector<FrameRef>& frames, std::vecto
   MR_CHECK(frames.size() <= kMaxBatch, "batch too large");
   batch_.clear();
   for (FrameRef& frame : frames) {
-    FrameRef copy = frame;
-    const uint32_t token = addEntry(std::move(frame));
+    out->push_back({0, frame});
+    const uint32_t token = out->back().token = addEntry(std::move(frame));
     batch_.push_back(token);
-    out->push_back({token, std::move(copy)});
   }
   frames.clear();
   const auto count = static_cast<uint32_t>(batch_.size());
@@ -98,7 +99,8 @@ bool WorkerSlot::settle(uint32_t epoch, uint32_t token, FrameRef* frame) {
 
 bool WorkerSlot::settleLocked(uint32_t epoch, uint32_t token, FrameRef* frame) {
   if (!isCurrent(epoch) || token >= entries_.size() || !entries_[token].used) return false;
-  *frame = removeEntry(token);
+  *frame = std::move(entries_[token].frame);
+  freeToken(token);
   return true;
 }
 

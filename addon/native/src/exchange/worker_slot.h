@@ -151,8 +151,12 @@ class WorkerSlot {
     outBox_->count = 0;
   }
   static constexpr uint32_t kTaken = UINT32_MAX;  // in the batch: was set aside
-  uint32_t addEntry(FrameRef frame);
+  uint32_t addEntry(FrameRef&& frame);
   FrameRef removeEntry(uint32_t token);
+  void freeToken(uint32_t token) {
+    entries_[token].used = false;
+    freeTokens_.push_back(token);
+  }
   uint64_t stuckForNs(uint64_t nowNs);  // how long the batch has not moved
 
   mutable std::mutex mutex_;
