@@ -122,15 +122,21 @@ struct OutBuffer::State {
   size_t shared = 0;  // bytes of whole blocks that others hold, too
 
   void append(const uint8_t* data, size_t length) {
+    if (!last) addBlock(length);
+    if (length <= last->room()) return put(data, length);
     while (length > 0) {
-      if (!last || last->room() == 0) addBlock(length);
+      if (last->room() == 0) addBlock(length);
       const size_t fits = std::min(length, last->room());
-      std::memcpy(last->own() + last->size, data, fits);
-      last->size += fits;
-      size += fits;
+      put(data, fits);
       data += fits;
       length -= fits;
     }
+  }
+
+  void put(const uint8_t* data, size_t length) {
+    std::memcpy(last->own() + last->size, data, length);
+    last->size += length;
+    size += length;
   }
 
   void addBlock(size_t length) {
@@ -164,6 +170,13 @@ struct OutBuffer::State {
     if (!first) last = nullptr;
   }
 
+  // All of it.
+  void drop() {
+    while (first) blocks.give(std::exchange(first, first->next));
+    last = nullptr;
+    offset = size = shared = 0;
+  }
+
   int parts(iovec* out, size_t most) {
     int count = 0;
     size_t skip = offset;
@@ -174,6 +187,17 @@ struct OutBuffer::State {
       skip = 0;
     }
     return count;
+  }
+
+  Result<size_t> send(int fd, size_t most, size_t* offered) {
+    if (first == last) {  // as most replies lie
+      *offered = std::min(size, most);
+      return sock::send(fd, first->data() + offset, *offered);
+    }
+    iovec parts[kMaxParts];
+    const int count = this->parts(parts, most);
+    for (int i = 0; i < count; ++i) *offered += parts[i].iov_len;
+    return sock::sendVector(fd, parts, count);
   }
 };
 
@@ -193,7 +217,7 @@ OutBuffer::~OutBuffer() { clear(); }
 
 void OutBuffer::clear() {
   if (!state_) return;
-  state_->consume(state_->size);
+  state_->drop();
   State::cache.give(std::exchange(state_, nullptr));
 }
 
@@ -225,7 +249,7 @@ size_t OutBuffer::take(uint8_t* to, size_t room) {
   return taken;
 }
 
-size_t OutBuffer::size() const { return state_ ? state_->size : 0; }
+size_t OutBuffer::held() const { return state_->size; }
 size_t OutBuffer::sharedSize() const {
   if (!state_ || !state_->first) return 0;
   return state_->shared - (state_->first->shared ? state_->offset : 0);
@@ -234,20 +258,19 @@ size_t OutBuffer::sharedSize() const {
 Result<size_t> OutBuffer::flush(int fd, size_t most) {
   size_t total = 0;
   while (size() != 0 && total < most) {
-    iovec parts[kMaxParts];
-    const int count = state_->parts(parts, most - total);
     size_t offered = 0;
-    for (int i = 0; i < count; ++i) offered += parts[i].iov_len;
-    const Result<size_t> sent =
-        count == 1 ? sock::send(fd, parts[0].iov_base, parts[0].iov_len) : sock::sendVector(fd, parts, count);
+    const Result<size_t> sent = state_->send(fd, most - total, &offered);
     if (!sent.ok() && sent.error == EAGAIN) break;
     if (!sent.ok()) return sent;
     total += sent.value;
+    if (sent.value == state_->size) {
+      clear();
+      break;
+    }
     state_->consume(sent.value);
     // A short send means a full socket: asking again would only cost a syscall.
     if (sent.value < offered) break;
   }
-  if (size() == 0) clear();
   return Result<size_t>::success(total);
 }
 

@@ -26,7 +26,7 @@ class OutBuffer {
   // Holds them instead of copying, but for few: those share a block like any others. Without the first `from` of them, which only
   // an empty buffer can leave out.
   void append(const SharedBytesRef& bytes, size_t from = 0);
-  size_t size() const;
+  size_t size() const { return state_ ? held() : 0; }
   size_t sharedSize() const;                        // of it, bytes that are held for others, too
   bool empty() const { return state_ == nullptr; }  // asked for every message
   // Sends until the buffer is empty, the socket is full, or `most` bytes have left. value: bytes taken by the kernel; EAGAIN is
@@ -37,6 +37,7 @@ class OutBuffer {
   size_t take(uint8_t* to, size_t room);
 
  private:
+  size_t held() const;
   struct State;             // a singly linked list of blocks, a total and a read offset
   State* state_ = nullptr;  // one pointer: most connections have nothing to send most of the time
 };
