@@ -1355,8 +1355,8 @@ export const mutants = [
   {
     protects: 'the end of a connection from what waited between the parts of its last reply',
     file: 'addon/native/src/reactor/reactor_output.cc',
-    from: 'if (mayWrite(connection, Writer::kHook)) append(slot, between);\n}',
-    to: 'append(slot, between);\n}',
+    from: 'if (mayWrite(connection, Writer::kHook)) append(slot, connection, between);\n}',
+    to: 'append(slot, connection, between);\n}',
     test: 'states: states: what waited between replies',
   },
   {

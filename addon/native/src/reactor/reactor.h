@@ -284,17 +284,26 @@ class Reactor {
   class Moved;  // a connection or a listening socket on its way to a sibling
   // What a connection received this turn, until the hooks are through with it.
   struct Span {
+    Span(uint32_t of, const Connection& connection, std::span<const uint8_t> bytes, bool isOfInBuffer)
+        : slot(of),
+          generation(connection.generation),
+          base(bytes.data()),
+          length(bytes.size()),
+          fromInBuffer(isOfInBuffer),
+          framing(connection.framing),
+          state(connection.framerState()),
+          stateBehind(state) {}
     uint32_t slot, generation;
     const uint8_t* base;
     size_t length;
-    size_t consumed;
+    size_t consumed = 0;
+    size_t needed = 0, hint = 0;  // of what is left behind the last whole frame
     bool fromInBuffer;
-    size_t needed, hint;  // of what is left behind the last whole frame
-    bool ends = false;    // the connection ends behind these bytes, as `reason`
+    bool ends = false;  // the connection ends behind these bytes, as `reason`
     CloseReason reason = CloseReason::kMalformed;
-    uint16_t framing = 0;
-    uint64_t state = 0;        // of the framer, at the first byte
-    uint64_t stateBehind = 0;  // and behind the first `cut` bytes
+    uint16_t framing;
+    uint64_t state;        // of the framer, at the first byte
+    uint64_t stateBehind;  // and behind the first `cut` bytes
     size_t cut = 0;
     std::string_view prompt = {};  // what the peer waits for
     size_t held = 0;               // as in InBuffer
@@ -362,7 +371,12 @@ class Reactor {
   }
   void armDeadline(uint32_t slot);     // whatever comes first
   void hastenDeadline(uint32_t slot);  // only if that is sooner than what is armed
-  void account(uint32_t slot);
+  // What it holds has changed.
+  void account(uint32_t slot) {
+    const Connection& connection = table_.at(slot);
+    if (connection.accounted != 0 || connection.in || connection.extras || !connection.out.empty()) recount(slot);
+  }
+  void recount(uint32_t slot);
   void shedMemory();
   bool looksAtMemory(uint64_t own, uint64_t read, uint64_t mail);
   uint64_t messagesInHand() const;
@@ -458,7 +472,11 @@ class Reactor {
   void resumeFrom(uint32_t slot, uint32_t reason);
   void resumeStopped();
   void checkOrderLimit(uint32_t slot);
-  bool reachesLimit(const Connection& connection, uint32_t frames, size_t bytes) const;
+  // Behind a reply: fewer are in flight, so that reading may go on, and never has to stop.
+  void leaveOrderLimit(uint32_t slot, const Connection& connection) {
+    if (connection.has(Connection::kPausedByOrder)) checkOrderLimit(slot);
+  }
+  static bool reachesLimit(const ListenerConfig& cfg, uint32_t frames, size_t bytes);
 
   // reactor_inline.cc
   bool runsHere(const ListenerConfig& cfg, CostTable::Key key);
@@ -477,23 +495,31 @@ class Reactor {
   // reactor_output.cc
   bool onReplies(ReplyBatch& batch, uint32_t* most);
   void onReply(const Reply& reply, std::span<const uint8_t> bytes);
-  void onReplyAt(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
-  void onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
+  void onReplyAt(uint32_t slot, Connection& connection, const Reply& reply, std::span<const uint8_t> bytes);
+  void onOrdered(uint32_t slot, Connection& connection, const Reply& reply, std::span<const uint8_t> bytes);
   void onUnordered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
   void onCallResult(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
-  void emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t flags, uint16_t worker, uint32_t credit, uint32_t token);
-  void headSettled(uint32_t slot);
+  void emitPart(uint32_t slot, Connection& connection, std::span<const uint8_t> bytes, uint16_t flags, uint16_t worker,
+                uint32_t credit, uint32_t token);
+  void endAsSaid(uint32_t slot, Connection& connection, uint16_t flags);
+  void headSettled(uint32_t slot, Connection& connection);
   void releaseHeld(uint32_t slot);
   bool defersHeld(uint32_t slot);
   void goOnReleasing();
-  void advanceOrder(uint32_t slot);
+  void advanceOrder(uint32_t slot, Connection& connection);
+  void advanceWindow(uint32_t slot);
   void flushUnordered(uint32_t slot);
   void releaseUnordered(uint32_t slot);
   void onSend(std::unique_ptr<Message> message);
-  void append(uint32_t slot, std::span<const uint8_t> bytes);
+  void append(uint32_t slot, Connection& connection, std::span<const uint8_t> bytes);
   void markPausedByOutput(uint32_t slot);
   void pauseByOutput(uint32_t slot);
-  void markDirty(uint32_t slot);
+  void markDirty(uint32_t slot) {
+    Connection& connection = table_.at(slot);
+    if (connection.has(Connection::kDirty)) return;
+    connection.set(Connection::kDirty);
+    dirty_.push_back(slot);
+  }
   void flushConnection(uint32_t slot);
   void afterFlush(uint32_t slot);
   // A frame of it has its last reply; JS names the frames that run here, and none is counted twice.
@@ -597,7 +623,10 @@ class Reactor {
   void receiveToDiscard(uint32_t slot);
   void countDiscarded(uint32_t slot, size_t bytes);
   void closeNow(uint32_t slot, CloseReason reason, int error = 0);
-  void maybeFinish(uint32_t slot);
+  void maybeFinish(uint32_t slot) {
+    if (table_.at(slot).has(Connection::kMayFinish)) finishWhenDone(slot);
+  }
+  void finishWhenDone(uint32_t slot);
   bool nothingInFlight(const Connection& connection) const;
 
   const std::shared_ptr<Exchange> exchange_;

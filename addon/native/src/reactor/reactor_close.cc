@@ -36,9 +36,8 @@ void Reactor::countDiscarded(uint32_t slot, size_t bytes) {
 }
 
 // Orderly: all replies, then FIN, then whatever the peer still sends is read away until its FIN or the end of the linger time.
-void Reactor::maybeFinish(uint32_t slot) {
+void Reactor::finishWhenDone(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  if (!connection.has(Connection::kMayFinish)) return;
   if (connection.has(Connection::kPiped)) return settlePipe(slot);
   if (!connection.fd.valid() || connection.has(Connection::kFinSent)) {
     if (connection.fd.valid() && connection.has(Connection::kReadEnded)) closeNow(slot, connection.endReason);

@@ -88,7 +88,7 @@ void Reactor::settleInline() {
     reply.frameBytes = row.frameBytes;
     reply.flags = static_cast<uint16_t>(row.flags & Reply::kOfParse);
     batchBytes_ += row.length;
-    onReplyAt(row.slot, reply, *bytes);
+    onReplyAt(row.slot, *connection, reply, *bytes);
   }
   box_->count = 0;
   if (inTurn_ && isFull()) box_->full = 1;
@@ -113,7 +113,7 @@ void Reactor::replyInline(const InlineReply& part, std::span<const uint8_t> byte
   reply.credit = part.credit;
   reply.creditToken = part.stream;
   batchBytes_ += bytes.size();
-  onReplyAt(part.slot, reply, bytes);
+  onReplyAt(part.slot, *connection, reply, bytes);
   if (inTurn_ && box_ && isFull()) box_->full = 1;
   requestTurn();
 }

@@ -49,6 +49,11 @@ Result<size_t> Reactor::receiveInto(uint32_t slot, Connection& connection, std::
 
 namespace {
 
+// Nothing is left behind a frame, and what a framing without a state says of nothing is known.
+bool saysNothingMore(const FramingConfig& framing, size_t used, size_t size) {
+  return used != 0 && used == size && !remembers(framing.kind);
+}
+
 // Large frames are received in larger steps, but never allocated on the word of a header.
 size_t roomFor(const InBuffer& in) {
   constexpr size_t kLeast = 4 << 10, kMost = 256 << 10;
@@ -97,6 +102,7 @@ void Reactor::cutKeptForPool(uint32_t slot) {
 // Returns how many bytes were used.
 size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool inSlab) {
   Connection& connection = table_.at(slot);
+  const ListenerConfig& cfg = config(connection);
   const FramingConfig& framing = framings_[connection.framing];
   size_t used = 0, groupStart = 0, groupBytes = 0, hint = connection.in ? connection.in->hint : 0;
   uint64_t groupCost = 0;
@@ -104,7 +110,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   bool stopped = false;  // whole frames may be left, because something is full
   bool submitted = true;
   uint64_t state = connection.framerState(), groupState = state;
-  FrameCut cut;
+  FrameCut last;  // the answer that was no frame
   std::vector<std::span<const uint8_t>>& group = group_;
   group.clear();
 
@@ -114,7 +120,7 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
                               static_cast<uint32_t>(group.size()), groupBytes, &recycler_);
     for (const auto& frame : group) task->append(frame);
     task->costNs = groupCost;
-    task->setRoom(roomOf(config(connection)));
+    task->setRoom(roomOf(cfg));
     if (!submitTask(slot, task)) {
       task->release();
       used = groupStart;
@@ -129,18 +135,22 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   };
 
   for (;;) {
-    if (cutFrames == kMaxFramesPerTurn || reachesLimit(connection, connection.inFlight + static_cast<uint32_t>(group.size()),
-                                                       connection.inFlightBytes + groupBytes)) {
+    if (cutFrames == kMaxFramesPerTurn ||
+        reachesLimit(cfg, connection.inFlight + static_cast<uint32_t>(group.size()), connection.inFlightBytes + groupBytes)) {
       stopped = true;
       break;
     }
-    cut = nextFrame(framing, data + used, size - used, hint, state);
+    if (saysNothingMore(framing, used, size)) break;
+    const FrameCut cut = nextFrame(framing, data + used, size - used, hint, state);
     hint = 0;
-    if (cut.kind != FrameCut::Kind::kFrame) break;
+    if (cut.kind != FrameCut::Kind::kFrame) {
+      last = cut;
+      break;
+    }
     const std::span<const uint8_t> frame(data + used + cut.offset, cut.length);
     const CostTable::Key key = CostTable::keyOf(connection.listener, cut.length);
     ++cutFrames;
-    if (runsHere(config(connection), key)) {
+    if (runsHere(cfg, key)) {
       if (!(submitted = submitGroup())) break;
       if (!emitParse(slot, frame, key, inSlab)) {
         connection.setFramerState(state);
@@ -168,20 +178,20 @@ size_t Reactor::cutForPool(uint32_t slot, const uint8_t* data, size_t size, bool
   budget_.spend(used + cutFrames * TurnBudget::kUnitBytes);
   connection.setFramerState(state);
   if (!submitted) return used;
-  if (!stopped && cut.kind == FrameCut::Kind::kError) {
-    refuseForPool(slot, reasonOf(cut.error), cut.code);
+  if (!stopped && last.kind == FrameCut::Kind::kError) {
+    refuseForPool(slot, reasonOf(last.error), last.code);
     return size;
   }
   if (stopped) {
-    if (reachesLimit(connection, connection.inFlight, connection.inFlightBytes)) {
+    if (reachesLimit(cfg, connection.inFlight, connection.inFlightBytes)) {
       pauseFor(slot, Connection::kPausedByOrder);
     } else {
       addPending(slot);
     }
   } else {
-    neededOfRest_ = cut.needed;
-    hintOfRest_ = cut.scanned;
-    promptPeer(slot, cut.prompt);
+    neededOfRest_ = last.needed;
+    hintOfRest_ = last.scanned;
+    promptPeer(slot, last.prompt);
   }
   return used;
 }
@@ -289,9 +299,7 @@ uint16_t inUnits(size_t waiting) {
 
 void Reactor::cutForHooks(uint32_t slot, Connection& connection, const uint8_t* data, size_t size, bool fromInBuffer) {
   const FramingConfig& framing = framings_[connection.framing];
-  Span& span = spans_.emplace_back(Span{slot, connection.generation, data, size, 0, fromInBuffer, 0, 0});
-  span.framing = connection.framing;
-  span.state = span.stateBehind = connection.framerState();
+  Span& span = spans_.emplace_back(slot, connection, std::span(data, size), fromInBuffer);
   connection.span = static_cast<uint32_t>(spans_.size());
   if (framing.kind == FramingKind::kCustom) {
     const size_t held = fromInBuffer ? connection.in->held : 0;
@@ -307,6 +315,9 @@ void Reactor::cutForHooks(uint32_t slot, Connection& connection, const uint8_t* 
   size_t hint = fromInBuffer ? connection.in->hint : 0;
   const uint32_t most = fromInBuffer ? std::min(connection.in->atOnce, kMaxFramesPerTurn) : kMaxFramesPerTurn;
   uint32_t frames = 0;
+  const bool masked = framing.kind == FramingKind::kWebSocket;
+  const bool staysInSlab = !fromInBuffer && !masked;
+  const uint16_t waiting = inUnits(connection.waitingBytes());  // no hook runs meanwhile
   for (;;) {
     if (frames == most || frames == mostRows_) {
       addPending(slot);
@@ -327,20 +338,25 @@ void Reactor::cutForHooks(uint32_t slot, Connection& connection, const uint8_t* 
       used = size;
       break;
     }
-    const bool masked = framing.kind == FramingKind::kWebSocket;
     const std::span<const uint8_t> frame(data + used + cut.offset, cut.length);
-    if (!emitBytes(Event::kFrame, slot, frame, used + cut.consumed, !fromInBuffer, masked ? &cut.mask : nullptr)) {
-      addPending(slot);
-      break;
+    const size_t rawEnd = used + cut.consumed;
+    if (staysInSlab) {
+      rows_.push_back({Event::kFrame, waiting, slot, connection.generation, slab_.id,
+                       static_cast<uint32_t>(frame.data() - slab_.data), static_cast<uint32_t>(cut.length),
+                       static_cast<uint32_t>(rawEnd), cut.info});
+    } else {
+      if (!emitBytes(Event::kFrame, slot, frame, rawEnd, !fromInBuffer, masked ? &cut.mask : nullptr)) {
+        addPending(slot);
+        break;
+      }
+      rows_.back().e = cut.info | (masked && emittedAscii_ ? uint32_t{kWebSocketAscii} : 0);
+      rows_.back().waiting = waiting;
     }
-    used += cut.consumed;
-    rows_.back().e = cut.info | (masked && emittedAscii_ ? uint32_t{kWebSocketAscii} : 0);
-    rows_.back().waiting = inUnits(connection.waitingBytes());
+    used = rawEnd;
     span.stateBehind = cut.state;
     connection.unset(Connection::kPrompted);
     ++frames;
-    // Nothing is left, and what a framing without a state says of nothing is known.
-    if (used == size && !remembers(framing.kind)) break;
+    if (saysNothingMore(framing, used, size)) break;
   }
   span.consumed = span.cut = used;
   span.frames = frames;
@@ -546,11 +562,10 @@ void Reactor::emitBadFrame(uint32_t slot, CloseReason reason, uint16_t code, siz
 void Reactor::refuseForPool(uint32_t slot, CloseReason reason, uint16_t code) {
   Connection& connection = table_.at(slot);
   if (connection.fd.valid() && (config(connection).hooks & kHookBadFrame)) {
-    Span span{slot, connection.generation, nullptr, 0, 0, false, 0, 0};
+    Span& span = spans_.emplace_back(slot, connection, std::span<const uint8_t>(), false);
+    span.state = span.stateBehind = 0;  // nothing is cut behind this
     span.ends = true;
     span.reason = reason;
-    span.framing = connection.framing;
-    spans_.push_back(span);
     connection.span = static_cast<uint32_t>(spans_.size());
     emitBadFrame(slot, reason, code, 0);
   }
@@ -721,17 +736,17 @@ Reactor::Framed Reactor::setFraming(uint32_t slot, uint32_t generation, const Fr
 }
 
 // A few frames pass whatever their size, so that large ones are parsed in parallel too.
-bool Reactor::reachesLimit(const Connection& connection, uint32_t frames, size_t bytes) const {
-  const ListenerConfig& cfg = config(connection);
+bool Reactor::reachesLimit(const ListenerConfig& cfg, uint32_t frames, size_t bytes) {
   return frames >= cfg.maxInFlight || (frames >= kAlwaysInFlight && bytes >= cfg.maxInFlightBytes);
 }
 
 void Reactor::checkOrderLimit(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  if (reachesLimit(connection, connection.inFlight, connection.inFlightBytes)) {
+  const ListenerConfig& cfg = config(connection);
+  if (reachesLimit(cfg, connection.inFlight, connection.inFlightBytes)) {
     if (!connection.has(Connection::kPausedByOrder)) pauseFor(slot, Connection::kPausedByOrder);
   } else if (connection.has(Connection::kPausedByOrder) &&
-             !reachesLimit(connection, connection.inFlight * 2, connection.inFlightBytes * 2)) {
+             !reachesLimit(cfg, connection.inFlight * 2, connection.inFlightBytes * 2)) {
     resumeFrom(slot, Connection::kPausedByOrder);
   }
 }

@@ -5,7 +5,7 @@
 
 namespace mr {
 
-void Reactor::account(uint32_t slot) {
+void Reactor::recount(uint32_t slot) {
   Connection& connection = table_.at(slot);
   size_t now = 0;
   if (connection.fd.valid()) {

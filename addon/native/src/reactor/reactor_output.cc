@@ -35,17 +35,16 @@ bool Reactor::onReplies(ReplyBatch& batch, uint32_t* most) {
 
 void Reactor::onReply(const Reply& reply, std::span<const uint8_t> bytes) {
   uint32_t slot;
-  const Connection* connection = locate(reply.connection, &slot);
+  Connection* connection = locate(reply.connection, &slot);
   if (!connection) {
     counters_.repliesLate.add(1);
     exchange_->giveCredit(reply.worker, reply.creditToken, reply.credit, true);
     return;
   }
-  onReplyAt(slot, reply, bytes);
+  onReplyAt(slot, *connection, reply, bytes);
 }
 
-void Reactor::onReplyAt(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
-  Connection& connection = table_.at(slot);
+void Reactor::onReplyAt(uint32_t slot, Connection& connection, const Reply& reply, std::span<const uint8_t> bytes) {
   // Now, not when it is sent: between the two, timers look at connections that no longer wait for an answer.
   connection.lastActivity = nowMs_;
   if (connection.aside()) endPermit(slot, reply);
@@ -55,7 +54,7 @@ void Reactor::onReplyAt(uint32_t slot, const Reply& reply, std::span<const uint8
   } else if (config(connection).unordered) {
     onUnordered(slot, reply, bytes);
   } else {
-    onOrdered(slot, reply, bytes);
+    onOrdered(slot, connection, reply, bytes);
   }
 }
 
@@ -68,13 +67,12 @@ void Reactor::onCallResult(uint32_t slot, const Reply& reply, std::span<const ui
   if (reply.flags & Reply::kLast) {
     settledOne(connection);
     release(connection);
-    checkOrderLimit(slot);
+    leaveOrderLimit(slot, connection);
     ended_.push_back(slot);  // a half-closed peer may have waited for just this
   }
 }
 
-void Reactor::onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
-  Connection& connection = table_.at(slot);
+void Reactor::onOrdered(uint32_t slot, Connection& connection, const Reply& reply, std::span<const uint8_t> bytes) {
   if (reply.sequence < connection.headSequence || reply.sequence >= connection.nextSequence) {
     counters_.repliesLate.add(1);
     return exchange_->giveCredit(reply.worker, reply.creditToken, reply.credit, true);
@@ -88,21 +86,21 @@ void Reactor::onOrdered(uint32_t slot, const Reply& reply, std::span<const uint8
     if (connection.waitingBytes() > config(connection).outHighBytes) pauseByOutput(slot);
     return;
   }
-  emitPart(slot, bytes, reply.flags, reply.worker, reply.credit, reply.creditToken);
+  emitPart(slot, connection, bytes, reply.flags, reply.worker, reply.credit, reply.creditToken);
   if (!(reply.flags & Reply::kLast)) {
     connection.set(Connection::kHeadStarted);
     return;
   }
   if (!connection.fd.valid()) return;
   settledOne(connection);
-  headSettled(slot);
+  headSettled(slot, connection);
 }
 
 // The reply at the head is complete: the order moves on as far as it can.
-void Reactor::headSettled(uint32_t slot) {
-  advanceOrder(slot);
-  if (table_.at(slot).window()) return releaseHeld(slot);
-  checkOrderLimit(slot);
+void Reactor::headSettled(uint32_t slot, Connection& connection) {
+  advanceOrder(slot, connection);
+  if (connection.window()) return releaseHeld(slot);
+  leaveOrderLimit(slot, connection);
   maybeFinish(slot);
 }
 
@@ -123,7 +121,7 @@ void Reactor::goOnReleasing() {
       releaseHeld(slot);
     } else if (connection->window()->streaming == OrderWindow::kNobody) {
       releaseUnordered(slot);
-      if (connection->fd.valid()) checkOrderLimit(slot), maybeFinish(slot);
+      if (connection->fd.valid()) leaveOrderLimit(slot, *connection), maybeFinish(slot);
     }
   }
 }
@@ -139,24 +137,28 @@ void Reactor::releaseHeld(uint32_t slot) {
         exchange_->giveCredit(part.worker, part.creditToken, part.credit, true);
         continue;
       }
-      emitPart(slot, part.bytes, part.flags, part.worker, part.credit, part.creditToken);
+      emitPart(slot, connection, part.bytes, part.flags, part.worker, part.credit, part.creditToken);
       connection.set(Connection::kHeadStarted);
       if (part.flags & Reply::kLast) settled = true;
       if ((part.flags & Reply::kLast) && !(part.flags & kInlinePart)) settledOne(connection);
     }
     if (!settled || !connection.fd.valid()) break;
-    advanceOrder(slot);
+    advanceOrder(slot, connection);
   }
   if (!connection.fd.valid()) return;
   if (connection.window() && connection.window()->empty()) connection.extras->window.reset();
-  checkOrderLimit(slot);
+  leaveOrderLimit(slot, connection);
   maybeFinish(slot);
 }
 
-void Reactor::advanceOrder(uint32_t slot) {
-  Connection& connection = table_.at(slot);
+void Reactor::advanceOrder(uint32_t slot, Connection& connection) {
   ++connection.headSequence;
   connection.unset(Connection::kHeadStarted);
+  if (connection.extras) advanceWindow(slot);
+}
+
+void Reactor::advanceWindow(uint32_t slot) {
+  Connection& connection = table_.at(slot);
   if (connection.aside()) lookAside();  // the next head may be one that was set aside
   if (!connection.window()) return;
   connection.window()->advance();
@@ -164,7 +166,7 @@ void Reactor::advanceOrder(uint32_t slot) {
   const std::vector<uint8_t> between = std::move(connection.window()->between);
   connection.window()->between.clear();
   // The reply that they waited behind may have been the last one.
-  if (mayWrite(connection, Writer::kHook)) append(slot, between);
+  if (mayWrite(connection, Writer::kHook)) append(slot, connection, between);
 }
 
 void Reactor::onUnordered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
@@ -179,7 +181,7 @@ void Reactor::onUnordered(uint32_t slot, const Reply& reply, std::span<const uin
     return;
   }
   if (last) settledOne(connection);
-  emitPart(slot, bytes, reply.flags, reply.worker, reply.credit, reply.creditToken);
+  emitPart(slot, connection, bytes, reply.flags, reply.worker, reply.credit, reply.creditToken);
   if (!connection.fd.valid()) return;
   if (!last) {
     windowOf(connection).streaming = reply.sequence;
@@ -187,7 +189,7 @@ void Reactor::onUnordered(uint32_t slot, const Reply& reply, std::span<const uin
   }
   if (window) flushUnordered(slot);
   if (!connection.fd.valid()) return;
-  checkOrderLimit(slot);
+  leaveOrderLimit(slot, connection);
   maybeFinish(slot);
 }
 
@@ -199,7 +201,7 @@ void Reactor::flushUnordered(uint32_t slot) {
   if (!window.between.empty()) {
     const std::vector<uint8_t> between = std::move(window.between);
     window.between.clear();
-    if (mayWrite(connection, Writer::kHook)) append(slot, between);
+    if (mayWrite(connection, Writer::kHook)) append(slot, connection, between);
   }
   releaseUnordered(slot);
 }
@@ -214,7 +216,7 @@ void Reactor::releaseUnordered(uint32_t slot) {
     for (const ReplyPart& part : window.takeUnordered()) {
       if (!connection.fd.valid()) break;
       budget_.spend(part.bytes.size());
-      emitPart(slot, part.bytes, part.flags, part.worker, part.credit, part.creditToken);
+      emitPart(slot, connection, part.bytes, part.flags, part.worker, part.credit, part.creditToken);
       if (!(part.flags & Reply::kLast)) continue;
       settled = true;
       settledOne(connection);
@@ -229,15 +231,14 @@ void Reactor::releaseUnordered(uint32_t slot) {
   if (connection.fd.valid()) connection.extras->window.reset();
 }
 
-void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t flags, uint16_t worker, uint32_t credit,
-                       uint32_t token) {
-  Connection& connection = table_.at(slot);
+void Reactor::emitPart(uint32_t slot, Connection& connection, std::span<const uint8_t> bytes, uint16_t flags, uint16_t worker,
+                       uint32_t credit, uint32_t token) {
   if (!mayWrite(connection, Writer::kReply)) {
     // The end came before this in the order: nothing follows it.
     if (flags & Reply::kLast) counters_.repliesLate.add(1);
     return exchange_->giveCredit(worker, token, credit, true);
   }
-  append(slot, bytes);
+  append(slot, connection, bytes);
   if ((flags & Reply::kLast) && !(flags & kInlinePart)) counters_.repliesWritten.add(1);
   if (credit != 0) {
     if (connection.out.size() <= config(connection).outHighBytes) {
@@ -247,21 +248,23 @@ void Reactor::emitPart(uint32_t slot, std::span<const uint8_t> bytes, uint16_t f
       connection.creditsDue()->push_back({{}, 0, worker, credit, token});
     }
   }
-  if (flags & Reply::kDestroy) {
-    flushConnection(slot);  // what came before it in the order is worth a try
-    const CloseReason reason = flags & Reply::kOverloaded ? CloseReason::kOverloaded
-                               : flags & Reply::kTimedOut ? CloseReason::kTaskTimeout
-                               : flags & Reply::kLost     ? CloseReason::kTaskLost
-                               : flags & Reply::kError    ? CloseReason::kParseError
-                                                          : CloseReason::kDestroyed;
-    if (!connection.fd.valid()) return;
-    if (!connection.secure()) return closeNow(slot, reason);
-    // That try takes a way through the thread.
-    connection.endReason = reason;
-    connection.set(Connection::kEnding | Connection::kEndSaid);
-    return markDirty(slot);
-  }
-  if (flags & Reply::kEnd) connection.set(Connection::kEnding | Connection::kEndSaid);
+  if (flags & (Reply::kDestroy | Reply::kEnd)) endAsSaid(slot, connection, flags);
+}
+
+void Reactor::endAsSaid(uint32_t slot, Connection& connection, uint16_t flags) {
+  if (!(flags & Reply::kDestroy)) return connection.set(Connection::kEnding | Connection::kEndSaid);
+  flushConnection(slot);  // what came before it in the order is worth a try
+  const CloseReason reason = flags & Reply::kOverloaded ? CloseReason::kOverloaded
+                             : flags & Reply::kTimedOut ? CloseReason::kTaskTimeout
+                             : flags & Reply::kLost     ? CloseReason::kTaskLost
+                             : flags & Reply::kError    ? CloseReason::kParseError
+                                                        : CloseReason::kDestroyed;
+  if (!connection.fd.valid()) return;
+  if (!connection.secure()) return closeNow(slot, reason);
+  // That try takes a way through the thread.
+  connection.endReason = reason;
+  connection.set(Connection::kEnding | Connection::kEndSaid);
+  markDirty(slot);
 }
 
 // ---------------------------------------------------------------- writes of the hooks
@@ -293,7 +296,7 @@ Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::spa
     auto& between = windowOf(*connection).between;
     between.insert(between.end(), bytes.begin(), bytes.end());
   } else {
-    append(slot, bytes);
+    append(slot, *connection, bytes);
   }
   account(slot);
   if (connection->waitingBytes() < config(*connection).outHighBytes) return WriteResult::kBelowHigh;
@@ -498,9 +501,8 @@ void Reactor::onSend(std::unique_ptr<Message> message) {
 
 // ---------------------------------------------------------------- the socket
 
-void Reactor::append(uint32_t slot, std::span<const uint8_t> bytes) {
+void Reactor::append(uint32_t slot, Connection& connection, std::span<const uint8_t> bytes) {
   if (bytes.empty()) return;
-  Connection& connection = table_.at(slot);
   connection.out.append(bytes.data(), bytes.size());
   markDirty(slot);
   // The interest follows when the flush has shown what is left.
@@ -522,13 +524,6 @@ void Reactor::markPausedByOutput(uint32_t slot) {
 void Reactor::pauseByOutput(uint32_t slot) {
   markPausedByOutput(slot);
   updateInterest(slot);
-}
-
-void Reactor::markDirty(uint32_t slot) {
-  Connection& connection = table_.at(slot);
-  if (connection.has(Connection::kDirty)) return;
-  connection.set(Connection::kDirty);
-  dirty_.push_back(slot);
 }
 
 void Reactor::flushConnection(uint32_t slot) {
