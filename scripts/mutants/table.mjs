@@ -144,6 +144,13 @@ export const mutants = [
     test: 'reactor_secure: what the layer says of its own accord',
   },
   {
+    protects: 'who has just connected by TLS when its thread leaves',
+    file: 'addon/native/src/reactor/reactor_secure.cc',
+    from: '    requestsUntilMs_ = std::max(requestsUntilMs_, nowMs_ + kFirstRequestMs);\n',
+    to: '',
+    test: 'stock/tls.test.js: a reload answers who is in the middle of the handshake',
+  },
+  {
     protects: 'the reply of an attached https server to a peer that has finished',
     file: 'packages/reactor/src/stock_server.ts',
     from: 'if (this.#isTls) stream.allowHalfOpen = true',

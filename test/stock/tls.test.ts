@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import https from 'node:https'
 import net from 'node:net'
+import { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import { serve, type Server } from '@multireactor/core'
 import { attach, type CloseReason, type Connection, lines, type ListenTls, raw, Reactor } from '@multireactor/reactor'
@@ -285,6 +286,107 @@ describe('tls', function () {
     expect(await fresh.lines(1)).to.deep.equal(['AGAIN'])
     fresh.destroy()
     expect(server!.stats().connections.closed['thread-lost']).to.equal(0)
+  })
+
+  /** A client whose handshake stops in the middle, until `release()`. */
+  const connectHalf = async (port: number) => {
+    const inner = net.connect({ port, host: '127.0.0.1' })
+    const held: Buffer[] = []
+    let released = false
+    const between = new Duplex({
+      read() {},
+      write: (chunk, _encoding, done) => void inner.write(chunk, () => done()),
+      final: (done) => void inner.end(() => done()),
+      destroy: (error, done) => {
+        inner.destroy()
+        done(error)
+      },
+    })
+    inner.on('data', (bytes) => (released ? void between.push(bytes) : void held.push(bytes)))
+    inner.on('end', () => between.push(null))
+    inner.on('error', (error) => between.destroy(error))
+    const socket = tls.connect({ socket: between, ca, servername: 'first.example' })
+    const client = new Client(socket)
+    await once(inner, 'data')
+    const release = (): void => {
+      released = true
+      for (const bytes of held.splice(0)) between.push(bytes)
+    }
+    const untilEnded = async (): Promise<void> => {
+      await client.until(({ ended, closed }) => ended || closed)
+      client.destroy() // a TLSSocket over a stream does not close with it
+      await client.untilClosed()
+    }
+    return { client, release, untilEnded }
+  }
+
+  for (const [name, leave] of [
+    ['reload', () => server!.reload()],
+    ['resize', () => server!.resize({ reactors: 1 })],
+  ] as const) {
+    it(`a ${name} answers who is in the middle of the handshake, or has not asked yet`, async () => {
+      const port = await start('tls-upper', name === 'reload' ? 1 : 2)
+      const here = async <T>(make: () => Promise<T>, end: (made: T) => void): Promise<T> => {
+        // The last reactor is the one that leaves.
+        for (;;) {
+          const last = (): number => server!.stats().reactors.at(-1)!.accepted
+          const before = last()
+          const made = await make()
+          if (last() > before) return made
+          end(made)
+        }
+      }
+      const idle = await here(
+        () => connect(port),
+        (client) => client.destroy(),
+      )
+      idle.write('idle\n')
+      await idle.lines(1)
+      const quiet = await here(
+        () => connect(port),
+        (client) => client.destroy(),
+      )
+      const half = await here(
+        () => connectHalf(port),
+        ({ client }) => client.destroy(),
+      )
+      const left = leave()
+      await idle.untilClosed()
+      quiet.write('first\n')
+      half.release()
+      half.client.write('second\n')
+      await Promise.all([quiet.untilClosed(), half.untilEnded()])
+      expect([quiet.received.toString(), half.client.received.toString()]).to.deep.equal(['FIRST\n', 'SECOND\n'])
+      expect([quiet.error, half.client.error]).to.deep.equal([undefined, undefined])
+      await left
+      expect(server!.stats().connections.closed['thread-lost']).to.equal(0)
+    })
+  }
+
+  it('a reload answers who has just connected to a stock server behind it', async () => {
+    server = await serve({
+      app: app('stock-http'),
+      listen: { port: 0, host: '127.0.0.1', name: 'secure', tls: first },
+      reactors: 1,
+    })
+    const { port } = server.listeners[0]!
+    const ask = 'GET /thread HTTP/1.1\r\nHost: x\r\n\r\n'
+    const answer = ({ received }: Client): string | undefined => received.toString().split('\r\n\r\n')[1]
+    const idle = await connect(port)
+    idle.write(ask)
+    await idle.until((client) => Boolean(answer(client)))
+    const quiet = await connect(port)
+    const half = await connectHalf(port)
+    const left = server.reload()
+    await idle.untilClosed()
+    quiet.write(ask)
+    half.release()
+    half.client.write(ask)
+    await Promise.all([quiet.untilClosed(), half.untilEnded()])
+    const thread = answer(idle)
+    expect([answer(quiet), answer(half.client)]).to.deep.equal([thread, thread])
+    await left
+    expect(server.stats().connections.closed['thread-lost']).to.equal(0)
   })
 
   it('runs node:http behind it, and https on a plain listener, with addresses', async () => {

@@ -238,6 +238,7 @@ void Reactor::emitResume(uint32_t slot, std::vector<uint8_t> state, uint32_t fla
 
 void Reactor::resumeConnections(bool lost) {
   owner_.assertCurrent(__func__);
+  if (relieving_) requestsUntilMs_ = 0;  // that was for what the last thread had
   relieving_ = quiescing_ = false;
   leaveClients();
   std::vector<EventRow> unseen;

@@ -7,6 +7,14 @@
 
 namespace mr {
 
+namespace {
+
+// Its thread leaves: so long, a connection of which nothing has been heard is waited for. Of stock servers it is
+// `firstRequestMs`.
+constexpr uint64_t kFirstRequestMs = 2'000;
+
+}  // namespace
+
 void Reactor::receiveCipher(uint32_t slot) {
   Connection& connection = table_.at(slot);
   Secure& secure = *connection.secure();
@@ -196,12 +204,15 @@ bool Reactor::finishSecure(uint32_t slot) {
   return (secure.ended || !secure.established) && secure.out.empty();
 }
 
-// Its state is in a thread that leaves: it answers what it has, and goes.
+// Its state is in a thread that leaves: it answers what it has, and goes. A peer in the middle of its handshake, or whose first
+// frame is on its way, would see an end without an answer, on a connection that it has just opened: it may still ask.
 void Reactor::endSecure() {
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !connection.secure()) continue;
-    if (connection.secure()->begun && !connection.has(Connection::kStreamed)) drainConnection(slot);
+    if (!connection.secure()->begun || connection.has(Connection::kStreamed)) continue;
+    requestsUntilMs_ = std::max(requestsUntilMs_, nowMs_ + kFirstRequestMs);
+    drainConnection(slot);
   }
 }
 
