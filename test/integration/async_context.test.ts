@@ -179,6 +179,24 @@ describe('AsyncLocalStorage', () => {
     })
   })
 
+  it('a called hook starts afresh, on the thread of its caller as well, and its caller keeps its own context', async () => {
+    await using server = await serve({
+      app: new URL('../fixtures/async_context_calls.js', import.meta.url),
+      listen: local,
+      reactors: 2,
+      pool: 0,
+      balance: 'least-connections',
+    })
+    const [a, b] = [await dial(server.listeners[0]!.port), await dial(server.listeners[0]!.port)]
+    for (const socket of [a, b]) {
+      for (const reactor of [0, 1, 0]) {
+        expect(await ask(socket, `call ${reactor}`), `reactor ${reactor}`).to.equal('nothing nothing')
+        expect(await ask(socket, `run ${reactor}`), `reactor ${reactor}`).to.equal('nothing caller')
+      }
+      socket.destroy()
+    }
+  })
+
   it('hooks of a client connection run where connect() was called, and what awaits goes on in its own context', async () => {
     await listening({ framing: lines(), message }, async (port, reactor) => {
       await store.run('request 7', async () => {

@@ -1,10 +1,13 @@
 import {
   closedError,
+  contexts,
+  currentContext,
   isBytes,
   MultireactorError,
   type NativePort,
   native,
   OptionReader,
+  runFresh,
   sendOutcomes,
   shown,
 } from '@multireactor/addon'
@@ -159,7 +162,11 @@ export class ThreadServer {
 
   /** Used by the runtime: calls of this reactor need no way through another thread. */
   hostCalls(reactor: number, called: (bytes: Buffer) => unknown): void {
-    this.#local = { reactor, called }
+    // The hook runs on the stack of its caller, but sees and enters what it would if the caller were another thread.
+    const [base, first] = [currentContext(), currentContext()]
+    const inContext = (bytes: Buffer): unknown =>
+      contexts.used ? runFresh(base, called, undefined, bytes) : first.runInAsyncScope(called, undefined, bytes)
+    this.#local = { reactor, called: inContext }
   }
 
   #settled(): void {
