@@ -1,4 +1,4 @@
-import type { BodyContent, FieldsInit } from './web_types.js'
+import type { BodyBytes, BodyContent, BodyStream, FieldsInit } from './web_types.js'
 
 const NativeResponse = globalThis.Response
 
@@ -71,7 +71,7 @@ export class LightResponse {
   get redirected(): boolean {
     return false
   }
-  get body(): ReadableStream<Uint8Array> | null {
+  get body(): BodyStream {
     return this.#asReal().body
   }
   get bodyUsed(): boolean {
@@ -86,8 +86,8 @@ export class LightResponse {
   arrayBuffer(): Promise<ArrayBuffer> {
     return this.#asReal().arrayBuffer()
   }
-  async bytes(): Promise<Uint8Array> {
-    return new Uint8Array(await this.arrayBuffer())
+  bytes(): BodyBytes {
+    return this.arrayBuffer().then((buffer) => new Uint8Array(buffer)) as BodyBytes
   }
   blob(): Promise<Blob> {
     return this.#asReal().blob()
