@@ -115,4 +115,18 @@ describe('server.call', () => {
     await server.resize({ reactors: 2 })
     expect(await text(1, 'who')).to.equal('1')
   })
+
+  it('asks an httpApp, which has called and balance beside request', async () => {
+    await using http = await serve({
+      app: app('http-called'),
+      listen: { port: 0, host: '127.0.0.1' },
+      reactors: 2,
+      logger: silent,
+    })
+    const { port } = http.listeners[0]!
+    for (const reactor of [0, 1, 1, 0]) {
+      const answer = await fetch(`http://127.0.0.1:${port}/${reactor}`, { headers: { connection: 'close' } })
+      expect(await answer.text()).to.equal(`1 asked who: ${reactor}, ${reactor}`)
+    }
+  })
 })

@@ -55,6 +55,8 @@ function common(settled: ReadOptions, body: 'whole' | 'stream'): HttpApp {
   for (const name of ['noDelay', 'keepAliveSeconds', 'outBuffer'] as const) {
     if (own[name] !== undefined) Object.assign(app, { [name]: own[name] })
   }
+  if (own.called) app.called = (bytes, context) => own.called!(bytes, context)
+  if (own.balance) app.balance = (peer, context) => own.balance!(peer, context)
   if (own.start) app.start = (context) => own.start!(context)
   if (own.stop) app.stop = () => own.stop!()
   return app
