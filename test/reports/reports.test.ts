@@ -88,6 +88,24 @@ describe('failures that peers cause', () => {
     }
   })
 
+  it('a line has the code of the error and of its causes, and the thread and the hook', async () => {
+    const lines: string[] = []
+    const logger = { debug() {}, info() {}, warn() {}, error: (line: string) => void lines.push(line) }
+    await using server = await serve({
+      app: app('failing'),
+      listen: { port: 0, host: '127.0.0.1', name: 'here' },
+      reactors: 1,
+      logger,
+    })
+    const client = await Client.connect(server.listeners[0]!.port)
+    client.write('coded\n')
+    await client.until((one) => one.closed)
+    while (lines.length === 0) await new Promise(setImmediate)
+    const [first, ...rest] = lines[0]!.split('\n')
+    expect(first).to.match(/^reactor 0, message of listener here: MultireactorError \[ERR_MR_DATA\]: a code/)
+    expect(rest.find((line) => line.includes('caused by'))).to.equal('  caused by TypeError [ERR_ITS_OWN]: a cause')
+  })
+
   it('the logger of a server gets a line a second for each kind, and an event each', async () => {
     const lines: string[] = []
     const logger = { debug() {}, info() {}, warn() {}, error: (line: string) => void lines.push(line) }

@@ -7,7 +7,6 @@ import {
   native,
   OptionReader,
   reactorCounterNames,
-  shown,
   toEnvelope,
   workerCounterNames,
 } from '@multireactor/addon'
@@ -25,6 +24,7 @@ import {
 } from '@multireactor/reactor/listen'
 import type { ListenTls } from '@multireactor/reactor'
 import { ControlServer, Predecessor } from './control.js'
+import { inFull } from './in_full.js'
 import {
   mostReactors,
   mostWorkers,
@@ -671,7 +671,7 @@ export class Server {
   }
 
   #onListenerFailed(error: unknown, name: unknown): void {
-    this.#settings.logger.error(`main, a listener of '${String(name)}' failed: ${toEnvelope(error).stack ?? shown(error)}`)
+    this.#settings.logger.error(`main, a listener of '${String(name)}' failed: ${inFull(failureFromEnvelope(toEnvelope(error)))}`)
   }
 
   /** An 'error' event that nobody listens for would take the process down; a handler's mistake must not. */
@@ -682,14 +682,15 @@ export class Server {
       // What ends a thread or keeps one from starting is said each time: no peer can bring that about as often as it likes.
       const more = listener === '' ? '' : this.#reportLimit.admit(kindOfFailure(error, hook, listener))
       if (more === undefined) return
-      this.#settings.logger.error(`${thread}, ${hook} of listener ${listener}${more}: ${error.stack ?? error.message}`)
+      const where = [thread, hook && `${hook}${listener && ` of listener ${listener}`}`].filter(Boolean).join(', ')
+      this.#settings.logger.error(`${where}${more}: ${inFull(error)}`)
     }
   }
 }
 
 /** What ended a thread, for a line of the log: without the stack nobody finds the place. */
 function because(error: Error | undefined): string {
-  return error ? `: ${error.stack ?? error.message}` : ''
+  return error ? `: ${inFull(error)}` : ''
 }
 
 /** The error itself, unless what is in use is used by an earlier listener of the same server. `dual`: `'::'` takes IPv4, too. */
