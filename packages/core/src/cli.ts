@@ -28,6 +28,8 @@ Serves an app module (.js or .ts) with several reactors and a pool.
   --help, -h          This text
   --version, -v       The version
 
+Limits of memory, connections, queue and heaps: the options of serve() in a program (docs/limits.md).
+
 Example: multireactor serve app.ts --port 7000 --reactors 2 --pool 2`
 
 const options = {

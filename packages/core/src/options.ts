@@ -100,7 +100,7 @@ export interface ServeOptions {
   hookTimeoutMs?: number
   /** Heap limits of each thread, as `worker_threads` takes them. A thread that reaches them is replaced. */
   resourceLimits?: ResourceLimits
-  /** Where the server says what nobody listens for. Default: errors and warnings to stderr. */
+  /** Receives the events that have no listener, and the start line. Default: errors and warnings go to stderr. */
   logger?: Logger
   /** Aborting it destroys the server. */
   signal?: AbortSignal

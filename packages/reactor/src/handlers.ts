@@ -7,14 +7,17 @@ import type { Framing } from './framing.js'
  * or a rejection is reported and closes its connection as `handler-error`.
  */
 export interface ConnectionHandlers<Data> {
-  /** A fresh connection. What it returns becomes `conn.data`. */
+  /**
+   * A fresh connection. What it returns becomes `conn.data`. Frames do not wait for an async `open`: `message` may be called before it has settled,
+   * and `conn.data` is its promise (docs/ordering.md).
+   */
   open?(conn: Connection<undefined>): Data
   /**
    * One frame. Its memory stays valid as long as it is referenced; `Buffer.from(frame)` for one that is kept long, since a small
    * frame keeps the slab it lies in (256 KiB) alive. `info` is what the framing says of the frame: 0, but for `http1()`.
    */
   message?(conn: Connection<Data>, frame: Buffer, info: number): void | Promise<void>
-  /** What `write` could not send at once has left: the out buffer is below its low water mark. */
+  /** Called when the out buffer has drained to `outBuffer.low` after `write()` returned false. */
   drain?(conn: Connection<Data>): void | Promise<void>
   /** The peer has finished sending. What is in flight is still answered, then the connection closes (`allowHalfOpen: true` keeps it). */
   end?(conn: Connection<Data>): void | Promise<void>
@@ -71,11 +74,11 @@ export interface ConnectionOptions {
   allowHalfOpen?: boolean
   /** Water marks of the bytes that wait to be sent, held replies included. */
   outBuffer?: {
-    /** `write` says false, and reading stops, above this. Default 64 KiB. */
+    /** Above this many bytes, `write()` returns false and the connection is not read. Default 65,536. */
     high?: number
-    /** `drain` is called, and reading goes on, below this. Default 16 KiB. */
+    /** At or below this many bytes, the connection is read again, and `drain` is called if `write()` returned false. Default 16,384. */
     low?: number
-    /** What has no feeder that could be stopped closes the connection as `slow-consumer` here. Default 16 MiB. */
+    /** Hard limit in bytes. A `write`, `defer` or `server.send` that exceeds it closes the connection (`slow-consumer`). Default 16 MiB. */
     max?: number
   }
   /** Frames of one connection that may be in the pool or wait in order; reading stops there. Default 1024. */
@@ -90,7 +93,7 @@ export interface ConnectionOptions {
    * already wait in order. 1: the next hook is called when the promise of the last one has settled. Default 32, up to 1,048,576.
    */
   maxPendingMessages?: number
-  /** Closes as `idle-timeout` what has received and sent nothing for so long, and has nothing in flight. Default 600,000; 0: never. */
+  /** Idle timeout in ms (600,000): no bytes in either direction and no frame in flight. Closes as `idle-timeout`. 0: never. */
   idleTimeoutMs?: number
   /**
    * Milliseconds until the first byte of the app's protocol: since the connection was accepted, or since the end of its PROXY header or
@@ -98,9 +101,9 @@ export interface ConnectionOptions {
    * server speaks first.
    */
   firstByteTimeoutMs?: number
-  /** Closes as `frame-timeout` what takes longer to send one whole frame (slowloris). Default 60,000; 0: never. */
+  /** Time for one frame in ms (60,000), from its first byte to its last (slowloris). Closes as `frame-timeout`. 0: never. */
   frameTimeoutMs?: number
-  /** Closes as `write-timeout` a peer that takes nothing of what waits for it for so long. Default 60,000; 0: never. */
+  /** Time in ms (60,000) in which the peer takes no byte of those that wait for it. Closes as `write-timeout`. 0: never. */
   writeTimeoutMs?: number
   /** Topics that one connection may have subscribed to. Default 1,024. */
   maxSubscriptions?: number
