@@ -33,7 +33,13 @@ export class HttpServer {
   }
 }
 
+/** As `HttpServer.exchange`. What of a response depends on the time is left out. */
 export async function exchange(port: number, parts: readonly (string | Uint8Array)[]): Promise<string> {
+  return (await exchangeAll(port, parts)).replace(/Date: [^\r]*\r\n/g, '')
+}
+
+/** The same, with every byte. */
+export async function exchangeAll(port: number, parts: readonly (string | Uint8Array)[]): Promise<string> {
   const socket = net.connect({ port, host: '127.0.0.1', noDelay: true })
   let text = ''
   socket.setEncoding('latin1')
@@ -48,7 +54,7 @@ export async function exchange(port: number, parts: readonly (string | Uint8Arra
     await new Promise((resolve) => setImmediate(resolve))
   }
   await closed
-  return text.replace(/Date: [^\r]*\r\n/g, '')
+  return text
 }
 
 /** The statuses of the responses in a stream, whose bodies must not look like one. */

@@ -5,6 +5,7 @@ import { Engine, ReactorHandle } from '@multireactor/reactor/parts'
 import { type StockServerSide, stockServer } from '@multireactor/reactor/app'
 import type { ConnectionHandlers, ListenTls } from '@multireactor/reactor'
 import { connectionOptions, loadApps, placesOf } from './load_app.js'
+import { frameListeners } from './frame_listeners.js'
 import { frameWork } from './frame_work.js'
 import { pinThread } from './pin.js'
 import { ThreadServer } from './thread_server.js'
@@ -135,11 +136,12 @@ void runThread(async (side: ThreadSide) => {
   const runFrames = (engine: Engine): void => {
     if (!description.runsFrames) return
     const work = plans.map(({ app }) => frameWork(apps.get(app)!))
+    const from = frameListeners(plans)
     engine.runFramesWith(
       (driver) =>
         new InlineLoop(driver, {
           work: (listener) => work[listener]!,
-          listenerName: (listener) => plans[listener]!.name,
+          listener: (listener) => from[listener]!,
           taskTimeoutMs,
           onFailure: (error, listener) =>
             side.event('error', { error: toEnvelope(error), hook: 'parse', listener, thread: `reactor ${index}` }),

@@ -2,6 +2,7 @@ import { workerData } from 'node:worker_threads'
 import { toEnvelope } from '@multireactor/addon'
 import { runThread, type ThreadSide, workerRequests } from '@multireactor/pool/parts'
 import { frameWork } from './frame_work.js'
+import { frameListeners } from './frame_listeners.js'
 import { loadApps, placesOf } from './load_app.js'
 import { pinThread } from './pin.js'
 import type { ListenerPlan } from './reactor_thread.js'
@@ -25,11 +26,12 @@ void runThread(async (side: ThreadSide) => {
   const server = ThreadServer.attach(runtime)
   for (const [url, app] of apps) await app.start?.({ role: 'worker', index, listeners: placesOf(plans, url), server })
   const work = plans.map(({ app }) => frameWork(apps.get(app)!))
+  const from = frameListeners(plans)
   const requests = workerRequests({
     runtime,
     index,
     work: (listener) => work[listener]!,
-    listenerName: (listener) => plans[listener]!.name,
+    listener: (listener) => from[listener]!,
     concurrency,
     nice,
     taskTimeoutMs,

@@ -1,5 +1,5 @@
 import { MultireactorError, shown } from '@multireactor/addon'
-import { LightRequest } from './fetch_request.js'
+import { hasUrl, LightRequest } from './fetch_request.js'
 import { LightResponse } from './fetch_response.js'
 import type { RequestHandler } from './http_connection.js'
 import type { HttpRequest } from './request.js'
@@ -13,6 +13,8 @@ export type FetchHandler = (request: Request, ...rest: never[]) => Response | Pr
 /** A handler for whole responses as one that writes them. */
 export function fromFetch(app: { fetch: FetchHandler }): RequestHandler {
   return (req, res) => {
+    // RFC 9112, section 3.2. The peer's mistake, so nothing of the app is called, and nothing is logged.
+    if (!hasUrl(req)) return res.abandon(400, false)
     // The second argument is what Hono's adapters call the environment.
     const fetch = app.fetch as unknown as (request: LightRequest, env: { source: HttpRequest }) => unknown
     const answer = fetch.call(app, new LightRequest(req), { source: req })
@@ -54,54 +56,57 @@ async function stream(req: HttpRequest, res: HttpResponse, response: Response): 
   setFields(res, response.headers)
   const reader = response.body?.getReader()
   if (!reader) return res.end()
-  if (req.method === 'HEAD') {
-    await reader.cancel()
+  const { signal } = req
+  const cancel = (): void => void reader.cancel(signal.reason).catch(() => {})
+  // Whoever leaves a HEAD request's content unread is done with it.
+  if (req.method === 'HEAD' || signal.aborted) {
+    cancel()
     return res.end()
   }
-  const first = await reader.read()
-  if (first.done) return res.end()
-  // A body that is here already leaves in one piece, with its length: its end comes within a few microtasks.
-  const next = reader.read()
-  let second: Awaited<typeof next> | undefined
-  next.then(
-    (read) => {
-      second = read
-    },
-    () => {},
-  )
-  for (let i = 0; i < 4 && second === undefined; i++) await undefined
-  if (second?.done) return res.ended ? undefined : res.end(first.value)
-  return pump(req, res, reader, first.value, next)
-}
-
-type Reader = ReadableStreamDefaultReader<Uint8Array>
-
-async function pump(
-  req: HttpRequest,
-  res: HttpResponse,
-  reader: Reader,
-  first: Uint8Array,
-  second: ReturnType<Reader['read']>,
-): Promise<void> {
-  const { signal } = req
-  // Whoever leaves the loop before it is read is not interested in its failure.
-  second.catch(() => {})
-  const cancel = (): void => void reader.cancel(signal.reason).catch(() => {})
   signal.addEventListener('abort', cancel, { once: true })
   try {
-    let next = second
-    let chunk: Uint8Array | undefined = first
-    while (chunk !== undefined && !res.ended) {
-      if (!res.write(chunk)) await res.drained()
-      const read = await next
-      chunk = read.done ? undefined : read.value
-      if (chunk === undefined) continue
-      next = reader.read()
-      next.catch(() => {})
-    }
-    if (!res.ended) res.end()
+    await pump(res, reader)
   } finally {
     signal.removeEventListener('abort', cancel)
     cancel()
   }
+}
+
+type Reader = ReadableStreamDefaultReader<Uint8Array>
+type Read = Awaited<ReturnType<Reader['read']>>
+
+async function pump(res: HttpResponse, reader: Reader): Promise<void> {
+  let next = readAhead(reader)
+  let read = await withinTurn(next)
+  // The head leaves without content: who waits for events knows that they will come.
+  if (read === undefined) res.write('')
+  read ??= await next
+  while (!read.done && !res.ended) {
+    const chunk: Uint8Array = read.value
+    next = readAhead(reader)
+    const isWhole = !res.headersSent && (await withinTurn(next))?.done === true
+    if (res.ended) return
+    if (isWhole) return res.end(chunk)
+    if (!res.write(chunk)) await res.drained()
+    read = await next
+  }
+  if (!res.ended) res.end()
+}
+
+/** Whoever leaves before it is there is not interested in its failure. */
+function readAhead(reader: Reader): Promise<Read> {
+  const read = reader.read()
+  read.catch(() => {})
+  return read
+}
+
+/** Content that is there already leaves in one piece, with its length: its end comes without any event of the system. */
+async function withinTurn(reading: Promise<Read>): Promise<Read | undefined> {
+  let read: Read | undefined
+  const settled = reading.then((value) => {
+    read = value
+  })
+  for (let i = 0; i < 4 && read === undefined; i++) await undefined
+  if (read === undefined) await Promise.race([settled, new Promise(setImmediate)])
+  return read
 }

@@ -2,6 +2,29 @@ import type { HttpRequest } from './request.js'
 
 const NativeRequest = globalThis.Request
 
+/** Of nearly every `Host`: nothing in it can keep a URL from being one. */
+const plainHost = /^[a-z0-9.-]+(?::\d{1,4})?$/i
+/** What only a parser can judge: a last name that is a number is an IPv4 address or wrong, and Punycode has rules of its own. */
+const oddHost = /(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?(?::\d*)?$|xn--/i
+/** What would end the host of a URL, so that its path began in a field of the peer. */
+const neverInHost = /[/\\?#@]|^$/
+
+function urlOf(req: HttpRequest): string {
+  const target = req.url
+  if (!target.startsWith('/') && target !== '*') return target
+  return `${req.encrypted ? 'https' : 'http'}://${req.header('host') ?? 'localhost'}${target === '*' ? '' : target}`
+}
+
+/** False when target and `Host` of a request make no URL: an app could do nothing with it. */
+export function hasUrl(req: HttpRequest): boolean {
+  const host = req.header('host')
+  if (req.url.startsWith('/') || req.url === '*') {
+    if (host === undefined || (plainHost.test(host) && !oddHost.test(host))) return true
+    if (neverInHost.test(host)) return false
+  }
+  return URL.canParse(urlOf(req))
+}
+
 /** What `fetch` of an app gets: a `Request` that is made in full only when somebody asks for more than its method, URL, fields or body. */
 export class LightRequest {
   readonly #req: HttpRequest
@@ -25,12 +48,7 @@ export class LightRequest {
   }
 
   get url(): string {
-    if (this.#url === undefined) {
-      const target = this.#req.url
-      const host = this.#req.header('host') ?? 'localhost'
-      if (target.startsWith('/')) this.#url = `http://${host}${target}`
-      else this.#url = target === '*' ? `http://${host}` : target
-    }
+    this.#url ??= urlOf(this.#req)
     return this.#url
   }
 

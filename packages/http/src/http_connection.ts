@@ -5,7 +5,8 @@ import { mostDiscarded } from './discarded.js'
 import { overdue } from './overdue.js'
 import { aborted, HttpRequest, type RequestOrigin } from './request.js'
 import { type Bytes, HttpResponse, type ResponseTarget } from './response.js'
-import { dateLine, reasonOf, statusLine } from './status.js'
+import { headOf, ResponseFields } from './response_head.js'
+import { reasonOf } from './status.js'
 import { isThenable } from './thenable.js'
 import type { WebSocketConnection } from './websocket_connection.js'
 import { asksForWebSocket } from './websocket_handshake.js'
@@ -161,8 +162,11 @@ export class HttpConnection {
 /** A response that no request gets: to what could not be read as one. */
 export function refusal(status: number): string {
   const text = `${reasonOf(status)}\n`
-  return `${statusLine(status)}${dateLine()}Content-Type: text/plain\r\nConnection: close\r\nContent-Length: ${text.length}\r\n\r\n${text}`
+  return headOf(status, 0, plainText, text.length, true) + text
 }
+
+const plainText = new ResponseFields()
+plainText.add('Content-Type', 'content-type', 'text/plain', false)
 
 /** One request and its response. Answered within its hook, the response needs no place of its own in the order. */
 export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySource {
@@ -329,6 +333,9 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   }
   get connection(): bigint {
     return this.#http.conn.id
+  }
+  get encrypted(): boolean {
+    return this.#http.conn.encrypted
   }
 
   allocate(bytes: number): Buffer {

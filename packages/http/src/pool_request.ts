@@ -109,6 +109,9 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
   get connection(): bigint {
     return this.#ctx.connection
   }
+  get encrypted(): boolean {
+    return this.#ctx.encrypted
+  }
   allocate(bytes: number): Buffer {
     return this.#ctx.allocate(bytes)
   }

@@ -12,6 +12,8 @@ export interface RequestOrigin {
   readonly remotePort: number | undefined
   /** The id of the connection, for `server.send`. */
   readonly connection: bigint
+  /** It came by a listener with `tls`. */
+  readonly encrypted: boolean
   /** Aborted when nobody waits for the answer any more. */
   signalOf(request: HttpRequest): AbortSignal
   /** Runs the app's `parse` in the pool. */
@@ -112,6 +114,10 @@ export class HttpRequest {
   /** The id of the connection, for `server.send`. */
   get connection(): bigint {
     return this.#origin.connection
+  }
+  /** Whether it came by a listener with `tls`. What a proxy in front of it spoke, only its fields say. */
+  get encrypted(): boolean {
+    return this.#origin.encrypted
   }
 
   /** Aborted when the peer goes away before the response has ended. */

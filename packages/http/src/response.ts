@@ -1,8 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { isBytes, MultireactorError, shown } from '@multireactor/addon'
-import { http1Info } from '@multireactor/reactor'
-import { checkField, lowerName } from './fields.js'
-import { dateLine, isBodiless, okPrefix, statusLine } from './status.js'
+import { lowerName } from './fields.js'
+import { hasNoContent, headOf, isChunked, ResponseFields, unknownLength } from './response_head.js'
 
 export type Bytes = string | Uint8Array
 
@@ -23,7 +22,6 @@ export interface ResponseTarget {
   mustClose(): boolean
 }
 
-const { old, head: isHead } = http1Info
 /** A body up to this size leaves with its head in one piece of memory. */
 const mostJoined = 16 << 10
 const lastChunk = '0\r\n\r\n'
@@ -36,12 +34,13 @@ export class HttpResponse {
   readonly #target: ResponseTarget
   readonly #info: number
   #state: State = 'open'
-  #fields: [lower: string, lines: string][] | undefined
-  #latin1 = false
+  #fields: ResponseFields | undefined
   #close = false
   #chunked = false
-  /** A body whose length the app has declared: what is missing of it. */
-  #left = -1
+  /** What the app writes behind the head is not sent. */
+  #bodiless = false
+  /** While a body whose length the app has declared is on its way: what is missing of it. */
+  #left = unknownLength
 
   /** Made by the app. */
   constructor(target: ResponseTarget, info: number) {
@@ -64,60 +63,30 @@ export class HttpResponse {
 
   /** Sets a field, in place of one of the same name. A list becomes as many lines. Throws `ERR_MR_HTTP` for what no field can hold. */
   setHeader(name: string, value: string | number | readonly string[]): this {
-    const lower = lowerName('setHeader()', name)
-    this.removeHeader(lower)
-    return this.#addHeader(name, lower, value)
+    return this.#addHeader('setHeader()', name, value, true)
   }
 
-  /** Adds a line to those of the same name. */
+  /** Adds a line to those of the same name. Of what a response has once (`Content-Length`, `Date`), the last one counts. */
   appendHeader(name: string, value: string | number | readonly string[]): this {
-    return this.#addHeader(name, lowerName('appendHeader()', name), value)
+    return this.#addHeader('appendHeader()', name, value, false)
   }
 
   removeHeader(name: string): void {
     const lower = lowerName('removeHeader()', name)
     this.#checkOpen('removeHeader()')
-    if (this.#fields) this.#fields = this.#fields.filter(([other]) => other !== lower)
-    if (lower === 'content-length') this.#left = -1
-    if (lower === 'connection') this.#close = false
+    this.#fields?.remove(lower)
   }
 
   hasHeader(name: string): boolean {
     const lower = lowerName('hasHeader()', name)
-    return this.#fields?.some(([other]) => other === lower) ?? false
+    return this.#fields?.has(lower) ?? false
   }
 
-  #addHeader(name: string, lower: string, value: string | number | readonly string[]): this {
-    this.#checkOpen('setHeader()')
-    let lines = ''
-    for (const each of Array.isArray(value) ? (value as readonly unknown[]) : [value]) {
-      checkField(name, each)
-      lines += `${name}: ${each}\r\n`
-    }
-    if (lower === 'content-length') return this.#declareLength(lines, value)
-    if (lower === 'transfer-encoding') {
-      throw new MultireactorError(
-        'ERR_MR_HTTP',
-        'Transfer-Encoding is set by the server: write() without Content-Length is chunked',
-      )
-    }
-    if (lower === 'connection' && /(^|[\s,])close([\s,]|$)/i.test(String(value))) this.#close = true
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: what is not ASCII
-    if (/[^\x00-\x7f]/.test(lines)) this.#latin1 = true
-    this.#fields ??= []
-    this.#fields.push([lower, lines])
-    return this
-  }
-
-  #declareLength(lines: string, value: unknown): this {
-    const length = Number(value)
-    if (!/^\d+$/.test(String(value)) || !Number.isSafeInteger(length)) {
-      throw new MultireactorError('ERR_MR_HTTP', `Content-Length must be a whole number, and is ${shown(value)}`)
-    }
-    this.#dropField('content-length')
-    this.#left = length
-    this.#fields ??= []
-    this.#fields.push(['content-length', lines])
+  #addHeader(call: string, name: string, value: string | number | readonly string[], replace: boolean): this {
+    const lower = lowerName(call, name)
+    this.#checkOpen(call)
+    this.#fields ??= new ResponseFields()
+    this.#fields.add(name, lower, value, replace)
     return this
   }
 
@@ -170,7 +139,6 @@ export class HttpResponse {
       return this.#target.destroy()
     }
     this.#fields = undefined
-    this.#left = -1
     this.statusCode = status
     this.#close = close
     this.end()
@@ -194,46 +162,18 @@ export class HttpResponse {
   }
 
   #whole(body: Bytes): void {
-    const target = this.#target
     const length = lengthOf('end()', body)
-    const status = this.statusCode
-    const bodiless = isBodiless(status)
-    const close = this.#close || target.mustClose()
-    let head = status === 200 ? okPrefix() : statusLine(checkedStatus(status)) + dateLine()
-    if (this.#fields !== undefined || close || (this.#info & old) !== 0) {
-      // A declared length counts only where there is no body: otherwise the body's own is the truth.
-      if (length > 0 || ((this.#info & isHead) === 0 && !bodiless)) this.#dropField('content-length')
-      else if (this.hasHeader('content-length')) return this.#send(head + this.#lines(close) + '\r\n', '', close, true)
-      head += this.#lines(close)
-    }
-    head += bodiless ? '\r\n' : `Content-Length: ${length}\r\n\r\n`
-    this.#send(head, bodiless || (this.#info & isHead) !== 0 ? '' : body, close, length === body.length)
-  }
-
-  #dropField(lower: string): void {
-    if (this.#fields) this.#fields = this.#fields.filter(([other]) => other !== lower)
-  }
-
-  #lines(close: boolean): string {
-    let lines = ''
-    let named = false
-    if (this.#fields) {
-      for (const [lower, line] of this.#fields) {
-        if (lower === 'connection') {
-          if (close && !this.#close) continue
-          named = true
-        }
-        lines += line
-      }
-    }
-    if (close && !named) lines += 'Connection: close\r\n'
-    else if (!named && (this.#info & old) !== 0) lines += 'Connection: keep-alive\r\n'
-    return lines
+    const status = checkedStatus(this.statusCode)
+    const info = this.#info
+    const fields = this.#fields
+    const close = this.#close || fields?.close === true || this.#target.mustClose()
+    const head = headOf(status, info, fields, length, close)
+    this.#state = 'ended'
+    this.#send(head, hasNoContent(status, info) ? '' : body, close, length === body.length)
   }
 
   #send(head: string, body: Bytes, close: boolean, ascii: boolean): void {
-    this.#state = 'ended'
-    if (!this.#latin1) {
+    if (this.#fields?.latin1 !== true) {
       if (body.length === 0) return this.#target.whole(head, close, true)
       if (typeof body === 'string') return this.#target.whole(head + body, close, ascii)
     }
@@ -246,22 +186,21 @@ export class HttpResponse {
 
   #begin(): void {
     const status = checkedStatus(this.statusCode)
-    const http10 = (this.#info & old) !== 0
-    const declared = this.hasHeader('content-length')
-    if (isBodiless(status) || (this.#info & isHead) !== 0) this.#left = 0
-    this.#chunked = this.#left < 0 && !http10
-    // Without chunks the end of the connection is the end of the body.
-    if (this.#left < 0 && http10) this.#close = true
-    this.#close = this.#close || this.#target.mustClose()
-    let head = statusLine(status) + dateLine() + this.#lines(this.#close)
-    if (!declared && this.#chunked) head += 'Transfer-Encoding: chunked\r\n'
-    head += '\r\n'
+    const info = this.#info
+    const fields = this.#fields
+    this.#bodiless = hasNoContent(status, info)
+    this.#chunked = isChunked(status, info, fields)
+    if (fields !== undefined && !this.#bodiless) this.#left = fields.length
+    // Without chunks the end of the connection is the end of the content.
+    const endsIt = !this.#bodiless && !this.#chunked && this.#left < 0
+    this.#close = this.#close || endsIt || fields?.close === true || this.#target.mustClose()
+    const head = headOf(status, info, fields, unknownLength, this.#close)
     this.#state = 'streaming'
-    this.#target.part(this.#latin1 ? Buffer.from(head, 'latin1') : head)
+    this.#target.part(fields?.latin1 === true ? Buffer.from(head, 'latin1') : head)
   }
 
   #part(chunk: Bytes, length: number): boolean {
-    if (length === 0 || isBodiless(this.statusCode) || (this.#info & isHead) !== 0) return true
+    if (length === 0 || this.#bodiless) return true
     if (this.#left >= 0) {
       if (length > this.#left) {
         throw new MultireactorError(

@@ -12,11 +12,6 @@ export function reasonOf(status: number): string {
   return STATUS_CODES[status] ?? 'Unknown'
 }
 
-/** A response of this status has no body, whatever its fields say. */
-export function isBodiless(status: number): boolean {
-  return status === 204 || status === 304 || status < 200
-}
-
 let date = ''
 
 function forget(): void {
@@ -36,8 +31,9 @@ export function dateLine(): string {
 let prefixDate = ''
 let prefix = ''
 
-/** The beginning of nearly every response: the status line of 200, and the date. */
-export function okPrefix(): string {
+/** The beginning of nearly every response: the status line of 200, and the date. `dated`: without it. */
+export function okPrefix(dated = false): string {
+  if (dated) return statusLine(200)
   const line = dateLine()
   if (line !== prefixDate) {
     prefixDate = line

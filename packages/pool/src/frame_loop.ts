@@ -22,10 +22,17 @@ export interface FrameWork {
   overloaded?: ((frame: Buffer, ctx: TaskContext) => Reply | Promise<Reply>) | undefined
 }
 
+/** What frames that came by a listener say of it. */
+export interface FrameListener {
+  readonly name: string
+  /** With TLS. */
+  readonly encrypted: boolean
+}
+
 export interface FrameLoopOptions {
   /** By listener number. */
   work: (listener: number) => FrameWork
-  listenerName: (listener: number) => string
+  listener: (listener: number) => FrameListener
   taskTimeoutMs: number
   /** A frame failed, and no error hook or caller took the error. */
   onFailure: (error: unknown, listener: string) => void
@@ -196,7 +203,7 @@ export abstract class FrameLoop {
     const hook = frame.work?.error
     if (!hook || frame.failing) {
       // Who has a hook, or called, is told there; what nobody handles is reported.
-      this.report(error, frame.listener)
+      this.report(error, frame.listener.name)
       return this.#settleRaw(frame, last | failed | destroy | timedOutFlag(error), '')
     }
     frame.failing = true

@@ -122,7 +122,7 @@ export class InlineLoop extends FrameLoop {
       this.#meter.note(sampleFlag.cold, !measured)
     }
     const listener = (key >>> 8) & 0xff
-    const frame = new RunningFrame(this, 0, bytes, this.options.listenerName(listener), sequence, 0, slot, generation)
+    const frame = new RunningFrame(this, 0, bytes, this.options.listener(listener), sequence, 0, slot, generation)
     if (!this.runFrame(frame, this.options.work(listener))) this.#meter.note(sampleFlag.asynchronous, !measured)
     words[runningAt]!++
   }

@@ -13,6 +13,9 @@ export interface PoolThreadData {
   taskTimeoutMs: number
 }
 
+/** Frames of `pool.run` came by none. */
+const noListener = { name: '', encrypted: false }
+
 void runThread(async () => {
   const { runtime, index, worker, concurrency, nice, taskTimeoutMs } = workerData as PoolThreadData
   const module = await load(worker)
@@ -28,7 +31,7 @@ void runThread(async () => {
     runtime,
     index,
     work: () => work,
-    listenerName: () => '',
+    listener: () => noListener,
     concurrency,
     nice,
     taskTimeoutMs,

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { causedByPeer, isBytes, MultireactorError } from '@multireactor/addon'
-import type { FrameLoop, FrameWork } from './frame_loop.js'
+import type { FrameListener, FrameLoop, FrameWork } from './frame_loop.js'
 import { type Bytes, notAReply, TaskContext } from './task_context.js'
 
 /** Bytes of a streamed reply on their way to the socket before its writer waits. */
@@ -27,7 +27,7 @@ export class RunningFrame {
   // Only declared, and set in the constructor: initialising fields is a call of its own, for each frame.
   declare readonly token: number
   declare readonly bytes: Buffer
-  declare readonly listener: string
+  declare readonly listener: FrameListener
   declare readonly sequence: number
   declare readonly low: number
   declare readonly high: number
@@ -48,7 +48,7 @@ export class RunningFrame {
     loop: FrameLoop,
     token: number,
     bytes: Buffer,
-    listener: string,
+    listener: FrameListener,
     sequence: number,
     flags: number,
     low: number,
@@ -162,7 +162,7 @@ export class RunningFrame {
   }
 
   report(error: unknown): void {
-    this.loop.report(error, this.listener)
+    this.loop.report(error, this.listener.name)
   }
 
   /** Settled: nothing names it any more. */

@@ -21,7 +21,11 @@ export class TaskContext {
   }
   /** The name of the listener it came in by; `''` for `pool.run`. */
   get listener(): string {
-    return this.#frame.listener
+    return this.#frame.listener.name
+  }
+  /** Whether that listener speaks TLS. */
+  get encrypted(): boolean {
+    return this.#frame.listener.encrypted
   }
   /** Undefined for Unix peers and for `pool.run`. */
   get remoteAddress(): string | undefined {

@@ -205,8 +205,16 @@ export class WorkerLoop extends FrameLoop {
     const offset = rows[at + 2]!
     const bytes = offset === 0xffff_ffff ? this.driver.frameBytes(token)! : bufferOf(this.#memory, offset, rows[at + 3]!)
     const listener = key >>> 8
-    const name = this.options.listenerName(listener)
-    const frame = new RunningFrame(this, token, bytes, name, rows[at + 6]!, flags, rows[at + 4]!, rows[at + 5]!)
+    const frame = new RunningFrame(
+      this,
+      token,
+      bytes,
+      this.options.listener(listener),
+      rows[at + 6]!,
+      flags,
+      rows[at + 4]!,
+      rows[at + 5]!,
+    )
     const work = this.options.work(listener)
     if ((flags & refusedBit) !== 0) return this.refuse(frame, work)
     const measured = this.#words[measuredAt] !== 0
