@@ -90,7 +90,12 @@ export interface NativeReactorDriver {
   staysHere(slot: number, generation: number): boolean
   stream(slot: number, generation: number): boolean
   finish(slot: number, generation: number): boolean
+  /** Fresh connections go to siblings; those that cannot wait for the next thread, */
   relieve(): void
+  /** and no longer. */
+  welcome(): void
+  /** Connections with TLS answer what they have read, say goodbye and close; those that have not asked for anything yet have so long for it. */
+  endSecure(graceMs: number): void
   feed(slot: number, generation: number, plain: Uint8Array): boolean
   feedEnd(slot: number, generation: number): boolean
   decrypted(slot: number, generation: number): boolean

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type BalancePolicy, didYouMean, MultireactorError, outliveOutput } from '@multireactor/addon'
 import type { ListenTls } from '@multireactor/reactor'
+import { CertificateFiles } from './certificate_files.js'
 import type { ServeAddress } from './options.js'
 import { type Server, startServer } from './server.js'
 
@@ -12,8 +13,8 @@ Serves an app module (.js or .ts) with several reactors and a pool.
   --port N, -p N      TCP port; may be given several times. Default: $PORT, else 7000
   --host ADDRESS      Address to listen on. Default: $HOST, else all addresses
   --path FILE         Unix socket; may be given several times
-  --tls-cert FILE     TLS on every port: the certificate chain, in PEM. Read again on SIGHUP
-  --tls-key FILE      Its private key, in PEM
+  --tls-cert FILE     TLS on every port: the certificate chain, in PEM
+  --tls-key FILE      Its private key, in PEM. Both are used anew when they change, and on SIGHUP
   --systemd           Sockets from systemd (socket activation)
   --control FILE      Unix socket for hot restarts: a new process with the same FILE takes over
   --reactors N        Reactor threads. Default: one for each CPU that the process, or its container, may use
@@ -106,7 +107,7 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
     addresses.push({
       port: number(fromEnvironment ? '$PORT' : '--port', port),
       ...(host ? { host } : {}),
-      ...(tls ? { tls: tls() } : {}),
+      ...(tls ? { tls: firstPair(tls) } : {}),
     })
   }
   const closeTimeoutMs = milliseconds('--close-timeout', values['close-timeout'] ?? '5000')
@@ -148,9 +149,19 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
 function untilSignal(
   server: Server,
   { closeTimeoutMs, reloadTimeoutMs }: { closeTimeoutMs: number; reloadTimeoutMs: number },
-  tls: (() => ListenTls) | undefined,
+  files: CertificateFiles | undefined,
 ): Promise<number> {
-  return new Promise((resolve, reject) => {
+  const renew = async (tls: ListenTls): Promise<void> => {
+    for (const { name, port } of server.listeners) if (port !== 0) await server.setTls(name, tls)
+  }
+  files?.watch(
+    async (tls) => {
+      await renew(tls)
+      console.log('renewed the certificate')
+    },
+    (error) => console.error(`multireactor: the new certificate cannot be used, the old one goes on: ${error.message}`),
+  )
+  return new Promise<number>((resolve, reject) => {
     let closing = false
     server.once('handedOver', ({ answered, destroyed }) => {
       console.log(`handed over: ${answered} answered, ${destroyed} destroyed`)
@@ -179,8 +190,7 @@ function untilSignal(
       if (reloading) return
       reloading = true
       const renewed = async (): Promise<void> => {
-        const now = tls?.()
-        if (now) for (const { name, port } of server.listeners) if (port !== 0) await server.setTls(name, now)
+        if (files) await renew(files.read())
         await server.reload({ timeoutMs: reloadTimeoutMs })
       }
       renewed()
@@ -200,21 +210,21 @@ function untilSignal(
     process.on('SIGINT', onSignal)
     process.on('SIGTERM', onSignal)
     process.on('SIGHUP', onReload)
-  })
+  }).finally(() => files?.close())
 }
 
-/** Reads both files, now and whenever it is asked again. */
-function tlsFiles(cert: string | undefined, key: string | undefined): (() => ListenTls) | undefined {
+function tlsFiles(cert: string | undefined, key: string | undefined): CertificateFiles | undefined {
   if (cert === undefined && key === undefined) return undefined
   if (cert === undefined || key === undefined) throw new UsageError('--tls-cert and --tls-key go together')
-  const read = (flag: string, file: string): Buffer => {
-    try {
-      return readFileSync(file)
-    } catch (error) {
-      throw new UsageError(`${flag}: ${(error as Error).message}`)
-    }
+  return new CertificateFiles({ flag: '--tls-cert', file: cert }, { flag: '--tls-key', file: key })
+}
+
+function firstPair(files: CertificateFiles): ListenTls {
+  try {
+    return files.read()
+  } catch (error) {
+    throw new UsageError((error as Error).message)
   }
-  return () => ({ cert: read('--tls-cert', cert), key: read('--tls-key', key) })
 }
 
 function parse(argv: readonly string[]) {

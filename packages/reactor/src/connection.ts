@@ -76,6 +76,8 @@ export interface ConnectionInternals {
   rawEnd: number
   readonly calls: Set<number> | undefined
   readonly framing: Framing
+  /** Its reactor closes: nothing new is begun. */
+  readonly ending: boolean
   /** What a protocol knows of this connection, beside the data of its app. */
   protocol: Protocol | undefined
   /** With what `resumeFlag`s it has come from another thread. */
@@ -396,9 +398,12 @@ export class Connection<Data = unknown> {
     this.#stop()
   }
 
-  /** The reactor is closing: the connection closes as soon as what is in flight has been answered. */
+  /**
+   * The connection is to close as soon as what is in flight has been answered: its reactor closes; or it has TLS, and its thread is about
+   * to be replaced by the next one, which cannot go on with it.
+   */
   get draining(): boolean {
-    return this.#engine.draining
+    return this.#engine.draining || (this.#engine.closing && this.secure !== undefined)
   }
 
   /** Reports an error as if a hook had thrown it, and leaves the connection open. */
@@ -668,6 +673,9 @@ export class Connection<Data = unknown> {
 
   protected countLateCall(): void {
     this.#engine.countLateCall()
+  }
+  protected get ending(): boolean {
+    return this.#engine.draining
   }
   protected get slot(): number {
     return this.#slot

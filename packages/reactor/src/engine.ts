@@ -74,6 +74,11 @@ export interface EngineEvents {
 // biome-ignore lint/suspicious/noExplicitAny: `open` decides
 export type ConnectResult = Connection<any> | string | Error
 
+/** So long fresh connections wait for the next thread in the hope that this one has only busy connections, */
+const mostBusyMs = 250
+/** and so long before the time is over idle ones are ended. */
+const mostLastMs = 2_500
+
 /** Less than this is shown once more with what comes behind it, which costs little and keeps no memory. */
 const leastHeld = 4 << 10
 
@@ -124,7 +129,10 @@ export class Engine {
   /** The connections that a stream of this thread owns. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly streams: Set<Connection<any>> = new Set()
-  #onStreamsEnded: (() => void) | undefined
+  /** Something that is bound to this thread has closed. */
+  #onBoundClosed: (() => void) | undefined
+  /** Streams and layers that were there when the thread began to leave, and still are. */
+  #early: Set<unknown> | undefined
   /** TLS of connections, by slot. */
   readonly #layers: (SecureLayer | undefined)[] = []
   #layerCount = 0
@@ -310,25 +318,55 @@ export class Engine {
     }
   }
 
-  /** Lets the streams of this thread end, while siblings take fresh connections, or those wait for the next thread. */
+  /**
+   * Lets what is bound to this thread end: streams, and connections with TLS. Siblings take fresh connections meanwhile. Where there is no
+   * sibling, those wait for the next thread while this one has only busy connections, which end in a moment; idle ones stay, and while
+   * they do, fresh ones are served here. What is still there near the end of `timeoutMs` is ended, and cut behind that.
+   */
   async #endStreams(timeoutMs: number): Promise<void> {
-    if (this.streams.size + this.#layerCount === 0) return this.#askStreamsToEnd()
+    const left = (): number => this.streams.size + this.#layerCount
+    if (left() === 0) return this.#askStreamsToEnd(false)
+    const { driver } = this
+    const until = performance.now() + timeoutMs
+    const lastMs = Math.min(mostLastMs, timeoutMs / 2)
     this.#sayLastWords(true)
-    this.driver.relieve()
+    driver.relieve()
+    const early = new Set<unknown>([...this.streams, ...this.#layers.filter((layer) => layer !== undefined)])
+    this.#early = early
+    this.#askStreamsToEnd(true)
+    await this.#untilNone(left, Math.min(mostBusyMs, timeoutMs / 4))
+    if (left() > 0) {
+      driver.welcome()
+      await this.#untilNone(() => early.size, until - lastMs - performance.now())
+      driver.relieve()
+      this.#sayLastWords(true)
+      driver.endSecure(Math.floor(lastMs * 0.8))
+      for (const { name, handlers } of this.#listeners) {
+        this.#guarded('drain', name, () => handlers[stockServer]?.endIdle())
+      }
+      await this.#untilNone(left, until - performance.now())
+    }
+    this.#early = undefined
+  }
+
+  /** Until none of those is left, or so many ms have passed. */
+  async #untilNone(left: () => number, ms: number): Promise<void> {
+    if (left() === 0) return
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs)
-      this.#onStreamsEnded = () => {
+      const timer = setTimeout(resolve, Math.max(0, ms))
+      this.#onBoundClosed = () => {
+        if (left() !== 0) return
         clearTimeout(timer)
         resolve()
       }
-      this.#askStreamsToEnd()
     })
+    this.#onBoundClosed = undefined
   }
 
-  #askStreamsToEnd(): void {
+  #askStreamsToEnd(idleStay: boolean): void {
     this.#closing = true
     for (const { name, handlers } of this.#listeners) {
-      this.#guarded('drain', name, () => handlers[stockServer]?.closing())
+      this.#guarded('drain', name, () => handlers[stockServer]?.closing(idleStay))
     }
     for (const conn of this.streams) this.#guarded('stream', conn.listener, () => conn.internal.stream!.closing())
   }
@@ -355,14 +393,14 @@ export class Engine {
   drain(lingerMs: number): void {
     this.draining = true
     this.#sayLastWords(false)
-    this.#askStreamsToEnd()
+    this.#askStreamsToEnd(false)
     this.driver.drain(lingerMs)
   }
 
   /** `driver.retire`; what streams own does not go along: it ends here. */
   retire(): void {
     this.#sayLastWords(true)
-    this.#askStreamsToEnd()
+    this.#askStreamsToEnd(false)
     this.driver.retire(false)
   }
 
@@ -865,6 +903,7 @@ export class Engine {
     if (!layer) return
     this.#layers[slot] = undefined
     this.#layerCount--
+    this.#early?.delete(layer)
     layer.closed()
   }
 
@@ -874,7 +913,8 @@ export class Engine {
     if (!contexts.used) this.#contexts.drop(slot)
     const conn = this.#connections[slot]
     if (conn?.internal.stream) this.streams.delete(conn)
-    if (this.streams.size + this.#layerCount === 0) this.#onStreamsEnded?.()
+    this.#early?.delete(conn)
+    this.#onBoundClosed?.()
     if (!conn) return
     this.#connections[slot] = undefined
     const reason = closeReasons[rows[at + 3]! & 0xff]!

@@ -54,10 +54,11 @@ export class StockFace implements StockServerSide {
   readonly #server: StockServer & Inside
   readonly #options: AttachOptions
   readonly #isTls: boolean
-  /** And when each began. */
-  readonly #streams = new Map<ConnectionDuplex, number>()
+  /** When each began, and the socket with TLS that the server has made of it. */
+  readonly #streams = new Map<ConnectionDuplex, { began: number; socket: Wrapped | undefined }>()
   #place: StockPlace | undefined
   #open = false
+  #closes = false
   #looking: NodeJS.Timeout | undefined
 
   /** Whoever asks once more hears that this was the last answer of the connection. */
@@ -67,8 +68,10 @@ export class StockFace implements StockServerSide {
 
   readonly #wrap = (socket: Wrapped): void => {
     const stream = socket._handle?._parentWrap?.stream
+    const known = stream && this.#streams.get(stream)
     // One of another reactor that the server is attached to, or of its own port.
-    if (!stream || !this.#streams.has(stream)) return
+    if (!known) return
+    known.socket = socket
     showPlaces(socket, stream)
     endLater(socket)
   }
@@ -137,7 +140,7 @@ export class StockFace implements StockServerSide {
     stream.server = server
     if (server.keepAlive) stream.setKeepAlive(true, (server.keepAliveInitialDelay ?? 0) * 1000)
     if (server.pauseOnConnect) stream.pause()
-    this.#streams.set(stream, performance.now())
+    this.#streams.set(stream, { began: performance.now(), socket: undefined })
     server._connections++
     stream.once('close', () => {
       this.#streams.delete(stream)
@@ -150,16 +153,22 @@ export class StockFace implements StockServerSide {
     if (this.#isTls) stream.allowHalfOpen = true
   }
 
-  closing(): void {
-    if (this.#looking) return
+  closing(idleStay: boolean): void {
     const server = this.#server
-    server.prependListener('request', this.#sayLast)
-    for (const stream of this.#streams.keys()) {
-      const { _httpMessage: message } = stream as { _httpMessage?: Message }
-      if (message && !message.headersSent) message.shouldKeepAlive = false
+    if (!this.#closes) {
+      this.#closes = true
+      server.prependListener('request', this.#sayLast)
+      for (const [stream, { socket }] of this.#streams) {
+        const { _httpMessage: message } = (socket ?? stream) as { _httpMessage?: Message }
+        if (message && !message.headersSent) message.shouldKeepAlive = false
+      }
+      this.#options.drain?.(server)
     }
-    this.#options.drain?.(server)
-    if (!server.closeIdleConnections) return
+    if (!idleStay) this.endIdle()
+  }
+
+  endIdle(): void {
+    if (!this.#server.closeIdleConnections || this.#looking) return
     this.#closeIdle()
     this.#looking = setInterval(() => this.#closeIdle(), idleLookMs).unref()
   }
@@ -167,7 +176,7 @@ export class StockFace implements StockServerSide {
   #closeIdle(): void {
     const latest = performance.now() - firstRequestMs
     let waits = false
-    for (const [stream, began] of this.#streams) {
+    for (const [stream, { began }] of this.#streams) {
       if (stream.bytesRead !== 0) continue
       if (began <= latest) stream.destroy()
       else waits = true

@@ -23,8 +23,10 @@ export interface StockPlace {
 export interface StockServerSide {
   /** Connections may come from now on. */
   listening(place: StockPlace): void
-  /** Its connections are to end soon; fresh ones may still come. */
-  closing(): void
+  /** Its connections are to end soon; fresh ones may still come. `idleStay`: those that wait for a request are told with its answer, */
+  closing(idleStay: boolean): void
+  /** until here. */
+  endIdle(): void
   /** The last one has ended, or its time is over. */
   closed(): void
 }

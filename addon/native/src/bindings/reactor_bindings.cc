@@ -99,6 +99,8 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value stream(const Napi::CallbackInfo& info);
   Napi::Value finish(const Napi::CallbackInfo& info);
   Napi::Value relieve(const Napi::CallbackInfo& info);
+  Napi::Value welcome(const Napi::CallbackInfo& info);
+  Napi::Value endSecure(const Napi::CallbackInfo& info);
   Napi::Value feed(const Napi::CallbackInfo& info);
   Napi::Value feedEnd(const Napi::CallbackInfo& info);
   Napi::Value decrypted(const Napi::CallbackInfo& info);
@@ -526,6 +528,18 @@ Napi::Value ReactorDriver::relieve(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value ReactorDriver::welcome(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  reactor_->welcome();
+  return info.Env().Undefined();
+}
+
+Napi::Value ReactorDriver::endSecure(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  reactor_->endSecure(u32(info, 0));
+  return info.Env().Undefined();
+}
+
 // The layer of TLS may be told of something after close(): its connection is gone.
 Napi::Value ReactorDriver::feed(const Napi::CallbackInfo& info) {
   if (!drives()) return boolean(info, false);
@@ -883,6 +897,8 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::stream, kSlotArg, kGenerationArg>("stream"),
        method<&ReactorDriver::finish, kSlotArg, kGenerationArg>("finish"),
        method<&ReactorDriver::relieve>("relieve"),
+       method<&ReactorDriver::welcome>("welcome"),
+       method<&ReactorDriver::endSecure, kU32>("endSecure"),
        method<&ReactorDriver::feed, kSlotArg, kGenerationArg, kBytes>("feed"),
        method<&ReactorDriver::feedEnd, kSlotArg, kGenerationArg>("feedEnd"),
        method<&ReactorDriver::decrypted, kSlotArg, kGenerationArg>("decrypted"),

@@ -109,6 +109,8 @@ class Reactor {
   bool finish(uint32_t slot, uint32_t generation);
   // The thread waits for its streams to end. Fresh connections go to siblings; without one they wait for the next thread.
   void relieve();
+  void welcome();
+  void endSecure(uint32_t graceMs);
 
   // --- TLS, whose keys are in the driving thread (reactor_secure.cc): the answers to Event::kCipher and Event::kPlain ---
   // Plaintext that came out of what was received: it is cut as if the socket had given it.
@@ -261,6 +263,7 @@ class Reactor {
   static constexpr uint32_t kRetireQuietMs = 1000;             // a peer may have its handshake under way
   static constexpr uint32_t kFrameRetryMs = 20;                // a frame that is late and has just been added to
   static constexpr uint32_t kStallCheckMs = 2;                 // how often to look for frames claimed and not started
+  static constexpr uint32_t kFirstRequestMs = 2000;            // its thread leaves: how long a connection may take for its first frame
   static constexpr uint32_t kLingerMs = 2000;                  // how long a peer may take to answer our FIN
   static constexpr uint64_t kInlineTurnNs = 1'000'000;         // of `run: 'auto'`, by prediction; what is beyond goes to the pool
   static constexpr uint64_t kMeasuredTogetherNs = 5'000;       // frames cheaper than this are not worth a look at the clock each
@@ -546,7 +549,6 @@ class Reactor {
   void handPlain(uint32_t slot);
   void handPlainOfDirty();
   bool finishSecure(uint32_t slot);
-  void endSecure();
 
   // reactor_stream.cc
   void finishHalf(uint32_t slot);
@@ -697,7 +699,7 @@ class Reactor {
   uint32_t collectionsSeen_ = 0;  // when this thread's objects were last told to shrink
   uint32_t away_ = 0;             // slots that only keep a name
   uint32_t siblingNext_ = 0;
-  bool relieving_ = false, quiescing_ = false, retiring_ = false, abandoned_ = false;
+  bool relieving_ = false, holdsFresh_ = false, quiescing_ = false, retiring_ = false, abandoned_ = false;
   bool draining_ = false, drained_ = false;
   bool inTurn_ = false;
   uint32_t lingerMs_ = 0;

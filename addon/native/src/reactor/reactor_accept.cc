@@ -155,7 +155,7 @@ void Reactor::adopt(Handover& fresh) {
   exchange_->directory().publish(idOf(slot), exchange_->reactorMailbox(index_));
   const bool secure = listeners_[fresh.listener].secure;
   if (secure) connection.needExtras().secure = std::make_unique<Secure>();
-  if (handingOver_ || (relieving_ && secure)) connection.set(Connection::kPausedForHandover);
+  if (handingOver_ || (holdsFresh_ && secure)) connection.set(Connection::kPausedForHandover);
   if (placed) {
     connection.set(Connection::kCounted);
     if (!fresh.received.empty()) {
@@ -204,7 +204,7 @@ void Reactor::announce(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (abandoned_) return;
   // It is opened by the thread that will serve it: the next one, or a sibling.
-  const bool leaves = relieving_ || (retiring_ && nextSibling() != Exchange::kNoReactor);
+  const bool leaves = holdsFresh_ || (retiring_ && nextSibling() != Exchange::kNoReactor);
   if (leaves && config(connection).hooks != 0 && !connection.isBound()) return pauseFor(slot, Connection::kPausedForHandover);
   connection.set(Connection::kAnnounced);
   if (config(connection).hooks != 0) emit(Event::kOpen, slot, connection.listener);

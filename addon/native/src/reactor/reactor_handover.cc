@@ -185,7 +185,7 @@ bool Reactor::setHasData(uint32_t slot, uint32_t generation, bool on) {
 
 void Reactor::quiesce() {
   owner_.assertCurrent(__func__);
-  relieving_ = quiescing_ = handingOver_ = true;
+  relieving_ = holdsFresh_ = quiescing_ = handingOver_ = true;
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !usesThread(config(connection))) continue;
@@ -239,7 +239,7 @@ void Reactor::emitResume(uint32_t slot, std::vector<uint8_t> state, uint32_t fla
 void Reactor::resumeConnections(bool lost) {
   owner_.assertCurrent(__func__);
   if (relieving_) requestsUntilMs_ = 0;  // that was for what the last thread had
-  relieving_ = quiescing_ = false;
+  relieving_ = holdsFresh_ = quiescing_ = false;
   leaveClients();
   std::vector<EventRow> unseen;
   unseen.swap(rows_);  // they come after the connection they are about
@@ -530,7 +530,7 @@ void Reactor::retire(bool abandoned) {
   if (abandoned) leaveClients();
   if (abandoned) onWaitingCalls();
   moveAcceptors(abandoned);
-  endSecure();
+  endSecure(kFirstRequestMs);
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;

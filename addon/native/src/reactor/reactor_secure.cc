@@ -7,14 +7,6 @@
 
 namespace mr {
 
-namespace {
-
-// Its thread leaves: so long, a connection of which nothing has been heard is waited for. Of stock servers it is
-// `firstRequestMs`.
-constexpr uint64_t kFirstRequestMs = 2'000;
-
-}  // namespace
-
 void Reactor::receiveCipher(uint32_t slot) {
   Connection& connection = table_.at(slot);
   Secure& secure = *connection.secure();
@@ -205,15 +197,19 @@ bool Reactor::finishSecure(uint32_t slot) {
 }
 
 // Its state is in a thread that leaves: it answers what it has, and goes. A peer in the middle of its handshake, or whose first
-// frame is on its way, would see an end without an answer, on a connection that it has just opened: it may still ask.
-void Reactor::endSecure() {
+// frame is on its way, would see an end without an answer, on a connection that it has just opened: it may still ask, for
+// graceMs.
+void Reactor::endSecure(uint32_t graceMs) {
+  owner_.assertCurrent(__func__);
+  nowMs_ = monotonicMs();
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !connection.secure()) continue;
     if (!connection.secure()->begun || connection.has(Connection::kStreamed)) continue;
-    requestsUntilMs_ = std::max(requestsUntilMs_, nowMs_ + kFirstRequestMs);
+    requestsUntilMs_ = std::max(requestsUntilMs_, nowMs_ + graceMs);
     drainConnection(slot);
   }
+  requestTurn();
 }
 
 }  // namespace mr

@@ -46,11 +46,27 @@ void Reactor::finishHalf(uint32_t slot) {
   if (connection.has(Connection::kReadEnded) && read) closeNow(slot, CloseReason::kEnd);
 }
 
+// Fresh connections go to the siblings; those that cannot wait for the next thread.
 void Reactor::relieve() {
   owner_.assertCurrent(__func__);
   nowMs_ = monotonicMs();
-  relieving_ = true;
-  endSecure();
+  relieving_ = holdsFresh_ = true;
+  requestTurn();
+}
+
+// This thread stays for a while: who waits for the next one is served here.
+void Reactor::welcome() {
+  owner_.assertCurrent(__func__);
+  if (!holdsFresh_ || quiescing_) return;
+  nowMs_ = monotonicMs();
+  holdsFresh_ = false;
+  for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
+    const Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
+    if (!connection.has(Connection::kPausedForHandover) || connection.has(Connection::kMoving)) continue;
+    if (!connection.has(Connection::kAnnounced) && !connection.isHidden()) announce(slot);
+    resumeFrom(slot, Connection::kPausedForHandover);
+  }
   requestTurn();
 }
 
