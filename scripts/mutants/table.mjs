@@ -235,6 +235,13 @@ export const mutants = [
     test: 'cli/certificates.test.js: are renewed without a reload: files',
   },
   {
+    protects: 'what an app has to say to connections that came while its thread leaves',
+    file: 'packages/reactor/src/stock_server.ts',
+    from: '    // For those that have come meanwhile.\n    this.#options.drain?.(this.#server)\n',
+    to: '',
+    test: 'handover/bound.test.js: an upgraded connection that came',
+  },
+  {
     protects: 'the end of connections that nobody reads',
     file: 'packages/reactor/src/duplex.ts',
     from: '    super.read(0)\n',

@@ -145,4 +145,32 @@ describe('a reload of servers whose connections live in their thread', function 
       expect(server!.stats().connections.closed['thread-lost']).to.equal(0)
     })
   }
+
+  it('an upgraded connection that came while the thread leaves is told before the end', async () => {
+    server = await serve({ app: app('bound-upgrade'), listen: { port: 0, host: '127.0.0.1' }, reactors: 1 })
+    const { port } = server.listeners[0]!
+    const connect = async (): Promise<net.Socket> => {
+      const socket = net.connect(port, '127.0.0.1').setEncoding('latin1')
+      await once(socket, 'connect')
+      return socket
+    }
+    const idle = await connect()
+    idle.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+    await once(idle, 'data')
+    const reloaded = server.reload({ timeoutMs: 4_000 })
+    const asks = await connect()
+    const last = once(asks, 'end')
+    asks.on('data', (part: string) => /connection: close/i.test(part) || asks.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'))
+    asks.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+    await last
+    asks.destroy()
+    const upgraded = await connect()
+    upgraded.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n')
+    let all = ''
+    for await (const part of upgraded) all += part as string
+    expect(all).to.match(/^HTTP\/1.1 101 .*bye$/s)
+    await reloaded
+    expect(server.stats().connections.closed['thread-lost']).to.equal(0)
+    idle.destroy()
+  })
 })

@@ -13,7 +13,8 @@ export type StockServer = EventEmitter & Pick<net.Server, 'listening' | 'close' 
 export interface AttachOptions {
   /**
    * The server's connections are to end, because the server closes or the thread has a successor: what to do beside the usual, such
-   * as saying goodbye to WebSockets. What is left when the time is over is cut.
+   * as saying goodbye to WebSockets. At a reload it is called once more near the end of the time, for connections that have come
+   * meanwhile. What is left when the time is over is cut.
    */
   drain?: (server: StockServer) => void
 }
@@ -164,10 +165,16 @@ export class StockFace implements StockServerSide {
       }
       this.#options.drain?.(server)
     }
-    if (!idleStay) this.endIdle()
+    if (!idleStay) this.#endIdle()
   }
 
   endIdle(): void {
+    // For those that have come meanwhile.
+    this.#options.drain?.(this.#server)
+    this.#endIdle()
+  }
+
+  #endIdle(): void {
     if (!this.#server.closeIdleConnections || this.#looking) return
     this.#closeIdle()
     this.#looking = setInterval(() => this.#closeIdle(), idleLookMs).unref()
@@ -182,7 +189,7 @@ export class StockFace implements StockServerSide {
       else waits = true
     }
     // From Node 26 on, those that have not asked for anything yet count as idle, too: while there are any, nobody is closed as such.
-    if (!waits) this.#server.closeIdleConnections!()
+    if (!waits && this.#streams.size > 0) this.#server.closeIdleConnections!()
   }
 
   closed(): void {

@@ -263,10 +263,10 @@ class Reactor {
   static constexpr uint32_t kRetireQuietMs = 1000;             // a peer may have its handshake under way
   static constexpr uint32_t kFrameRetryMs = 20;                // a frame that is late and has just been added to
   static constexpr uint32_t kStallCheckMs = 2;                 // how often to look for frames claimed and not started
-  static constexpr uint32_t kFirstRequestMs = 2000;            // its thread leaves: how long a connection may take for its first frame
-  static constexpr uint32_t kLingerMs = 2000;                  // how long a peer may take to answer our FIN
-  static constexpr uint64_t kInlineTurnNs = 1'000'000;         // of `run: 'auto'`, by prediction; what is beyond goes to the pool
-  static constexpr uint64_t kMeasuredTogetherNs = 5'000;       // frames cheaper than this are not worth a look at the clock each
+  static constexpr uint32_t kFirstRequestMs = 2000;       // its thread leaves: how long a connection may take for its first frame
+  static constexpr uint32_t kLingerMs = 2000;             // how long a peer may take to answer our FIN
+  static constexpr uint64_t kInlineTurnNs = 1'000'000;    // of `run: 'auto'`, by prediction; what is beyond goes to the pool
+  static constexpr uint64_t kMeasuredTogetherNs = 5'000;  // frames cheaper than this are not worth a look at the clock each
   static constexpr uint64_t kMeasuredBatchNs = 250'000;
   static constexpr uint32_t kAnySibling = UINT16_MAX;  // of a move: whoever takes it when it goes
   static constexpr uint32_t kMeasuredTogether = 64;
