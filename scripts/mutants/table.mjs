@@ -179,6 +179,27 @@ export const mutants = [
     test: 'test/dist/http/response_head.test.js: is 400, and neither handler nor log hear of it',
   },
   {
+    protects: 'what was written to a stream behind TLS before destroy()',
+    file: 'addon/native/src/reactor/reactor_close.cc',
+    from: 'if (connection->has(Connection::kStreamed) && isEncrypting(*connection)) {',
+    to: 'if (false) {',
+    test: 'stock/tls.test.js: gives the peer of a stock server what was written before destroy()',
+  },
+  {
+    protects: 'the end of a TLS connection that asks a stock server nothing',
+    file: 'packages/reactor/src/stock_server.ts',
+    from: 'if (stream.readableDidRead) continue',
+    to: 'if (stream.bytesRead !== 0) continue',
+    test: 'stock/tls.test.js: a reload does not wait longer for who has connected to a stock server',
+  },
+  {
+    protects: 'the context of the caller of a called hook',
+    file: 'packages/core/src/thread_server.ts',
+    from: 'this.#local = { reactor, called: inContext }',
+    to: 'this.#local = { reactor, called }',
+    test: 'integration/async_context.test.js: a called hook starts afresh',
+  },
+  {
     protects: 'the reply of an attached https server to a peer that has finished',
     file: 'packages/reactor/src/stock_server.ts',
     from: 'if (this.#isTls) stream.allowHalfOpen = true',

@@ -157,7 +157,7 @@ describe('the command', () => {
     server.child.kill('SIGTERM')
     const { err } = await server.ended
     expect(err).to.match(
-      /pool worker 0 ended \(exit\) and was replaced; 1 frames lost: Error: the handle is gone\n\s+at .*cli-dies\.js/,
+      /pool worker 0 ended \(exit\) and was replaced; 1 frame lost: Error: the handle is gone\n\s+at .*cli-dies\.js/,
     )
   })
 

@@ -375,18 +375,55 @@ describe('tls', function () {
     const idle = await connect(port)
     idle.write(ask)
     await idle.until((client) => Boolean(answer(client)))
+    const thread = answer(idle)
     const quiet = await connect(port)
     const half = await connectHalf(port)
     const left = server.reload()
-    await idle.untilClosed()
+    // The old thread has heard of it when its answers are the last ones of their connections.
+    for (let asked = 2; !idle.received.includes('Connection: close'); asked++) {
+      idle.write(ask)
+      await idle.until(({ received }) => received.toString().split('HTTP/1.1').length > asked)
+    }
     quiet.write(ask)
     half.release()
     half.client.write(ask)
     await Promise.all([quiet.untilClosed(), half.untilEnded()])
-    const thread = answer(idle)
     expect([answer(quiet), answer(half.client)]).to.deep.equal([thread, thread])
     await left
     expect(server.stats().connections.closed['thread-lost']).to.equal(0)
+  })
+
+  it('a reload does not wait longer for who has connected to a stock server behind it and asks nothing', async () => {
+    server = await serve({
+      app: app('stock-http'),
+      listen: { port: 0, host: '127.0.0.1', name: 'secure', tls: first },
+      reactors: 1,
+    })
+    const silent = await connect(server.listeners[0]!.port)
+    await until(() => server!.stats().connections.open === 1)
+    await server.reload({ timeoutMs: 20_000 })
+    await silent.untilClosed()
+    expect(server.stats().connections.closed['thread-lost']).to.equal(0)
+  })
+
+  it('gives the peer of a stock server what was written before destroy(), as node:https does', async () => {
+    const handler: http.RequestListener = (request, response) => {
+      response.end('x'.repeat(Number(request.url!.slice(1))))
+      request.socket.destroy()
+    }
+    const { port } = await reactorOf().listen({ port: 0, host: '127.0.0.1', tls: first }, attach(http.createServer(handler)))
+    const own = https.createServer({ cert: pem('first'), key: pem('first-key') }, handler).listen(0, '127.0.0.1')
+    await once(own, 'listening')
+    for (const size of [1, 60_000]) {
+      for (const at of [(own.address() as net.AddressInfo).port, port]) {
+        const client = await connect(at)
+        client.write(`GET /${size} HTTP/1.1\r\nHost: x\r\n\r\n`)
+        await client.untilClosed()
+        expect(client.received.toString().split('\r\n\r\n')[1]?.length).to.equal(size)
+      }
+    }
+    own.close()
+    await once(own, 'close')
   })
 
   it('runs node:http behind it, and https on a plain listener, with addresses', async () => {

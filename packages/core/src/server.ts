@@ -320,7 +320,7 @@ export class Server {
         this.#workersReplaced++
         if (!this.#emit('workerReplaced', replaced)) {
           this.#settings.logger.warn(
-            `pool worker ${replaced.index} ended (${replaced.reason}) and was replaced; ${replaced.lost} frames lost${because(replaced.error)}`,
+            `pool worker ${replaced.index} ended (${replaced.reason}) and was replaced; ${replaced.lost} ${replaced.lost === 1 ? 'frame' : 'frames'} lost${because(replaced.error)}`,
           )
         }
       },

@@ -184,7 +184,8 @@ export class StockFace implements StockServerSide {
     const latest = performance.now() - firstRequestMs
     let waits = false
     for (const [stream, { began }] of this.#streams) {
-      if (stream.bytesRead !== 0) continue
+      // Not bytesRead, which counts the handshake of a listener with TLS.
+      if (stream.readableDidRead) continue
       if (began <= latest) stream.destroy()
       else waits = true
     }

@@ -5,6 +5,16 @@
 
 namespace mr {
 
+namespace {
+
+// Plaintext of it, or its goodbye, is on its way to the thread that encrypts it, or back.
+bool isEncrypting(const Connection& connection) {
+  const Secure* secure = connection.secure();
+  return secure && secure->established && !secure->ended && (secure->handed != 0 || secure->endAsked);
+}
+
+}  // namespace
+
 bool Reactor::nothingInFlight(const Connection& connection) const {
   if (connection.inFlight != 0 || connection.span != 0 || connection.has(Connection::kHasPending)) return false;
   if (connection.secure() && connection.secure()->established && connection.secure()->undecrypted != 0) return false;
@@ -103,11 +113,20 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
 }
 
 bool Reactor::destroy(uint32_t slot, uint32_t generation, CloseReason reason) {
-  const Connection* connection = find(slot, generation);
-  if (!connection) return false;
+  if (!find(slot, generation)) return false;
   // As with a socket of Node's: what was written before has been given to the kernel, as far as it takes it.
-  if (connection->isBound() && connection->waitingBytes() != 0) flushConnection(slot);
-  if (!find(slot, generation)) return true;
+  if (table_.at(slot).isBound() && table_.at(slot).waitingBytes() != 0) flushConnection(slot);
+  Connection* connection = find(slot, generation);
+  if (!connection) return true;
+  if (connection->has(Connection::kStreamed) && isEncrypting(*connection)) {
+    // It would close before its thread has encrypted that. So it ends: nothing is read any more, and nothing written.
+    connection->endReason = reason;
+    connection->unset(Connection::kHalfClosing);
+    connection->set(Connection::kEnding | Connection::kEndSaid);
+    ended_.push_back(slot);
+    requestTurn();
+    return true;
+  }
   closeNow(slot, reason);
   return true;
 }
