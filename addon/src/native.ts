@@ -342,6 +342,8 @@ export interface Native {
       proxyFrom?: readonly string[]
     },
   ): NativeOpenListener
+  /** Of a group that no reactor is going to take. */
+  closeListener(runtime: number, group: number): void
   ownPath(runtime: number, group: number, on: boolean): void
   ControlSocket: new (fd: number, onReadable: () => void) => NativeControlSocket
   connectControl(path: string): number | string
@@ -357,6 +359,8 @@ export interface Native {
   /** To the system, what was freed and is not wanted any more. Once every few seconds, from one thread. */
   giveBackMemory(runtime: number): void
   runningMs(runtime: number, worker: number): number
+  /** A worker that looked now would find something. */
+  workWaits(runtime: number): boolean
   inlineRunningMs(runtime: number, reactor: number): number
   endForTime(runtime: number, reactor: number): void
   reapWorker(

@@ -6,6 +6,7 @@ import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ServeAddress, serve } from '@multireactor/core'
+import { lines, Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { failureOf, fixture } from '../fixtures/bad-failure.js'
 
@@ -34,6 +35,19 @@ describe('a wrong address', () => {
     const { port } = first.listeners[0]!
     await using second = await on({ port, host: '127.0.0.1', shared: true })
     expect(second.listeners[0]!.port).to.equal(port)
+  })
+
+  it('of a reactor whose options are refused is free for the next one', async () => {
+    await using reactor = new Reactor()
+    const probe = new Reactor()
+    const host = '127.0.0.1'
+    const { port } = await probe.listen({ port: 0, host }, { message() {} })
+    await probe.close()
+    const refused = { message() {}, outBuffer: { high: -1 } }
+    expect((await failureOf(() => reactor.listen({ port, host }, refused))).code).to.equal('ERR_MR_OPTION_RANGE')
+    const native = { kind: 99 } as never
+    await failureOf(() => reactor.listen({ port, host }, { message() {}, framing: { ...lines(), native } }))
+    expect((await reactor.listen({ port, host }, { message() {} })).port).to.equal(port)
   })
 
   it('given twice to one server fails the start as a whole, and frees the port', async () => {

@@ -20,6 +20,7 @@ import type { Connection } from './connection.js'
 import { Engine } from './engine.js'
 import { beforeDrain, type MessageIn, messageIn } from './engine_listener.js'
 import type { ClientHandlers, ConnectionHandlers, ConnectionOptions } from './handlers.js'
+import type { SecureListener } from './secure_layer.js'
 import { type StockServerSide, stockServer } from './stream.js'
 import { type ListenTls, noTls, readTls } from './tls_options.js'
 import { checkPublication } from './publication.js'
@@ -96,7 +97,7 @@ export class Reactor {
   ): Promise<ReactorListener> {
     this.#checkOpen()
     const where = 'reactor.listen()'
-    const { hooks, connectionOptions } = boundHooks(where, handlers)
+    const bound = boundHooks(where, handlers)
     const signal = new OptionReader(where, options, ['signal']).signal()
     if (typeof address !== 'number' && (typeof address !== 'object' || address === null || Array.isArray(address))) {
       throw new MultireactorError(
@@ -105,12 +106,30 @@ export class Reactor {
       )
     }
     new OptionReader(where, typeof address === 'number' ? {} : address, addressOptionNames)
-    if (!hooks.message) throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: the handlers need a message hook`)
+    if (!bound.hooks.message) throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: the handlers need a message hook`)
     const tls = typeof address === 'number' || address.tls === undefined ? undefined : readTls(where, address.tls, false)
     // Few need it, and it is a lot.
     const secure = tls && new (await import('./secure_layer.js')).SecureListener(tls)
     signal?.throwIfAborted()
     const opened: OpenListener = await openListener(this.#runtime, where, address, 1)
+    try {
+      this.#serve(opened, handlers, bound, tls, secure)
+    } catch (error) {
+      // Nobody accepts there: the port is free for the next one.
+      if (this.#state !== 'closed') native.closeListener(this.#runtime, opened.group)
+      throw error
+    }
+    signal?.addEventListener('abort', () => void this[Symbol.asyncDispose](), { once: true })
+    return { name: opened.name, address: opened.address, port: opened.port }
+  }
+
+  #serve(
+    opened: OpenListener,
+    handlers: object,
+    { hooks, connectionOptions }: ReturnType<typeof boundHooks>,
+    tls: ListenTls | undefined,
+    secure: SecureListener | undefined,
+  ): void {
     this.#checkOpen()
     const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
     if (inSlab) Object.assign(hooks, { [messageIn]: inSlab })
@@ -132,8 +151,6 @@ export class Reactor {
     if (stock) this.#stock.add(stock)
     stock?.listening({ address: opened.address, port: opened.port })
     for (let member = 0; member < opened.members; member++) this.#engine.driver.listen(number, opened.group, member, false)
-    signal?.addEventListener('abort', () => void this[Symbol.asyncDispose](), { once: true })
-    return { name: opened.name, address: opened.address, port: opened.port }
   }
 
   /**

@@ -176,6 +176,12 @@ Napi::Value adoptListener(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// closeListener(runtime, group): no reactor is going to take it.
+Napi::Value closeListener(const Napi::CallbackInfo& info) {
+  if (auto runtime = runtimeOf(info)) runtime->dropGroup(u32(info, 1));
+  return info.Env().Undefined();
+}
+
 // ownPath(runtime, group, on): whether the Unix path of the group goes with it.
 Napi::Value ownPath(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
@@ -257,6 +263,13 @@ Napi::Value runningMs(const Napi::CallbackInfo& info) {
   if (!hasWorker(info, runtime)) return info.Env().Undefined();
   const uint64_t ns = runtime->exchange->worker(u32(info, 1)).oldestRunningNs(monotonicNs());
   return Napi::Number::New(info.Env(), static_cast<double>(ns) / 1e6);
+}
+
+// workWaits(runtime): whether a worker that looked now would find something. Any thread.
+Napi::Value workWaits(const Napi::CallbackInfo& info) {
+  auto runtime = runtimeOf(info);
+  if (!runtime) return info.Env().Undefined();
+  return Napi::Boolean::New(info.Env(), runtime->exchange->hasWork());
 }
 
 // inlineRunningMs(runtime, reactor): how long the frame that runs on it has been running, as far as these looks can tell. One
@@ -418,9 +431,11 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exportFunction<&removeRuntime, kU32>(env, exports, "removeRuntime");
   exportFunction<&openListener, kU32, kObject>(env, exports, "openListener");
   exportFunction<&adoptListener, kU32, numbersFrom(-1, INT32_MAX), kObject>(env, exports, "adoptListener");
+  exportFunction<&closeListener, kU32, kU32>(env, exports, "closeListener");
   exportFunction<&ownPath, kU32, kU32, kBool>(env, exports, "ownPath");
   exportFunction<&readCounters, kU32>(env, exports, "readCounters");
   exportFunction<&runningMs, kU32, kU32>(env, exports, "runningMs");
+  exportFunction<&workWaits, kU32>(env, exports, "workWaits");
   exportFunction<&giveBackMemory, kU32>(env, exports, "giveBackMemory");
   exportFunction<&inlineRunningMs, kU32, kU32>(env, exports, "inlineRunningMs");
   exportFunction<&endForTime, kU32, kU32>(env, exports, "endForTime");

@@ -20,6 +20,12 @@ std::shared_ptr<ListenerGroup> Runtime::group(uint32_t index) {
   return index < groups_.size() ? groups_[index] : nullptr;
 }
 
+void Runtime::dropGroup(uint32_t index) {
+  std::shared_ptr<ListenerGroup> dropped;  // it closes outside of the lock
+  std::lock_guard lock(mutex_);
+  if (index < groups_.size()) dropped = std::exchange(groups_[index], nullptr);
+}
+
 void Runtime::dropGroups() {
   std::vector<std::shared_ptr<ListenerGroup>> dropped;  // they close outside of the lock
   std::lock_guard lock(mutex_);

@@ -22,7 +22,8 @@ struct Runtime {
   // Listening sockets on their way from the thread that opened them to the reactors. Any thread.
   uint32_t addGroup(std::shared_ptr<ListenerGroup> group);
   std::shared_ptr<ListenerGroup> group(uint32_t index);
-  void dropGroups();  // what no reactor has taken closes here
+  void dropGroup(uint32_t index);  // nobody is going to take it: it closes here
+  void dropGroups();               // what no reactor has taken closes here
 
  private:
   std::mutex mutex_;
