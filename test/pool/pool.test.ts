@@ -332,6 +332,29 @@ describe('a pool', () => {
     })
   })
 
+  describe('whose worker loops in a timer, with no task', () => {
+    it('replaces it when tasks wait, and runs them', async () => {
+      const replaced: Replaced[] = []
+      await using pool = make({ taskTimeoutMs: 200, onWorkerReplaced: (one) => replaced.push(one) })
+      await pool.ready()
+      expect(await text(pool.run('loopLater'))).to.equal('later')
+      // Until the timer has come, the same worker runs them.
+      while (replaced.length === 0) expect(await text(pool.run('echo on'))).to.equal('on')
+      expect(await text(pool.run('echo on'))).to.equal('on')
+      expect(replaced[0]).to.include({ reason: 'timeout', lost: 0, retried: 0 })
+    })
+
+    it('ends no worker that only has its promises pending', async () => {
+      const replaced: Replaced[] = []
+      await using pool = make({ taskTimeoutMs: 200, concurrency: 1, onWorkerReplaced: (one) => replaced.push(one) })
+      await pool.ready()
+      // Each has the whole time, and those behind it wait longer than that.
+      const tasks = Array.from({ length: 4 }, () => failureOf(() => pool.run('never')))
+      for (const task of tasks) expect((await task).code).to.equal('ERR_MR_TASK_TIMEOUT')
+      expect(replaced).to.have.length(0)
+    })
+  })
+
   it('keeps no reply back while a task runs that may be dear', async () => {
     await using pool = make()
     await pool.ready()

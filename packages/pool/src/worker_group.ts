@@ -51,6 +51,10 @@ interface Member {
   pausedAt: number
   /** It is being asked whether a debugger holds it. */
   asked: boolean
+  /** Its thread, once that is at work. */
+  attached: Thread | undefined
+  /** Since when that has not answered whether it turns. */
+  silentSince: number | undefined
   backoff: NodeJS.Timeout | undefined
   readonly deaths: Deaths
   readonly successor: Successor
@@ -60,6 +64,8 @@ interface Member {
 export class WorkerGroup {
   readonly #options: WorkerGroupOptions
   readonly #members: Member[] = []
+  /** No members any more, and not through yet: with their numbers. */
+  readonly #leaving = new Set<readonly [number, Member]>()
   readonly #threads: Threads
   #watch: NodeJS.Timeout | undefined
   #watchedAt = 0
@@ -137,8 +143,7 @@ export class WorkerGroup {
       }
       return
     }
-    const leaving = this.#members.splice(size)
-    await Promise.all(leaving.map((member, i) => this.#retire(size + i, member)))
+    await this.#retireFrom(size)
   }
 
   /** Lets the threads run their stop hooks, for at most `timeoutMs`, then ends them. */
@@ -172,6 +177,8 @@ export class WorkerGroup {
         paused: false,
         pausedAt: Number.NEGATIVE_INFINITY,
         asked: false,
+        attached: undefined,
+        silentSince: undefined,
         backoff: undefined,
         deaths: new Deaths(backoff),
         successor: this.#successorOf(first + i),
@@ -180,8 +187,7 @@ export class WorkerGroup {
       try {
         await this.#attach(first + i, member, thread)
       } catch (error) {
-        const leaving = this.#members.splice(first)
-        await Promise.all(leaving.map((one, at) => this.#retire(first + at, one)))
+        await this.#retireFrom(first)
         await Promise.all(threads.map((one) => one.terminate()))
         throw error
       }
@@ -210,11 +216,20 @@ export class WorkerGroup {
     this.#supervise(index, member, thread)
     try {
       await thread.attach(undefined, this.#options.taskTimeoutMs)
+      member.attached = thread
       if (!this.#options.keepsAlive) thread.unref()
     } catch (error) {
       await thread.terminate()
       throw error
     }
+  }
+
+  /** The watch looks at those that leave as well: one that does not turn would never be through. */
+  async #retireFrom(first: number): Promise<void> {
+    const leaving = this.#members.splice(first).map((member, i) => [first + i, member] as const)
+    for (const one of leaving) this.#leaving.add(one)
+    await Promise.all(leaving.map(([index, member]) => this.#retire(index, member)))
+    for (const one of leaving) this.#leaving.delete(one)
   }
 
   /** Ends a member in an orderly way. What it does not finish counts as lost, as with a death. */
@@ -231,6 +246,7 @@ export class WorkerGroup {
     native.reapWorker(this.#options.runtime, index, this.#options.retry, member.timedOut)
     member.timedOut = false
     member.thread = undefined
+    member.silentSince = undefined
   }
 
   #supervise(index: number, member: Member, thread: Thread): void {
@@ -240,6 +256,7 @@ export class WorkerGroup {
       member.timedOut = false
       const reaped = native.reapWorker(this.#options.runtime, index, this.#options.retry, reason === 'timeout')
       member.thread = undefined
+      member.silentSince = undefined
       member.deaths.add()
       this.#replace(index, member, 0)
       this.#options.onReplaced({ index, reason, error, ...reaped })
@@ -282,14 +299,29 @@ export class WorkerGroup {
       this.#excusedUntil = now + taskTimeoutMs
     }
     const excuse = now < this.#excusedUntil ? this.#excuseMs : 0
-    for (const [index, member] of this.#members.entries()) {
+    const works = native.workWaits(runtime)
+    for (const [index, member] of [...this.#members.entries(), ...this.#leaving]) {
       if (!member.thread || member.timedOut || member.asked) continue
       // An asynchronous frame that is late errs alone, in its own thread; a quarter more means that the thread does not turn.
       const limit = taskTimeoutMs + Math.max(taskTimeoutMs / 4, leastGraceMs) + excuse
-      const isLate = native.runningMs(runtime, index) >= limit && now - member.pausedAt >= limit
+      const mayBeAsked = member.thread === member.attached && member.silentSince === undefined
+      if (mayBeAsked && (member.leaving || works)) void this.#askWhetherItTurns(member, member.thread)
+      const isLate = this.#lateMs(index, member) >= limit && now - member.pausedAt >= limit
       if (!isLate && !member.paused) continue
       void this.#endLate(index, member, member.thread, limit)
     }
+  }
+
+  /** How long its oldest frame has been running, or it has not turned: a timer of the app may hold a worker that has no frame. */
+  #lateMs(index: number, { silentSince }: Member): number {
+    const silentMs = silentSince === undefined ? 0 : performance.now() - silentSince
+    return Math.max(native.runningMs(this.#options.runtime, index), silentMs)
+  }
+
+  async #askWhetherItTurns(member: Member, thread: Thread): Promise<void> {
+    member.silentSince = performance.now()
+    await thread.request('turn').catch(() => {})
+    if (member.thread === thread) member.silentSince = undefined
   }
 
   async #endLate(index: number, member: Member, thread: Thread, limit: number): Promise<void> {
@@ -300,7 +332,7 @@ export class WorkerGroup {
     // Until it goes on it is asked at every look; its frame has the whole time from then on.
     if (was || member.paused) member.pausedAt = performance.now()
     // It may have come back, or gone, meanwhile.
-    if (was || member.paused || member.thread !== thread || native.runningMs(this.#options.runtime, index) < limit) return
+    if (was || member.paused || member.thread !== thread || this.#lateMs(index, member) < limit) return
     member.timedOut = true
     void thread.terminate()
   }
