@@ -78,6 +78,51 @@ describe('a running server', () => {
     client.destroy()
   })
 
+  it('gives up pool workers that never come back, and ends their frames', async () => {
+    const pool = { size: 2, taskTimeoutMs: 300 }
+    server = await serve({ app: app('loops-in-pool'), listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool })
+    server.on('workerReplaced', () => {})
+    const { port } = server.listeners[0]!
+    const clients = await Promise.all([Client.connect(port), Client.connect(port)])
+    for (const client of clients) client.write('loop\n')
+    const areClaimed = () => server.stats().reactors[0]!.framesSubmitted === 2 && server.stats().queue.tasks === 0
+    while (!areClaimed()) await new Promise(setImmediate)
+    await server.resize({ pool: 1 })
+    await Promise.all(clients.map((client) => client.untilClosed()))
+    expect(server.stats().connections.closed['task-timeout']).to.equal(2)
+  })
+
+  it('changes the code of a worker that loops in a timer', async () => {
+    const pool = { size: 1, taskTimeoutMs: 300 }
+    server = await serve({ app: app('loops-in-pool'), listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool })
+    server.on('workerReplaced', () => {})
+    const client = await Client.connect(server.listeners[0]!.port)
+    client.write('later\n')
+    await client.lines(1)
+    await server.reload()
+    client.write('on\n')
+    expect(await client.lines(2)).to.deep.equal(['later', 'on'])
+    client.destroy()
+  })
+
+  it('ends a hook that loops in a reactor that leaves, as at any other time', async function () {
+    this.timeout(60_000)
+    const listen = { port: 0, host: '127.0.0.1' }
+    server = await serve({ app: app('loops-in-suspend'), listen, reactors: 2, pool: 0, hookTimeoutMs: 300 })
+    server.on('error', () => {})
+    const { port } = server.listeners[0]!
+    const [looping, polite] = await Promise.all([Client.connect(port), Client.connect(port)])
+    for (const client of [looping, polite]) client.write('move\n')
+    await Promise.all([looping.lines(1), polite.lines(1)])
+    looping.write('loop\n')
+    await looping.lines(2)
+    await server.resize({ reactors: 1, timeoutMs: 600_000 })
+    polite.write('on\n')
+    expect(await polite.lines(3)).to.deep.equal(['moved', 'moved', 'on'])
+    looping.destroy()
+    polite.destroy()
+  })
+
   it('takes a reactor back whose thread had to be ended when it left', async function () {
     this.timeout(60_000)
     server = await serve({ app: app('stuck'), listen: 0, reactors: 2, pool: 0 })

@@ -39,6 +39,8 @@ export interface ReactorGroupOptions {
 interface Member {
   thread: Thread | undefined
   leaving: boolean
+  /** Of those: it hands its connections to siblings, and is still watched. */
+  retiring: boolean
   stuck: boolean
   /** It was ended for a frame that ran too long. */
   timedOut: boolean
@@ -72,8 +74,8 @@ const leastGraceMs = 250
 const turnsColumn = reactorCounterNames.indexOf('turns')
 
 /** It has a thread, and nobody is ending or asking that already. */
-function canBeEnded({ thread, leaving, stuck, timedOut, asked }: Member): boolean {
-  return thread !== undefined && !leaving && !stuck && !timedOut && !asked
+function canBeEnded({ thread, leaving, retiring, stuck, timedOut, asked }: Member): boolean {
+  return thread !== undefined && (!leaving || retiring) && !stuck && !timedOut && !asked
 }
 
 /** The threads that drive the reactors: starts and replaces them; the reactors themselves, and what is connected, stay. */
@@ -235,6 +237,7 @@ export class ReactorGroup {
     const member: Member = {
       thread,
       leaving: false,
+      retiring: false,
       stuck: false,
       timedOut: false,
       givenUp: false,
@@ -336,6 +339,8 @@ export class ReactorGroup {
     const { thread } = member
     if (!thread) return false
     let drained = false
+    // A hook that does not come back keeps all of its reactor's connections, and no longer than at any other time.
+    member.retiring = true
     const retired = thread.request('retire').then(
       () => {
         drained = true
@@ -346,6 +351,7 @@ export class ReactorGroup {
       await within(thread.request('destroyAll'), 1_000)
       await within(retired, 1_000)
     }
+    member.retiring = false
     await within(thread.request('stop'), 1_000)
     await thread.terminate()
     member.thread = undefined
