@@ -95,6 +95,21 @@ describe('replies of parse that have no room', function () {
     expect(reactors[0]!.repliesWritten).to.equal(400)
   })
 
+  it('where the reactor is at its bound, a frame that never settles does not keep those of others', async () => {
+    const limits = { memory: 16 * mebibyte }
+    server = await serve({ app: app('large-replies'), listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool: 2, limits })
+    const greedy = await stalled()
+    greedy.write(questions(40, 512 * kibibyte))
+    await until(({ reactors, queue }) => reactors[0]!.framesSetAside !== 0 && queue.tasks === 0)
+    const never = await stalled()
+    never.write('never 0\n')
+    const aside = await until(({ reactors }) => reactors[0]!.framesSubmitted === 41)
+    expect(aside.reactors[0]!.buffered).to.be.at.least((4 * mebibyte) / 2)
+    const polite = await stalled()
+    polite.write(questions(3, kibibyte))
+    await readAll(polite, 3, kibibyte)
+  })
+
   it('who closes takes what was set aside along', async () => {
     await start('large-replies', 2)
     const socket = await stalled()

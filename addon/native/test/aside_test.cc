@@ -1,6 +1,7 @@
 // Frames are set aside before they run while their connection or reactor has no room for replies, and go on when there is.
 #include "exchange/room.h"
 #include "reactors.h"
+#include "steps.h"
 
 using namespace mr;
 using namespace mr::test;
@@ -225,6 +226,7 @@ TEST("aside: the head waits for what its peer has not taken, and goes on when it
 TEST("aside: a reactor at its bound runs one task at a time, for those that hold little, and goes on when it is over") {
   ExchangeOptions options;
   options.maxMemoryBytes = 4 * kMebibyte;
+  options.permitMs = UINT32_MAX;
   Reactors server(lines(true), 1, options);
   Worker worker{server, std::string(700 * kKibibyte, 'x')};
   const Fd greedy = server.connect("0\n1\n");
@@ -249,6 +251,32 @@ TEST("aside: a reactor at its bound runs one task at a time, for those that hold
     got += server.read(polite, 2);
   }
   CHECK_EQ(got, "a\nb\nc\n");
+}
+
+TEST(
+    "aside: at the bound a frame that is never answered does not keep the others waiting for ever, one that has not begun does") {
+  ExchangeOptions options;
+  options.maxMemoryBytes = 4 * kMebibyte;
+  options.permitMs = 1;
+  Reactors server(lines(true), 1, options);
+  Worker worker{server, std::string(700 * kKibibyte, 'x')};
+  const Fd greedy = server.connect("0\n1\n");
+  worker.settle();
+  CHECK_EQ(worker.ran, 2u);
+  const Fd never = server.connect("never\n"), polite = server.connect("a\n");
+  std::vector<FrameRef> frames;
+  server.until([&] { return server.exchange->takeFrames(0, 8, &frames), frames.size() == 2; });
+  for (FrameRef& frame : frames) CHECK(server.exchange->setAside(std::move(frame)));
+  // The first lies in the queue, and nothing follows it.
+  server.until([&] { return server.exchange->queue().depth() == 1; });
+  const uint64_t until = monotonicMs() + 20;
+  server.until([&] { return monotonicMs() >= until; });
+  CHECK_EQ(server.exchange->queue().depth(), 1u);
+  CHECK_EQ(Reactors::bodyOf(server.task()), "never");
+  const FrameRef next = server.task();
+  CHECK_EQ(Reactors::bodyOf(next), "a");
+  server.echo(next);
+  CHECK_EQ(server.read(polite, 2), "a\n");
 }
 
 TEST("aside: who closes gives back what was let go for it, and its frames are counted") {
@@ -297,6 +325,76 @@ TEST("aside: frames that are set aside go with their connection to another react
     return all.size() == 40 * 128 * kKibibyte;
   });
   for (int i = 0; i < 40; ++i) CHECK(all.substr(static_cast<size_t>(i) * 128 * kKibibyte).starts_with(std::to_string(i) + " "));
+}
+
+TEST("aside: a reactor whose connection goes while its frames are set aside runs others without asking for room") {
+  ListenerConfig config = small();
+  config.run = Run::kInline;
+  Reactors server(config, 2);
+  uint32_t asked = 0;
+  EventRow first{};
+  for (uint32_t i = 0; i < 2; ++i) {
+    (void)server.reactor(i).inlineBox();
+    server.js(i).hook = [&, i](const EventRow& row, std::string_view frame) {
+      if (row.event != Event::kParse) return;
+      if (i == 0 && first.generation == 0) first = row;
+      const bool asks = server.reactor(i).inlineBox().full != 0 && !(row.e & kPermittedRow);
+      if (i == 0 && asks) ++asked;
+      if (asks && server.reactor(i).setAsideHere(row.slot, row.generation, row.d, spanOf(frame))) return;
+      const std::string answer(frame == "other" ? 1 : 128 * kKibibyte, 'x');
+      server.reactor(i).replyInline({row.slot, row.generation, row.d, Reply::kLast, row.c, 0, 0}, spanOf(answer));
+    };
+  }
+  const Fd client = server.connect(numbersTo(100));
+  server.turns(30);
+  CHECK(asked != 0);
+  CHECK(server.reactor(0).moveTo(first.slot, first.generation, 1, Reactor::kOutsideMessage));
+  server.until([&] { return server.reactor(0).counters().moved.get() == 1; });
+  const Fd other = server.connect();
+  server.turns(2);
+  asked = 0;
+  say(other, "other\nother\nother\n");
+  CHECK_EQ(server.read(other, 3), "xxx");
+  CHECK_EQ(asked, 0u);
+}
+
+// The steps of a few turns behind n ways of a connection with frames that were set aside to another reactor and back, each before
+// its own has had a turn.
+uint64_t stepsBehindReturns(size_t n) {
+  ListenerConfig config = small();
+  config.hooks = kHookClose;
+  Reactors server(config, 2);
+  EventRow at{};
+  for (uint32_t i = 0; i < 2; ++i) {
+    server.js(i).hook = [&, i](const EventRow& row, std::string_view) {
+      if (row.event == Event::kHandover) CHECK(server.reactor(i).moveNow(row.slot, row.generation, {}, false));
+      if (row.event == Event::kResume) at = row;
+    };
+  }
+  Worker worker{server, std::string(128 * kKibibyte, 'x')};
+  const Fd client = server.connect(numbersTo(40));
+  worker.settle();
+  CHECK(worker.aside != 0);
+  at.slot = worker.last.slot();
+  at.generation = worker.last.generation();
+  for (size_t i = 0; i < n; ++i) {
+    for (uint32_t from = 0; from < 2; ++from) {
+      CHECK(server.reactor(from).moveTo(at.slot, at.generation, 1 - from, Reactor::kOutsideMessage));
+      while (server.open(from) != 0) (void)server.reactor(from).turn(0);
+      while (server.open(1 - from) == 0) (void)server.reactor(1 - from).turn(0);
+    }
+  }
+  server.turns(2);
+  const Steps steps;
+  CHECK(server.reactor(0).moveTo(at.slot, at.generation, 1, Reactor::kOutsideMessage));
+  server.until([&] { return server.open(1) != 0; });
+  return steps.taken();
+}
+
+TEST("aside: a connection that goes to and fro with its frames leaves no more behind for it") {
+  (void)stepsBehindReturns(1);
+  const uint64_t few = stepsBehindReturns(20), many = stepsBehindReturns(200);
+  CHECK(many < few + few / 4);
 }
 
 TEST("aside: frames that run here are set aside before they run, and come again when there is room") {

@@ -270,6 +270,48 @@ TEST("bytes for the old owner are forwarded, and the sender hears of it") {
   CHECK_EQ(outcome(server, port), SendOutcome::kGone);
 }
 
+TEST("a connection that moved before its reactor was chosen leaves no name where it was born") {
+  ListenerConfig config = lines(false);
+  config.balance = Balance::Policy::kApp;
+  ExchangeOptions options;
+  options.maxReactors = 3;
+  Reactors server(config, 3, options, {.proxyFrom = std::make_shared<CidrSet>()});
+  for (uint32_t i = 0; i < 2; ++i) {
+    server.js(i).hook = [&, i](const EventRow& row, std::string_view) {
+      if (row.event == Event::kBalance) CHECK(server.reactor(i).assign(row.slot, row.generation, 2));
+    };
+  }
+  const Fd a = server.connect(kProxyHead);
+  server.until([&] { return server.reactor().counters().bytesRead.get() == kProxyHead.size(); });
+  // Away, as those of a reactor that retires are; and then it stays.
+  server.exchange->setActive(2, false);
+  server.reactor().retire(false);
+  server.until([&] { return server.open(1) == 1; });
+  server.until([&] { return server.js().saw("0 drained"); });
+  server.exchange->setActive(2, true);
+  say(a, std::string(kProxyRest) + "hello\n");
+  server.until([&] { return server.js(2).saw("0 frame hello"); });
+  server.turns(3);
+  CHECK_EQ(server.open(1), 0u);
+  // Wanted again, it gives the same slot to the next one.
+  server.leave();
+  server.takeOver(false);
+  Fd ends[2];
+  {
+    int pair[2];
+    CHECK_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    ends[0] = Fd(pair[0]);
+    ends[1] = Fd(pair[1]);
+  }
+  server.exchange->balance().enter(0);
+  CHECK(server.exchange->admission().enter());
+  CHECK(server.exchange->admission().enterAddress(Peer{}));
+  server.exchange->mailbox(0).send(std::make_unique<Handover>(std::move(ends[0]), Peer{}, uint16_t{0}, Handover::State::kPlaced));
+  say(ends[1], "next\n");
+  server.until([&] { return server.js().saw("0 frame next") || server.js().saw("1 frame next"); });
+  CHECK(server.js().saw("0 frame next"));
+}
+
 TEST("a slot keeps its name while its connection is away, and is given out again when that has closed") {
   Reactors server(lines(false), 2);
   Places places(server);

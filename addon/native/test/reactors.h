@@ -49,7 +49,7 @@ class Js final : public EventSink {
                             row.event == Event::kParse || row.event == Event::kCalled || row.event == Event::kCipher ||
                             row.event == Event::kPlain;
       std::string_view bytes;
-      if (hasBytes) bytes = {reinterpret_cast<const char*>(slabs_[row.a].data() + row.b), row.c};
+      if (hasBytes && row.c != 0) bytes = {reinterpret_cast<const char*>(slabs_[row.a].data() + row.b), row.c};
       const std::string line = std::to_string(row.slot) + " " + describe(row, bytes);
       if (line == diesBefore) return died(i, false);
       if (row.event == Event::kFrame && stopped_.contains(nameOf(row))) continue;
@@ -96,6 +96,7 @@ class Js final : public EventSink {
       case Event::kResume: {
         const uint32_t flags = row.d >> 16;
         std::string text = "resume";
+        if (bytes.empty()) text += " without memory";
         if (flags & kResumeHasState) text += " with " + std::string(bytes.substr(sizeof(uint64_t)));
         if (flags & kResumeDataLost) text += " lost";
         if (flags & kResumeEnded) text += " ended";

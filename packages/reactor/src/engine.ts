@@ -711,16 +711,18 @@ export class Engine {
 
   /** A connection that another thread has served. */
   #onResume(slot: number, rows: Uint32Array, at: number): void {
-    const bytes = this.#slabs.bytes(rows, at + 3)
+    // Without bytes there was no memory for them: the row itself holds the id, and the connection has closed.
+    const bytes = rows[at + 5] === 0 ? undefined : this.#slabs.bytes(rows, at + 3)
+    const id = bytes ? bytes.readBigUInt64LE(0) : (BigInt(rows[at + 4]!) << 32n) | BigInt(rows[at + 3]!)
     const listener = this.#listeners[rows[at + 6]! & 0xffff]!
     const flags = rows[at + 6]! >>> 16
     // biome-ignore lint/suspicious/noExplicitAny: `resume` decides
-    const conn = new Connection<any>(this, listener, slot, rows[at + 2]!, undefined, bytes.readBigUInt64LE(0))
+    const conn = new Connection<any>(this, listener, slot, rows[at + 2]!, undefined, id)
     this.#connections[slot] = conn
     if (flags & resumeFlag.ended) conn.markEnded()
     if (flags & (resumeFlag.webSocket | resumeFlag.dataLost)) conn.internal.resumed = flags
     try {
-      const state = flags & resumeFlag.hasState ? decodeState(bytes.subarray(8)) : undefined
+      const state = flags & resumeFlag.hasState ? decodeState(bytes!.subarray(8)) : undefined
       conn.data = state
       const data: unknown = listener.handlers.resume?.(conn, state)
       if (data !== undefined) conn.data = data

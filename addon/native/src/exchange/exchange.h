@@ -38,7 +38,8 @@ struct ExchangeOptions {
   QueueFull onQueueFull = QueueFull::kPause;
   uint64_t maxWaitNs = 0;  // a task that has waited longer is refused; 0: none is
   AdmissionLimits admission = {};
-  uint64_t maxMemoryBytes = UINT64_MAX;       // see MemoryUse
+  uint64_t maxMemoryBytes = UINT64_MAX;  // see MemoryUse
+  uint32_t permitMs = 100;               // of a reactor at its bound: how long the task that was let go keeps the others waiting
   size_t maxMailboxBytes = size_t{64} << 20;  // what any-thread sends may leave lying in one reactor's mailbox
 };
 

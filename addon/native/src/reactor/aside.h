@@ -20,6 +20,8 @@ struct Aside {
   std::map<uint64_t, Frame> frames;
   // Those that were let go and have not begun to answer.
   std::vector<uint64_t> permits;
+  // Of its entry in its reactor's list: an older one is from before it has gone to a sibling and come back.
+  uint64_t ticket = 0;
 
   static constexpr uint64_t kOrdered = uint64_t{1} << 63;
   static uint64_t keyOf(uint64_t sequence, bool isCall) { return isCall ? sequence : sequence | kOrdered; }

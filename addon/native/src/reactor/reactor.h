@@ -583,11 +583,13 @@ class Reactor {
   bool isFull() const;
   Aside& asideOf(uint32_t slot);
   bool comesBackHere(const ListenerConfig& cfg) const;
+  void listAside(uint32_t slot);
   void lookAside();
   void setAside(uint32_t slot, FrameRef frame, bool runsHere);
   void onSetAside(SetAside& message);
   void endPermit(uint32_t slot, const Reply& reply);
   void dropAside(uint32_t slot);
+  bool isPermitOld() const;
   bool mayLetGo(uint32_t slot, uint64_t key, bool isFull) const;
   void letGo(uint32_t slot);
   void letGoSome();
@@ -658,11 +660,16 @@ class Reactor {
   std::span<const epoll_event> events_;                   // told by epoll and not looked at yet
   std::deque<std::pair<uint32_t, uint32_t>> due_;         // whose timers have expired: slot, generation
   std::vector<std::pair<uint32_t, uint32_t>> releasing_;  // whose order window has replies that may leave: slot, generation
-  // Connections with frames that were set aside: slot, generation. How many of them are to be looked at, and what has been let
-  // go.
-  std::deque<std::pair<uint32_t, uint32_t>> asides_;
+  // Connections with frames that were set aside. How many of them are to be looked at, and what has been let go.
+  struct Listed {
+    uint32_t slot, generation;
+    uint64_t ticket;
+  };
+  std::deque<Listed> asides_;
+  uint64_t asideTicket_ = 0;
   size_t asideScan_ = 0;
   uint32_t permits_ = 0;
+  uint64_t lastPermitMs_ = 0, permitLookAtMs_ = 0;  // when the last one was let go; when to look at the others, 0: not by time
   bool wasFull_ = false;
   uint64_t batchBytes_ = 0;                   // answered in this turn by frames that run here, and in nobody's sum yet
   bool leftWork_ = false;                     // some other list has more

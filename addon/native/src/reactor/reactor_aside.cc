@@ -21,10 +21,16 @@ Aside& Reactor::asideOf(uint32_t slot) {
   if (!extras.aside) {
     extras.aside = std::make_unique<Aside>();
     exchange_->room().setFull(idOf(slot), true);
-    asides_.emplace_back(slot, connection.generation);
+    listAside(slot);
     if (box_) box_->full = 1;
   }
   return *extras.aside;
+}
+
+void Reactor::listAside(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  connection.aside()->ticket = ++asideTicket_;
+  asides_.push_back({slot, connection.generation, asideTicket_});
 }
 
 void Reactor::lookAside() {
@@ -80,6 +86,13 @@ void Reactor::dropAside(uint32_t slot) {
 // Frames that were set aside before this thread ran them come back to it, unless the pool takes them.
 bool Reactor::comesBackHere(const ListenerConfig& cfg) const { return cfg.run == Run::kInline || exchange_->workers() == 0; }
 
+// One at a time, but a frame whose promise stays pending does not hold up everybody. Only when all that was let go has been
+// started: those that wait in the queue would answer all at once.
+bool Reactor::isPermitOld() const {
+  return nowMs_ >= lastPermitMs_ + exchange_->options().permitMs && kept_.empty() && overflow_.empty() &&
+         exchange_->queue().depth() == 0 && !exchange_->hasUnstarted();
+}
+
 // The head of the order goes on as long as the peer takes what it gets: what is held behind it waits for it.
 bool Reactor::mayLetGo(uint32_t slot, uint64_t key, bool isFull) const {
   const Connection& connection = table_.at(slot);
@@ -90,7 +103,7 @@ bool Reactor::mayLetGo(uint32_t slot, uint64_t key, bool isFull) const {
   const bool isHead = !isCall && !cfg.unordered && (key & ~Aside::kOrdered) == connection.headSequence;
   const size_t held = connection.window() ? connection.window()->heldBytes() : 0;
   const size_t counts = isCall ? 0 : connection.waitingBytes() - (isHead ? held : 0);
-  if (isFull) return permits_ == 0 && counts <= cfg.outHighBytes;
+  if (isFull) return (permits_ == 0 || isPermitOld()) && counts <= cfg.outHighBytes;
   const bool isNext = isHead || connection.aside()->permits.size() < std::max(exchange_->workers(), 1u);
   return isNext && counts < roomOf(cfg);
 }
@@ -104,6 +117,7 @@ void Reactor::letGo(uint32_t slot) {
   aside.frames.erase(first);
   aside.permits.push_back(key);
   ++permits_;
+  lastPermitMs_ = nowMs_;
   const Task& old = *frame.ref.task.get();
   const std::span<const uint8_t> bytes = old.frame(frame.ref.index);
   const auto flags = static_cast<uint8_t>(old.header().flags | Task::kPermitted);
@@ -134,16 +148,20 @@ void Reactor::letGoSome() {
   // Nothing else says that there is room again.
   if (wasFull_ && !full) lookAside();
   wasFull_ = full;
+  if (permitLookAtMs_ != 0 && nowMs_ >= permitLookAtMs_) lookAside();
+  permitLookAtMs_ = 0;
   for (uint32_t looks = 0; asideScan_ != 0 && !asides_.empty(); --asideScan_) {
     if (looks++ == kAsideLooks) return void(leftWork_ = true);
-    const auto [slot, generation] = asides_.front();
+    const Listed listed = asides_.front();
+    const uint32_t slot = listed.slot;
     asides_.pop_front();
-    Connection* connection = table_.find(slot, generation);
+    Connection* connection = table_.find(slot, listed.generation);
     if (!connection || !connection->fd.valid() || !connection->aside()) continue;
     Aside& aside = *connection->aside();
+    if (aside.ticket != listed.ticket) continue;
     while (!aside.frames.empty() && mayLetGo(slot, aside.frames.begin()->first, full)) letGo(slot);
     if (!aside.isEmpty() || connection->waitingBytes() > roomOf(config(*connection)) / 2) {
-      asides_.emplace_back(slot, generation);
+      asides_.push_back(listed);
       continue;
     }
     connection->extras->aside.reset();
@@ -151,6 +169,8 @@ void Reactor::letGoSome() {
     if (connection->waitingBytes() <= config(*connection).outLowBytes) resumeFrom(slot, Connection::kPausedByOutput);
   }
   if (asides_.empty()) asideScan_ = 0;
+  // Its reply may never come.
+  if (full && permits_ != 0 && !asides_.empty()) permitLookAtMs_ = nowMs_ + exchange_->options().permitMs;
 }
 
 }  // namespace mr

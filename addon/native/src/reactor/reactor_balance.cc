@@ -81,6 +81,7 @@ void Reactor::stay(uint32_t slot) {
 void Reactor::handOverPlaced(uint32_t slot, uint32_t target) {
   Connection& connection = table_.at(slot);
   exchange_->directory().retract(idOf(slot));
+  forgetName(slot);  // it may have been born in a sibling that has retired since
   exchange_->balance().leave(index_);
   if (connection.has(Connection::kInEpoll)) (void)epoll_.remove(connection.fd.get());
   stopTimer(slot);

@@ -229,7 +229,13 @@ void Reactor::emitResume(uint32_t slot, std::vector<uint8_t> state, uint32_t fla
   std::memcpy(bytes.data(), &id.value, sizeof(uint64_t));
   if (!state.empty()) std::memcpy(bytes.data() + sizeof(uint64_t), state.data(), state.size());
   const bool told = emitBytes(Event::kResume, slot, bytes, connection.listener | flags << 16, false);
-  if (!told && sink_) return closeNow(slot, CloseReason::kSystem, ENOMEM);
+  if (!told && sink_) {
+    // The state is lost for want of memory. Whose connection it was is told all the same, and then that it has closed.
+    const uint32_t lost = (flags & ~uint32_t{kResumeHasState}) | kResumeDataLost;
+    emit(Event::kResume, slot, static_cast<uint32_t>(id.value), static_cast<uint32_t>(id.value >> 32), 0,
+         connection.listener | lost << 16);
+    return closeNow(slot, CloseReason::kSystem, ENOMEM);
+  }
   if (flags & (kResumeHasState | kResumeDataLost)) {
     resuming_[nameOf(slot, connection.generation)] = {flags, std::move(state)};
     if (!sink_) keepUnseenStates();
@@ -392,6 +398,7 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
   moved->hasState = kept || hasState;
   moved->dataLost = abandoned_ && connection.has(Connection::kHasData) && !moved->hasState;
   packSubscriptions(slot, moved.get());
+  if (connection.aside()) lookAside();  // its entry in the list goes
   const ConnectionId id = idOf(slot);
   const uint32_t generation = connection.generation;
   counters_.buffered.sub(connection.accounted);
@@ -449,16 +456,8 @@ void Reactor::adoptMoved(Moved& moved) {
   const uint16_t framing = moved.listenersFraming ? connection.framing : addFraming(moved.framing);
   counters_.open.add(1);
   connection.accounted = 0;
-  if (framing == Framings::kNone) return closeNow(slot, CloseReason::kSystem, ENOBUFS);
-  connection.framing = framing;
-  unpackSubscriptions(slot, moved);
-  if (!connection.fd.valid()) return;
-  account(slot);
-  armDeadline(slot);
-  if (connection.aside()) {
-    asides_.emplace_back(slot, connection.generation);
-    lookAside();
-  }
+  if (framing != Framings::kNone) connection.framing = framing;
+  // The hooks know it before anything can close it: no other thread is left that would be told.
   if (connection.isHidden()) {
     // It opens when it is known.
   } else if (config(connection).hooks != 0 && !connection.has(Connection::kAnnounced)) {
@@ -466,6 +465,16 @@ void Reactor::adoptMoved(Moved& moved) {
     emit(Event::kOpen, slot, connection.listener);
   } else if (config(connection).hooks != 0) {
     emitResume(slot, std::move(moved.state), moved.hasState ? kResumeHasState : moved.dataLost ? kResumeDataLost : kResumePlain);
+  }
+  if (!connection.fd.valid()) return;
+  if (framing == Framings::kNone) return closeNow(slot, CloseReason::kSystem, ENOBUFS);
+  unpackSubscriptions(slot, moved);
+  if (!connection.fd.valid()) return;
+  account(slot);
+  armDeadline(slot);
+  if (connection.aside()) {
+    listAside(slot);
+    lookAside();
   }
   if (handingOver_) connection.set(Connection::kPausedForHandover);
   if (connection.in) addPending(slot);
