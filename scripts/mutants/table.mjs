@@ -1625,6 +1625,13 @@ export const mutants = [
 
   // What nobody saw to when a connection, a worker or a listener went.
   {
+    protects: 'whom a thread owes something that dies in a hook',
+    file: 'addon/native/src/bindings/reactor_bindings.cc',
+    from: 'if (reactor_->isHeldBy(this)) reactor_->detach();',
+    to: 'if (reactor_->isDrivenBy(this)) reactor_->detach();',
+    test: 'test/dist/handover/replace.test.js: that dies in a hook takes along whom it owes something',
+  },
+  {
     protects: 'the list of frames that were set aside, when their connection goes',
     file: 'addon/native/src/reactor/reactor_handover.cc',
     from: 'if (connection.aside()) lookAside();  // its entry in the list goes',

@@ -10,6 +10,10 @@ function replaced(server: Server): Promise<ReactorReplaced> {
   return new Promise((resolve) => server.once('reactorReplaced', resolve))
 }
 
+async function until(done: () => boolean): Promise<void> {
+  while (!done()) await new Promise((resolve) => setImmediate(resolve))
+}
+
 describe('the thread of a reactor', () => {
   let server: Server | undefined
   let before: ReturnType<typeof census>
@@ -124,6 +128,25 @@ describe('the thread of a reactor', () => {
     expect(await plain.lines(2)).to.deep.equal(['hello', 'again'])
     expect(server.stats().connections.closed['thread-lost']).to.equal(1)
     plain.destroy()
+  })
+
+  it('that dies in a hook takes along whom it owes something, and nobody else', async () => {
+    server = await serve({ app: app('held-in-hooks'), listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool: 1 })
+    const { port } = server.listeners[0]!
+    const held = await Promise.all(['defer', 'call', 'promise', 'stream'].map(() => Client.connect(port)))
+    const [free, dying] = await Promise.all([Client.connect(port), Client.connect(port)])
+    for (const [i, text] of ['defer', 'call', 'promise', 'stream'].entries()) held[i]!.write(`${text}\n`)
+    await held[3]!.lines(1)
+    await until(() => server!.stats().memory.buffered >= 3 * (2 << 10))
+    const death = replaced(server)
+    dying.write('exit\n')
+    await death
+    await Promise.all([...held, dying].map((client) => client.untilClosed()))
+    expect(server.stats().connections.closed['thread-lost']).to.equal(5)
+    free.write('free\n')
+    expect(await free.lines(1)).to.deep.equal(['free'])
+    await until(() => server!.stats().memory.buffered === 0)
+    free.destroy()
   })
 
   it('whose successors do not start: its connections go to the siblings, and the server says so', async function () {

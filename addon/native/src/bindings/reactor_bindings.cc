@@ -190,7 +190,7 @@ ReactorDriver::ReactorDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
 void ReactorDriver::stop() {
   if (!reactor_) return;
   driver_.reset();
-  if (reactor_->isDrivenBy(this)) reactor_->detach();
+  if (reactor_->isHeldBy(this)) reactor_->detach();
   reactor_.reset();
   runtime_.reset();
   if (context_) napi_async_destroy(Env(), context_);  // works in a thread that is ending, too

@@ -50,7 +50,7 @@ Reactor::~Reactor() {
 
 bool Reactor::attach(EventSink* sink) {
   if (!owner_.attach()) return false;
-  sink_ = sink;
+  attachedSink_ = sink_ = sink;
   inTurn_ = false;
   watchesGone_ = false;
   endedForTime_.store(false, std::memory_order_relaxed);
@@ -76,7 +76,7 @@ void Reactor::detach() {
   // A reactor without a thread must not keep what is published for subscribers that it does not have.
   do budget_.begin();
   while (topics_ && topics_->empty() && deliverPublications());
-  sink_ = nullptr;
+  attachedSink_ = sink_ = nullptr;
   slab_ = {};
   owner_.detach();
 }
@@ -87,7 +87,7 @@ void Reactor::forgetDeadThread() {
   if (box_) box_->running.store(0, std::memory_order_relaxed);
   keepUnseenStates();
   loseCalls();
-  sink_ = nullptr;
+  attachedSink_ = sink_ = nullptr;
   slab_ = {};
   owner_.forceDetach();
 }

@@ -46,6 +46,8 @@ class Reactor {
   void forgetDeadThread();
   bool attached() const { return !owner_.isFree(); }  // Any thread.
   bool isDrivenBy(const EventSink* sink) const { return owner_.isCurrent() && sink_ == sink; }
+  // It has attached and has not let go, although its thread may have died in a turn and drives no more.
+  bool isHeldBy(const EventSink* sink) const { return owner_.isCurrent() && attachedSink_ == sink; }
   int fd() const { return epoll_.fd(); }  // readable when there is something to do
   // One round: mailbox, epoll, timers, hooks, output. True when there is more to do at once. timeoutMs as for epoll_wait.
   bool turn(int timeoutMs);
@@ -637,6 +639,7 @@ class Reactor {
   const uint32_t index_;
   ThreadOwner owner_;
   EventSink* sink_ = nullptr;
+  const EventSink* attachedSink_ = nullptr;  // never followed
   Epoll epoll_;
   Mailbox& mailbox_;
   Recycler& recycler_;
