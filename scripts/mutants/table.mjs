@@ -1570,6 +1570,13 @@ export const mutants = [
     test: 'test/dist/handover/resize.test.js: sees the reset of a connection that was paused',
   },
   {
+    protects: 'what a thread held that ended without detaching',
+    file: 'addon/native/src/reactor/reactor.cc',
+    from: 'closeHeld();  // by a thread that could not even detach',
+    to: '',
+    test: 'reactor_handover: connections that a thread holds which ends without a word',
+  },
+  {
     protects: 'the connections of a reactor that comes back after destroyAll()',
     file: 'addon/native/src/reactor/reactor.cc',
     from: 'if (drained_) retiring_ = draining_ = drained_ = abandoned_ = false;',

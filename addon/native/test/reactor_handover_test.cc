@@ -1,4 +1,6 @@
 // A driving thread dies or leaves; its connections go on with the next one.
+#include <thread>
+
 #include "reactors.h"
 
 using namespace mr;
@@ -189,6 +191,25 @@ TEST("connections that a promise or a deferred reply holds close when the thread
   say(released, "y\n");
   say(free, "z\n");
   server.until([&] { return server.js().saw("2 frame y") && server.js().saw("3 frame z"); });
+}
+
+TEST("connections that a thread holds which ends without a word close when the next one begins") {
+  Reactors server(lines(false));
+  Names names(server.js());
+  const Fd held = server.connect("held\n"), free = server.connect("free\n");
+  server.until([&] { return server.js().saw("1 frame free"); });
+  server.reactor().detach();
+  std::thread dies([&] {
+    CHECK(server.reactor().attach(server.threads[0].get()));
+    CHECK(server.reactor().hold(0, names.generation(0), true));
+  });
+  dies.join();
+  server.reactor().forgetDeadThread();
+  server.takeOver(true);
+  CHECK_EQ(server.read(held, 1), "");
+  CHECK_EQ(server.closed(CloseReason::kThreadLost), 1u);
+  say(free, "more\n");
+  server.until([&] { return server.js().saw("1 frame more"); });
 }
 
 TEST("a connection whose call was answered before its thread could hear of it closes") {

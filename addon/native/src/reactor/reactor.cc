@@ -59,6 +59,7 @@ bool Reactor::attach(EventSink* sink) {
   if (drained_) retiring_ = draining_ = drained_ = abandoned_ = false;
   slab_ = {};
   slabUsed_ = 0;
+  closeHeld();  // by a thread that could not even detach
   askAgain();
   // Nobody signals a mailbox whose owner has never slept: the first turn reads what came before.
   requestAnotherTurn();
