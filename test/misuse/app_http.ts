@@ -1,7 +1,7 @@
 import { type HttpRequest, type HttpResponse, httpApp, type ServerWebSocket } from '@multireactor/http'
 import type { Random } from '../support/random.js'
 import { kind, record, topics, topicName as tcpTopic } from './records.js'
-import { publication, schedule } from './operations.js'
+import { callCodes, publication, schedule } from './operations.js'
 import { attempt, type Expected, nextNumber, randomOf, type Story, newStory, tell, threadId, turnOf } from './story.js'
 import { someForm, someNoBytes, someNonsense } from './values.js'
 import { work } from './work.js'
@@ -89,8 +89,7 @@ async function request(req: HttpRequest, res: HttpResponse): Promise<void> {
       )
     else if (way === 16) make('req.header wrong', () => req.header(odd as never), { wrong: true })
     else if (way === 17) make('req.call wrong', () => req.call(noBytes as never), { wrong: true })
-    else if (way === 18)
-      make('req.call', () => req.call(`job ${story.letter} ${story.sequence} 6 1 whole 3`), { may: ['ERR_MR_CONNECTION_CLOSED'] })
+    else if (way === 18) make('req.call', () => req.call(`job ${story.letter} ${story.sequence} 6 1 whole 3`), { may: callCodes })
     else if (way === 19) make('drained', () => res.drained())
     else if (way === 20 && random.below(4) === 0) end()
   }

@@ -1,8 +1,11 @@
 import { defineApp, lines } from '@multireactor/core'
-import { work } from './work.js'
+import { narrow } from './story.js'
+import { refuse, work } from './work.js'
 
 export default defineApp({
   framing: lines(),
   run: 'auto',
   parse: work,
+  overloaded: refuse,
+  ...narrow,
 })

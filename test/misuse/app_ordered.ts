@@ -3,7 +3,7 @@ import { describeOpen, misuse, start } from './hooks.js'
 import { work } from './work.js'
 
 export default defineApp({
-  ...misuse({ pool: true, wild: false, echoPort: 0 }),
+  ...misuse({ pool: true, wild: false, echoPort: 0, dies: true }),
   start,
   called: describeOpen,
   framing: lines(),

@@ -1,9 +1,10 @@
 import { custom, defineApp } from '@multireactor/core'
 import { misuse } from './hooks.js'
-import { work } from './work.js'
+import { narrow } from './story.js'
+import { refuse, work } from './work.js'
 
 export default defineApp({
-  ...misuse({ pool: true, wild: false, echoPort: 0 }),
+  ...misuse({ pool: true, wild: false, echoPort: 0, dies: true }),
   framing: custom((bytes) => {
     const end = bytes.indexOf(10)
     return end < 0 ? undefined : { consumed: end + 1, frame: bytes.subarray(0, end) }
@@ -12,4 +13,6 @@ export default defineApp({
   allowHalfOpen: true,
   maxPendingMessages: 1,
   parse: work,
+  overloaded: refuse,
+  ...narrow,
 })

@@ -3,7 +3,7 @@ import { misuse } from './hooks.js'
 import { work } from './work.js'
 
 export default defineApp({
-  ...misuse({ pool: true, wild: true, echoPort: Number(process.env['MISUSE_ECHO'] ?? 0) }),
+  ...misuse({ pool: true, wild: true, echoPort: Number(process.env['MISUSE_ECHO'] ?? 0), dies: true }),
   framing: lines(),
   parse: work,
 })

@@ -1,10 +1,11 @@
 import type { App, ThreadServer } from '@multireactor/core'
 import type { CloseReason } from '@multireactor/reactor'
-import { type Abilities, type Conn, type Place, schedule, tame, wild } from './operations.js'
+import { type Abilities, type Conn, die, type Place, schedule, tame, wild } from './operations.js'
 import { kind, record } from './records.js'
 import {
   attempt,
   checkReason,
+  mayDie,
   newStory,
   nextNumber,
   randomOf,
@@ -72,6 +73,8 @@ export function misuse(abilities: Abilities): App<Story> {
       else if (when === 4) late.set(story, [...(late.get(story) ?? []), () => go(undefined)])
       else operation({ ...place, at }, abilities)
     }
+    if (abilities.dies && mayDie(story.sequence) && random.below(25) === 0)
+      schedule(random, () => die({ conn, story, key: `${key}:die`, random, at: undefined }))
     if (server && random.below(12) === 0) sendSome(server, conn, story, random, key)
     return pending.length > 0 ? Promise.all(pending).then(() => undefined) : undefined
   }
@@ -95,7 +98,9 @@ export function misuse(abilities: Abilities): App<Story> {
           story.sequence,
           `bytes astray in a frame of ${story.index} of ${story.listener}: ${frame.toString('latin1').slice(0, 300)}`,
         )
-      return callSome(conn, story, 'message', story.frames++) as Promise<void>
+      // By its own number, which outlives a thread that counts; where framings change there may be none.
+      const number = /^[a-z]\d+\.5\.(\d+)\./.exec(frame.toString('latin1'))?.[1]
+      return callSome(conn, story, 'message', number === undefined ? story.frames++ : Number(number)) as Promise<void>
     },
     drain: (conn) => callSome(conn, conn.data, 'drain') as Promise<void>,
     end: (conn) => callSome(conn, conn.data, 'end') as Promise<void>,
@@ -110,6 +115,10 @@ export function misuse(abilities: Abilities): App<Story> {
     resume(conn, state) {
       // The data of a thread that died is lost; whose it is, its address says.
       const story = (state as Story | undefined) ?? storyOf(conn.remoteAddress, conn.remotePort, conn.listener)
+      if (state === undefined) {
+        story.placed = true
+        story.endsInOrder = true
+      }
       live.set(conn, story)
       callSome(conn, story, 'resume')
       return story

@@ -22,6 +22,8 @@ export interface Abilities {
   /** Framings change, connections are piped and streamed: replies are not whole records any more. */
   wild: boolean
   echoPort: number
+  /** Its thread may die in the last sequences of a thousand. */
+  dies: boolean
 }
 
 type Operation = (place: Place, abilities: Abilities) => unknown
@@ -163,7 +165,7 @@ export const tame: Record<string, Operation> = {
             tell('wrong', story.sequence, `${place.key} call of ${story.listener}: resolves to ${text.slice(0, 200)}`)
           return bytes
         }),
-      { may: ['ERR_MR_CONNECTION_CLOSED', 'ERR_MR_TASK_LOST', 'ERR_MR_QUEUE_FULL', ...jobCodes, ...noPool(abilities)] },
+      { may: [...callCodes, ...jobCodes, ...noPool(abilities)] },
     )
     spoil()
     return result
@@ -355,6 +357,29 @@ export const tame: Record<string, Operation> = {
   },
 }
 
+/** Ends its thread, in the middle of a move or without one. */
+export function die(place: Place): void {
+  const { conn, story, random, key } = place
+  const way = random.below(5)
+  const go = (): never => {
+    tell('died', story.sequence, `${key} reactor @${threadId}`)
+    process.exit(1)
+  }
+  // In the middle of a move: before it has begun, while its suspend hook is asked, and behind it.
+  if (way < 3) {
+    make(place, 'moveTo and die', () => conn.moveTo(random.below(2)), { may: ['ERR_MR_OPTION_RANGE', 'ERR_MR_STATE'] })
+    story.placed = true
+  }
+  if (way === 0) setImmediate(go)
+  else if (way === 1) setTimeout(go, random.below(4))
+  else if (way === 3)
+    queueMicrotask(() => {
+      tell('died', story.sequence, `${key} reactor @${threadId}`)
+      throw new Error('of the misuse: nobody catches it')
+    })
+  else go()
+}
+
 /** Those that may tear records. */
 export const wild: Record<string, Operation> = {
   setFraming: (place) =>
@@ -484,7 +509,7 @@ export const publication = (sequence: number, topic: number, random: Random): st
   record(
     topicLetter(sequence, topic),
     sequence,
-    { kind: kind.published, a: topic, b: 0, last: true },
+    { kind: kind.published, a: nextNumber(), b: threadId, last: true },
     random.pick([0, 10, 500, 5_000]),
   )
 
@@ -508,5 +533,7 @@ export function job(story: Story, what: number, a: number, random: Random): stri
   if (way === 'end') story.endsInOrder = true
   return `job ${story.letter} ${story.sequence} ${what} ${a} ${way} ${random.pick([0, 3, 100, 4_000])}`
 }
+/** What a call rejects with whatever its job is. */
+export const callCodes = ['ERR_MR_CONNECTION_CLOSED', 'ERR_MR_TASK_LOST', 'ERR_MR_QUEUE_FULL', 'ERR_MR_OVERLOADED']
 /** With which the ways fail. */
 const jobCodes = ['ERR_MR_PARSE_RESULT', 'ERR_MR_TASK_FAILED', 'ERR_MR_DATA', 'JOB']

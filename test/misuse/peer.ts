@@ -24,6 +24,7 @@ export interface Seen {
   toTheEnd: boolean
   /** Records of kinds ordered and loose. */
   own: number
+  publications: ReadonlyMap<string, string[]>
   /** It broke off inside a record. That is for the reason of the close to justify, which only the hook knows. */
   isTorn: boolean
 }
@@ -60,7 +61,17 @@ export async function visit({ sequence, index, listener, port, random }: Visit):
   if (readsLate || never) socket.pause()
   await Promise.race([once(socket, 'connect').catch(() => {}), closed])
   const letter = letterOf(sequence, index)
-  if (listener !== 'http' && listener !== 'ws') socket.write(`PROXY TCP4 ${addressOf(sequence)} 10.0.0.1 ${portOf(index)} 1\r\n`)
+  if (listener !== 'http' && listener !== 'ws') {
+    const header = `PROXY TCP4 ${addressOf(sequence)} 10.0.0.1 ${portOf(index)} 1\r\n`
+    // In pieces for some, while connections move and threads change.
+    const cut = random.below(4) === 0 ? random.below(header.length) : 0
+    if (cut > 0) {
+      socket.write(header.slice(0, cut))
+      await new Promise((resolve) => setTimeout(resolve, random.below(12)))
+    }
+    if (cut > 0 && random.below(8) === 0) socket.resetAndDestroy()
+    else if (socket.writable) socket.write(header.slice(cut))
+  }
   const pieces =
     listener === 'http'
       ? requests(sequence, index, letter, random)
@@ -158,14 +169,15 @@ function messages(sequence: number, index: number, letter: string, random: Rando
 function check(
   text: string,
   { sequence, index, listener }: Pick<Visit, 'sequence' | 'index' | 'listener'>,
-): Pick<Seen, 'wrong' | 'own' | 'isTorn'> {
+): Pick<Seen, 'wrong' | 'own' | 'isTorn' | 'publications'> {
   const isLoose = listener === 'wild' || listener === 'wildReactor'
   const reader = new RecordReader({ sequence, index, inOrder: listener !== 'unordered', loose: isLoose })
-  if (listener === 'http') return { wrong: checkResponses(text, reader), own: 0, isTorn: false }
-  if (listener === 'ws') return { wrong: checkMessages(text, reader), own: 0, isTorn: false }
+  const { publications } = reader
+  if (listener === 'http') return { wrong: checkResponses(text, reader), own: 0, isTorn: false, publications }
+  if (listener === 'ws') return { wrong: checkMessages(text, reader), own: 0, isTorn: false, publications }
   reader.push(text)
   const isTorn = !isLoose && !reader.isWhole
-  return { wrong: reader.wrong, own: reader.counts[kind.ordered]! + reader.counts[kind.loose]!, isTorn }
+  return { wrong: reader.wrong, own: reader.counts[kind.ordered]! + reader.counts[kind.loose]!, isTorn, publications }
 }
 
 function checkResponses(text: string, reader: RecordReader): string | undefined {

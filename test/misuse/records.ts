@@ -19,7 +19,7 @@ export const kind = {
   part: 2,
   /** Of server.send. */
   sent: 3,
-  /** Of a publication. */
+  /** Of a publication: number a of thread b. */
   published: 4,
   /** What a peer sends: its frame a. */
   frame: 5,
@@ -36,6 +36,13 @@ export const placeOf = (frame: number, k: number): number => frame * 1_000 + k
 export const atOnce = 8
 export const mostPeers = 3
 export const topics = 2
+
+/** Two subscribers of a topic get what both get in the same order. The first publication that contradicts it. */
+export function contradiction(one: readonly string[], other: readonly string[]): string | undefined {
+  const common = new Set(one.filter((name) => other.includes(name)))
+  const there = other.filter((name) => common.has(name))
+  return one.filter((name) => common.has(name)).find((name, i) => name !== there[i])
+}
 
 export const letterOf = (sequence: number, index: number): string =>
   String.fromCharCode(97 + (sequence % atOnce) * mostPeers + index)
@@ -67,6 +74,9 @@ export class RecordReader {
   #rest = ''
   #place = -1
   readonly #numbers = new Map<number, number>()
+  readonly #published = new Map<string, number>()
+  /** The publications that came, by the letter of their topic, in the order in which they came. */
+  readonly publications = new Map<string, string[]>()
   #openReply: string | undefined
   #part = -1
   wrong: string | undefined
@@ -123,8 +133,19 @@ export class RecordReader {
       return false
     }
     this.#rest = this.#rest.slice(end + 1)
-    this.#check({ kind: Number(found[3]), a: Number(found[4]), b: Number(found[5]), last: found[6] === '1' }, found[0])
+    const of = { kind: Number(found[3]), a: Number(found[4]), b: Number(found[5]), last: found[6] === '1' }
+    if (of.kind === kind.published) this.#checkPublished(letter, of, found[0])
+    this.#check(of, found[0])
     return true
+  }
+
+  /** A publisher's come in the order in which it made them, and once. */
+  #checkPublished(letter: string, { a, b }: RecordHead, text: string): void {
+    const key = `${letter}.${b}`
+    const before = this.#published.get(key) ?? -1
+    if (a <= before) this.wrong = `publication ${text} after ${before}`
+    this.#published.set(key, a)
+    this.publications.set(letter, [...(this.publications.get(letter) ?? []), `${a}.${b}`])
   }
 
   #check({ kind: what, a, b, last }: RecordHead, text: string): void {

@@ -35,7 +35,13 @@ async function runProcess(seed: number, first: number, last: number, env: Record
   try {
     const child = fork(new URL('./thousand.js', import.meta.url), [String(first), String(last)], {
       execArgv: ['--enable-source-maps'],
-      env: { ...process.env, MISUSE_SEED: String(seed), MISUSE_LOG: log, ...env },
+      env: {
+        ...process.env,
+        MISUSE_SEED: String(seed),
+        MISUSE_LOG: log,
+        MISUSE_VARIANT: process.env['MISUSE_VARIANT'] ?? String((seed + Math.floor(first / each)) % 8),
+        ...env,
+      },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     })
     let printed = ''

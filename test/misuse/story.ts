@@ -12,7 +12,7 @@ const log = env['MISUSE_LOG']
 /** When a failure is shrunk: only these calls are made. */
 const only = env['MISUSE_ONLY'] === undefined ? undefined : new Set(env['MISUSE_ONLY'].split(','))
 
-type Word = 'wrong' | 'opened' | 'closed' | 'call' | 'got' | 'hook' | 'peer' | 'state' | 'begin' | 'end'
+type Word = 'wrong' | 'opened' | 'closed' | 'call' | 'got' | 'hook' | 'peer' | 'state' | 'died' | 'begin' | 'end'
 
 /** One line of the log; written at once, since the process may be gone the next moment. */
 export function tell(word: Word, sequence: number, rest: string): void {
@@ -23,6 +23,23 @@ export function tell(word: Word, sequence: number, rest: string): void {
 export function trace(word: 'call' | 'got' | 'hook' | 'peer', sequence: number, rest: string): void {
   tell(word, sequence, `${rest} @${Date.now() % 1_000_000}/${threadId}`)
 }
+
+/** What differs from server to server, as bits: see `variants`. Each process has one of its own. */
+const variant = Number(env['MISUSE_VARIANT'] ?? 0)
+export const variants = {
+  /** The queue is short, and what it has no room for is refused. */
+  refuses: (variant & 1) !== 0,
+  /** What waits in it is refused soon. */
+  hastens: (variant & 2) !== 0,
+  /** Out buffers are small: frames are set aside until their replies have room. */
+  isNarrow: (variant & 4) !== 0,
+}
+export const narrow = variants.isNarrow ? { outBuffer: { high: 2 << 10, low: 512, max: 16 << 10 } } : {}
+
+/** Threads die in the last sequences of each thousand. What lives in them is lost then. */
+const dyingFrom = 880
+export const mayBeLost = (sequence: number): boolean => sequence % 1_000 >= dyingFrom
+export const mayDie = (sequence: number): boolean => sequence % 1_000 >= dyingFrom + 20
 
 /** What one connection has seen; it goes along to other threads. */
 export interface Story {

@@ -9,9 +9,9 @@ import { census } from '../support/leaks.js'
 import type { Random } from '../support/random.js'
 import { misuse } from './hooks.js'
 import { publication, ways } from './operations.js'
-import { atOnce, mostPeers, topicName, topics } from './records.js'
+import { atOnce, contradiction, mostPeers, topicName, topics } from './records.js'
 import { type Listener, listeners, type Seen, visit } from './peer.js'
-import { attempt, newStory, randomOf, tell, waiting } from './story.js'
+import { attempt, type Expected, mayBeLost, newStory, randomOf, tell, variants, waiting } from './story.js'
 import { someForm, someNoBytes, someNonsense } from './values.js'
 
 // One server, one pool and some reactors, and the sequences from `first` up to `last` against them: a process of its own, started by run.ts.
@@ -62,7 +62,12 @@ async function start(): Promise<{ server: Server; pool: Pool; ports: Map<Listene
         ...(name === 'http' ? {} : { proxyProtocol }),
       })),
     reactors: 2,
-    pool: { size: 2, taskTimeoutMs: 2_000 },
+    pool: {
+      size: 2,
+      taskTimeoutMs: 2_000,
+      ...(variants.refuses ? { maxQueued: 4, onQueueFull: 'reject' as const } : {}),
+      ...(variants.hastens ? { maxWaitMs: 2 } : {}),
+    },
     logger: { debug() {}, info() {}, warn: (line) => note(line), error: (line) => note(line) },
   })
   server.on('error', (error, { hook, thread }) => {
@@ -76,10 +81,12 @@ async function start(): Promise<{ server: Server; pool: Pool; ports: Map<Listene
       tell('wrong', -1, `an error event of ${hook}, ${thread}: ${error.stack}`)
     }
   })
-  server.on('workerReplaced', ({ reason, error }) => tell('wrong', -1, `a worker was replaced: ${reason}: ${error?.stack}`))
-  server.on('reactorReplaced', ({ reason, error }) =>
-    tell('wrong', -1, `a reactor's thread was replaced: ${reason}: ${error?.stack}`),
-  )
+  server.on('workerReplaced', ({ reason, error }) => {
+    if (!threadsDie) tell('wrong', -1, `a worker was replaced: ${reason}: ${error?.stack}`)
+  })
+  server.on('reactorReplaced', ({ reason, error }) => {
+    if (!threadsDie) tell('wrong', -1, `a reactor's thread was replaced: ${reason}: ${error?.stack}`)
+  })
   const ports = new Map<Listener, number>(server.listeners.map(({ name, port }) => [name as Listener, port]))
   ports.set('ws', ports.get('http')!)
   const pool = new Pool({ worker: here('pool_worker'), size: 2, maxQueued: 4 })
@@ -91,6 +98,11 @@ function note(line: string): void {
   if (/TypeError|RangeError|ReferenceError|[Aa]ssert/.test(line)) tell('wrong', -1, `a line of the log: ${line}`)
 }
 
+/** Sequences have begun whose threads die. */
+let threadsDie = false
+/** What a call to a thread that dies rejects with. */
+const deathCodes = ['ERR_MR_THREAD_LOST', 'ERR_MR_STATE']
+
 let reactor: Reactor | undefined
 let reactorPorts: { reactor: number; wildReactor: number } | undefined
 
@@ -98,8 +110,8 @@ async function freshReactor(echoPort: number): Promise<void> {
   const own = new Reactor({ onError: () => {} })
   const where = { port: 0, host: '127.0.0.1', proxyProtocol }
   // A standalone reactor hands nothing over.
-  const { suspend: _s, resume: _r, ...tameHooks } = misuse({ pool: false, wild: false, echoPort: 0 })
-  const { suspend: _t, resume: _u, ...wildHooks } = misuse({ pool: false, wild: true, echoPort })
+  const { suspend: _s, resume: _r, ...tameHooks } = misuse({ pool: false, wild: false, echoPort: 0, dies: false })
+  const { suspend: _t, resume: _u, ...wildHooks } = misuse({ pool: false, wild: true, echoPort, dies: false })
   const tame = await own.listen({ ...where, name: 'reactor' }, { ...tameHooks, framing: lines() } as never)
   const wild = await own.listen({ ...where, name: 'wildReactor' }, { ...wildHooks, framing: lines() } as never)
   reactor = own
@@ -110,7 +122,14 @@ async function freshReactor(echoPort: number): Promise<void> {
 function overSeer(sequence: number, server: Server, pool: Pool, random: Random, key: string): unknown {
   const odd = someNonsense(random)
   const story = newStory(sequence, 0, `main (${shown(odd)})`)
-  const make = (name: string, call: () => unknown, expected = {}) => attempt(story, key, name, call, expected)
+  const make = (name: string, call: () => unknown, expected: Expected = {}) =>
+    attempt(
+      story,
+      key,
+      name,
+      call,
+      mayBeLost(sequence) ? { ...expected, may: [...(expected.may ?? []), ...deathCodes] } : expected,
+    )
   const noBytes = someNoBytes(random)
   const topic = random.below(topics)
   const steps: (() => unknown)[] = [
@@ -241,6 +260,7 @@ function runOf(
 async function sequence(number: number, server: Server, pool: Pool, ports: Map<Listener, number>): Promise<[string, Seen][]> {
   const random = randomOf(number, 'sequence')
   tell('begin', number, '')
+  threadsDie ||= mayBeLost(number)
   const visits = Array.from({ length: 1 + random.below(mostPeers) }, async (_, index): Promise<[string, Seen]> => {
     const listener = random.pick(listeners.concat(['reactor', 'wildReactor', 'ordered', 'wild'] as never[])) as Listener
     const port = listener === 'reactor' || listener === 'wildReactor' ? reactorPorts![listener] : ports.get(listener)!
@@ -260,8 +280,23 @@ async function sequence(number: number, server: Server, pool: Pool, ports: Map<L
   })()
   await above
   const all = await Promise.all(visits)
+  checkOrder(number, all)
   tell('end', number, '')
   return all
+}
+
+/** Publications have one order for all subscribers of one server. */
+function checkOrder(number: number, all: readonly [string, Seen][]): void {
+  const subscribers = all.filter(([key]) => !/reactor/i.test(key))
+  for (const [i, [key, one]] of subscribers.entries()) {
+    for (const [otherKey, other] of subscribers.slice(i + 1)) {
+      for (const [letter, publications] of one.publications) {
+        const first = contradiction(publications, other.publications.get(letter) ?? [])
+        if (first !== undefined)
+          tell('wrong', number, `publication ${letter} ${first} has another place in ${key} than in ${otherKey}`)
+      }
+    }
+  }
 }
 
 async function until(what: string, done: () => boolean): Promise<void> {
@@ -300,8 +335,10 @@ function checkLog(seen: Map<string, Seen>): void {
     if (closed.has(key)) tell('wrong', Number(number), `${key} closed twice`)
     closed.set(key, [reason!, Number(accepted)])
   }
+  // The hooks of a connection that closes with its thread are not called any more.
   for (const key of opened.keys())
-    if (!closed.has(key)) tell('wrong', Number(key.split(' ')[0]), `connection ${key} has not closed`)
+    if (!closed.has(key) && !mayBeLost(Number(key.split(' ')[0])))
+      tell('wrong', Number(key.split(' ')[0]), `connection ${key} has not closed`)
   for (const [key, { toTheEnd, own, text, isTorn }] of seen) {
     const [number, index, listener] = key.split(' ')
     const end = closed.get(`${number} ${index}`)

@@ -1,12 +1,15 @@
 import type { TaskContext } from '@multireactor/pool'
 import type { Reply } from '@multireactor/core'
 import { kind, placeOf, record } from './records.js'
-import { storyOf } from './story.js'
+import { mayDie, randomOf, storyOf, tell, threadId } from './story.js'
 
 const pause = () => new Promise<void>((resolve) => setImmediate(resolve))
 
+/** The answer to a frame that the server refuses. */
+export const refuse = (frame: Uint8Array, ctx: TaskContext): Promise<Reply> => work(frame, ctx, true)
+
 /** Does a job of operations.ts, or answers a frame of a peer. */
-export async function work(frame: Uint8Array, ctx: TaskContext): Promise<Reply> {
+export async function work(frame: Uint8Array, ctx: TaskContext, isRefused = false): Promise<Reply> {
   const text = Buffer.from(frame).toString('latin1')
   let [, letter, sequence, what, a, way, length] = text.split(' ') as string[]
   if (!text.startsWith('job ')) {
@@ -21,7 +24,15 @@ export async function work(frame: Uint8Array, ctx: TaskContext): Promise<Reply> 
     way = ['whole', 'list', 'stream', 'write', 'nothing', 'later', 'whole', 'whole', 'whole', 'destroy', 'throw', 'end'][
       (number * 7 + story.sequence) % 12
     ]!
-    length = '20'
+    length = String([20, 20, 300, 20, 3_000, 20, 20_000][(number * 31 + story.sequence) % 7])
+  }
+  if (isRefused) {
+    way = 'whole'
+    length = '1'
+  }
+  if (mayDie(Number(sequence)) && randomOf(text, 'death').below(60) === 0) {
+    tell('died', Number(sequence), `worker @${threadId}`)
+    process.exit(1)
   }
   const one = (part: number, last: boolean): string =>
     record(letter!, Number(sequence), { kind: Number(what), a: Number(a), b: part, last }, Number(length))
