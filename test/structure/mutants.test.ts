@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
@@ -9,6 +9,7 @@ interface Mutant {
   protects: string
   file: string
   from: string
+  test: string
 }
 
 describe('the table of npm run mutants', () => {
@@ -17,5 +18,7 @@ describe('the table of npm run mutants', () => {
     const stale = mutants.filter(({ file, from }) => readFileSync(join(root, file), 'utf8').split(from).length !== 2)
     expect(stale.map(({ protects, file }) => `${file}: ${protects}`)).to.deep.equal([])
     expect(mutants).to.have.length.above(60)
+    const lost = mutants.filter(({ test }) => test.includes('.js: ') && !existsSync(join(root, test.split('.js: ')[0] + '.js')))
+    expect(lost.map(({ test }) => test)).to.deep.equal([])
   })
 })
