@@ -190,7 +190,7 @@ export const mutants = [
     file: 'packages/reactor/src/stock_server.ts',
     from: 'if (stream.readableDidRead) continue',
     to: 'if (stream.bytesRead !== 0) continue',
-    test: 'test/dist/stock/tls.test.js: a reload does not wait longer for who has connected to a stock server',
+    test: 'test/dist/stock/tls.test.js: a reload ends in time who has connected to a stock server',
   },
   {
     protects: 'the context of the caller of a called hook',
@@ -261,6 +261,13 @@ export const mutants = [
     from: '    // For those that have come meanwhile.\n    this.#options.drain?.(this.#server)\n',
     to: '',
     test: 'test/dist/handover/bound.test.js: an upgraded connection that came',
+  },
+  {
+    protects: 'a reset with TLS from what is being encrypted',
+    file: 'addon/native/src/reactor/reactor_close.cc',
+    from: ' && !secure->resets',
+    to: '',
+    test: 'test/dist/stock/as_net.test.js: resets a connection with TLS',
   },
   {
     protects: 'the end of connections that nobody reads',

@@ -1,9 +1,10 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import tls from 'node:tls'
 import { attach, Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { census, expectNothingLeft } from '../support/leaks.js'
@@ -138,5 +139,25 @@ describe('an attached server', () => {
       await reactor.close()
     }
     expect(answers).to.deep.equal(Array(4).fill('keep-alive'))
+  })
+
+  it('resets a connection with TLS although something of it is being encrypted', async () => {
+    const pem = (name: string) => readFileSync(new URL(`../../stock/certificates/${name}.pem`, import.meta.url))
+    const reactor = new Reactor()
+    const server = net.createServer((socket) =>
+      socket.on('data', () => {
+        socket.write('x'.repeat(1000))
+        socket.resetAndDestroy()
+      }),
+    )
+    const { port } = await reactor.listen(
+      { port: 0, host: '127.0.0.1', tls: { cert: pem('first'), key: pem('first-key') } },
+      attach(server),
+    )
+    const client = tls.connect({ port, host: '127.0.0.1', ca: pem('ca'), servername: 'first.example' })
+    await once(client, 'secureConnect')
+    client.write('text')
+    expect(await readAll(client)).to.not.include('x') // a connection that ends in an orderly way sends it
+    await reactor.close()
   })
 })

@@ -534,7 +534,9 @@ Result<Address> Reactor::localAddress(uint32_t slot, uint32_t generation) {
 // Whatever closes it: what has not left is thrown away, and the peer is reset.
 bool Reactor::resetOnClose(uint32_t slot, uint32_t generation) {
   const Connection* connection = find(slot, generation);
-  return connection && sock::setLingerReset(connection->fd.get()).ok();
+  if (!connection) return false;
+  if (connection->secure()) connection->secure()->resets = true;
+  return sock::setLingerReset(connection->fd.get()).ok();
 }
 
 bool Reactor::setNoDelay(uint32_t slot, uint32_t generation, bool on) {

@@ -10,7 +10,7 @@ namespace {
 // Plaintext of it, or its goodbye, is on its way to the thread that encrypts it, or back.
 bool isEncrypting(const Connection& connection) {
   const Secure* secure = connection.secure();
-  return secure && secure->established && !secure->ended && (secure->handed != 0 || secure->endAsked);
+  return secure && secure->established && !secure->ended && !secure->resets && (secure->handed != 0 || secure->endAsked);
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ struct Secure {
   bool plainEnded = false;   // the layer has said so; it comes behind all plaintext before it
   uint64_t toldInTurn = 0;   // when its hooks were told of that end
   bool endAsked = false;     // the thread has been asked to say goodbye
+  bool resets = false;       // nobody waits for what is being encrypted when it is destroyed
   bool ended = false;        // and has
   TlsRecords records;
   uint64_t recordSinceMs = 0;  // when the incomplete record began; 0: there is none
