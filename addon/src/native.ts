@@ -149,6 +149,8 @@ export interface NativeReactorDriver {
   judgeStall(key: number, wasOne: boolean): void
   /** `holds`: this thread keeps the rest, and is shown only what comes behind it. */
   consumed(slot: number, generation: number, bytes: number, needed: number, holds: boolean): boolean
+  /** What lies behind `rawEnd` is cut again in the next turn: the hooks of this batch have had their time. */
+  handBack(slot: number, generation: number, rawEnd: number, begun: number): boolean
   details(slot: number, generation: number): NativeDetails | undefined
   localAddress(slot: number, generation: number): [address: string, port: number] | undefined
   subscribe(slot: number, generation: number, topic: string, policy: number): 0 | 1 | 2 | 3

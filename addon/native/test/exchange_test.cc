@@ -631,3 +631,18 @@ TEST("memory: above half of the limit, what is free goes back at every look, how
   hold(63);
   CHECK(!exchange.memoryEbbed());
 }
+
+TEST("memory: what no collection could give back is no reason for one") {
+  ExchangeOptions options;
+  options.reactors = options.workers = 1;
+  options.maxMemoryBytes = 1'600;
+  Exchange exchange(options);
+  exchange.publishBuffered(0, 1'450);
+  exchange.received()->add(100);
+  CHECK(exchange.memoryState(1'000) == MemoryState::kFine);
+  CHECK(exchange.memoryIsShort());
+  CHECK_EQ(exchange.collectionsAsked(), 0u);
+  exchange.received()->add(1);
+  (void)exchange.memoryState(1'001);
+  CHECK_EQ(exchange.collectionsAsked(), 1u);
+}

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
@@ -28,6 +29,10 @@ class Js final : public EventSink {
   bool hasMemory = true;  // for slabs
   std::vector<std::string> seen;
 
+  // So many rows of a batch run their hooks; then frames are handed back, as JS does when their time is over.
+  size_t mostRows = SIZE_MAX;
+  std::function<void(const EventRow&, uint32_t rawEnd, uint32_t begun)> handBack;
+
   // Paused or reframed: what the batch has behind this frame will come again.
   void stop(const EventRow& row) { stopped_.insert(nameOf(row)); }
   bool saw(std::string_view line) const { return std::find(seen.begin(), seen.end(), line) != seen.end(); }
@@ -43,6 +48,7 @@ class Js final : public EventSink {
 
   Delivered deliver(const std::vector<EventRow>& rows) override {
     stopped_.clear();
+    std::map<uint64_t, uint32_t> ends;
     for (size_t i = 0; i < rows.size(); ++i) {
       const EventRow& row = rows[i];
       const bool hasBytes = row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kResume ||
@@ -53,6 +59,13 @@ class Js final : public EventSink {
       const std::string line = std::to_string(row.slot) + " " + describe(row, bytes);
       if (line == diesBefore) return died(i, false);
       if (row.event == Event::kFrame && stopped_.contains(nameOf(row))) continue;
+      const bool isFrame = row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kBadFrame;
+      if (i >= mostRows && isFrame && row.waiting != kLastChance) {
+        handBack(row, ends[nameOf(row)], static_cast<uint32_t>(i));
+        stop(row);
+        continue;
+      }
+      if (row.event == Event::kFrame) ends[nameOf(row)] = row.d;
       seen.push_back(line);
       hook(row, bytes);
       if (line == diesIn) return died(i + 1, true);

@@ -233,3 +233,92 @@ TEST("hooks that take long get fewer frames in a turn, and quick ones as many as
   mostInOneTurn(2'000);
   CHECK(mostInOneTurn(1'000) > 500);
 }
+
+namespace {
+
+// Its hooks get so many rows of a batch.
+void boundRows(Reactors& server, size_t most) {
+  server.js().mostRows = most;
+  server.js().handBack = [&server](const EventRow& row, uint32_t rawEnd, uint32_t begun) {
+    CHECK(server.reactor(0).handBack(row.slot, row.generation, rawEnd, begun));
+  };
+}
+
+}  // namespace
+
+TEST("frames that are handed back come again in their order, and behind those of connections that had nothing of the batch") {
+  Reactors server(lines(false));
+  const Fd flooder = server.connect(), polite = server.connect();
+  server.turns(2);
+  boundRows(server, 3);
+  say(flooder, "a0\na1\na2\na3\na4\na5\n");
+  say(polite, "b0\n");
+  server.js().seen.clear();
+  server.turns(20);
+  CHECK_EQ(server.js().all("0 frame ") + server.js().all("1 frame "), "a0|a1|a2|a3|a4|a5|b0|");
+  CHECK_EQ(server.js().seen[3], "1 frame b0");
+}
+
+TEST("a frame that is half there, a bad one and a masked one are handed back as they were") {
+  ListenerConfig config = lines(false);
+  config.framing.maxBytes = 8;
+  config.hooks |= kHookBadFrame;
+  Reactors server(config);
+  const Fd client = server.connect();
+  server.turns(2);
+  boundRows(server, 1);
+  say(client, "a0\na1\na2\nmuch too long\n");
+  server.turns(20);
+  CHECK_EQ(server.js().frames(0), "a0|a1|a2|");
+  CHECK(server.js().saw("0 bad frame-too-large 0"));
+}
+
+TEST("frames of a connection that has closed meanwhile are its last, and run") {
+  Reactors server(lines(false));
+  Fd client = server.connect();
+  server.turns(2);
+  boundRows(server, 2);
+  server.js().hook = [&](const EventRow& row, std::string_view) {
+    if (row.event == Event::kFrame)
+      (void)server.reactor(0).write(row.slot, row.generation, spanOf("x"), Reactor::Place::kInOrder);
+  };
+  say(client, "a0\na1\na2\na3\na4\na5\n");
+  server.turns(1);
+  CHECK_EQ(server.js().frames(0), "a0|a1|");
+  // It goes without having read: the next turn first cuts what waits, and then hears of it.
+  client.reset();
+  server.turns(20);
+  CHECK(server.js().saw("0 close reset"));
+  // All that had been cut for that turn ran, in their order, before the close.
+  const std::string ran = server.js().frames(0);
+  CHECK(ran.size() > std::string("a0|a1|a2|a3|").size() - 1);
+  CHECK_EQ(std::string("a0|a1|a2|a3|a4|a5|").substr(0, ran.size()), ran);
+}
+
+TEST("connections whose hooks are slow share the rows of a turn, and none is kept from its turn by what others left") {
+  Reactors server(lines(false));
+  constexpr int kClients = 8;
+  std::vector<Fd> clients;
+  for (int i = 0; i < kClients; ++i) clients.push_back(server.connect());
+  server.turns(4);
+  server.js().hook = [](const EventRow& row, std::string_view) {
+    if (row.event != Event::kFrame) return;
+    for (const uint64_t until = threadCpuNs() + 200'000; threadCpuNs() < until;) {
+    }
+  };
+  // Slow hooks are known as such.
+  for (int i = 0; i < 2; ++i) {
+    say(clients[0], linesOf(200));
+    server.turns(30);
+  }
+  std::vector<std::string> seen;
+  server.js().seen.clear();
+  for (int i = 1; i < kClients; ++i) say(clients[static_cast<size_t>(i)], linesOf(100));
+  server.turns(4);
+  std::set<std::string> heard(server.js().seen.begin(), server.js().seen.end());
+  CHECK_EQ(heard.size(), static_cast<size_t>(kClients - 1));
+  // One that comes now is heard within two turns.
+  say(clients[0], "now\n");
+  server.turns(2);
+  CHECK(server.js().saw("0 frame now"));
+}

@@ -200,7 +200,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     pool,
     given: { reactors: read.raw('reactors') !== undefined, pool: given, memory: limits.memoryIsGiven },
     machine: found,
-    resourceLimits: readResourceLimits(read.raw('resourceLimits')),
+    resourceLimits: withYoungHeap(readResourceLimits(read.raw('resourceLimits')), limits.limits.memory, reactors + pool.size),
     limits: limits.limits,
     startTimeoutMs: read.integer('startTimeoutMs', 60_000, 1, 0x7fff_ffff),
     hookTimeoutMs: read.integer('hookTimeoutMs', 30_000, 100, 0x7fff_ffff),
@@ -298,6 +298,21 @@ function readResourceLimits(value: unknown): ResourceLimits | undefined {
   const limits: ResourceLimits = {}
   for (const name of names) if (read.raw(name) !== undefined) limits[name] = read.integer(name, 0, 1, 1 << 20)
   return limits
+}
+
+/** Up to which size the young generation of a thread's heap grows by itself, in MiB, and the least that serves. */
+const usualYoungMb = 48
+const leastYoungMb = 6
+
+/**
+ * Young garbage is not counted in `limits.memory`, and V8 lets it grow to 48 MiB for each thread. Where that is much beside the limit, all
+ * threads together get a quarter of it.
+ */
+function withYoungHeap(given: ResourceLimits | undefined, memory: number, threads: number): ResourceLimits | undefined {
+  if (given?.maxYoungGenerationSizeMb !== undefined) return given
+  const share = Math.floor(memory / 4 / threads / 2 ** 20)
+  if (share >= usualYoungMb) return given
+  return { ...given, maxYoungGenerationSizeMb: Math.max(leastYoungMb, share) }
 }
 
 function readLogger(value: unknown): Logger {

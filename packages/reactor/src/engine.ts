@@ -39,13 +39,14 @@ import {
 } from './engine_listener.js'
 import { type Framing, raw } from './framing.js'
 import { ReactorHandle } from './handle.js'
+import { HookTime } from './hook_time.js'
 import type { BadFrame, ConnectionOptions } from './handlers.js'
 import type { ListenTls } from './tls_options.js'
 import { decodeState, encodeState } from './state.js'
 import { WriteBox } from './write_box.js'
 import type { SecureLayer, SecureListener } from './secure_layer.js'
 import { Slabs } from './slabs.js'
-import { stockServer } from './stream.js'
+import { type ConnectionStream, stockServer } from './stream.js'
 import { UnreadBytes } from './unread.js'
 import { GrowingBytes } from './waiting_bytes.js'
 
@@ -82,7 +83,17 @@ const mostLastMs = 2_500
 /** Less than this is shown once more with what comes behind it, which costs little and keeps no memory. */
 const leastHeld = 4 << 10
 
+/** What the listeners of a stream do with one piece of its bytes is to take about so long. */
+const pieceMs = 1
+const leastPiece = 4 << 10
+const mostPiece = 64 << 10
+
+/** Frames of a custom framer between two looks at the clock. */
+const framesALook = 8
+
 const rowCapacity = 1024
+/** In place of what waits for the connection of a frame: it has closed, and nobody could cut the frame again. */
+const lastChance = 0xffff
 /** What waits for a connection is told in such steps. */
 const waitingUnit = 4 << 10
 /** Behind the rows: how far this thread has got with them, for the native side in case it dies there. */
@@ -123,6 +134,11 @@ export class Engine {
   #roomOf: unknown
   #dispatching = false
   #batch = 0
+  readonly #time = new HookTime()
+  /** The rows at hand belong to the same batch as those before. */
+  #goesOn = false
+  /** So many bytes at once for a stream. */
+  #pieceBytes = mostPiece
   #flushAsked = false
   #onQuiet: (() => void) | undefined
   #frames: InlineFrames | undefined
@@ -486,6 +502,7 @@ export class Engine {
   box(slot: number, generation: number, data: string | Uint8Array): boolean {
     const length = this.#box.add(slot, generation, data, this.#room)
     if (length < 0) {
+      this.#time.soon()
       this.#room = 0 // how much waits is not known here any more
       return false
     }
@@ -524,9 +541,12 @@ export class Engine {
 
   #onEvents(count: number, oldest: number, current: number, more: number): void {
     const rows = this.#rows
+    const time = this.#time
     this.#dispatching = true
     this.#roomOf = undefined
+    if (!this.#goesOn) time.begin()
     for (let i = 0; i < count; i++) {
+      if (i >= time.lookAt && time.isOver(i) && this.#handBack(rows, i)) continue
       rows[progressAt] = 2 * i + 1
       try {
         if (contexts.used) this.#onEventIn(rows, i * eventRow.words)
@@ -538,10 +558,33 @@ export class Engine {
     }
     this.#frames?.endBatch()
     this.#dispatching = false
-    if (more !== 0) return
+    this.#goesOn = more !== 0
+    if (this.#goesOn) return time.goOn(count)
     this.#batch++
     // What is older than this batch has been handed over.
     this.#slabs.keepFrom(oldest, current)
+  }
+
+  /**
+   * The hooks of this batch have had their time. Frames wait for the next turn, where the native side cuts them again; other connections
+   * come first there. Everything else runs: it comes once for each connection, and nobody would tell it again. True: this row waits.
+   */
+  #handBack(rows: Uint32Array, row: number): boolean {
+    const at = row * eventRow.words
+    const event = rows[at]! & 0xffff
+    if (event !== eventRow.frame && event !== eventRow.received && event !== eventRow.badFrame) return false
+    const slot = rows[at + 1]!
+    const conn = this.#connections[slot]
+    if (!conn?.isOpen || rows[at]! >>> 16 === lastChance) return false
+    if (conn.internal.stoppedIn !== this.#batch) this.#waitBehind(conn, this.#time.before + row)
+    return true
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #waitBehind(conn: Connection<any>, begun: number): void {
+    const { slot, generation, seenIn, rawEnd } = conn.internal
+    conn.internal.stoppedIn = this.#batch
+    this.driver.handBack(slot, generation, seenIn === this.#batch ? rawEnd : 0, begun)
   }
 
   /**
@@ -763,7 +806,7 @@ export class Engine {
     if (stream) {
       conn.internal.seenIn = this.#batch
       conn.internal.rawEnd = rows[at + 6]!
-      return stream.received(this.#slabs.bytes(rows, at + 3))
+      return this.#toStream(conn, stream, this.#slabs.bytes(rows, at + 3))
     }
     const { messageIn, highBytes } = conn.internal.engineListener
     if (this.#roomOf !== conn) {
@@ -773,6 +816,37 @@ export class Engine {
     if (messageIn) return this.#messageIn(conn, messageIn, rows, at)
     const frame = this.#slabs.bytes(rows, at + 3)
     this.#message(conn, frame, rows[at + 6]!, rows[at + 7]!)
+  }
+
+  /**
+   * What a stream's listeners do with many bytes at once may take long, such as a parser that finds ten thousand chunks in them: they get as
+   * many as they have had time for.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #toStream(conn: Connection<any>, stream: ConnectionStream, bytes: Buffer): void {
+    const { length } = bytes
+    if (length <= leastPiece) {
+      this.#time.soon()
+      return stream.received(bytes)
+    }
+    const end = conn.internal.rawEnd
+    for (let from = 0; from < length; ) {
+      const to = Math.min(length, from + this.#pieceBytes)
+      conn.internal.rawEnd = end - length + to
+      const since = performance.now()
+      stream.received(to - from === length ? bytes : bytes.subarray(from, to))
+      this.#planPiece(to - from, performance.now() - since)
+      this.#time.soon()
+      // Paused there, or ended: the native side knows by `rawEnd` what has been taken.
+      if (to === length || !conn.isOpen || conn.internal.stoppedIn === this.#batch) return
+      if (this.#time.isOver(0)) return this.#waitBehind(conn, this.#time.before)
+      from = to
+    }
+  }
+
+  #planPiece(bytes: number, ms: number): void {
+    if (ms > pieceMs) this.#pieceBytes = Math.max(leastPiece, Math.floor((bytes * pieceMs) / ms))
+    else if (ms < pieceMs / 4 && bytes === this.#pieceBytes) this.#pieceBytes = Math.min(mostPiece, bytes * 2)
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
@@ -846,7 +920,17 @@ export class Engine {
     const { cut, native: limits } = conn.internal.framing
     let used = 0
     let needed = 0
+    let frames = 0
+    this.#time.start()
     while (used < bytes.length && conn.isOpen && conn.internal.stoppedIn === notStopped) {
+      const looks = frames !== 0 && (frames % framesALook === 0 || this.#time.lookAt === 0)
+      if (looks && this.#time.isOver(0) && rows[at]! >>> 16 !== lastChance) {
+        conn.internal.seenIn = this.#batch
+        conn.internal.rawEnd = used
+        this.#waitBehind(conn, this.#time.before)
+        break
+      }
+      frames++
       let result: ReturnType<typeof readCut>
       try {
         result = readCut(cut!(used === 0 ? bytes : bytes.subarray(used)), bytes.length - used)

@@ -72,6 +72,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value isGone(const Napi::CallbackInfo& info);
   Napi::Value judgeStall(const Napi::CallbackInfo& info);
   Napi::Value consumed(const Napi::CallbackInfo& info);
+  Napi::Value handBack(const Napi::CallbackInfo& info);
   Napi::Value details(const Napi::CallbackInfo& info);
   Napi::Value localAddress(const Napi::CallbackInfo& info);
   Napi::Value listenerCount(const Napi::CallbackInfo& info);
@@ -808,6 +809,11 @@ Napi::Value ReactorDriver::consumed(const Napi::CallbackInfo& info) {
   return boolean(info, reactor_->consumed(u32(info, 0), u32(info, 1), u32(info, 2), u32(info, 3), info[4].ToBoolean()));
 }
 
+Napi::Value ReactorDriver::handBack(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->handBack(u32(info, 0), u32(info, 1), u32(info, 2), u32(info, 3)));
+}
+
 // details(slot, generation) -> [remoteAddress, remotePort, family, bytesRead, bytesWritten, waiting, inFlight]
 Napi::Value ReactorDriver::details(const Napi::CallbackInfo& info) {
   MR_READY(info);
@@ -937,6 +943,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::isGone, kId>("isGone"),
        method<&ReactorDriver::judgeStall, kU32, kBool>("judgeStall"),
        method<&ReactorDriver::consumed, kSlotArg, kGenerationArg, kU32, kU32>("consumed"),
+       method<&ReactorDriver::handBack, kSlotArg, kGenerationArg, kU32, kU32>("handBack"),
        method<&ReactorDriver::details, kSlotArg, kGenerationArg>("details"),
        method<&ReactorDriver::localAddress, kSlotArg, kGenerationArg>("localAddress"),
        method<&ReactorDriver::subscribe, kSlotArg, kGenerationArg, kText, numberUpTo(2)>("subscribe"),

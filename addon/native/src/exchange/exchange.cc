@@ -4,6 +4,7 @@
 #include <bit>
 #include <stdexcept>
 
+#include "base/allocator.h"
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "base/slab_pool.h"
@@ -165,6 +166,7 @@ MemoryState Exchange::memoryState(uint64_t nowMs) {
   const MemoryUse use = memoryUse();
   const uint64_t sum = use.sum();
   ebb_.note(use.allocated());
+  if (use.allocated() > most / kTight) keepNothingLarge(true);
   uint64_t since = shortSinceMs_.load(std::memory_order_relaxed);
   if (sum <= most - most / 8) {
     if (since != 0) shortSinceMs_.store(0, std::memory_order_relaxed);
@@ -172,13 +174,22 @@ MemoryState Exchange::memoryState(uint64_t nowMs) {
   }
   // A slab that nobody refers to counts until its thread collects, which V8 sees no reason for while its heap is small.
   if (since == 0 && shortSinceMs_.compare_exchange_strong(since, nowMs, std::memory_order_relaxed)) since = nowMs;
+  // No collection gives back more than what it may find, and each stops its thread.
   uint64_t asked = collectAskedMs_.load(std::memory_order_relaxed);
-  if (nowMs >= asked + kCollectMs && collectAskedMs_.compare_exchange_strong(asked, nowMs, std::memory_order_relaxed)) {
+  if (use.received > most / 16 && nowMs >= asked + kCollectMs &&
+      collectAskedMs_.compare_exchange_strong(asked, nowMs, std::memory_order_relaxed)) {
     askToCollect();
   }
   if (sum <= most) return MemoryState::kFine;
   if (sum - use.received > most) return MemoryState::kFull;
   return nowMs < since + kCollectedMs ? MemoryState::kFine : MemoryState::kHeld;
+}
+
+bool Exchange::memoryEbbed() {
+  const uint64_t held = memoryUse().allocated();
+  const bool isOut = ebb_.isOut(held, options_.maxMemoryBytes);
+  if (isOut && held < options_.maxMemoryBytes / kTight / 2) keepNothingLarge(false);
+  return isOut;
 }
 
 void Exchange::askToCollect() {

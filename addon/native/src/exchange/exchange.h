@@ -65,6 +65,7 @@ class Exchange {
   static constexpr uint32_t kMaxListeners = 256;
   static_assert(kMaxListeners == CostTable::kMaxListeners);
   static constexpr uint32_t kMaxWorkers = 256;
+  static constexpr uint64_t kTight = 4;        // from this part of the limit on, the allocator keeps no large block
   static constexpr uint64_t kCollectMs = 200;  // between two collections while memory is short
 
   explicit Exchange(const ExchangeOptions& options);  // throws std::system_error when no descriptor can be had
@@ -146,7 +147,7 @@ class Exchange {
   bool memoryIsShort() const { return shortSinceMs_.load(std::memory_order_relaxed) != 0; }
   uint32_t collectionsAsked() const { return collectionsAsked_.load(std::memory_order_relaxed); }
   // The supervisor, every few seconds: whether what has been freed is worth giving back to the system.
-  bool memoryEbbed() { return ebb_.isOut(memoryUse().allocated(), options_.maxMemoryBytes); }
+  bool memoryEbbed();
   // Memory that JS is given may be given back after the exchange is gone.
   const std::shared_ptr<MemoryShares>& received() const { return received_; }
   bool isGone(ConnectionId id) const { return !directory_.owner(id).has_value(); }

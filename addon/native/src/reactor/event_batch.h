@@ -40,6 +40,9 @@ enum class Event : uint16_t {
 
 constexpr size_t kWaitingUnit = 4 << 10;
 
+// `waiting` of a frame whose connection has closed meanwhile: nobody could cut it again, so it is not handed back.
+constexpr uint16_t kLastChance = UINT16_MAX;
+
 // Beside the key of a kParse row: how long it takes is to be measured for this frame alone.
 constexpr uint32_t kTimedAlone = 1u << 31;
 

@@ -145,6 +145,11 @@ bool Reactor::turn(int timeoutMs) {
   more = deliverPublications() || more;
   resumeStopped();
   budget_.open(kEventShares);
+  // Each is first in every other turn: connections that are never through with what they sent do not keep out what comes in, nor
+  // those that come in what waits.
+  pendingFirst_ = !pendingFirst_ && !pending_.empty();
+  rowsEach_ = rowsOfOne();
+  if (pendingFirst_) cutPending();
   dispatchSome();
   budget_.open(kTimerShares);
   expireTimers();
@@ -224,6 +229,21 @@ void Reactor::planRows(uint64_t rows, uint64_t tookNs) {
   mostRows_ = static_cast<uint32_t>(std::clamp<uint64_t>(fits, kLeastRows, most));
 }
 
+// Where hooks are slow, the rows of a turn are shared by all connections that wait.
+uint32_t Reactor::rowsOfOne() const {
+  if (mostRows_ >= kMaxFramesPerTurn) return kMaxFramesPerTurn;
+  return std::max<uint32_t>(1, mostRows_ / std::max<uint32_t>(1, static_cast<uint32_t>(events_.size() + pending_.size())));
+}
+
+// Frames that came before the end of their connection are not lost for want of time.
+void Reactor::markLastChances() {
+  for (EventRow& row : delivering_) {
+    if (row.event != Event::kFrame && row.event != Event::kReceived && row.event != Event::kBadFrame) continue;
+    const Connection* connection = table_.find(row.slot, row.generation);
+    if (!connection || !connection->fd.valid()) row.waiting = kLastChance;
+  }
+}
+
 bool Reactor::deliver() {
   handPlainOfDirty();
   uint64_t hooksNs = 0;
@@ -242,6 +262,8 @@ bool Reactor::deliver() {
     budget_.leave();
     outBudget_.leave();
     const uint64_t rows = delivering_.size();
+    if (!closed_.empty()) markLastChances();
+    handedBack_ = false;
     const uint64_t hooksSinceNs = rows >= kLeastRows ? threadCpuNs() : 0;
     const EventSink::Delivered delivered = sink_->deliver(delivering_);
     budget_.comeBack();
@@ -249,7 +271,7 @@ bool Reactor::deliver() {
     if (hooksSinceNs != 0) {
       const uint64_t tookNs = threadCpuNs() - hooksSinceNs;
       hooksNs += tookNs;
-      planRows(rows, tookNs);
+      planRows(handedBack_ ? rowsBegun_ : rows, tookNs);
     }
     if (writeBox_->count != 0) takeWriteBox(delivered.alive);
     if (!delivered.alive) {
@@ -265,7 +287,7 @@ bool Reactor::deliver() {
     }
     finishSpans();
     // What is cut now must be delivered before its span ends: in the last round it waits for the next turn.
-    if (round + 1 == kHookRounds || hooksNs >= kHooksNs / 2) break;
+    if (round + 1 == kHookRounds || handedBack_ || hooksNs >= kHooksNs / 2) break;
     cutPending();
     handPlainOfDirty();
   }

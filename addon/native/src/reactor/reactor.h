@@ -170,6 +170,9 @@ class Reactor {
   // Custom framing: how much of what was received has been used, and how much is worth a new look (0: any).
   // `holds`: the thread keeps the rest, and is shown only what comes behind it.
   bool consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint32_t needed, bool holds);
+  // The hooks of this batch have had their time: what of this connection lies behind `rawEnd` is cut again in the next turn.
+  // `begun`: how many rows of the batch had been begun by then.
+  bool handBack(uint32_t slot, uint32_t generation, uint32_t rawEnd, uint32_t begun);
 
   // --- frames that run here (Event::kParse) instead of in the pool ---
   InlineBox& inlineBox();  // lives as long as the reactor, or its next thread's
@@ -463,6 +466,9 @@ class Reactor {
   void finishSpans();
   void cutPending();
   void addPending(uint32_t slot);
+  void untouchedFirst();
+  void markLastChances();
+  uint32_t rowsOfOne() const;
   void endBehindFrames(uint32_t slot, CloseReason reason);
   void emitBadFrame(uint32_t slot, CloseReason reason, uint16_t code, size_t rawEnd);
   void refuseForPool(uint32_t slot, CloseReason reason, uint16_t code);
@@ -660,6 +666,11 @@ class Reactor {
   // What a turn may spend, of what comes in and of what is sent; and what it has left for the next one.
   TurnBudget budget_, outBudget_;
   uint32_t mostRows_ = kMaxRowsPerTurn;                   // as many as hooks have time for, as the last large batches went
+  uint32_t rowsEach_ = kMaxFramesPerTurn;                 // of one connection, in this turn
+  uint64_t rowsBegun_ = 0;                                // of the batch at hand, when the first connection was handed back
+  bool handedBack_ = false;                               // something of it was
+  bool pendingFirst_ = false;                             // in this turn, what waits is cut before anything is received
+  std::vector<uint32_t> untouched_;                       // handed back before a hook had seen anything of it in this batch
   std::span<const epoll_event> events_;                   // told by epoll and not looked at yet
   std::deque<std::pair<uint32_t, uint32_t>> due_;         // whose timers have expired: slot, generation
   std::vector<std::pair<uint32_t, uint32_t>> releasing_;  // whose order window has replies that may leave: slot, generation

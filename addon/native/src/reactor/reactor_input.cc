@@ -319,7 +319,7 @@ void Reactor::cutForHooks(uint32_t slot, Connection& connection, const uint8_t* 
   const bool staysInSlab = !fromInBuffer && !masked;
   const uint16_t waiting = inUnits(connection.waitingBytes());  // no hook runs meanwhile
   for (;;) {
-    if (frames == most || frames == mostRows_) {
+    if (frames == most || frames == rowsEach_) {
       addPending(slot);
       break;
     }
@@ -426,6 +426,24 @@ bool Reactor::consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint3
   return true;
 }
 
+bool Reactor::handBack(uint32_t slot, uint32_t generation, uint32_t rawEnd, uint32_t begun) {
+  Connection* connection = find(slot, generation);
+  if (!connection || connection->span == 0) return false;
+  if (!handedBack_) rowsBegun_ = begun;
+  handedBack_ = true;
+  if (rawEnd == 0) untouched_.push_back(slot);
+  stopAtCurrent(*connection, rawEnd);
+  return true;
+}
+
+// Whose hooks have had nothing of the batch begin the next one.
+void Reactor::untouchedFirst() {
+  std::sort(untouched_.begin(), untouched_.end());
+  std::stable_partition(pending_.begin(), pending_.end(),
+                        [this](uint32_t slot) { return std::binary_search(untouched_.begin(), untouched_.end(), slot); });
+  untouched_.clear();
+}
+
 // As after most messages: everything was taken, and nothing is known of the connection that somebody would have to look at.
 bool Reactor::leavesNothing(const Span& span, const Connection& connection) {
   return span.consumed == span.length && !connection.in && !connection.extras && !span.ends && span.stateBehind == 0 &&
@@ -472,6 +490,7 @@ void Reactor::finishSpans() {
     maybeFinish(span.slot);
   }
   spans_.clear();
+  if (!untouched_.empty()) untouchedFirst();
 }
 
 // ---------------------------------------------------------------- what is left over
