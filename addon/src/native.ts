@@ -76,7 +76,8 @@ export interface NativeReactorDriver {
   lastRows(): Uint32Array
   keepState(slot: number, generation: number, state: Uint8Array): boolean
   setHasData(slot: number, generation: number, on: boolean): boolean
-  hold(slot: number, generation: number, on: boolean): boolean
+  /** The place in the order that a frame would have now, or -1. */
+  hold(slot: number, generation: number, on: boolean): number
   moveTo(slot: number, generation: number, reactor: number, rawEnd: number): boolean
   moveNow(slot: number, generation: number, state: Uint8Array | undefined): boolean
   retire(abandoned: boolean): void
@@ -116,7 +117,11 @@ export interface NativeReactorDriver {
   destroy(slot: number, generation: number, reason: number): boolean
   /** Its close is a reset: RST instead of FIN. */
   resetOnClose(slot: number, generation: number): boolean
+  /** Closes it behind the replies to the frames before `place`; -1: behind all. */
+  fail(slot: number, generation: number, reason: number, place: number): boolean
   pause(slot: number, generation: number, rawEnd: number): boolean
+  /** What was cut behind `rawEnd` waits until the out buffer has drained. False: it need not. */
+  stopBehind(slot: number, generation: number, rawEnd: number): boolean
   resume(slot: number, generation: number): boolean
   /** 2: too many different ones are in use. */
   setFraming(slot: number, generation: number, framing: NativeFraming, rawEnd: number): 0 | 1 | 2

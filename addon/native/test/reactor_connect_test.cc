@@ -272,7 +272,7 @@ TEST("connect: a reactor that closes ends its clients when nobody is served any 
   const uint32_t slot = dialer.connected(dialer.begin(there.address));
   const Fd far = accepted(there.fd.get());
   // What is served waits for an answer that only the client can bring.
-  CHECK(dialer.reactor().hold(dialer.rows[0].slot, dialer.rows[0].generation, true));
+  CHECK(dialer.reactor().hold(dialer.rows[0].slot, dialer.rows[0].generation, true) != Reactor::kNoPlace);
   dialer.reactor().drain(1000);
   dialer.turns(50);
   say(far, "answer\n");
@@ -280,7 +280,7 @@ TEST("connect: a reactor that closes ends its clients when nobody is served any 
   const uint32_t late = dialer.begin(there.address);
   dialer.connected(late);
   const Fd second = accepted(there.fd.get());
-  CHECK(dialer.reactor().hold(dialer.rows[0].slot, dialer.rows[0].generation, false));
+  CHECK(dialer.reactor().hold(dialer.rows[0].slot, dialer.rows[0].generation, false) != Reactor::kNoPlace);
   CHECK_EQ(dialer.read(served, 1), "");
   CHECK_EQ(::shutdown(served.get(), SHUT_WR), 0);
   for (const Fd* fd : {&far, &second}) {
@@ -329,12 +329,12 @@ TEST("connect: a reload lets them answer first, and tells their hooks") {
   const Fd served = dialer.connect();
   const uint32_t slot = dialer.connected(dialer.begin(there.address));
   const Fd far = accepted(there.fd.get());
-  CHECK(dialer.reactor().hold(dialer.rows[0].slot, dialer.rows[0].generation, true));
+  CHECK(dialer.reactor().hold(dialer.rows[0].slot, dialer.rows[0].generation, true) != Reactor::kNoPlace);
   dialer.reactor().quiesce();
   dialer.turns(10);
   say(far, "answer\n");
   dialer.until([&] { return dialer.js().frames(slot) == "answer|"; });
-  CHECK(dialer.reactor().hold(dialer.rows[0].slot, dialer.rows[0].generation, false));
+  CHECK(dialer.reactor().hold(dialer.rows[0].slot, dialer.rows[0].generation, false) != Reactor::kNoPlace);
   dialer.until([&] { return dialer.js().saw("0 quiet"); });
   const auto& seen = dialer.js().seen;
   const auto closed = std::find(seen.begin(), seen.end(), std::to_string(slot) + " close thread-lost");

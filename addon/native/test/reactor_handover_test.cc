@@ -178,10 +178,10 @@ TEST("connections that a promise or a deferred reply holds close when the thread
   for (const Fd* fd : {&held, &deferred, &released, &free}) say(*fd, "x\n");
   server.until([&] { return server.js().saw("3 frame x"); });
   uint64_t sequence;
-  CHECK(server.reactor().hold(0, names.generation(0), true));
+  CHECK(server.reactor().hold(0, names.generation(0), true) != Reactor::kNoPlace);
   CHECK(server.reactor().defer(1, names.generation(1), &sequence));
-  CHECK(server.reactor().hold(2, names.generation(2), true));
-  CHECK(server.reactor().hold(2, names.generation(2), false));
+  CHECK(server.reactor().hold(2, names.generation(2), true) != Reactor::kNoPlace);
+  CHECK(server.reactor().hold(2, names.generation(2), false) != Reactor::kNoPlace);
   server.leave();
   CHECK_EQ(server.closed(CloseReason::kThreadLost), 2u);
   CHECK_EQ(server.admitted(), 2u);
@@ -201,7 +201,7 @@ TEST("connections that a thread holds which ends without a word close when the n
   server.reactor().detach();
   std::thread dies([&] {
     CHECK(server.reactor().attach(server.threads[0].get()));
-    CHECK(server.reactor().hold(0, names.generation(0), true));
+    CHECK(server.reactor().hold(0, names.generation(0), true) != Reactor::kNoPlace);
   });
   dies.join();
   server.reactor().forgetDeadThread();
@@ -349,7 +349,7 @@ TEST("quiesce: hooks are fed no more, it is quiet when the last promise is, and 
   say(a, "a1\n");
   say(b, "b1\n");
   server.until([&] { return server.js().saw("0 frame a1") && server.js().saw("1 frame b1"); });
-  CHECK(server.reactor().hold(0, names.generation(0), true));
+  CHECK(server.reactor().hold(0, names.generation(0), true) != Reactor::kNoPlace);
   CHECK(server.reactor().setHasData(0, names.generation(0), true));
   server.reactor().quiesce();
   say(a, "a2\n");
@@ -357,7 +357,7 @@ TEST("quiesce: hooks are fed no more, it is quiet when the last promise is, and 
   server.turns(5);
   CHECK(!server.js().saw("0 quiet"));
   CHECK_EQ(server.js().frames(0) + server.js().frames(1), "a1|b1|");
-  CHECK(server.reactor().hold(0, names.generation(0), false));
+  CHECK(server.reactor().hold(0, names.generation(0), false) != Reactor::kNoPlace);
   server.until([&] { return server.js().saw("0 quiet"); });
   CHECK(server.reactor().keepState(0, names.generation(0), spanOf("mine")));
   server.leave();
@@ -376,13 +376,13 @@ TEST("a connection that comes while the hooks are quiesced is opened, and fed by
   Names names(server.js());
   say(a, "a1\n");
   server.until([&] { return server.js().saw("0 frame a1"); });
-  CHECK(server.reactor().hold(0, names.generation(0), true));
+  CHECK(server.reactor().hold(0, names.generation(0), true) != Reactor::kNoPlace);
   server.reactor().quiesce();
   const Fd b = server.connect();
   say(b, "b1\n");
   server.turns(5);
   CHECK_EQ(server.js().frames(1), "");
-  CHECK(server.reactor().hold(0, names.generation(0), false));
+  CHECK(server.reactor().hold(0, names.generation(0), false) != Reactor::kNoPlace);
   server.until([&] { return server.js().saw("0 quiet"); });
   server.leave();
   server.takeOver(false);

@@ -505,7 +505,7 @@ TEST("memory: what waits in the thread counts with a fixed sum, and who makes mo
     uint64_t sequence = 0;
     if (row.event != Event::kFrame) return;
     if (bytes == "defer") deferred += server.reactor().defer(row.slot, row.generation, &sequence);
-    if (bytes == "hold") deferred += server.reactor().hold(row.slot, row.generation, true);
+    if (bytes == "hold") deferred += server.reactor().hold(row.slot, row.generation, true) != Reactor::kNoPlace;
   };
   say(few, "hold\nhold\n");
   server.until([&] { return deferred == 2; });
@@ -534,7 +534,8 @@ TEST("memory: of what JS holds, one connection goes at a time, and then the coll
   std::vector<Fd> waiting;
   uint32_t held = 0;
   server.js().hook = [&](const EventRow& row, std::string_view bytes) {
-    if (row.event == Event::kFrame && bytes == "hold") held += server.reactor().hold(row.slot, row.generation, true);
+    if (row.event == Event::kFrame && bytes == "hold")
+      held += server.reactor().hold(row.slot, row.generation, true) != Reactor::kNoPlace;
   };
   for (int i = 0; i < 10; ++i) {
     waiting.push_back(server.connect());

@@ -378,13 +378,13 @@ TEST("retire: everything goes to the sibling, the listening socket too, and then
   say(half, "ha");
   CHECK_EQ(server.read(busy, 2), "b\n");
   const Places::Place held = places.of(1);
-  CHECK(server.reactor().hold(held.slot, held.generation, true));
+  CHECK(server.reactor().hold(held.slot, held.generation, true) != Reactor::kNoPlace);
   server.exchange->setActive(0, false);
   server.reactor().retire(false);
   server.until([&] { return server.open(1) == 2; });
   server.turns(5);
   CHECK(!server.js().saw("0 drained"));
-  CHECK(server.reactor().hold(held.slot, held.generation, false));
+  CHECK(server.reactor().hold(held.slot, held.generation, false) != Reactor::kNoPlace);
   server.until([&] { return server.js().saw("0 drained"); });
   CHECK_EQ(server.open(0), 0u);
   CHECK_EQ(server.open(1), 3u);
@@ -404,7 +404,7 @@ TEST("retire: a reactor whose last connections had to be closed serves like a fr
   const Fd held = server.connect();
   places.moveAndWait(0, 1);
   const Places::Place there = places.of(0);
-  CHECK(server.reactor(1).hold(there.slot, there.generation, true));
+  CHECK(server.reactor(1).hold(there.slot, there.generation, true) != Reactor::kNoPlace);
   server.exchange->setActive(1, false);
   server.reactor(1).retire(false);
   server.turns(5);

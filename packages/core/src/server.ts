@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import {
   closedError,
+  closeReasons,
   type ErrorEnvelope,
   failureFromEnvelope,
   MultireactorError,
@@ -96,6 +97,7 @@ const roomForReactors = 64
 
 /** How often refused frames are told of. */
 const shedEveryMs = 1_000
+const slowConsumer = closeReasons.indexOf('slow-consumer')
 /** After a flood: memory that was not wanted for so long goes back to the system. */
 const giveBackEveryMs = 2_000
 
@@ -129,6 +131,8 @@ export class Server {
   #changes: Promise<unknown> = Promise.resolve()
   #shedWatch: NodeJS.Timeout | undefined
   #shedTold = 0
+  #slowWatch: NodeJS.Timeout | undefined
+  #slowTold = 0
   #memoryWatch: NodeJS.Timeout | undefined
   #failure: Error | undefined
   #predecessor: Predecessor | undefined
@@ -237,6 +241,7 @@ export class Server {
     if (pool.onQueueFull !== 'pause' || pool.maxWaitMs > 0) {
       this.#shedWatch = setInterval(() => this.#tellShed(), shedEveryMs).unref()
     }
+    this.#slowWatch = setInterval(() => this.#tellSlow(), shedEveryMs).unref()
     this.#memoryWatch = setInterval(() => native.giveBackMemory(this.#runtime), giveBackEveryMs).unref()
     await this.#takeOver()
     if (controlListener !== undefined) this.#serveControl(controlListener, control!.timeoutMs)
@@ -275,6 +280,17 @@ export class Server {
     this.#shedTold += frames
     if (frames === 0 || this.#emit('shed', { frames })) return
     this.#settings.logger.warn(`${frames} frames were refused: more came than the pool could work off`)
+  }
+
+  /** Peers that were cut off for what they left unread: one line for all of a second. */
+  #tellSlow(): void {
+    const connections =
+      native.readCounters(this.#runtime).closed.reduce((sum, row) => sum + row[slowConsumer]!, 0) - this.#slowTold
+    this.#slowTold += connections
+    if (connections === 0) return
+    this.#settings.logger.warn(
+      `${connections} connection${connections === 1 ? '' : 's'} closed as slow-consumer: more than outBuffer.max waited for the peer to read`,
+    )
   }
 
   #framesShed(): number {
@@ -613,6 +629,8 @@ export class Server {
   async #end(): Promise<void> {
     this.#state = 'closing'
     clearInterval(this.#shedWatch)
+    clearInterval(this.#slowWatch)
+    if (this.#slowWatch) this.#tellSlow()
     clearInterval(this.#memoryWatch)
     this.#control?.close()
     this.#predecessor?.close()

@@ -1,5 +1,6 @@
 import { causedByPeer, contexts, MultireactorError, runFresh } from '@multireactor/addon'
 import { type BadFrame, type CloseReason, type Connection, type DeferredReply, http1Info } from '@multireactor/reactor'
+import { ignorable } from '@multireactor/reactor/parts'
 import { type BodySource, StreamedBody } from './body.js'
 import { mostDiscarded } from './discarded.js'
 import { overdue } from './overdue.js'
@@ -130,14 +131,19 @@ export class HttpConnection {
 
   onDrain(): void {
     this.socket?.onDrain()
-    for (const exchange of this.#open) exchange.wakeWriters()
+    this.#wakeFirst()
+  }
+
+  /** What the others write waits for the first one: only it may go on, or nothing would bound what is held behind it. */
+  #wakeFirst(): void {
+    for (const exchange of this.#open) return exchange.wakeWriters()
   }
 
   onClose(reason: CloseReason): void {
     if (this.socket !== undefined) return this.socket.onGone(reason)
     this.closing = true
     this.#receiving = undefined
-    for (const exchange of this.#open) exchange.onGone()
+    for (const exchange of this.#open) exchange.onGone(reason)
     this.#open.clear()
     this.#onAlone?.()
   }
@@ -153,6 +159,7 @@ export class HttpConnection {
 
   ended(exchange: ReactorExchange): void {
     this.#open.delete(exchange)
+    this.#wakeFirst()
     this.#onAlone?.()
     if (this.#receiving === exchange) this.#receiving = undefined
     overdue.delete(exchange)
@@ -168,6 +175,14 @@ export function refusal(status: number): string {
 const plainText = new ResponseFields()
 plainText.add('Content-Type', 'content-type', 'text/plain', false)
 
+/** Ends of a connection whose peer has left too much unread, or all of it for too long. */
+const slownesses: ReadonlySet<CloseReason> = new Set(['slow-consumer', 'memory-limit', 'write-timeout'])
+
+function tooSlow(reason: CloseReason): Error {
+  const message = `drained(): the connection closed (${reason}) before the peer had taken what waits for it`
+  return causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', message))
+}
+
 /** One request and its response. Answered within its hook, the response needs no place of its own in the order. */
 export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySource {
   readonly #http: HttpConnection
@@ -182,7 +197,9 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   #gone = false
   #continued = false
   #abort: AbortController | undefined
-  #waiting: (() => void)[] | undefined
+  #waiting: { resolve(): void; reject(error: Error): void }[] | undefined
+  /** The peer has left too much unread for too long. */
+  #tooSlow: CloseReason | undefined
 
   constructor(http: HttpConnection, slab: Buffer, start: number, length: number, info: number) {
     this.#http = http
@@ -289,10 +306,13 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     reply.close(bytes)
   }
 
-  destroy(): void {
+  destroy(looksWhole: boolean): void {
     this.#done = true
+    const reply = this.#hold()
     this.#http.ended(this)
-    if (!this.#gone) this.#http.conn.destroy()
+    if (this.#gone) return
+    this.#http.closing = true
+    reply.cut(looksWhole)
   }
 
   mustClose(): boolean {
@@ -301,21 +321,28 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   }
 
   room(): Promise<void> {
+    if (this.#tooSlow) return ignorable(Promise.reject(tooSlow(this.#tooSlow)))
     if (this.#gone) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#waiting ??= []
-      this.#waiting.push(resolve)
-    })
+    return ignorable(
+      new Promise<void>((resolve, reject) => {
+        this.#waiting ??= []
+        this.#waiting.push({ resolve, reject })
+      }),
+    )
   }
 
   wakeWriters(): void {
     const waiting = this.#waiting
     this.#waiting = undefined
-    for (const wake of waiting ?? []) wake()
+    for (const { resolve, reject } of waiting ?? []) {
+      if (this.#tooSlow) reject(tooSlow(this.#tooSlow))
+      else resolve()
+    }
   }
 
-  onGone(): void {
+  onGone(reason: CloseReason): void {
     this.#gone = true
+    if (slownesses.has(reason)) this.#tooSlow = reason
     overdue.delete(this)
     this.response.drop()
     this.body?.fail(aborted())

@@ -12,12 +12,12 @@ export interface ResponseTarget {
   /** False: wait for room. */
   part(bytes: Bytes): boolean
   last(bytes: Bytes, close: boolean): void
-  /** There is room again, or the connection is gone. */
+  /** There is room again, or the connection is gone. Rejects when it is gone because its peer was too slow. */
   room(): Promise<void>
   /** The app has called something on a response that nobody reads. */
   countLateCall(): void
-  /** The response cannot end as it began. */
-  destroy(): void
+  /** The response cannot end as it began. `looksWhole`: its end is the end of the connection, and must not look like one. */
+  destroy(looksWhole: boolean): void
   /** No request may follow this one. */
   mustClose(): boolean
 }
@@ -104,7 +104,10 @@ export class HttpResponse {
     return this.#part(chunk, length)
   }
 
-  /** Resolves when there is room for more, or nobody who takes it. */
+  /**
+   * Resolves when there is room for more, or nobody who takes it: the peer has left. Rejects with `ERR_MR_CONNECTION_CLOSED` when the
+   * connection has closed because its peer left too much unread (`slow-consumer`, `memory-limit`, `write-timeout`).
+   */
   drained(): Promise<void> {
     return this.#target.room()
   }
@@ -125,7 +128,7 @@ export class HttpResponse {
     if (this.#left > 0) {
       // The peer would wait for the rest, or take the next response for it.
       this.#state = 'ended'
-      return this.#target.destroy()
+      return this.#target.destroy(false)
     }
     this.#state = 'ended'
     this.#target.last(this.#chunked ? lastChunk : '', this.#close)
@@ -136,7 +139,7 @@ export class HttpResponse {
     if (this.ended) return
     if (this.#state === 'streaming') {
       this.#state = 'gone'
-      return this.#target.destroy()
+      return this.#target.destroy(this.#left < 0 && !this.#chunked)
     }
     this.#fields = undefined
     this.statusCode = status

@@ -166,7 +166,7 @@ export class InlineLoop extends FrameLoop {
   }
 
   protected holdFrame(frame: RunningFrame): void {
-    frame.held = this.#driver.hold(frame.low, frame.high, true)
+    frame.held = this.#driver.hold(frame.low, frame.high, true) >= 0
   }
 
   protected watchGone(on: boolean): void {

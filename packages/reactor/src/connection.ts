@@ -57,6 +57,8 @@ const mark = {
 const goes = mark.endSaid | mark.destroySaid
 const neverStops = goes | mark.full | mark.unheard
 export const notStopped = -2
+/** More than `outBuffer.high` waits: whether it stops is asked when a further frame is at hand. */
+const stopsWhileFull = -3
 
 /** What a package of a protocol keeps with a connection. */
 export interface Protocol {
@@ -181,6 +183,7 @@ export class Connection<Data = unknown> {
     if (engine.current === this && engine.box(this.#slot, this.#generation, data)) return true
     const result = engine.driver.write(this.#slot, this.#generation, data, engine.current === this)
     if (result === 0) engine.countLateCall()
+    else if (result === 1) this.markWriteFull()
     engine.touched()
     return result === 2
   }
@@ -212,7 +215,10 @@ export class Connection<Data = unknown> {
     this.#engine.touched()
   }
 
-  /** Closes now; what was not sent is lost. The `close` hook follows with `reason`. */
+  /**
+   * Closes now: one attempt to send what is buffered, and no waiting. What the socket does not take is lost, and so are replies that are
+   * still owed; `end()` waits for them. The `close` hook follows with `reason`.
+   */
   destroy(reason: CloseReason = 'destroyed'): void {
     const number = closeReasons.indexOf(reason)
     if (number < 0) {
@@ -225,6 +231,18 @@ export class Connection<Data = unknown> {
     this.#stop()
     this.#marks |= mark.destroySaid
     this.#engine.driver.destroy(this.#slot, this.#generation, number)
+    this.#engine.touched()
+  }
+
+  /**
+   * A hook of it has failed: it closes behind the replies to the frames before. `place`: the first one that the frame itself has in the
+   * order; -1: none. Nothing is delivered any more.
+   */
+  fail(reason: CloseReason, place: number): void {
+    if (this.#closed !== undefined || (this.#marks & mark.destroySaid) !== 0) return
+    this.#stop()
+    this.#marks |= mark.destroySaid
+    this.#engine.driver.fail(this.#slot, this.#generation, closeReasons.indexOf(reason), place)
     this.#engine.touched()
   }
 
@@ -325,8 +343,11 @@ export class Connection<Data = unknown> {
     checkBytes('submit()', frame)
     this.#engine.checkPool('submit()', this.engineListener)
     if (this.#isLate('submit()')) return
-    if (this.#engine.driver.submit(this.#slot, this.#generation, frame, false) === -1) this.#engine.countLateCall()
-    this.#engine.touched()
+    const engine = this.#engine
+    const sequence = engine.driver.submit(this.#slot, this.#generation, frame, false)
+    if (sequence === -1) engine.countLateCall()
+    else if (engine.current === this && engine.place === -1) engine.place = sequence
+    engine.touched()
   }
 
   /**
@@ -358,8 +379,10 @@ export class Connection<Data = unknown> {
    */
   defer(): DeferredReply {
     // -1: the connection has closed.
-    const sequence = this.#isLate('defer()') ? -1 : this.#engine.driver.defer(this.#slot, this.#generation)
-    return new DeferredReply(this.#engine, this.#slot, this.#generation, sequence)
+    const engine = this.#engine
+    const sequence = this.#isLate('defer()') ? -1 : engine.driver.defer(this.#slot, this.#generation)
+    if (engine.current === this && engine.place === -1) engine.place = sequence
+    return new DeferredReply(engine, this.#slot, this.#generation, sequence)
   }
 
   /**
@@ -532,7 +555,7 @@ export class Connection<Data = unknown> {
   }
   /** True once the connection is closed, or about to be because of `destroy()`. */
   get destroyed(): boolean {
-    return this.#closed !== undefined || this.#details() === undefined
+    return this.#closed !== undefined || (this.#marks & mark.destroySaid) !== 0 || this.#details() === undefined
   }
 
   /** Called by the engine, once. */
@@ -562,22 +585,26 @@ export class Connection<Data = unknown> {
     return this.#closed === undefined && (this.#marks & goes) === 0
   }
 
-  /** A promise of a hook is pending, or no longer: it would be lost with this thread. */
-  hold(on: boolean): void {
-    if (this.#closed === undefined) this.#engine.driver.hold(this.#slot, this.#generation, on)
+  /**
+   * A promise of a hook is pending, or no longer: it would be lost with this thread. Returns the place in the order that a frame would
+   * have now, or -1.
+   */
+  hold(on: boolean): number {
+    return this.#closed === undefined ? this.#engine.driver.hold(this.#slot, this.#generation, on) : -1
   }
 
   /**
    * The result of a `message` hook that has just returned is a promise. While `maxPendingMessages` of them have not settled, the
-   * connection is not read, and what has been cut behind the frame of that hook waits.
+   * connection is not read, and what has been cut behind the frame of that hook waits. Returns what `hold` does.
    */
-  messagePending(): void {
-    if (this.#closed !== undefined) return
+  messagePending(): number {
+    if (this.#closed !== undefined) return -1
     const seldom = this.#needSeldom()
-    this.hold(true)
-    if (++seldom.pending < this.engineListener.maxPending || (this.#marks & neverStops) !== 0) return
+    const place = this.hold(true)
+    if (++seldom.pending < this.engineListener.maxPending || (this.#marks & neverStops) !== 0) return place
     this.#marks |= mark.full
     this.#stopReading()
+    return place
   }
 
   /** It has settled. */
@@ -587,6 +614,20 @@ export class Connection<Data = unknown> {
     if (pending < this.engineListener.maxPending) this.#unstop()
     // Behind that: a connection that drains is looked at when nothing holds it any more, and must have its frames on the list then.
     this.hold(false)
+  }
+
+  /** A write has said that more waits than may. */
+  markWriteFull(): void {
+    if (this.stoppedIn === notStopped) this.stoppedIn = stopsWhileFull
+  }
+
+  /** A further frame of the batch is at hand behind such a write: whether it waits, with all that follow it. */
+  stopIfFull(): boolean {
+    if (this.stoppedIn !== stopsWhileFull) return false
+    this.stoppedIn = notStopped
+    if (!this.#engine.driver.stopBehind(this.#slot, this.#generation, this.#rawEnd())) return false
+    this.#stop()
+    return true
   }
 
   /** Said by a protocol that delivers no message any more: the connection is read however many hooks are pending. */
@@ -794,6 +835,11 @@ export class DeferredReply {
     return this.#settle('close()', part, replyFlag.last | replyFlag.end) !== 0
   }
 
+  /** Cut off: whoever reads must not take it for whole. `now`: the connection closes there, otherwise in an orderly way. */
+  cut(now: boolean): void {
+    this.#settle('end()', '', replyFlag.last | replyFlag.error | (now ? replyFlag.destroy : replyFlag.end))
+  }
+
   #settle(call: string, part: string | Uint8Array, flags: number): 0 | 1 | 2 {
     checkBytes(call, part)
     const engine = this.#engine
@@ -801,6 +847,7 @@ export class DeferredReply {
     this.#done = (flags & replyFlag.last) !== 0
     const open = engine.driver.settleDeferred(this.#slot, this.#generation, this.#sequence, part, flags)
     if (open === 0) engine.countLateCall()
+    else if (open === 1) engine.stopWhileFull(this.#slot, this.#generation)
     engine.touched()
     return open
   }

@@ -65,6 +65,8 @@ export interface EngineEvents {
   /** A hook of a connection threw or rejected; the connection has been closed. */
   handlerError(error: unknown, hook: string, listener: string): void
   acceptError(errno: number, listener: string): void
+  /** A connection was closed because its peer left too much unread. */
+  slowConsumer?: ((listener: string) => void) | undefined
   /** Another thread has called the app. What it returns, or resolves to, is the answer; without this there is no hook. */
   called?: ((bytes: Buffer) => unknown) | undefined
   /** After `drain`: the last listener and connection of this reactor have closed. */
@@ -99,6 +101,14 @@ const waitingUnit = 4 << 10
 /** Behind the rows: how far this thread has got with them, for the native side in case it dies there. */
 const progressAt = rowCapacity * eventRow.words
 
+/** Those that drive a reactor on this thread. */
+const driving = new Set<Engine>()
+
+/** Between this event and the end of the thread there is no turn: what its hooks have written leaves now, or with nobody. */
+function onExit(): void {
+  for (const engine of driving) engine.driver.flush()
+}
+
 /**
  * Drives one native reactor on the current thread: turns its event batches into hook calls. Does not decide when to listen or
  * close; `Reactor` and the runtime do.
@@ -107,6 +117,8 @@ export class Engine {
   readonly driver: NativeReactorDriver
   /** The connection whose `message` hook is running, up to its first await. */
   current: Connection | undefined
+  /** The first place in the order that it has taken there, or -1. */
+  place = -1
   readonly index: number
   draining = false
   readonly #runtime: number
@@ -170,6 +182,8 @@ export class Engine {
       ownsRuntime,
     )
     this.#box = new WriteBox(this.driver)
+    if (driving.size === 0) process.on('exit', onExit)
+    driving.add(this)
   }
 
   /**
@@ -250,6 +264,8 @@ export class Engine {
     // Timers and promises of this thread may still have them in hand.
     for (const conn of this.#connections) conn?.markLeft()
     this.#closed = true
+    driving.delete(this)
+    if (driving.size === 0) process.removeListener('exit', onExit)
     this.driver.close()
     const connects = [...this.#connects.values()]
     this.#connects.clear()
@@ -481,6 +497,12 @@ export class Engine {
   /** The batch being handed out, whose rest is not for a connection that stops now; -1 between batches, where nothing is left over. */
   get batch(): number {
     return this.#dispatching ? this.#batch : -1
+  }
+
+  /** See `Connection.markWriteFull`. */
+  stopWhileFull(slot: number, generation: number): void {
+    const conn = this.#dispatching ? this.#connections[slot] : undefined
+    if (conn?.internal.generation === generation) conn.markWriteFull()
   }
 
   setFraming(slot: number, generation: number, framing: Framing, rawEnd: number): void {
@@ -801,6 +823,7 @@ export class Engine {
     if (conn.internal.stoppedIn !== notStopped) {
       // Paused or reframed by an earlier frame of this batch: the native side cuts this one again.
       if (this.#batch === conn.internal.stoppedIn) return
+      if (conn.stopIfFull()) return
       conn.internal.stoppedIn = notStopped
     }
     if (stream) {
@@ -853,12 +876,13 @@ export class Engine {
   #messageIn(conn: Connection<any>, hook: MessageIn, rows: Uint32Array, at: number): void {
     const slab = this.#slabs.whole(rows[at + 3]!)
     this.current = conn
+    this.place = -1
     conn.internal.seenIn = this.#batch
     conn.internal.rawEnd = rows[at + 6]!
     try {
       hook(conn, slab, rows[at + 4]!, rows[at + 5]!, rows[at + 7]!)
     } catch (error) {
-      this.#failed(error, 'message', conn)
+      this.#failed(error, 'message', conn, this.place)
     }
     this.current = undefined
   }
@@ -866,6 +890,7 @@ export class Engine {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #message(conn: Connection<any>, frame: Buffer, rawEnd: number, info: number): void {
     this.current = conn
+    this.place = -1
     conn.internal.seenIn = this.#batch
     conn.internal.rawEnd = rawEnd
     try {
@@ -873,7 +898,7 @@ export class Engine {
       const result: unknown = conn.internal.engineListener.handlers.message?.(conn, frame, info)
       if (result !== undefined) this.#watchMessage(result, conn)
     } catch (error) {
-      this.#failed(error, 'message', conn)
+      this.#failed(error, 'message', conn, this.place)
     }
     this.current = undefined
   }
@@ -886,6 +911,7 @@ export class Engine {
     this.#roomOf = undefined
     this.#room = 0 // how much waits is not known here
     this.current = conn
+    this.place = -1
     conn.internal.seenIn = this.#batch
     conn.internal.rawEnd = rows[at + 6]!
     const reason = closeReasons[rows[at + 3]!]! as BadFrame['reason']
@@ -904,6 +930,7 @@ export class Engine {
     if (conn.internal.stoppedIn !== notStopped) {
       // Paused or reframed by a hook of this batch that came before: the native side cuts these bytes again.
       if (this.#batch === conn.internal.stoppedIn) return
+      if (conn.stopIfFull()) return
       conn.internal.stoppedIn = notStopped
     }
     this.#roomOf = undefined
@@ -936,20 +963,21 @@ export class Engine {
         result = readCut(cut!(used === 0 ? bytes : bytes.subarray(used)), bytes.length - used)
       } catch (error) {
         this.report(error, 'custom framer', listener.name)
-        return conn.destroy('malformed-frame')
+        return conn.fail('malformed-frame', -1)
       }
       if (result.consumed === undefined) {
         needed = result.needed ?? 0
-        if (bytes.length - used >= limits.maxBytes || needed > limits.maxBytes) return conn.destroy('frame-too-large')
+        if (bytes.length - used >= limits.maxBytes || needed > limits.maxBytes) return conn.fail('frame-too-large', -1)
         break
       }
       used += result.consumed
       if (result.frame === undefined) continue
-      if (result.frame.length > limits.maxBytes) return conn.destroy('frame-too-large')
+      if (result.frame.length > limits.maxBytes) return conn.fail('frame-too-large', -1)
       const frame = Buffer.from(result.frame.buffer, result.frame.byteOffset, result.frame.byteLength)
       if (listener.handlers.message) this.#message(conn, frame, used, 0)
       else if (listener.run !== 'pool') this.#frames!.place(slot, generation, frame)
       else this.driver.submit(slot, generation, frame, false)
+      if (used < bytes.length) conn.stopIfFull()
     }
     // A framer that wants twice as much or more is shown all of it then: that happens a few times only.
     const left = bytes.length - used
@@ -1011,6 +1039,7 @@ export class Engine {
       const message = `call(): the connection closed (${reason}) before the result came`
       call?.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', message)))
     }
+    if (reason === 'slow-consumer') this.#events.slowConsumer?.(conn.listener)
     conn.internal.stream?.closed(reason, rows[at + 3]! >>> 8)
     const listener = conn.internal.engineListener
     if (!listener.handlers.close) return
@@ -1075,21 +1104,22 @@ export class Engine {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #watchMessage(result: unknown, conn: Connection<any>): void {
     if (!isPromise(result)) return
-    conn.messagePending()
+    const own = this.place
+    const next = conn.messagePending()
     Promise.resolve(result).then(
       () => conn.messageSettled(),
       (error: unknown) => {
         // First, so that nothing behind it is delivered.
-        this.#failed(error, 'message', conn)
+        this.#failed(error, 'message', conn, own === -1 ? next : own)
         conn.messageSettled()
       },
     )
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #failed(error: unknown, hook: string, conn: Connection<any>): void {
+  #failed(error: unknown, hook: string, conn: Connection<any>, place = -1): void {
     this.report(error, hook, conn.listener)
-    if (hook !== 'close') conn.destroy('handler-error')
+    if (hook !== 'close') conn.fail('handler-error', place)
   }
 }
 

@@ -4,7 +4,7 @@ import type { Framing } from './framing.js'
 
 /**
  * What an app does on a reactor. Every hook is optional, runs on the thread that owns the connection, and may be async; a throw
- * or a rejection is reported and closes its connection as `handler-error`.
+ * or a rejection is reported and closes its connection as `handler-error`, behind the replies to the frames before.
  */
 export interface ConnectionHandlers<Data> {
   /**
@@ -78,7 +78,10 @@ export interface ConnectionOptions {
     high?: number
     /** At or below this many bytes, the connection is read again, and `drain` is called if `write()` returned false. Default 16,384. */
     low?: number
-    /** Hard limit in bytes. A `write`, `defer` or `server.send` that exceeds it closes the connection (`slow-consumer`). Default 16 MiB. */
+    /**
+     * Hard limit in bytes. A `write`, `defer`, `server.send` or publication that exceeds it, after the socket has taken what it can, closes the connection as
+     * `slow-consumer`. One message of any size passes while less than `high` waits. Default 16 MiB.
+     */
     max?: number
   }
   /** Frames of one connection that may be in the pool or wait in order; reading stops there. Default 1024. */

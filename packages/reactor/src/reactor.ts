@@ -70,6 +70,7 @@ export class Reactor {
     )
     this.#runtime = native.createRuntime({ ...unlimited, reactors: 1, workers: 0, maxReactors: 1, maxWorkers: 0 })
     const acceptFailures = new AcceptFailures()
+    const slow = new SlowConsumers()
     this.#engine = new Engine(
       this.#runtime,
       0,
@@ -80,6 +81,7 @@ export class Reactor {
           const sentence = acceptFailures.sentence(errno, listener)
           if (sentence) report(new MultireactorError('ERR_MR_SYSTEM', sentence), { hook: 'accept', listener })
         },
+        slowConsumer: (listener) => slow.tell(listener),
         drained: () => this.#drained?.(),
       },
       true,
@@ -238,6 +240,20 @@ export class Reactor {
 
   #checkOpen(): void {
     if (this.#state !== 'open') throw closedError('the reactor')
+  }
+}
+
+/** Says once a second at most that a peer was cut off for what it left unread. */
+class SlowConsumers {
+  readonly #limit = new ReportLimit()
+
+  tell(listener: string): void {
+    const more = this.#limit.admit(listener)
+    if (more === undefined) return
+    outliveOutput()
+    console.warn(
+      `multireactor: a connection of listener ${listener} was closed as slow-consumer: more than outBuffer.max waited for its peer to read${more}`,
+    )
   }
 }
 

@@ -51,8 +51,10 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value writeStream(const Napi::CallbackInfo& info);
   Napi::Value end(const Napi::CallbackInfo& info);
   Napi::Value destroy(const Napi::CallbackInfo& info);
+  Napi::Value fail(const Napi::CallbackInfo& info);
   Napi::Value pause(const Napi::CallbackInfo& info);
   Napi::Value resume(const Napi::CallbackInfo& info);
+  Napi::Value stopBehind(const Napi::CallbackInfo& info);
   Napi::Value setFraming(const Napi::CallbackInfo& info);
   Napi::Value setTimeoutMs(const Napi::CallbackInfo& info);
   Napi::Value setNoDelay(const Napi::CallbackInfo& info);
@@ -417,9 +419,11 @@ Napi::Value ReactorDriver::setHasData(const Napi::CallbackInfo& info) {
   return boolean(info, reactor_->setHasData(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value()));
 }
 
+// hold(slot, generation, on) -> the place in the order that a frame would have now, -1 when the connection is gone
 Napi::Value ReactorDriver::hold(const Napi::CallbackInfo& info) {
-  if (!drives()) return boolean(info, false);  // a promise may settle after close()
-  return boolean(info, reactor_->hold(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value()));
+  if (!drives()) return Napi::Number::New(info.Env(), -1);  // a promise may settle after close()
+  const uint64_t place = reactor_->hold(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value());
+  return Napi::Number::New(info.Env(), place == Reactor::kNoPlace ? -1 : static_cast<double>(place));
 }
 
 // moveTo(slot, generation, reactor, rawEnd)
@@ -652,9 +656,24 @@ Napi::Value ReactorDriver::destroy(const Napi::CallbackInfo& info) {
   return boolean(info, reactor_->destroy(u32(info, 0), u32(info, 1), static_cast<CloseReason>(u32(info, 2))));
 }
 
+// fail(slot, generation, reason, place): place -1 behind all
+Napi::Value ReactorDriver::fail(const Napi::CallbackInfo& info) {
+  if (!drives()) return boolean(info, false);  // a promise may reject after close()
+  reactor_->emptyWriteBox();
+  const double place = info[3].As<Napi::Number>().DoubleValue();
+  const uint64_t behind = place < 0 ? Reactor::kBehindAll : static_cast<uint64_t>(place);
+  return boolean(info, reactor_->fail(u32(info, 0), u32(info, 1), behind, static_cast<CloseReason>(u32(info, 2))));
+}
+
 Napi::Value ReactorDriver::pause(const Napi::CallbackInfo& info) {
   MR_READY(info);
   return boolean(info, reactor_->pause(u32(info, 0), u32(info, 1), u32(info, 2)));
+}
+
+// stopBehind(slot, generation, rawEnd) -> false when there is room again
+Napi::Value ReactorDriver::stopBehind(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  return boolean(info, reactor_->stopBehind(u32(info, 0), u32(info, 1), u32(info, 2)));
 }
 
 Napi::Value ReactorDriver::resume(const Napi::CallbackInfo& info) {
@@ -922,7 +941,9 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::writeStream, kSlotArg, kGenerationArg, kBytes>("writeStream"),
        method<&ReactorDriver::end, kSlotArg, kGenerationArg, kBool>("end"),
        method<&ReactorDriver::destroy, kSlotArg, kGenerationArg, kReasonArg>("destroy"),
+       method<&ReactorDriver::fail, kSlotArg, kGenerationArg, kReasonArg, numberFrom(-1, kMostSafe)>("fail"),
        method<&ReactorDriver::pause, kSlotArg, kGenerationArg, kU32>("pause"),
+       method<&ReactorDriver::stopBehind, kSlotArg, kGenerationArg, kU32>("stopBehind"),
        method<&ReactorDriver::resume, kSlotArg, kGenerationArg>("resume"),
        method<&ReactorDriver::setFraming, kSlotArg, kGenerationArg, kObject, kU32>("setFraming"),
        method<&ReactorDriver::setTimeoutMs, kSlotArg, kGenerationArg, kU32>("setTimeoutMs"),

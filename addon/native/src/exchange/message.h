@@ -59,7 +59,7 @@ struct Reply {
     // is lost is the supervisor's.
     kOfParse = kLast | kEnd | kDestroy | kError | kTimedOut | kOverloaded,
     // What a hook may say of a place that it holds open.
-    kOfHook = kLast | kEnd,
+    kOfHook = kLast | kEnd | kDestroy | kError,
   };
   ConnectionId connection;
   uint64_t sequence = 0;

@@ -33,6 +33,10 @@ struct Extras {
   uint64_t discarded = 0;        // bytes received since it ends, and thrown away
   uint32_t timeoutMs = 0;        // of setTimeout()
   uint32_t pipe = 0;             // with kPiped: the other one's slot
+  // While more than `outBuffer.high` waits: how many messages may still pass `outBuffer.max`, of handlers that had begun; and how
+  // much may wait beside one that has passed, in pages. See Reactor::admits().
+  uint32_t passes = 0;
+  uint32_t ceilingPages = 0;
 
   size_t waitingBytes() const {
     const size_t encrypted = secure ? secure->out.size() + secure->handed : 0;

@@ -44,7 +44,7 @@ Reactor::~Reactor() {
   // No hooks any more, only the names: nobody may route a reply to a table that is gone.
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     // One that closed after the last turn keeps its slot, and has retracted its name already.
-    if (table_.at(slot).has(Connection::kOpen) && table_.at(slot).fd.valid()) exchange_->directory().retract(idOf(slot));
+    if (table_.at(slot).has(Connection::kOpen) && table_.at(slot).fd.valid()) retractName(slot);
   }
 }
 
@@ -71,6 +71,7 @@ void Reactor::detach() {
   keepUnseenStates();
   finishSpans();
   closeHeld();
+  sendLastOfAll();
   if (box_) box_->running.store(0, std::memory_order_relaxed);
   leaveClients();
   loseCalls();

@@ -88,8 +88,10 @@ class Reactor {
   // The next thread, after attach() and its listeners: tells it of the connections that are here. `lost`: the last thread died.
   void resumeConnections(bool lost);
   bool setHasData(uint32_t slot, uint32_t generation, bool on);
-  // A promise of a hook is pending, or no longer. Its connection closes when the thread dies meanwhile.
-  bool hold(uint32_t slot, uint32_t generation, bool on);
+  // A promise of a hook is pending, or no longer. Its connection closes when the thread dies meanwhile. Where in the order it
+  // would be, or kNoPlace: the connection has closed.
+  static constexpr uint64_t kNoPlace = UINT64_MAX;
+  uint64_t hold(uint32_t slot, uint32_t generation, bool on);
 
   // --- from one reactor to another ---
   // As soon as nothing of it is under way here; rawEnd as for pause().
@@ -146,8 +148,16 @@ class Reactor {
   void emptyWriteBox() {
     if (writeBox_->count != 0) takeWriteBox(false);
   }
+  // More frames of the batch are at hand, and the hooks have written more than may wait: they wait until the peer has taken it.
+  // rawEnd as for pause(), of the last frame that a hook has seen. False: they need not.
+  bool stopBehind(uint32_t slot, uint32_t generation, uint32_t rawEnd);
   bool end(uint32_t slot, uint32_t generation, Place place);
+  // Now: one attempt to send what is buffered, and no waiting.
   bool destroy(uint32_t slot, uint32_t generation, CloseReason reason);
+  // A frame has failed: the connection closes behind the replies to the frames before it. `place`: the first sequence of that
+  // frame.
+  static constexpr uint64_t kBehindAll = UINT64_MAX;
+  bool fail(uint32_t slot, uint32_t generation, uint64_t place, CloseReason reason);
   // rawEnd: where the current frame ends in what was received this turn, UINT32_MAX outside of a message hook. What comes
   // after it stays unread.
   bool pause(uint32_t slot, uint32_t generation, uint32_t rawEnd);
@@ -261,13 +271,15 @@ class Reactor {
   static constexpr uint64_t kFarMs = 4096, kFarStepMs = 1024;  // deadlines further away are met to the second
   static constexpr uint64_t kMemoryStep = 1 << 20;             // how much more is buffered before the process's sum is looked at
   static constexpr size_t kMostShed = 64;                      // connections closed in one turn for it,
-  static constexpr size_t kNearly = 2;                         // each of which holds this part of the largest, at least
-  static constexpr uint32_t kMemoryLookMs = 50;                // and how soon again while it is short
-  static constexpr uint64_t kHeldBytes = 2 << 10;              // of heap, for what waits in the thread: docs/memory.md
-  static constexpr uint32_t kQuietMs = 10;                     // a listener nobody has queued on for so long is empty
-  static constexpr uint32_t kRetireQuietMs = 1000;             // a peer may have its handshake under way
-  static constexpr uint32_t kFrameRetryMs = 20;                // a frame that is late and has just been added to
-  static constexpr uint32_t kStallCheckMs = 2;                 // how often to look for frames claimed and not started
+  static constexpr size_t kBeside = 64 << 10;  // what may wait beside a message that has passed the maximum: its head and end
+  static constexpr size_t kPage = 4 << 10;
+  static constexpr size_t kNearly = 2;                    // each of which holds this part of the largest, at least
+  static constexpr uint32_t kMemoryLookMs = 50;           // and how soon again while it is short
+  static constexpr uint64_t kHeldBytes = 2 << 10;         // of heap, for what waits in the thread: docs/memory.md
+  static constexpr uint32_t kQuietMs = 10;                // a listener nobody has queued on for so long is empty
+  static constexpr uint32_t kRetireQuietMs = 1000;        // a peer may have its handshake under way
+  static constexpr uint32_t kFrameRetryMs = 20;           // a frame that is late and has just been added to
+  static constexpr uint32_t kStallCheckMs = 2;            // how often to look for frames claimed and not started
   static constexpr uint32_t kFirstRequestMs = 2000;       // its thread leaves: how long a connection may take for its first frame
   static constexpr uint32_t kLingerMs = 2000;             // how long a peer may take to answer our FIN
   static constexpr uint64_t kInlineTurnNs = 1'000'000;    // of `run: 'auto'`, by prediction; what is beyond goes to the pool
@@ -388,7 +400,12 @@ class Reactor {
   void shedMemory();
   bool looksAtMemory(uint64_t own, uint64_t read, uint64_t mail);
   uint64_t messagesInHand() const;
-  size_t closeLargest(size_t atMost);
+  // What a connection is about to hold, beside what it does.
+  struct Claim {
+    uint32_t slot = UINT32_MAX;
+    size_t bytes = 0;
+  };
+  size_t closeLargest(size_t atMost, Claim claim);
   uint64_t heldBytes() const;
   uint64_t ownBytes() const;
   static size_t holds(const Connection& connection);
@@ -537,7 +554,14 @@ class Reactor {
   static void settledOne(Connection& connection) {
     if (connection.inFlight != 0) --connection.inFlight;
   }
-  bool overMaximum(uint32_t slot, size_t more);
+  // reactor_room.cc
+  enum class Admits : uint8_t { kOne, kOneOfEach, kShared };
+  bool admits(uint32_t slot, size_t more, Admits how);
+  bool admitsMuch(uint32_t slot, size_t more, Admits how);
+  bool isBelowCeiling(uint32_t slot, size_t more);
+  bool findsMemory(uint32_t slot, size_t more);
+  WriteResult roomLeft(uint32_t slot);
+  bool isDrained(const Connection& connection) const;
   void takeWriteBox(bool behindHooks);
   void closeCorrupt(uint32_t slot, uint32_t generation);
   void writeNow(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes);
@@ -555,6 +579,7 @@ class Reactor {
   void endPlain(uint32_t slot);
   void emitEarlyCipher(uint32_t slot);
   void handPlain(uint32_t slot);
+  bool mayHandPlain(const Connection& connection) const;
   void handPlainOfDirty();
   bool finishSecure(uint32_t slot);
 
@@ -565,7 +590,11 @@ class Reactor {
   void abandonTurn(const EventSink::Delivered& delivered);
   void closeHeld();
   bool framerIsLost(const Connection& connection) const;
-  void retain(Connection& connection) { ++connection.held, ++heldTotal_; }
+  void retain(Connection& connection) {
+    ++connection.held, ++heldTotal_;
+    // It was cut before its connection stopped.
+    if (connection.has(Connection::kPausedByOutput) && connection.extras) ++connection.extras->passes;
+  }
   void retainItself(Connection& connection) { retain(connection), ++heldByThemselves_; }
   void release(Connection& connection);
   void onMoved(Message& message);
@@ -631,7 +660,18 @@ class Reactor {
   void packSubscriptions(uint32_t slot, Moved* moved);
   void unpackSubscriptions(uint32_t slot, Moved& moved);
 
+  // reactor_failure.cc
+  void stopForFailure(uint32_t slot, CloseReason reason);
+  void endFailed(uint32_t slot);
+  void retractName(uint32_t slot);
+  void endAsFailed(uint32_t slot, CloseReason reason);
+  void endLost(uint32_t slot, uint64_t place, CloseReason reason);
+  void failAt(uint32_t slot, uint64_t place, CloseReason reason);
+  void sendLast(uint32_t slot);
+  void sendLastOfAll();
+
   // reactor_close.cc
+  void tellGone(uint32_t slot);
   void receiveToDiscard(uint32_t slot);
   void countDiscarded(uint32_t slot, size_t bytes);
   void closeNow(uint32_t slot, CloseReason reason, int error = 0);

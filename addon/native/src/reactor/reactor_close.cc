@@ -75,7 +75,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   if (!connection.fd.valid()) return;
   budget_.spend(TurnBudget::kSyscallBytes);
   if (connection.has(Connection::kPiped)) closePipe(slot, reason);
-  exchange_->directory().retract(idOf(slot));
+  retractName(slot);
   forgetName(slot);
   exchange_->balance().leave(index_);
   exchange_->admission().leave();
@@ -92,11 +92,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
     for (const ReplyPart& part : *connection.creditsDue()) tell(part);
   }
   dropAside(slot);
-  if (connection.inFlight != 0) {
-    const ConnectionId id = idOf(slot);
-    exchange_->announceGone(id);
-    if (watchesGone_) emit(Event::kGone, slot, static_cast<uint32_t>(id.value), static_cast<uint32_t>(id.value >> 32));
-  }
+  if (connection.inFlight != 0) tellGone(slot);
   if (hooksOf(connection) != 0 || connection.isBound()) {
     emit(Event::kClose, slot, static_cast<uint32_t>(reason) | static_cast<uint32_t>(error) << 8,
          static_cast<uint32_t>(connection.bytesRead), static_cast<uint32_t>(connection.bytesRead >> 32),
@@ -112,21 +108,45 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   requestTurn();
 }
 
+// Whoever works on a frame of it need not.
+void Reactor::tellGone(uint32_t slot) {
+  const ConnectionId id = idOf(slot);
+  exchange_->announceGone(id);
+  if (watchesGone_) emit(Event::kGone, slot, static_cast<uint32_t>(id.value), static_cast<uint32_t>(id.value >> 32));
+}
+
+// As with a socket of Node's: what was written before has been given to the kernel, as far as it takes it.
 bool Reactor::destroy(uint32_t slot, uint32_t generation, CloseReason reason) {
-  if (!find(slot, generation)) return false;
-  // As with a socket of Node's: what was written before has been given to the kernel, as far as it takes it.
-  if (table_.at(slot).isBound() && table_.at(slot).waitingBytes() != 0) flushConnection(slot);
   Connection* connection = find(slot, generation);
-  if (!connection) return true;
-  if (connection->has(Connection::kStreamed) && isEncrypting(*connection)) {
-    // It would close before its thread has encrypted that. So it ends: nothing is read any more, and nothing written.
+  if (!connection) return false;
+  if (connection->has(Connection::kStreamed)) {
+    if (connection->waitingBytes() != 0) flushConnection(slot);
+    connection = find(slot, generation);
+    if (!connection) return true;
+    if (isEncrypting(*connection)) {
+      // It would close before its thread has encrypted that. So it ends: nothing is read any more, and nothing written.
+      connection->endReason = reason;
+      connection->unset(Connection::kHalfClosing);
+      connection->set(Connection::kEnding | Connection::kEndSaid);
+      ended_.push_back(slot);
+      requestTurn();
+      return true;
+    }
+  }
+  Secure* secure = connection->secure();
+  if (secure && secure->established && !secure->endAsked && !connection->out.empty() && !connection->has(Connection::kStreamed)) {
+    // That attempt takes a way through the thread. What is not handed out now is lost.
+    handPlain(slot);
+    if (!connection->fd.valid()) return true;
+    connection->out.clear();
     connection->endReason = reason;
-    connection->unset(Connection::kHalfClosing);
-    connection->set(Connection::kEnding | Connection::kEndSaid);
-    ended_.push_back(slot);
+    secure->closesBehind = true;
+    stopForFailure(slot, reason);
+    connection->set(Connection::kEndSaid);
     requestTurn();
     return true;
   }
+  sendLast(slot);
   closeNow(slot, reason);
   return true;
 }

@@ -12,6 +12,8 @@ namespace mr {
 
 namespace {
 
+bool isLossOfThread(CloseReason reason) { return reason == CloseReason::kThreadLost || reason == CloseReason::kTaskTimeout; }
+
 uint64_t nameOf(uint32_t slot, uint32_t generation) { return uint64_t{generation} << 32 | slot; }
 
 }  // namespace
@@ -69,17 +71,24 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
     const EventRow& last = delivering_[delivered.begun - 1];
     const bool late = last.event == Event::kParse && endedForTime_.load(std::memory_order_acquire);
     const bool names = last.event != Event::kClose && last.event != Event::kCredit && last.event != Event::kStall;
-    if (names && find(last.slot, last.generation))
-      closeNow(last.slot, late ? CloseReason::kTaskTimeout : CloseReason::kThreadLost);
+    const Connection* connection = names ? find(last.slot, last.generation) : nullptr;
+    if (connection) {
+      const uint64_t place = last.event == Event::kParse ? fullSequence(*connection, last.d) : kBehindAll;
+      endLost(last.slot, place, late ? CloseReason::kTaskTimeout : CloseReason::kThreadLost);
+    }
   }
   // Nobody is left who knows what to do with the result of a call.
   for (const EventRow& row : unseen) {
-    if (row.event == Event::kCallResult && find(row.slot, row.generation)) closeNow(row.slot, CloseReason::kThreadLost);
+    if (row.event == Event::kCallResult && find(row.slot, row.generation)) {
+      sendLast(row.slot);
+      closeNow(row.slot, CloseReason::kThreadLost);
+    }
   }
   rows_.clear();
   delivering_.clear();
   for (const Span& span : spans_) {
-    if (find(span.slot, span.generation)) addPending(span.slot);
+    const Connection* connection = find(span.slot, span.generation);
+    if (connection && !span.ends) addPending(span.slot);
   }
   finishSpans();
   keepUnseenStates();
@@ -89,6 +98,7 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
     if (row.event == Event::kEnd || row.event == Event::kDrain || row.event == Event::kTimeout) rows_.push_back(row);
     if (row.event == Event::kDrained) drained_ = false;
   }
+  sendLastOfAll();
   sink_ = nullptr;  // its memory is gone with the thread
   slab_ = {};
 }
@@ -112,6 +122,7 @@ void Reactor::closeHeld() {
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (connection.has(Connection::kOpen) && connection.held != 0 && connection.fd.valid()) {
+      sendLast(slot);
       closeNow(slot, CloseReason::kThreadLost);
     }
   }
@@ -127,7 +138,7 @@ std::vector<EventRow> Reactor::lastRows() {
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
-    if (framerIsLost(connection)) closeNow(slot, CloseReason::kThreadLost);
+    if (framerIsLost(connection)) sendLast(slot), closeNow(slot, CloseReason::kThreadLost);
   }
   std::vector<EventRow> last;
   std::erase_if(rows_, [&](const EventRow& row) {
@@ -155,9 +166,9 @@ void Reactor::release(Connection& connection) {
   if (quiescing_ || connection.has(Connection::kMoving)) requestTurn();
 }
 
-bool Reactor::hold(uint32_t slot, uint32_t generation, bool on) {
+uint64_t Reactor::hold(uint32_t slot, uint32_t generation, bool on) {
   Connection* connection = find(slot, generation);
-  if (!connection) return false;
+  if (!connection) return kNoPlace;
   if (on) {
     retain(*connection);
   } else {
@@ -167,7 +178,7 @@ bool Reactor::hold(uint32_t slot, uint32_t generation, bool on) {
       requestTurn();
     }
   }
-  return true;
+  return connection->nextSequence;
 }
 
 bool Reactor::setHasData(uint32_t slot, uint32_t generation, bool on) {
@@ -261,9 +272,12 @@ void Reactor::resumeConnections(bool lost) {
       const auto state = states_.find(idOf(slot).value);
       const bool dataLost = lost && connection.has(Connection::kHasData) && state == states_.end();
       if ((dataLost && !(hooks & kHookResume)) || framerIsLost(connection)) {
+        sendLast(slot);
         closeNow(slot, CloseReason::kThreadLost);
         continue;
       }
+      // It has ended with the thread that knew it, and only what was said before is still on its way.
+      if (connection.has(Connection::kEnding) && isLossOfThread(connection.endReason)) continue;
       if (connection.isHidden()) {
         // It opens when it is known.
       } else if (!connection.has(Connection::kAnnounced)) {

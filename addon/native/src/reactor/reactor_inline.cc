@@ -257,7 +257,8 @@ void Reactor::runKept() {
       continue;
     }
     Connection* connection = find(one.slot, one.generation);
-    if (!connection) continue;
+    // Nothing follows what has failed: such a frame would be run in vain.
+    if (!connection || connection->has(Connection::kEndSaid)) continue;
     const std::span<const uint8_t> frame = one.task->frame(0);
     budget_.spend(frame.size());
     const CostTable::Key key = CostTable::keyOf(connection->listener, frame.size());

@@ -541,7 +541,11 @@ void Reactor::cutPending() {
     }
     connection.unset(Connection::kHasPending);
     if (connection.secure() && connection.secure()->plainEnded) ended_.push_back(slot);
-    if (!connection.fd.valid() || !connection.in || connection.has(Connection::kEnding)) continue;
+    if (!connection.fd.valid()) continue;
+    if (!connection.in || connection.has(Connection::kEnding)) {
+      maybeFinish(slot);  // it may have waited for just this
+      continue;
+    }
     if (connection.has(Connection::kPausedMask)) continue;   // whatever resumes it puts it on the list again
     if (connection.has(Connection::kAwaitsProxy)) continue;  // no frame begins before the header has ended
     if (connection.has(Connection::kPiped)) {

@@ -83,7 +83,7 @@ void Reactor::shedMemory() {
     }
     heldShedAtMs_ = nowMs_ + Exchange::kCollectMs;
   }
-  if (closeLargest(state == MemoryState::kHeld ? 1 : kMostShed) != 0) {
+  if (closeLargest(state == MemoryState::kHeld ? 1 : kMostShed, {}) != 0) {
     exchange_->publishBuffered(index_, ownBytes());
     return requestAnotherTurn();
   }
@@ -92,13 +92,13 @@ void Reactor::shedMemory() {
 }
 
 // How many it has closed.
-size_t Reactor::closeLargest(size_t atMost) {
+size_t Reactor::closeLargest(size_t atMost, Claim claim) {
   std::vector<std::pair<size_t, uint32_t>> largest;  // a heap, the least of them first
   const auto less = [](const auto& one, const auto& other) { return one.first > other.first; };
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
-    const size_t its = holds(connection);
+    const size_t its = holds(connection) + (slot == claim.slot ? claim.bytes : 0);
     if (its == 0 || (largest.size() == kMostShed && its <= largest.front().first)) continue;
     if (largest.size() == kMostShed) {
       std::pop_heap(largest.begin(), largest.end(), less);
@@ -108,7 +108,7 @@ size_t Reactor::closeLargest(size_t atMost) {
     std::push_heap(largest.begin(), largest.end(), less);
   }
   std::sort_heap(largest.begin(), largest.end(), less);
-  const uint64_t sum = exchange_->memoryUse().sum(), most = exchange_->options().maxMemoryBytes;
+  const uint64_t sum = exchange_->memoryUse().sum() + claim.bytes, most = exchange_->options().maxMemoryBytes;
   const uint64_t excess = sum > most ? sum - most : 0;
   uint64_t freed = 0;
   size_t closed = 0;

@@ -252,37 +252,26 @@ void Reactor::emitPart(uint32_t slot, Connection& connection, std::span<const ui
 }
 
 void Reactor::endAsSaid(uint32_t slot, Connection& connection, uint16_t flags) {
-  if (!(flags & Reply::kDestroy)) return connection.set(Connection::kEnding | Connection::kEndSaid);
-  flushConnection(slot);  // what came before it in the order is worth a try
+  if (!(flags & Reply::kDestroy)) {
+    if (flags & Reply::kError) connection.endReason = CloseReason::kHandlerError;
+    return connection.set(Connection::kEnding | Connection::kEndSaid);
+  }
   const CloseReason reason = flags & Reply::kOverloaded ? CloseReason::kOverloaded
                              : flags & Reply::kTimedOut ? CloseReason::kTaskTimeout
                              : flags & Reply::kLost     ? CloseReason::kTaskLost
                              : flags & Reply::kError    ? CloseReason::kParseError
                                                         : CloseReason::kDestroyed;
-  if (!connection.fd.valid()) return;
-  if (!connection.secure()) return closeNow(slot, reason);
-  // That try takes a way through the thread.
-  connection.endReason = reason;
-  connection.set(Connection::kEnding | Connection::kEndSaid);
-  markDirty(slot);
+  if (reason != CloseReason::kDestroyed) return endAsFailed(slot, reason);
+  (void)destroy(slot, connection.generation, reason);
 }
 
 // ---------------------------------------------------------------- writes of the hooks
-
-bool Reactor::overMaximum(uint32_t slot, size_t more) {
-  const Connection& connection = table_.at(slot);
-  return connection.waitingBytes() + more > config(connection).outMaxBytes;
-}
 
 Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes, Place place,
                                     Writer writer) {
   Connection* connection = find(slot, generation);
   if (!connection || !mayWrite(*connection, writer)) return WriteResult::kGone;
-  if (overMaximum(slot, bytes.size())) {
-    closeNow(slot, CloseReason::kSlowConsumer);
-    requestTurn();
-    return WriteResult::kGone;
-  }
+  if (!admits(slot, bytes.size(), writer == Writer::kHook ? Admits::kOneOfEach : Admits::kOne)) return WriteResult::kGone;
   const bool waitsForOrder =
       place == Place::kInOrder && !config(*connection).unordered && connection->headSequence != connection->nextSequence;
   if (waitsForOrder) {
@@ -299,10 +288,7 @@ Reactor::WriteResult Reactor::write(uint32_t slot, uint32_t generation, std::spa
     append(slot, *connection, bytes);
   }
   account(slot);
-  if (connection->waitingBytes() < config(*connection).outHighBytes) return WriteResult::kBelowHigh;
-  connection->set(Connection::kWantsDrain);
-  pauseByOutput(slot);
-  return WriteResult::kFull;
+  return roomLeft(slot);
 }
 
 // Those of one connection that lie one behind the other go together. Behind the hooks nothing is added to them any more, and they
@@ -457,12 +443,7 @@ bool Reactor::defer(uint32_t slot, uint32_t generation, uint64_t* sequence) {
 Reactor::WriteResult Reactor::settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence,
                                              std::span<const uint8_t> bytes, uint16_t flags) {
   Connection* connection = find(slot, generation);
-  if (!connection) return WriteResult::kGone;
-  if (overMaximum(slot, bytes.size())) {
-    closeNow(slot, CloseReason::kSlowConsumer);
-    requestTurn();
-    return WriteResult::kGone;
-  }
+  if (!connection || !admits(slot, bytes.size(), Admits::kOneOfEach)) return WriteResult::kGone;
   Reply reply;
   reply.connection = idOf(slot);
   reply.sequence = sequence;
@@ -471,10 +452,7 @@ Reactor::WriteResult Reactor::settleDeferred(uint32_t slot, uint32_t generation,
   if (flags & Reply::kLast) release(*connection);
   onReply(reply, bytes);
   requestTurn();
-  if (!connection->fd.valid()) return WriteResult::kGone;
-  if (connection->waitingBytes() < config(*connection).outHighBytes) return WriteResult::kBelowHigh;
-  connection->set(Connection::kWantsDrain);
-  return WriteResult::kFull;
+  return connection->fd.valid() ? roomLeft(slot) : WriteResult::kGone;
 }
 
 void Reactor::onSend(std::unique_ptr<Message> message) {
@@ -486,8 +464,7 @@ void Reactor::onSend(std::unique_ptr<Message> message) {
   if (!connection && exchange_->directory().owner(send.connection)) return forward(send.connection, std::move(message));
   counters_.sends.add(1);
   if (connection && mayWrite(*connection, Writer::kSend)) {
-    if (overMaximum(slot, send.data.size())) {
-      closeNow(slot, CloseReason::kSlowConsumer);
+    if (!admits(slot, send.data.size(), Admits::kOne)) {
       result->outcome = SendOutcome::kFull;
     } else {
       (void)write(slot, connection->generation, send.data, Place::kBetween, Writer::kSend);
@@ -519,6 +496,7 @@ void Reactor::markPausedByOutput(uint32_t slot) {
   if (connection.has(Connection::kPausedByOutput | Connection::kPiped | Connection::kStreamed)) return;
   counters_.pausesByPeer.add(1);
   connection.set(Connection::kPausedByOutput);
+  connection.needExtras().passes = connection.heldForFrames();
 }
 
 void Reactor::pauseByOutput(uint32_t slot) {
@@ -547,6 +525,7 @@ void Reactor::flushConnection(uint32_t slot) {
       hastenDeadline(slot);
     }
   }
+  if (connection.secure() && mayHandPlain(connection)) markDirty(slot);
   account(slot);
   // The head of the order counts only what the peer has not taken: what is held behind it waits for it.
   const size_t held = connection.window() ? connection.window()->heldBytes() : 0;
@@ -568,12 +547,12 @@ void Reactor::afterFlush(uint32_t slot) {
       resumeFrom(slot, Connection::kPausedByOutput);
     }
     if (connection.has(Connection::kPiped)) resumeFrom(connection.extras->pipe, Connection::kPausedByPipe);
-    if (connection.has(Connection::kWantsDrain)) {
-      connection.unset(Connection::kWantsDrain);
-      if (hooksOf(connection) & kHookDrain) {
-        emit(Event::kDrain, slot);
-        requestTurn();
-      }
+  }
+  if (connection.has(Connection::kWantsDrain) && isDrained(connection)) {
+    connection.unset(Connection::kWantsDrain);
+    if (hooksOf(connection) & kHookDrain) {
+      emit(Event::kDrain, slot);
+      requestTurn();
     }
   }
   if (connection.creditsDue() && connection.out.size() <= cfg.outLowBytes) {

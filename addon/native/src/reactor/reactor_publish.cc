@@ -260,10 +260,7 @@ bool Reactor::deliverTo(Subscription& subscription, const SharedBytesRef& bytes,
     return false;
   }
   const size_t replaced = isSlow && subscription.policy == SlowPolicy::kLatest ? subscription.latest.size() : 0;
-  if (waiting - replaced + bytes.size() > config(connection).outMaxBytes) {
-    closeNow(slot, CloseReason::kSlowConsumer);
-    return false;
-  }
+  if (!admits(slot, bytes.size() - std::min(replaced, bytes.size()), Admits::kShared)) return false;
   if (isSlow && subscription.policy == SlowPolicy::kLatest) {
     if (subscription.latest) counters_.publicationsDropped.add(1);
     connection.subscriptions()->latestBytes += bytes.size() - replaced;

@@ -112,11 +112,17 @@ bool Reactor::established(uint32_t slot, uint32_t generation) {
   return true;
 }
 
+// The socket may have taken all that was encrypted, and then nothing else says that there is room for more.
+bool Reactor::mayHandPlain(const Connection& connection) const {
+  const Secure& secure = *connection.secure();
+  if (!secure.established || secure.endAsked || connection.out.empty()) return false;
+  return secure.handed < kMostHanded && secure.out.size() < config(connection).outHighBytes;
+}
+
 void Reactor::handPlain(uint32_t slot) {
   Connection& connection = table_.at(slot);
   Secure& secure = *connection.secure();
-  if (!secure.established || secure.endAsked || connection.out.empty()) return;
-  while (!connection.out.empty() && secure.handed < kMostHanded && secure.out.size() < config(connection).outHighBytes) {
+  while (mayHandPlain(connection)) {
     if (!ensureSlab(std::min(connection.out.size(), kSlabLeast))) {
       if (sink_) closeNow(slot, CloseReason::kSystem, ENOMEM);
       return;
@@ -159,6 +165,11 @@ bool Reactor::encrypted(uint32_t slot, uint32_t generation, uint32_t bytes) {
   Connection* connection = find(slot, generation);
   if (!connection || !connection->secure()) return false;
   connection->secure()->handed -= std::min<size_t>(connection->secure()->handed, bytes);
+  if (connection->secure()->closesBehind && connection->secure()->handed == 0) {
+    sendLast(slot);
+    closeNow(slot, connection->endReason);
+    return true;
+  }
   markDirty(slot);
   return true;
 }

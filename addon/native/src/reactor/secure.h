@@ -11,18 +11,19 @@
 namespace mr {
 
 struct Secure {
-  OutBuffer out;             // encrypted, for the socket
-  size_t handed = 0;         // bytes of plaintext that are being encrypted
-  uint32_t undecrypted = 0;  // pieces that were received and are not through the thread yet
-  bool begun = false;        // the thread has a state for it, which cannot go to another one
-  bool established = false;  // the handshake is over
-  bool heard = false;        // plaintext has come
-  bool readEnded = false;    // of the socket; that of the plaintext is Connection::kReadEnded
-  bool plainEnded = false;   // the layer has said so; it comes behind all plaintext before it
-  uint64_t toldInTurn = 0;   // when its hooks were told of that end
-  bool endAsked = false;     // the thread has been asked to say goodbye
-  bool resets = false;       // nobody waits for what is being encrypted when it is destroyed
-  bool ended = false;        // and has
+  OutBuffer out;              // encrypted, for the socket
+  size_t handed = 0;          // bytes of plaintext that are being encrypted
+  uint32_t undecrypted = 0;   // pieces that were received and are not through the thread yet
+  bool begun = false;         // the thread has a state for it, which cannot go to another one
+  bool established = false;   // the handshake is over
+  bool heard = false;         // plaintext has come
+  bool readEnded = false;     // of the socket; that of the plaintext is Connection::kReadEnded
+  bool plainEnded = false;    // the layer has said so; it comes behind all plaintext before it
+  uint64_t toldInTurn = 0;    // when its hooks were told of that end
+  bool endAsked = false;      // the thread has been asked to say goodbye
+  bool resets = false;        // nobody waits for what is being encrypted when it is destroyed
+  bool ended = false;         // and has
+  bool closesBehind = false;  // destroy() was said: it closes as soon as what was handed has been tried
   TlsRecords records;
   uint64_t recordSinceMs = 0;  // when the incomplete record began; 0: there is none
 };
