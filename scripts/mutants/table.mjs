@@ -109,6 +109,27 @@ export const mutants = [
     test: 'reader: failure: a place that is over',
   },
   {
+    protects: 'frames that wait for room before the end of their peer',
+    file: 'addon/native/src/reactor/reactor_input.cc',
+    from: 'if (connection.has(Connection::kPausedMask)) return updateInterest(slot);',
+    to: '',
+    test: 'reader: room: an end of the peer that comes',
+  },
+  {
+    protects: 'destroy() under TLS of a peer that reads nothing',
+    file: 'addon/native/src/reactor/reactor_close.cc',
+    from: 'if (secure && secure->established && !secure->ended && secure->handed != 0 &&',
+    to: 'if (secure && secure->established && !secure->ended &&',
+    test: 'reactor_secure: destroy() under TLS closes at once',
+  },
+  {
+    protects: 'destroy() under TLS whose layer has ended',
+    file: 'addon/native/src/reactor/reactor_secure.cc',
+    from: '  if (connection->secure()->closesBehind) {\n    sendLast(slot);',
+    to: '  if (false) {\n    sendLast(slot);',
+    test: 'reactor_secure: destroy() under TLS waits',
+  },
+  {
     protects: 'what was written before destroy()',
     file: 'addon/native/src/reactor/reactor_close.cc',
     from: '  sendLast(slot);\n  closeNow(slot, reason);\n  return true;',

@@ -450,3 +450,37 @@ TEST("the goodbye of a peer comes behind the frames before it, also while its co
     CHECK_EQ(server.closed(CloseReason::kEnd), 1u);
   }
 }
+
+TEST("destroy() under TLS closes at once where nothing is being encrypted, also when the peer reads nothing") {
+  Reactors server(secure(false));
+  Layer layer(server);
+  const Fd client = server.connect();
+  say(client, turned("a\n"));
+  CHECK_EQ(turned(server.read(client, 3)), "a!\n");
+  const std::string large(4 << 20, 'l');
+  const EventRow row = layer.last;
+  CHECK(server.reactor().write(row.slot, row.generation, spanOf(large), Reactor::Place::kInOrder) == Reactor::WriteResult::kFull);
+  server.turns(50);
+  CHECK(server.reactor().destroy(row.slot, row.generation, CloseReason::kDestroyed));
+  CHECK_EQ(server.closed(CloseReason::kDestroyed), 1u);
+}
+
+TEST("destroy() under TLS waits for what is being encrypted, and no longer than its layer lives") {
+  for (const bool fails : {false, true}) {
+    Reactors server(secure(false));
+    Layer layer(server);
+    layer.acknowledges = false;
+    const Fd client = server.connect();
+    say(client, turned("a\n"));
+    CHECK_EQ(turned(server.read(client, 3)), "a!\n");
+    const EventRow row = layer.last;
+    CHECK(server.reactor().destroy(row.slot, row.generation, CloseReason::kDestroyed));
+    CHECK_EQ(server.open(), 1u);
+    if (fails) {
+      CHECK(server.reactor().secureFailed(row.slot, row.generation));
+    } else {
+      CHECK(server.reactor().encrypted(row.slot, row.generation, 3));
+    }
+    CHECK_EQ(server.closed(CloseReason::kDestroyed), 1u);
+  }
+}

@@ -188,3 +188,33 @@ TEST("failure: destroy tries once to send what is buffered") {
   CHECK_EQ(server.read(peer, 100), "a\nb\nc\n");
   CHECK_EQ(server.closed(CloseReason::kDestroyed), 1u);
 }
+
+TEST("room: an end of the peer that comes while frames wait for room comes behind them") {
+  Hooked server(lines(false));
+  const std::string large(256 << 10, 'l');
+  EventRow stopped{};
+  server.onFrame = [&](const EventRow& row, std::string_view text) {
+    uint64_t place = 0;
+    if (text == "pool") {
+      CHECK(server.reactor().submit(row.slot, row.generation, spanOf(text), false, &place) == Reactor::Submitted::kDone);
+    } else if (text == "stop") {
+      stopped = row;
+      CHECK(server.reactor().pause(row.slot, row.generation, row.d));
+      server.js().stop(row);
+    } else {
+      (void)server.write(row, std::string(text) + "\n");
+    }
+  };
+  const Fd peer = server.connect("pool\nstop\na\nb\n");
+  const FrameRef owed = server.task();
+  server.turns(5);
+  CHECK(stopped.generation != 0);
+  (void)::shutdown(peer.get(), SHUT_WR);
+  // In the turn in which it would be read again, a reply stops it anew.
+  CHECK(server.reactor().resume(stopped.slot, stopped.generation));
+  server.reply(owed, large);
+  const std::string all = server.read(peer, large.size() + 100);
+  CHECK_EQ(all.size(), large.size() + 4);
+  CHECK(all.ends_with("a\nb\n"));
+  server.until([&] { return server.closed(CloseReason::kEnd) == 1; });
+}

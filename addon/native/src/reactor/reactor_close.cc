@@ -134,11 +134,14 @@ bool Reactor::destroy(uint32_t slot, uint32_t generation, CloseReason reason) {
     }
   }
   Secure* secure = connection->secure();
-  if (secure && secure->established && !secure->endAsked && !connection->out.empty() && !connection->has(Connection::kStreamed)) {
+  if (secure && secure->established && !secure->endAsked && !connection->has(Connection::kStreamed)) {
     // That attempt takes a way through the thread. What is not handed out now is lost.
     handPlain(slot);
     if (!connection->fd.valid()) return true;
     connection->out.clear();
+  }
+  // Where a peer reads nothing there may be nothing to wait for: what was encrypted before fills the room.
+  if (secure && secure->established && !secure->ended && secure->handed != 0 && !connection->has(Connection::kStreamed)) {
     connection->endReason = reason;
     secure->closesBehind = true;
     stopForFailure(slot, reason);

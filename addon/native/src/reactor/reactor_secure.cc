@@ -177,6 +177,11 @@ bool Reactor::encrypted(uint32_t slot, uint32_t generation, uint32_t bytes) {
 bool Reactor::cipherEnd(uint32_t slot, uint32_t generation) {
   Connection* connection = find(slot, generation);
   if (!connection || !connection->secure()) return false;
+  if (connection->secure()->closesBehind) {
+    sendLast(slot);
+    closeNow(slot, connection->endReason);
+    return true;
+  }
   connection->secure()->endAsked = connection->secure()->ended = true;
   // It may have said goodbye of its own accord.
   connection->set(Connection::kEnding | Connection::kEndSaid);
