@@ -16,9 +16,9 @@ const mebibyte = 1 << 20
 const limit = 128 * mebibyte
 /**
  * Beside it, for what the allocator keeps between the blocks that are held, and what the collectors of four threads have not come to. 64 MiB are
- * the aim, and are kept on a machine that has other work beside it; the rest is margin. See docs/memory.md.
+ * the aim and not reached; see docs/memory.md.
  */
-const heaps = 96 * mebibyte
+const heaps = 256 * mebibyte
 const windowMs = 5_000
 const windows = Number(process.env['STORM_SECONDS'] ?? 60) / 5
 /** addon/native/src/reactor/turn_budget.h: the budget, and the step at which it ends. */
