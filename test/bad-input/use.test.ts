@@ -11,6 +11,7 @@ import { expect } from 'chai'
 import { failureOf, fixture } from '../fixtures/bad-failure.js'
 import { oddErrors } from '../fixtures/odd_errors.js'
 import { lostViews } from '../fixtures/lost_views.js'
+import { closedAs } from '../support/closed.js'
 
 const local = { port: 0, host: '127.0.0.1' }
 const withPool = (app: string, pool: ServeOptions['pool'] = 1) => serve({ app: fixture(app), listen: local, reactors: 1, pool })
@@ -53,7 +54,7 @@ describe('wrong use', () => {
       expect(text).to.equal('good\n')
       bystander.end('good\n')
       expect(await received(bystander)).to.equal('good\n')
-      expect(server.stats().connections.closed['parse-error']).to.equal(1)
+      expect(await closedAs(server, 'parse-error', 1)).to.equal(1)
     })
   }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { type Server, serve } from '@multireactor/core'
+import { closedAs } from '../support/closed.js'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
@@ -206,7 +207,7 @@ export default defineApp({
     await server.reload({ timeoutMs: 1_000 })
     expect(await quick.lines(1)).to.deep.equal(['slept 100'])
     await slow.untilClosed()
-    expect(server.stats().connections.closed['thread-lost']).to.equal(1)
+    expect(await closedAs(server, 'thread-lost', 1)).to.equal(1)
     idle.write('2\n')
     expect(await idle.lines(2)).to.deep.equal(['slept 1', 'slept 2'])
     quick.destroy()

@@ -1,6 +1,7 @@
 import { setEnvironmentData } from 'node:worker_threads'
 import { expect } from 'chai'
 import { type ReactorReplaced, type Server, serve } from '@multireactor/core'
+import { closedAs } from '../support/closed.js'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { kill } from '../support/kill.js'
@@ -58,7 +59,7 @@ describe('the thread of a reactor', () => {
       expect(await late.lines(1)).to.deep.equal(['1 fresh hello'])
       if (how !== 'throw') {
         await victim.untilClosed()
-        expect(server.stats().connections.closed['thread-lost']).to.equal(1)
+        expect(await closedAs(server, 'thread-lost', 1)).to.equal(1)
       }
       expect(server.stats().reactorsReplaced).to.equal(1)
       for (const client of [bystander, victim, late]) client.destroy()
@@ -126,7 +127,7 @@ describe('the thread of a reactor', () => {
     await seated.untilClosed()
     plain.write('again\n')
     expect(await plain.lines(2)).to.deep.equal(['hello', 'again'])
-    expect(server.stats().connections.closed['thread-lost']).to.equal(1)
+    expect(await closedAs(server, 'thread-lost', 1)).to.equal(1)
     plain.destroy()
   })
 
@@ -142,7 +143,7 @@ describe('the thread of a reactor', () => {
     dying.write('exit\n')
     await death
     await Promise.all([...held, dying].map((client) => client.untilClosed()))
-    expect(server.stats().connections.closed['thread-lost']).to.equal(5)
+    expect(await closedAs(server, 'thread-lost', 5)).to.equal(5)
     free.write('free\n')
     expect(await free.lines(1)).to.deep.equal(['free'])
     await until(() => server!.stats().memory.buffered === 0)

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { serve } from '@multireactor/core'
 import { expect } from 'chai'
+import { closedAs } from '../support/closed.js'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
@@ -109,7 +110,7 @@ describe('serve', () => {
       expect(client.received.toString()).to.equal('before\n')
       other.write('echo still\n')
       expect(await other.lines(1)).to.deep.equal(['still'])
-      expect(server.stats().connections.closed['parse-error']).to.equal(1)
+      expect(await closedAs(server, 'parse-error', 1)).to.equal(1)
       other.destroy()
     })
   })
@@ -129,7 +130,7 @@ describe('serve', () => {
         await replaced
         other.write('echo next\n')
         expect(await other.lines(1)).to.deep.equal(['next'])
-        expect(server.stats().connections.closed[reason]).to.equal(1)
+        expect(await closedAs(server, reason, 1)).to.equal(1)
         other.destroy()
       }
     })
@@ -145,7 +146,7 @@ describe('serve', () => {
       other.write('sleep 5\n')
       expect(await other.lines(1)).to.deep.equal(['slept 5'])
       await client.untilClosed()
-      expect(server.stats().connections.closed['task-timeout']).to.equal(1)
+      expect(await closedAs(server, 'task-timeout', 1)).to.equal(1)
       expect(server.stats().workersReplaced).to.equal(0)
       other.destroy()
     })

@@ -2,6 +2,7 @@ import { type Server, serve } from '@multireactor/core'
 import { expect } from 'chai'
 import { lostViews } from '../fixtures/lost_views.js'
 import { oddErrors } from '../fixtures/odd_errors.js'
+import { closedAs } from '../support/closed.js'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
@@ -84,7 +85,7 @@ for (const [run, pool] of [
       }
       expect(await bystander.lines(1)).to.deep.equal(['slept 300'])
       expect(server.stats().workersReplaced).to.equal(0)
-      expect(server.stats().connections.closed['parse-error']).to.equal(lines.length)
+      expect(await closedAs(server, 'parse-error', lines.length)).to.equal(lines.length)
       const said = errors.map((error) => error.replace(/^parse: /, ''))
       expect(said).to.have.length(lines.length)
       expect(said).to.include.members([

@@ -7,6 +7,7 @@ import { expect } from 'chai'
 import { app } from '../support/app.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { readAll } from './sides.js'
+import { closedAs } from '../support/closed.js'
 
 /** One request on an agent; what it has got, or the code of its error. */
 function get(port: number, path: string, agent?: http.Agent): Promise<{ body: string; connection: string | undefined }> {
@@ -97,7 +98,7 @@ describe('attach', function () {
     await once(busy, 'readable')
     await server!.reload({ timeoutMs: 100 })
     expect(await readAll(busy)).to.match(/first half, \r\n/)
-    expect(server!.stats().connections.closed['thread-lost']).to.equal(1)
+    expect(await closedAs(server!, 'thread-lost', 1)).to.equal(1)
     expect((await get(port, '/thread')).body).to.not.equal('')
   })
 
