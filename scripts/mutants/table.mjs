@@ -130,6 +130,13 @@ export const mutants = [
     test: 'reactor_secure: destroy() under TLS waits',
   },
   {
+    protects: 'whoever reads a response that only its connection ends',
+    file: 'packages/reactor/src/connection.ts',
+    from: 'replyFlag.last | (now ? replyFlag.destroy : replyFlag.error | replyFlag.end)',
+    to: 'replyFlag.last | replyFlag.error | (now ? replyFlag.destroy : replyFlag.end)',
+    test: 'test/dist/faults/precedes.test.js: the response before one that fails',
+  },
+  {
     protects: 'what was written before destroy()',
     file: 'addon/native/src/reactor/reactor_close.cc',
     from: '  sendLast(slot);\n  closeNow(slot, reason);\n  return true;',

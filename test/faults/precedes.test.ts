@@ -22,9 +22,9 @@ describe('what precedes a failure', function () {
     expectNothingLeft(before)
   })
 
-  async function start(secure: boolean): Promise<void> {
+  async function start(secure: boolean, name = 'failing-lines'): Promise<void> {
     const listen = { port: 0, host: '127.0.0.1', ...(secure ? { tls: { cert: pem('first'), key: pem('first-key') } } : {}) }
-    server = await serve({ app: app('failing-lines'), listen, reactors: 1, pool: 1, logger })
+    server = await serve({ app: app(name), listen, reactors: 1, pool: 1, logger })
     server.on('error', () => {})
     server.on('reactorReplaced', () => {})
   }
@@ -75,6 +75,18 @@ describe('what precedes a failure', function () {
       expect(await ask(secure, `slow 1\nb\nslow 2\nreject\n`)).to.equal('slow 1\nb\nslow 2\n')
       expect(await ask(secure, `slow 1\nb\nbad\nslow 2\n`)).to.equal('slow 1\nb\n')
       await untilClosedAs('parse-error')
+    })
+
+    it(`the response before one that fails when it has begun, ${over}`, async () => {
+      await start(secure, 'failing-stream')
+      const whole = 'GET /whole HTTP/1.1\r\nHost: a\r\n\r\n'
+      const chunked = await ask(secure, `${whole}GET / HTTP/1.1\r\nHost: a\r\n\r\n`)
+      expect(chunked).to.match(/\r\n\r\nwholeHTTP\/1.1 200 OK\r\n.*\r\n\r\n5\r\nbegun\r\n$/s)
+      await untilClosedAs('handler-error')
+      // Its end would be that of the connection: that must not be an orderly one.
+      const untold = await ask(secure, `${whole}GET / HTTP/1.0\r\nHost: a\r\n\r\n`)
+      expect(untold).to.match(/\r\n\r\nwholeHTTP\/1.1 200 OK\r\n.*\r\n\r\nbegun$/s)
+      await untilClosedAs('destroyed')
     })
 
     it(`large replies leave as the peer reads them, ${over}`, async () => {

@@ -835,9 +835,9 @@ export class DeferredReply {
     return this.#settle('close()', part, replyFlag.last | replyFlag.end) !== 0
   }
 
-  /** Cut off: whoever reads must not take it for whole. `now`: the connection closes there, otherwise in an orderly way. */
+  /** Cut off: whoever reads must not take it for whole. `now`: the connection is destroyed there, otherwise it ends in an orderly way. */
   cut(now: boolean): void {
-    this.#settle('end()', '', replyFlag.last | replyFlag.error | (now ? replyFlag.destroy : replyFlag.end))
+    this.#settle('end()', '', replyFlag.last | (now ? replyFlag.destroy : replyFlag.error | replyFlag.end))
   }
 
   #settle(call: string, part: string | Uint8Array, flags: number): 0 | 1 | 2 {
