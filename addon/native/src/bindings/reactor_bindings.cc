@@ -2,6 +2,8 @@
 #include <uv.h>
 
 #include <algorithm>
+#include <deque>
+#include <utility>
 
 #include "base/fatal.h"
 #include "bindings/arguments.h"
@@ -126,6 +128,8 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   uint32_t runtimeId_ = 0;
   bool ownsRuntime_ = false;
   uint32_t slabs_ = 0;
+  // Those that rows name, and the one that is written to. JS keeps them too; but memory that it lets go of must not be written.
+  std::deque<std::pair<uint32_t, Napi::ObjectReference>> heldSlabs_;
   uint32_t collected_ = 0;  // the last collection that it has been asked for
   bool dying_ = false;
   bool inTurn_ = false;
@@ -230,6 +234,8 @@ EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
       oldest = std::min(oldest, row.a);
     }
   }
+  const uint32_t used = std::min(oldest, reactor_->currentSlab());
+  while (!heldSlabs_.empty() && heldSlabs_.front().first < used) heldSlabs_.pop_front();
   size_t count = 0;
   for (size_t from = 0; from < rows.size(); from += count) {
     Napi::HandleScope scope(Env());
@@ -286,6 +292,7 @@ Slab ReactorDriver::newSlab(size_t atLeast) {
   }
   const auto memory = bytesOf({Env(), buffer});
   if (memory.size() < atLeast) return {};
+  heldSlabs_.emplace_back(id, Napi::Persistent(Napi::Object(Env(), buffer)));
   return {const_cast<uint8_t*>(memory.data()), memory.size(), id};
 }
 
