@@ -162,7 +162,7 @@ describe('the head of an HTTP response', () => {
       '0x100000000',
       'a%zz',
       '%00',
-      'xn--a',
+
       'a/b',
       'a?b',
       'u@a',
