@@ -4,6 +4,13 @@
 export const mutants = [
   // Bounds of one turn, and room for replies.
   {
+    protects: 'the memory of slabs that no row names any more',
+    file: 'addon/native/src/bindings/reactor_bindings.cc',
+    from: 'return held.first < oldest && held.first != reactor_->currentSlab();',
+    to: 'return held.first < std::min(oldest, reactor_->currentSlab());',
+    test: 'test/dist/limits/memory.test.js: closes nobody for the results of calls',
+  },
+  {
     protects: 'the bytes of one turn',
     file: 'addon/native/src/reactor/turn_budget.h',
     from: 'if (spent_ < mostBytes_ && cpuNs_ < mostCpuNs_) return true;',

@@ -98,6 +98,21 @@ describe('the budget of memory', function () {
     for (const one of [polite, hoarder, next]) one.destroy()
   })
 
+  it('closes nobody for the results of calls that hooks have let go of', async () => {
+    const limit = 24 * mebibyte
+    const port = await start(limit, { app: app('memory-calls') })
+    const client = await Client.connect(port)
+    const startedAt = performance.now()
+    // Much more than the limit, and longer than the collectors are given before it counts.
+    for (let calls = 0; calls < 200 || performance.now() - startedAt < 1_500; calls++) {
+      client.write('x\n')
+      expect(await client.lines(1)).to.deep.equal([String(mebibyte)])
+      client.received = client.received.subarray(0, 0)
+    }
+    expect(server.stats().connections.closed['memory-limit']).to.equal(0)
+    client.destroy()
+  })
+
   for (const [where, word, answer] of [
     ['hooks', 'inline', 'seen'],
     ['parse', 'pool', 'parsed'],

@@ -2,8 +2,8 @@
 #include <uv.h>
 
 #include <algorithm>
-#include <deque>
 #include <utility>
+#include <vector>
 
 #include "base/fatal.h"
 #include "bindings/arguments.h"
@@ -129,7 +129,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   bool ownsRuntime_ = false;
   uint32_t slabs_ = 0;
   // Those that rows name, and the one that is written to. JS keeps them too; but memory that it lets go of must not be written.
-  std::deque<std::pair<uint32_t, Napi::ObjectReference>> heldSlabs_;
+  std::vector<std::pair<uint32_t, Napi::ObjectReference>> heldSlabs_;
   uint32_t collected_ = 0;  // the last collection that it has been asked for
   bool dying_ = false;
   bool inTurn_ = false;
@@ -234,8 +234,7 @@ EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
       oldest = std::min(oldest, row.a);
     }
   }
-  const uint32_t used = std::min(oldest, reactor_->currentSlab());
-  while (!heldSlabs_.empty() && heldSlabs_.front().first < used) heldSlabs_.pop_front();
+  std::erase_if(heldSlabs_, [&](const auto& held) { return held.first < oldest && held.first != reactor_->currentSlab(); });
   size_t count = 0;
   for (size_t from = 0; from < rows.size(); from += count) {
     Napi::HandleScope scope(Env());
