@@ -5,6 +5,7 @@ import tls from 'node:tls'
 import { type Server, serve } from '@multireactor/core'
 import { expect } from 'chai'
 import { app } from '../support/app.js'
+import { closedAs } from '../support/closed.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
 const pem = (name: string) => readFileSync(new URL(`../../stock/certificates/${name}.pem`, import.meta.url), 'utf8')
@@ -45,10 +46,6 @@ describe('what precedes a failure', function () {
     await closed
     return received
   }
-  const closedAs = (reason: string) => (server.stats().connections.closed as Record<string, number>)[reason]
-  async function untilClosedAs(reason: string): Promise<void> {
-    while (closedAs(reason) === 0) await new Promise((resolve) => setImmediate(resolve))
-  }
 
   const five = 'a\nb\nc\nd\ne\n'
   for (const secure of [false, true]) {
@@ -65,7 +62,7 @@ describe('what precedes a failure', function () {
       it(`${word}: the replies to the five lines before leave, ${over}`, async () => {
         await start(secure)
         expect(await ask(secure, `${five}${word}\n`)).to.equal(five + more)
-        await untilClosedAs(reason)
+        await closedAs(server, reason, 1)
       })
     }
 
@@ -74,7 +71,7 @@ describe('what precedes a failure', function () {
       expect(await ask(secure, `a\nslow 1\nslow 2\nthrow\nslow 3\nb\n`)).to.equal('a\nslow 1\nslow 2\n')
       expect(await ask(secure, `slow 1\nb\nslow 2\nreject\n`)).to.equal('slow 1\nb\nslow 2\n')
       expect(await ask(secure, `slow 1\nb\nbad\nslow 2\n`)).to.equal('slow 1\nb\n')
-      await untilClosedAs('parse-error')
+      await closedAs(server, 'parse-error', 1)
     })
 
     it(`the response before one that fails when it has begun, ${over}`, async () => {
@@ -82,11 +79,11 @@ describe('what precedes a failure', function () {
       const whole = 'GET /whole HTTP/1.1\r\nHost: a\r\n\r\n'
       const chunked = await ask(secure, `${whole}GET / HTTP/1.1\r\nHost: a\r\n\r\n`)
       expect(chunked).to.match(/\r\n\r\nwholeHTTP\/1.1 200 OK\r\n.*\r\n\r\n5\r\nbegun\r\n$/s)
-      await untilClosedAs('handler-error')
+      await closedAs(server, 'handler-error', 1)
       // Its end would be that of the connection: that must not be an orderly one.
       const untold = await ask(secure, `${whole}GET / HTTP/1.0\r\nHost: a\r\n\r\n`)
       expect(untold).to.match(/\r\n\r\nwholeHTTP\/1.1 200 OK\r\n.*\r\n\r\nbegun$/s)
-      await untilClosedAs('destroyed')
+      await closedAs(server, 'destroyed', 1)
     })
 
     it(`large replies leave as the peer reads them, ${over}`, async () => {
@@ -114,7 +111,7 @@ describe('what precedes a failure', function () {
     other.end('free\n')
     await closed
     expect(received).to.equal('held\na\n')
-    await untilClosedAs('handler-error')
+    await closedAs(server, 'handler-error', 1)
   })
 
   for (const word of ['exit', 'fall'] as const) {
