@@ -7,6 +7,7 @@ import { expect } from 'chai'
 import { type Server, serve } from '@multireactor/core'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
+import { closedAs } from '../support/closed.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
 describe('a running server', () => {
@@ -89,8 +90,7 @@ describe('a running server', () => {
     while (!areClaimed()) await new Promise(setImmediate)
     await server.resize({ pool: 1 })
     await Promise.all(clients.map((client) => client.untilClosed()))
-    const areClosed = () => server.stats().connections.closed['task-timeout'] === 2
-    while (!areClosed()) await new Promise(setImmediate)
+    expect(await closedAs(server, 'task-timeout', 2)).to.equal(2)
   })
 
   it('changes the code of a worker that loops in a timer', async () => {
