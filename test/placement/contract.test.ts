@@ -68,7 +68,7 @@ for (const [run, pool] of [
       client.write('throw lost\n')
       await client.untilClosed()
       // The peer sees its end first, behind the replies before it.
-      await until(() => server.stats().connections.closed['parse-error'] === 1)
+      expect(await closedAs(server, 'parse-error', 1)).to.equal(1)
       expect(errors.map((error) => error.slice(0, 29))).to.deep.equal(['parse: a reply must be a stri'])
     })
 
@@ -146,7 +146,7 @@ for (const [run, pool] of [
       fails.write('one\nunhandled oops\n')
       await fails.untilClosed()
       expect(fails.received.toString()).to.equal('one\n')
-      await until(() => server.stats().connections.closed['parse-error'] === 1)
+      expect(await closedAs(server, 'parse-error', 1)).to.equal(1)
       expect(server.stats().connections.closed['destroyed']).to.equal(1)
       expect(errors).to.deep.equal(['parse: oops'])
     })
