@@ -4,6 +4,7 @@ import { expect } from 'chai'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
+import { statsOnce } from '../support/stats.js'
 
 const mebibyte = 1 << 20
 /** A line of so many bytes that begins with this word. */
@@ -42,13 +43,7 @@ describe('the budget of memory', function () {
     })
     return server.listeners[0]!.port
   }
-  async function until(done: (stats: ServerStats) => boolean): Promise<ServerStats> {
-    for (;;) {
-      const stats = server.stats()
-      if (done(stats)) return stats
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-  }
+  const until = (done: (stats: ServerStats) => boolean) => statsOnce(server, done)
 
   it('counts the frames that a worker has claimed, until they settle', async () => {
     const port = await start(1024 * mebibyte)

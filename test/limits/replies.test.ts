@@ -4,6 +4,7 @@ import { type Server, type ServerStats, serve } from '@multireactor/core'
 import { expect } from 'chai'
 import { app } from '../support/app.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
+import { statsOnce } from '../support/stats.js'
 
 const kibibyte = 1 << 10
 const mebibyte = 1 << 20
@@ -34,13 +35,7 @@ describe('replies of parse that have no room', function () {
     await once(socket, 'connect')
     return socket
   }
-  async function until(done: (stats: ServerStats) => boolean): Promise<ServerStats> {
-    for (;;) {
-      const stats = server.stats()
-      if (done(stats)) return stats
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-  }
+  const until = (done: (stats: ServerStats) => boolean) => statsOnce(server, done)
   function questions(count: number, bytes: number): string {
     return Array.from({ length: count }, (_, i) => `${bytes} ${i}\n`).join('')
   }
