@@ -9,7 +9,7 @@ export const errorCodes = {
   ERR_MR_BALANCE:
     'The `balance` hook answered with no reactor that takes connections; the connection stayed where it was accepted.',
   ERR_MR_CALLS_FULL: 'Too many calls, or too many of their bytes, wait for an answer: `server.call` refuses the next ones.',
-  ERR_MR_CALL_TIMEOUT: 'A reactor did not answer a `server.call` within `timeoutMs`; whether its `called` hook ran is not known.',
+  ERR_MR_CALL_TIMEOUT: 'A reactor did not answer a `server.call` within `timeoutMs`; whether its `onCall` hook ran is not known.',
   ERR_MR_CALL_TOO_LARGE: 'The bytes of a `server.call`, or its result, are more than 16 MiB.',
   ERR_MR_CLOSED: 'The server, reactor or pool has been closed.',
   ERR_MR_CONNECT: 'A connection could not be made; the cause has the code of the system (ECONNREFUSED, ETIMEDOUT, ENOTFOUND…).',
@@ -22,7 +22,7 @@ export const errorCodes = {
   ERR_MR_LIMIT:
     'The process has as many connections as `limits.connections` allows, or as many bytes as `limits.memory`; or the connections of one reactor have some 65,000 different framings of `setFraming`.',
   ERR_MR_LISTEN_FD: 'A descriptor given to `listen` is not a listening stream socket, or does not fit beside the others.',
-  ERR_MR_NO_HOOK: 'No app of the server has a `called` hook for `server.call`.',
+  ERR_MR_NO_HOOK: 'No app of the server has an `onCall` hook for `server.call`.',
   ERR_MR_NO_POOL: 'A frame was submitted to a pool, and the server has none or the app has no `parse`.',
   ERR_MR_NO_REACTOR: 'The server has no reactor of this number.',
   ERR_MR_OPTION_RANGE: 'An option is outside of its range; the message names the range.',

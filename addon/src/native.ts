@@ -70,7 +70,7 @@ export interface NativeReactorDriver {
   addListener(listener: NativeListener): number
   listenerCount(): number
   updateListener(number: number, listener: NativeListener): void
-  resumeConnections(lost: boolean): void
+  restoreConnections(lost: boolean): void
   quiesce(): void
   /** Rows of connections that have closed, for a thread that is about to `close()`; none inside of a turn. */
   lastRows(): Uint32Array
@@ -128,7 +128,7 @@ export interface NativeReactorDriver {
   setTimeoutMs(slot: number, generation: number, milliseconds: number): boolean
   setNoDelay(slot: number, generation: number, on: boolean): boolean
   setKeepAlive(slot: number, generation: number, on: boolean, delaySeconds: number): boolean
-  submit(slot: number, generation: number, frame: string | Uint8Array, isCall: boolean): number
+  submit(slot: number, generation: number, frame: string | Uint8Array, isRun: boolean): number
   defer(slot: number, generation: number): number
   countLateCall(): void
   settleDeferred(slot: number, generation: number, sequence: number, data: string | Uint8Array, flags: number): 0 | 1 | 2
@@ -151,7 +151,7 @@ export interface NativeReactorDriver {
   connectionId(slot: number, generation: number): bigint | undefined
   watchGone(on: boolean): void
   isGone(id: bigint): boolean
-  judgeStall(key: number, wasOne: boolean): void
+  judgeOverrun(key: number, wasOne: boolean): void
   /** `holds`: this thread keeps the rest, and is shown only what comes behind it. */
   consumed(slot: number, generation: number, bytes: number, needed: number, holds: boolean): boolean
   /** What lies behind `rawEnd` is cut again in the next turn: the hooks of this batch have had their time. */
@@ -418,7 +418,7 @@ export const eventRow = {
   callResult: 8,
   drained: 9,
   acceptError: 10,
-  resume: 11,
+  restore: 11,
   handover: 12,
   moved: 13,
   quiet: 14,
@@ -440,18 +440,18 @@ export const eventRow = {
 export const balancePolicies = ['kernel', 'least-connections', 'address', 'app'] as const
 export type BalancePolicy = Exclude<(typeof balancePolicies)[number], 'app'>
 
-/** Flags of a resume row, above the listener's number. */
-export const resumeFlag = { hasState: 1, dataLost: 2, ended: 4, webSocket: 8 } as const
+/** Flags of a restore row, above the listener's number. */
+export const restoreFlag = { hasState: 1, dataLost: 2, ended: 4, webSocket: 8 } as const
 
 /** Which hooks an app has; see `native/src/reactor/listener.h`. */
-export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32, resume: 64, badFrame: 1024 } as const
+export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32, restore: 64, badFrame: 1024 } as const
 
 /** Where frames run that pass no hook; see `Run` in `native/src/reactor/listener.h`. */
 export const runModes = ['pool', 'inline', 'auto'] as const
 export type RunMode = (typeof runModes)[number]
 
 /** Flags of a reply; see `native/src/exchange/message.h`. */
-export const replyFlag = { last: 1, end: 2, destroy: 4, error: 8, call: 16, lost: 32, timedOut: 64, overloaded: 256 } as const
+export const replyFlag = { last: 1, end: 2, destroy: 4, error: 8, run: 16, lost: 32, timedOut: 64, overloaded: 256 } as const
 
 /** Outcomes of a send from any thread; see `SendOutcome` in `native/src/exchange/message.h`. */
 export const sendOutcomes = ['sent', 'buffered', 'gone', 'full'] as const
@@ -510,7 +510,7 @@ export const reactorCounterNames = [
   'acceptsDelayed',
   'buffered',
   'framesInline',
-  'inlineStalls',
+  'inlineOverruns',
   'subscriptions',
   'publications',
   'publicationsDropped',

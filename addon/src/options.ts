@@ -106,8 +106,17 @@ export function shown(value: unknown): string {
   }
 }
 
-/** `, did you mean 'port'?`, or nothing when no name is near. */
+/** What an earlier version called so; see CHANGELOG.md. */
+const newNames = new Map([
+  ['called', 'onCall'],
+  ['resume', 'restore'],
+  ['keepAliveSeconds', 'keepAliveMs'],
+])
+
+/** `, did you mean 'port'?`, the new name of an old one, or all that are known when none is near. */
 export function didYouMean(word: string, known: readonly string[]): string {
+  const renamed = newNames.get(word)
+  if (renamed !== undefined && known.includes(renamed)) return `: it is '${renamed}' now`
   let best = ''
   let least = Math.max(2, Math.floor(word.length / 3)) + 1
   for (const candidate of known) {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { httpApp, type HttpRequest, type ThreadServer, webSocketMessage } from 'multireactor'
+import { httpApp, type HttpRequest, type ServerHandle, webSocketMessage } from 'multireactor'
 import { Allowance } from './allowance.ts'
 
 /** What the server says; the page shows it. */
@@ -19,7 +19,7 @@ const mostName = 30
 const roomForm = /^[a-z0-9-]{1,40}$/
 
 const page = readFileSync(new URL('./index.html', import.meta.url))
-let server: ThreadServer
+let server: ServerHandle
 let reactor = 0
 
 export default httpApp<Member>({
@@ -72,7 +72,7 @@ export default httpApp<Member>({
 
     // An Allowance is an object of this thread: what goes to the next one is data.
     suspend: (ws) => ({ room: ws.data.room, name: ws.data.name }),
-    resume(_ws, state) {
+    restore(_ws, state) {
       return { ...(state as { room: string; name: string }), allowance: new Allowance() }
     },
   },

@@ -1,7 +1,7 @@
-import { httpApp, prometheusContentType, prometheusText, type ThreadServer } from 'multireactor'
+import { httpApp, prometheusContentType, prometheusText, type ServerHandle } from 'multireactor'
 import { CountsOfAll, severities } from './counts.ts'
 
-let server: ThreadServer
+let server: ServerHandle
 const counts = new CountsOfAll()
 
 // The app of the listener `metrics` alone. The counters are native: reading them asks no other thread, however busy it is.

@@ -1,4 +1,4 @@
-// A stock fastify app: it knows nothing of reactors, and its tests inject requests without any socket.
+// An existing fastify app: it knows nothing of reactors, and its tests inject requests without any socket.
 import Fastify, { type FastifyInstance } from 'fastify'
 
 interface Note {

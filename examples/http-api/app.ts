@@ -9,7 +9,7 @@ async function route(req: HttpRequest, res: HttpResponse): Promise<void> {
     case 'GET /version':
       return json(res, 200, { version: 1 })
     case 'POST /orders': {
-      const verdict = await req.call(await req.bytes())
+      const verdict = await req.run(await req.bytes())
       // An object is a total, a list is what is wrong.
       return json(res, verdict[0] === 0x7b ? 200 : 422, verdict)
     }

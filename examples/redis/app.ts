@@ -1,5 +1,5 @@
 import { CommandReader, decodeValue, encodeCommand, ReplyWriter, resp, type RespValue } from '@multireactor/codecs'
-import { type Connection, defineApp, type ThreadServer } from 'multireactor'
+import { type Connection, defineApp, type ServerHandle } from 'multireactor'
 import { type Command, commands } from './commands.ts'
 import { answer, database, replies, request, run } from './shard.ts'
 import { shardOf, shards } from './slots.ts'
@@ -19,7 +19,7 @@ type Part = Buffer | Promise<Buffer>
 const reader = new CommandReader()
 const out = new ReplyWriter()
 const startedAt = Date.now()
-let server: ThreadServer
+let server: ServerHandle
 let here = 0
 let served = 0
 
@@ -98,7 +98,7 @@ export default defineApp({
   stop() {
     database.stop()
   },
-  called: (bytes) => answer(bytes),
+  onCall: (bytes) => answer(bytes),
 
   open(): Session {
     return { protocol: 2, name: '', queued: undefined, refused: false, shard: -1 }

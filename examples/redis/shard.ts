@@ -29,7 +29,7 @@ export function request(kind: 'commands' | 'transaction', protocol: 2 | 3, raw: 
   return Buffer.concat([Uint8Array.of(kind === 'commands' ? asCommands : asTransaction, protocol), ...raw])
 }
 
-/** The other side of `request`, for the `called` hook. */
+/** The other side of `request`, for the `onCall` hook. */
 export function answer(bytes: Buffer): Buffer {
   writer.protocol = bytes[1] === 3 ? 3 : 2
   const raw = bytes.subarray(2)

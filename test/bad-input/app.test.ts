@@ -45,8 +45,8 @@ describe('a wrong app', () => {
     expect(error.message).to.include('a function')
   })
 
-  it('with a stock server as its default export is told of attach()', async () => {
-    const error = await serving(fixture('bad-stock-server.js'))
+  it('with an existing server as its default export is told of attach()', async () => {
+    const error = await serving(fixture('bad-existing-server.js'))
     expect(error.code).to.equal('ERR_MR_APP_SHAPE')
     expect(error.message).to.include('an object (Server)').and.include('export default attach(() => server)')
   })
@@ -76,6 +76,12 @@ describe('a wrong app', () => {
     const error = await serving(fixture('bad-unknown-hook.js'))
     expect(error.code).to.equal('ERR_MR_UNKNOWN_OPTION')
     expect(error.message).to.include("'mesage', did you mean 'message'?")
+  })
+
+  it('with what an earlier version called otherwise is told the name of today', async () => {
+    const error = await serving(fixture('bad-old-name.js'))
+    expect(error.code).to.equal('ERR_MR_UNKNOWN_OPTION')
+    expect(error.message).to.include("'called': it is 'onCall' now")
   })
 
   it('with a hook that is no function is refused', async () => {

@@ -85,10 +85,10 @@ describe('bytes', () => {
           const attempts: Record<string, () => unknown> = {
             write: () => conn.write(value()),
             reply: () => conn.reply(value()),
-            'reply of what is said to be ASCII': () => conn.reply(value(), true),
+            'reply of what is said to be ASCII': () => conn.reply(value(), { ascii: true }),
             end: () => conn.end(value()),
             submit: () => conn.submit(value()),
-            call: () => conn.call(value()),
+            call: () => conn.run(value()),
             publish: () => conn.publish('topic', value()),
             'publish of the reactor': () => reactor.publish('topic', value()),
           }

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { format } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { MultireactorError, native, unlimited } from '@multireactor/addon'
-import { type ServeOptions, serve, ThreadServer } from '@multireactor/core'
+import { type ServeOptions, serve, ServerHandle } from '@multireactor/core'
 import { webSocketMessage } from '@multireactor/http'
 import { Pool } from '@multireactor/pool'
 import { type Connection, delimiter, Reactor } from '@multireactor/reactor'
@@ -85,7 +85,7 @@ describe('wrong use', () => {
         if (how === 'destroy') attempt('destroy after destroy', () => conn.destroy())
         attempt(`defer after ${how}`, () => conn.defer())
         attempt(`submit after ${how}`, () => conn.submit('x'))
-        attempt(`call after ${how}`, () => conn.call('x'))
+        attempt(`call after ${how}`, () => conn.run('x'))
       },
       close(conn) {
         if (closed.push(conn) === 2) bothClosed()
@@ -171,7 +171,7 @@ describe('wrong use', () => {
       })
       const socket = connect(server.listeners[0]!.port, '127.0.0.1')
       socket.write('go\n')
-      expect(await received(socket)).to.equal('submit ERR_MR_NO_POOL, call ERR_MR_NO_POOL')
+      expect(await received(socket)).to.equal('submit ERR_MR_NO_POOL, run ERR_MR_NO_POOL')
     }
   })
 
@@ -185,7 +185,7 @@ describe('wrong use', () => {
           const calls = {
             write: () => conn.write(lost()),
             submit: () => conn.submit(lost()),
-            call: () => conn.call(lost()),
+            call: () => conn.run(lost()),
             publish: () => conn.publish('topic', lost()),
             'publish of the reactor': () => reactor.publish('topic', lost()),
             'write later': () => later.write(lost()),
@@ -347,13 +347,13 @@ describe('wrong use', () => {
     expect((await failureOf(() => server.send(1n, {} as never))).code).to.equal('ERR_MR_DATA')
   })
 
-  it('of ThreadServer.attach(): what is no token is refused, and a server that there is not', async () => {
+  it('of ServerHandle.of(): what is no token is refused, and a server that there is not', async () => {
     for (const token of [undefined, null, '1', 1n, {}, Symbol('token'), 1.5, -1, Number.NaN, 2 ** 32]) {
-      const error = await failureOf(() => ThreadServer.attach(token as never))
+      const error = await failureOf(() => ServerHandle.of(token as never))
       expect(error.code, String(token)).to.equal('ERR_MR_OPTION_TYPE')
       expect(error.message).to.include('server.token')
     }
-    expect((await failureOf(() => ThreadServer.attach(0xffff_ffff))).code).to.equal('ERR_MR_CLOSED')
+    expect((await failureOf(() => ServerHandle.of(0xffff_ffff))).code).to.equal('ERR_MR_CLOSED')
   })
 
   it('of a reactor on a second thread fails with ERR_MR_WRONG_THREAD', async () => {

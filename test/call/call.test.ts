@@ -1,4 +1,4 @@
-import { type Server, serve, ThreadServer } from '@multireactor/core'
+import { type Server, serve, ServerHandle } from '@multireactor/core'
 import { expect } from 'chai'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
@@ -31,7 +31,7 @@ describe('server.call', () => {
     expect(await text(1, 'nothing')).to.equal('')
     const bytes = Buffer.alloc(3 << 20, 'abc')
     expect((await server.call(1, bytes)).equals(bytes)).to.equal(true)
-    const other = ThreadServer.attach(server.token)
+    const other = ServerHandle.of(server.token)
     expect((await other.call(1, 'who')).toString()).to.equal('1')
     other.close()
     expect(await failure(other.call(1, 'who'))).to.have.property('code', 'ERR_MR_CLOSED')

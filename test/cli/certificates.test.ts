@@ -8,7 +8,7 @@ import { expect } from 'chai'
 import { Command } from '../support/command.js'
 
 const root = new URL('../../../', import.meta.url)
-const pem = (name: string): string => fileURLToPath(new URL(`test/stock/certificates/${name}.pem`, root))
+const pem = (name: string): string => fileURLToPath(new URL(`test/existing/certificates/${name}.pem`, root))
 const echo = fileURLToPath(new URL('test/fixtures/cli-echo.js', root))
 
 async function subject(port: number): Promise<string> {

@@ -73,7 +73,7 @@ describe('the command', () => {
 
   it('serves TLS from files, reads them again on SIGHUP, and refuses what does not fit', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'mr-tls-'))
-    const pem = (name: string) => fileURLToPath(new URL(`test/stock/certificates/${name}.pem`, root))
+    const pem = (name: string) => fileURLToPath(new URL(`test/existing/certificates/${name}.pem`, root))
     const use = (name: string) => {
       copyFileSync(pem(name), join(folder, 'cert.pem'))
       copyFileSync(pem(`${name}-key`), join(folder, 'key.pem'))

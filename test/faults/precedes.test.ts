@@ -8,7 +8,7 @@ import { app } from '../support/app.js'
 import { closedAs } from '../support/closed.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
-const pem = (name: string) => readFileSync(new URL(`../../stock/certificates/${name}.pem`, import.meta.url), 'utf8')
+const pem = (name: string) => readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url), 'utf8')
 const logger = { debug() {}, info() {}, warn() {}, error() {} }
 
 describe('what precedes a failure', function () {

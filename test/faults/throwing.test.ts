@@ -27,7 +27,7 @@ const outcomes: Record<(typeof hooksTried)[number], string> = {
   iterator: 'parse-error',
   return: 'parse-error',
   cut: 'malformed-frame',
-  resume: 'handler-error',
+  restore: 'handler-error',
   suspend: 'thread-lost',
 }
 /** A thenable that resolves and then rejects has resolved. What it resolves to is no reply, no cut and no reactor. */
@@ -42,7 +42,7 @@ const settledWell: typeof outcomes = {
   parse: 'silent',
   error: 'silent',
 }
-const whenReloaded = ['resume', 'suspend']
+const whenReloaded = ['restore', 'suspend']
 
 describe('callbacks of the app that throw, reject, or return what throws', () => {
   const before = census()
@@ -179,8 +179,8 @@ describe('callbacks of the app that throw, reject, or return what throws', () =>
       }
       expect(await (await fetch(`http://127.0.0.1:${http.port}/ok`)).text()).to.equal('ok')
       const certificate = {
-        cert: readFileSync(new URL('../../stock/certificates/first.pem', import.meta.url)),
-        key: readFileSync(new URL('../../stock/certificates/first-key.pem', import.meta.url)),
+        cert: readFileSync(new URL('../../existing/certificates/first.pem', import.meta.url)),
+        key: readFileSync(new URL('../../existing/certificates/first-key.pem', import.meta.url)),
       }
       const reject = () => Promise.reject(new Error('by SNICallback')) as never
       for (const SNICallback of [boom, reject]) {

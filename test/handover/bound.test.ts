@@ -9,12 +9,12 @@ import { expect } from 'chai'
 import { app } from '../support/app.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
-const pem = (name: string): Buffer => readFileSync(new URL(`../../stock/certificates/${name}.pem`, import.meta.url))
+const pem = (name: string): Buffer => readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url))
 
 /** Servers whose connections live in their thread. */
 const kinds = [
-  { name: 'attach', module: 'bound-stock', secure: false, tls: false },
-  { name: 'attach behind a TLS listener', module: 'bound-stock', secure: true, tls: true },
+  { name: 'attach', module: 'bound-existing', secure: false, tls: false },
+  { name: 'attach behind a TLS listener', module: 'bound-existing', secure: true, tls: true },
   { name: 'an attached https server', module: 'bound-https', secure: true, tls: false },
   { name: 'httpApp behind a TLS listener', module: 'bound-app', secure: true, tls: true },
 ]

@@ -114,7 +114,7 @@ export default defineApp({
 
     write(`message(conn, line) { conn.write('new ' + line + conn.data.seen + '\\n') },
       suspend: (conn) => 'packed ' + conn.data.seen,
-      resume: (conn, state) => ({ ...state, f: () => 1 })`)
+      restore: (conn, state) => ({ ...state, f: () => 1 })`)
     await server.reload()
     client.write('c\n')
     expect((await client.lines(3))[2]).to.equal('new c3')
@@ -242,14 +242,15 @@ export default defineApp({
       await server.reload({ timeoutMs })
       delete process.env['LEAVING_LOG']
       const read = () => readFileSync(log, 'latin1').trimEnd().split('\n')
-      // The next thread calls resume in its first turns.
-      while (read().filter((line) => line.startsWith('resume ')).length < 2) await new Promise((resolve) => setImmediate(resolve))
+      // The next thread calls restore in its first turns.
+      while (read().filter((line) => line.startsWith('restore ')).length < 2)
+        await new Promise((resolve) => setImmediate(resolve))
       const told = read()
       const closed = ['victim destroyed', 'victim destroyed', 'self destroyed', 'throws thread-lost', 'framer thread-lost']
       expect(told.filter((line) => line.startsWith('close ')).sort()).to.deep.equal(
         [...closed, ...(timeoutMs === 0 ? ['pending thread-lost'] : [])].map((line) => `close ${line}`).sort(),
       )
-      expect(told.filter((line) => line.startsWith('resume ')).sort()).to.deep.equal(['resume killer', 'resume slow'])
+      expect(told.filter((line) => line.startsWith('restore ')).sort()).to.deep.equal(['restore killer', 'restore slow'])
       expect(told.filter((line) => line.startsWith('suspend ')).sort()).to.deep.equal(
         ['killer', 'self', 'slow', 'throws', 'victim'].map((word) => `suspend ${word}`),
       )

@@ -114,7 +114,7 @@ describe('the thread of a reactor', () => {
     other.destroy()
   })
 
-  it('closes as thread-lost what has data and no resume hook, and keeps what has none', async () => {
+  it('closes as thread-lost what has data and no restore hook, and keeps what has none', async () => {
     server = await serve({ app: app('seats'), listen: 0, reactors: 1, pool: 0 })
     const { port } = server.listeners[0]!
     const plain = await Client.connect(port)

@@ -8,7 +8,7 @@ import { Client } from '../support/client.js'
 import { answerAsAsked, ways } from '../support/heads.js'
 import { exchangeAll, HttpServer } from '../support/http.js'
 
-const certificates = new URL('../../stock/certificates/', import.meta.url)
+const certificates = new URL('../../existing/certificates/', import.meta.url)
 const pem = (name: string): string => readFileSync(new URL(`${name}.pem`, certificates), 'utf8')
 const noLog = { debug() {}, info() {}, warn() {}, error() {} }
 

@@ -179,7 +179,7 @@ describe('AsyncLocalStorage', () => {
     })
   })
 
-  it('a called hook starts afresh, on the thread of its caller as well, and its caller keeps its own context', async () => {
+  it('an onCall hook starts afresh, on the thread of its caller as well, and its caller keeps its own context', async () => {
     await using server = await serve({
       app: new URL('../fixtures/async_context_calls.js', import.meta.url),
       listen: local,

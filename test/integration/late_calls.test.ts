@@ -30,7 +30,7 @@ const late = {
   setFraming: 'nothing',
   toDuplex: true,
   submit: 'nothing',
-  call: 'rejects ERR_MR_CONNECTION_CLOSED',
+  run: 'rejects ERR_MR_CONNECTION_CLOSED',
   'defer, write': false,
   'defer, end': false,
   moveTo: 'nothing',
@@ -52,7 +52,7 @@ const wrong = {
   'wrong setFraming': 'throws ERR_MR_OPTION_TYPE',
   'wrong toDuplex': 'throws ERR_MR_OPTION_TYPE',
   'wrong submit': 'throws ERR_MR_DATA',
-  'wrong call': 'throws ERR_MR_DATA',
+  'wrong run': 'throws ERR_MR_DATA',
   'wrong defer': 'throws ERR_MR_DATA',
   'wrong moveTo': 'throws ERR_MR_OPTION_RANGE',
   'wrong subscribe': 'throws ERR_MR_TOPIC',
@@ -96,7 +96,7 @@ describe('calls on a connection that has closed', () => {
     const gone = 'throws ERR_MR_CONNECTION_CLOSED'
     expect(ended).to.include({ write: gone, reply: gone, end: 'nothing', 'end with data': gone, submit: gone, setFraming: gone })
     expect(ended).to.include({ toDuplex: gone, 'defer, write': gone, moveTo: gone, subscribe: gone, publish: gone, pipe: gone })
-    expect(ended).to.include({ call: 'rejects ERR_MR_CONNECTION_CLOSED', 'pipe to it': gone, ...wrong })
+    expect(ended).to.include({ run: 'rejects ERR_MR_CONNECTION_CLOSED', 'pipe to it': gone, ...wrong })
     other.destroy()
   })
 

@@ -11,7 +11,7 @@ import { frame, handshake } from '../support/websocket.js'
 const kibibyte = 1 << 10
 const mebibyte = 1 << 20
 const memory = 1 << 30
-const pem = (name: string) => readFileSync(new URL(`../../stock/certificates/${name}.pem`, import.meta.url), 'utf8')
+const pem = (name: string) => readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url), 'utf8')
 
 describe('a peer that reads gets all that it is owed', function () {
   this.timeout(120_000) // half a gibibyte goes through in some, on machines that are busy with other things
@@ -87,8 +87,8 @@ describe('a peer that reads gets all that it is owed', function () {
       ['http', 'later', 20, 4 * mebibyte],
       ['fetch', 'end', 1, 20 * mebibyte],
       ['fetch', 'end', 20, 2 * mebibyte],
-      ['stock', 'end', 1, 64 * mebibyte],
-      ['stock', 'end', 400, 64 * kibibyte],
+      ['existing', 'end', 1, 64 * mebibyte],
+      ['existing', 'end', 400, 64 * kibibyte],
     ] as const) {
       it(`${name}, ${way}: ${count} of ${bytes / kibibyte} KiB, pipelined, ${over}`, async () => {
         const socket = await start(name, secure)

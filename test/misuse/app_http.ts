@@ -88,8 +88,8 @@ async function request(req: HttpRequest, res: HttpResponse): Promise<void> {
           ].length,
       )
     else if (way === 16) make('req.header wrong', () => req.header(odd as never), { wrong: true })
-    else if (way === 17) make('req.call wrong', () => req.call(noBytes as never), { wrong: true })
-    else if (way === 18) make('req.call', () => req.call(`job ${story.letter} ${story.sequence} 6 1 whole 3`), { may: callCodes })
+    else if (way === 17) make('req.run wrong', () => req.run(noBytes as never), { wrong: true })
+    else if (way === 18) make('req.run', () => req.run(`job ${story.letter} ${story.sequence} 6 1 whole 3`), { may: callCodes })
     else if (way === 19) make('drained', () => res.drained())
     else if (way === 20 && random.below(4) === 0) end()
   }
@@ -166,7 +166,7 @@ function speak(ws: ServerWebSocket<Story>, story: Story, random: Random, key: st
     })
   else if (way === 16) make('ws.publish wrong', () => ws.publish('x', noBytes as never), { wrong: true })
   else if (way === 17) make('ws.unsubscribe wrong', () => ws.unsubscribe(odd as never), { wrong: true })
-  else if (way === 18) make('ws.call wrong', () => ws.call(noBytes as never), { wrong: true })
+  else if (way === 18) make('ws.run wrong', () => ws.run(noBytes as never), { wrong: true })
   else make('look', () => [ws.data, ws.id, ws.remoteAddress, ws.readyState, ws.bufferedAmount, ws.subscriptions].length)
 }
 

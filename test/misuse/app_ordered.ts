@@ -5,7 +5,7 @@ import { work } from './work.js'
 export default defineApp({
   ...misuse({ pool: true, wild: false, echoPort: 0, dies: true }),
   start,
-  called: describeOpen,
+  onCall: describeOpen,
   framing: lines(),
   parse: work,
   outBuffer: { high: 8 << 10, low: 1 << 10, max: 2 << 20 },

@@ -1,4 +1,4 @@
-import type { App, ThreadServer } from '@multireactor/core'
+import type { App, ServerHandle } from '@multireactor/core'
 import type { CloseReason } from '@multireactor/reactor'
 import { type Abilities, type Conn, die, type Place, schedule, tame, wild } from './operations.js'
 import { kind, record } from './records.js'
@@ -24,7 +24,7 @@ const mostCalls = 60
 /** For the calls behind the close. */
 const late = new WeakMap<Story, (() => void)[]>()
 
-let server: ThreadServer | undefined
+let server: ServerHandle | undefined
 
 /** Connections of this thread whose `close` hook has not been called. */
 const live = new Map<Conn, Story>()
@@ -92,7 +92,7 @@ export function misuse(abilities: Abilities): App<Story> {
       const story = conn.data
       if (story.closed > 0) tell('wrong', story.sequence, 'message after close')
       const own = new RegExp(`^[${story.letter}0-9.:\\r\\n]*$`)
-      // Whose it is that had gone before anybody looked, nobody knows: see `open` and `resume`.
+      // Whose it is that had gone before anybody looked, nobody knows: see `open` and `restore`.
       if (story.index >= 0 && !own.test(frame.toString('latin1')))
         tell(
           'wrong',
@@ -113,7 +113,7 @@ export function misuse(abilities: Abilities): App<Story> {
       callSome(conn, conn.data, 'suspend')
       return conn.data
     },
-    resume(conn, state) {
+    restore(conn, state) {
       // The data of a thread that died is lost; whose it is, its address says.
       const story = (state as Story | undefined) ?? storyOf(conn.remoteAddress, conn.remotePort, conn.listener)
       if (state === undefined) {
@@ -121,7 +121,7 @@ export function misuse(abilities: Abilities): App<Story> {
         story.endsInOrder = true
       }
       live.set(conn, story)
-      callSome(conn, story, 'resume')
+      callSome(conn, story, 'restore')
       return story
     },
     close(conn, reason: CloseReason) {
@@ -138,7 +138,7 @@ export function misuse(abilities: Abilities): App<Story> {
 }
 
 /** What any thread may send. */
-function sendSome(to: ThreadServer, conn: Conn, story: Story, random: ReturnType<typeof randomOf>, key: string): void {
+function sendSome(to: ServerHandle, conn: Conn, story: Story, random: ReturnType<typeof randomOf>, key: string): void {
   const closed = { may: ['ERR_MR_CLOSED'] }
   const { data, spoil } = someForm(
     random,

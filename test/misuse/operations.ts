@@ -75,13 +75,13 @@ export const tame: Record<string, Operation> = {
     const ascii = place.random.below(2) === 0
     count(
       place.story,
-      make(place, 'reply', () => place.conn.reply(text, ascii), { whenGone: false }),
+      make(place, 'reply', () => place.conn.reply(text, { ascii }), { whenGone: false }),
     )
   },
   replyWrong(place) {
     const bytes = someNoBytes(place.random)
     // Bytes that are right are right.
-    make(place, 'reply wrong', () => place.conn.reply(bytes as never, place.random.below(2) === 0), { wrong: true })
+    make(place, 'reply wrong', () => place.conn.reply(bytes as never, { ascii: place.random.below(2) === 0 }), { wrong: true })
   },
   defer(place, abilities) {
     const { story, random, conn, at } = place
@@ -148,15 +148,15 @@ export const tame: Record<string, Operation> = {
     const bytes = someNoBytes(place.random)
     make(place, 'submit wrong', () => place.conn.submit(bytes as never), { wrong: true, may: noPool(abilities) })
   },
-  call(place, abilities) {
+  run(place, abilities) {
     const { conn, story, random } = place
     const { data, spoil } = someForm(random, job(story, kind.free, nextNumber(), random))
     const result = attempt(
       story,
       place.key,
-      'call',
+      'run',
       () =>
-        conn.call(data).then((bytes) => {
+        conn.run(data).then((bytes) => {
           const text = bytes.toString()
           if (
             !new RegExp(`^[${story.letter}0-9.:\\n]*$`).test(text) ||
@@ -172,7 +172,7 @@ export const tame: Record<string, Operation> = {
   },
   callWrong(place, abilities) {
     const bytes = someNoBytes(place.random)
-    make(place, 'call wrong', () => place.conn.call(bytes as never), { wrong: true, may: noPool(abilities) })
+    make(place, 'run wrong', () => place.conn.run(bytes as never), { wrong: true, may: noPool(abilities) })
   },
   end(place) {
     if (place.random.below(3) !== 0) return

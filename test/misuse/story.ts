@@ -137,7 +137,7 @@ export function attempt(story: Story, key: string, name: string, call: () => unk
   const wasGone = story.gone
   const { placed } = story
   // What was said in the last thread is known to the connection, and the clone of its data may be older.
-  const ended = story.ended || (story.hooks['resume'] ?? 0) > 0
+  const ended = story.ended || (story.hooks['restore'] ?? 0) > 0
   const failed = (error: unknown, isLater: boolean) => {
     trace('got', story.sequence, `${key} ${(error as { code?: string } | undefined)?.code ?? 'an error without a code'}`)
     const why = wrongThrow(error, { ...expected, isLater, gone: wasGone, ended, placed })

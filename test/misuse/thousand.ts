@@ -110,8 +110,8 @@ async function freshReactor(echoPort: number): Promise<void> {
   const own = new Reactor({ onError: () => {} })
   const where = { port: 0, host: '127.0.0.1', proxyProtocol }
   // A standalone reactor hands nothing over.
-  const { suspend: _s, resume: _r, ...tameHooks } = misuse({ pool: false, wild: false, echoPort: 0, dies: false })
-  const { suspend: _t, resume: _u, ...wildHooks } = misuse({ pool: false, wild: true, echoPort, dies: false })
+  const { suspend: _s, restore: _r, ...tameHooks } = misuse({ pool: false, wild: false, echoPort: 0, dies: false })
+  const { suspend: _t, restore: _u, ...wildHooks } = misuse({ pool: false, wild: true, echoPort, dies: false })
   const tame = await own.listen({ ...where, name: 'reactor' }, { ...tameHooks, framing: lines() } as never)
   const wild = await own.listen({ ...where, name: 'wildReactor' }, { ...wildHooks, framing: lines() } as never)
   reactor = own

@@ -44,12 +44,12 @@ describe("run: 'auto'", () => {
     const client = await connect()
     await untilInline(client)
     expect(await ask(client, 'work 30')).to.equal('worked 30') // of the size of `where`
-    while (server.stats().reactors[0]!.inlineStalls === 0) await new Promise(setImmediate)
+    while (server.stats().reactors[0]!.inlineOverruns === 0) await new Promise(setImmediate)
     const inline = server.stats().reactors[0]!.framesInline
     for (let i = 0; i < 300; i++) expect(await ask(client, 'where')).to.match(/^worker/)
     expect(await ask(client, 'work 30')).to.equal('worked 30')
     const stats = server.stats().reactors[0]!
-    expect([stats.framesInline, stats.inlineStalls]).to.deep.equal([inline, 1])
+    expect([stats.framesInline, stats.inlineOverruns]).to.deep.equal([inline, 1])
     client.destroy()
   })
 
@@ -63,7 +63,7 @@ describe("run: 'auto'", () => {
     await heavy.lines(6)
     // One that lost its core on a crowded machine may look dear for a moment.
     expect(wheres.filter((one) => one === 'reactor').length).to.be.above(10)
-    expect(server.stats().reactors[0]!.inlineStalls).to.equal(0)
+    expect(server.stats().reactors[0]!.inlineOverruns).to.equal(0)
     client.destroy()
     heavy.destroy()
   })

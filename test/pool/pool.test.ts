@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { BroadcastChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
-import { MultireactorError, Pool, type PoolOptions, type Replaced } from '@multireactor/pool'
+import { MultireactorError, Pool, type PoolOptions, type WorkerReplaced } from '@multireactor/pool'
 import { expect } from 'chai'
 import { failureOf, fixture } from '../fixtures/bad-failure.js'
 import { lostViews } from '../fixtures/lost_views.js'
@@ -288,7 +288,7 @@ describe('a pool', () => {
 
   describe('when a worker dies', () => {
     it('rejects its task with ERR_MR_TASK_LOST, replaces it, and goes on', async () => {
-      const replaced: Replaced[] = []
+      const replaced: WorkerReplaced[] = []
       await using pool = make({ onWorkerReplaced: (one) => replaced.push(one) })
       const before = await text(pool.run('thread'))
       expect((await failureOf(() => pool.run('exit'))).code).to.equal('ERR_MR_TASK_LOST')
@@ -308,7 +308,7 @@ describe('a pool', () => {
     })
 
     it('with onTaskLost: retry runs the task once more, and not twice', async () => {
-      const replaced: Replaced[] = []
+      const replaced: WorkerReplaced[] = []
       await using pool = make({ onTaskLost: 'retry', onWorkerReplaced: (one) => replaced.push(one) })
       expect(await text(pool.run('exitFirst'))).to.equal('attempt 1')
       expect(replaced[0]).to.include({ retried: 1, lost: 0 })
@@ -318,7 +318,7 @@ describe('a pool', () => {
     })
 
     it('of an endless loop past taskTimeoutMs: rejects with ERR_MR_TASK_TIMEOUT, replaces it, and goes on', async () => {
-      const replaced: Replaced[] = []
+      const replaced: WorkerReplaced[] = []
       await using pool = make({ taskTimeoutMs: 200, onWorkerReplaced: (one) => replaced.push(one) })
       await pool.ready()
       const began = performance.now()
@@ -334,7 +334,7 @@ describe('a pool', () => {
 
   describe('whose worker loops in a timer, with no task', () => {
     it('replaces it when tasks wait, and runs them', async () => {
-      const replaced: Replaced[] = []
+      const replaced: WorkerReplaced[] = []
       await using pool = make({ taskTimeoutMs: 200, onWorkerReplaced: (one) => replaced.push(one) })
       await pool.ready()
       expect(await text(pool.run('loopLater'))).to.equal('later')
@@ -345,7 +345,7 @@ describe('a pool', () => {
     })
 
     it('ends no worker that only has its promises pending', async () => {
-      const replaced: Replaced[] = []
+      const replaced: WorkerReplaced[] = []
       await using pool = make({ taskTimeoutMs: 200, concurrency: 1, onWorkerReplaced: (one) => replaced.push(one) })
       await pool.ready()
       // Each has the whole time, and those behind it wait longer than that.
@@ -372,7 +372,7 @@ describe('a pool', () => {
   })
 
   it('lets an asynchronous task that is late err alone, and tells its signal', async () => {
-    const replaced: Replaced[] = []
+    const replaced: WorkerReplaced[] = []
     await using pool = make({ taskTimeoutMs: 200, onWorkerReplaced: (one) => replaced.push(one) })
     const before = await text(pool.run('thread'))
     const late = [failureOf(() => pool.run('never')), failureOf(() => pool.run('signal late'))]

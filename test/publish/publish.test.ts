@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { type Server, serve, ThreadServer } from '@multireactor/core'
+import { type Server, serve, ServerHandle } from '@multireactor/core'
 import { Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { app } from '../support/app.js'
@@ -58,8 +58,8 @@ describe('publish and subscribe', () => {
     // From a thread of one's own.
     const code = `
       const { workerData, parentPort } = require('node:worker_threads')
-      import(workerData.core).then(async ({ ThreadServer }) => {
-        const server = ThreadServer.attach(workerData.token)
+      import(workerData.core).then(async ({ ServerHandle }) => {
+        const server = ServerHandle.of(workerData.token)
         parentPort.postMessage(await server.publish('n', new TextEncoder().encode('own\\n')))
         server.close()
       })`
@@ -90,7 +90,7 @@ describe('publish and subscribe', () => {
 
   it('keeps one order for all subscribers of a topic', async () => {
     const all = await subscribers(4, 'n')
-    const second = ThreadServer.attach(server.token)
+    const second = ServerHandle.of(server.token)
     const count = 300
     for (let i = 0; i < count; i++) {
       void server.publish('n', `a${i}\n`)

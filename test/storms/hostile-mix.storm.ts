@@ -27,7 +27,7 @@ const mostStepBytes = 2 * mebibyte
 const turnCpuNs = 8_000_000
 const mostStepCpuNs = 8_000_000
 
-const certificates = new URL('../../stock/certificates/', import.meta.url)
+const certificates = new URL('../../existing/certificates/', import.meta.url)
 const pem = (name: string): string => readFileSync(new URL(`${name}.pem`, certificates), 'utf8')
 
 describe('hostile peers of every kind, in every protocol', () => {
@@ -60,7 +60,7 @@ describe('hostile peers of every kind, in every protocol', () => {
       { name: 'pool', app: 'mix-pool' },
       { name: 'websocket', app: 'mix-http' },
       { name: 'resp', app: 'mix-resp' },
-      { name: 'stock', app: 'mix-stock' },
+      { name: 'existing', app: 'mix-existing' },
       { name: 'tls-lines', tls },
       { name: 'tls-http', app: 'mix-http', tls },
     ]

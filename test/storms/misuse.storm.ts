@@ -153,7 +153,7 @@ const operations: [name: string, call: (conn: Conn, random: Random, reactor: Rea
   ['setNoDelay', (conn, random) => conn.setNoDelay(random.below(2) === 0)],
   ['setKeepAlive', (conn, random) => conn.setKeepAlive(random.below(2) === 0, random.below(100_000))],
   ['submit without a pool', (conn) => conn.submit('x')],
-  ['call without a pool', (conn) => conn.call('x')],
+  ['call without a pool', (conn) => conn.run('x')],
   [
     'defer',
     (conn, random): unknown => {

@@ -76,7 +76,7 @@ const wires: Record<string, Wire> = {
   http,
   fetch: http,
   pool: http,
-  stock: http,
+  existing: http,
   'tls-http': http,
   websocket: webSocket,
   resp: (random) => ({

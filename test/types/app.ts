@@ -1,6 +1,6 @@
 /** Compiled, never run: what must not compile says so. */
 import { httpApp } from '@multireactor/http'
-import { defineApp, lengthPrefixed, lines, type Server, serve, ThreadServer } from '@multireactor/core'
+import { defineApp, lengthPrefixed, lines, type Server, serve, ServerHandle } from '@multireactor/core'
 import type { Reactor } from '@multireactor/reactor'
 
 export const placed = defineApp({
@@ -85,7 +85,7 @@ export async function served(server: Server): Promise<void> {
   // @ts-expect-error: somewhere to listen is needed
   await serve({ app: 'app.js' })
   // @ts-expect-error: made by attach
-  new ThreadServer(1)
+  new ServerHandle(1)
   void [outcome, destroyed]
 }
 

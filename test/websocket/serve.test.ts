@@ -10,7 +10,7 @@ import { census, expectNothingLeft } from '../support/leaks.js'
 import { behindHandshake, frame, handshake, wordsOf } from '../support/websocket.js'
 
 function pem(name: string): Buffer {
-  return readFileSync(new URL(`../../stock/certificates/${name}.pem`, import.meta.url))
+  return readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url))
 }
 
 /** A client that remembers what it hears. */

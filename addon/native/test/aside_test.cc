@@ -368,7 +368,7 @@ uint64_t stepsBehindReturns(size_t n) {
   for (uint32_t i = 0; i < 2; ++i) {
     server.js(i).hook = [&, i](const EventRow& row, std::string_view) {
       if (row.event == Event::kHandover) CHECK(server.reactor(i).moveNow(row.slot, row.generation, {}, false));
-      if (row.event == Event::kResume) at = row;
+      if (row.event == Event::kRestore) at = row;
     };
   }
   Worker worker{server, std::string(128 * kKibibyte, 'x')};

@@ -25,10 +25,10 @@ inline std::optional<std::string> takeHttp1(const FrameCut& cut, const char* byt
   if (cut.consumed == 0 || cut.offset > cut.consumed || cut.length > cut.consumed - cut.offset)
     return "a frame outside of its bytes";
   const std::string text(bytes + cut.offset, cut.length);
-  if ((cut.info & kHttp1Piece) == 0) {
+  if ((cut.info & kHttp1Content) == 0) {
     if (!out->bodyEnded) return "a head within a body";
     if ((cut.info & kHttp1HeadMask) > cut.length) return "a head larger than its frame";
-    const bool follows = (cut.info & kHttp1Follows) != 0;
+    const bool follows = (cut.info & kHttp1ContentFollows) != 0;
     if (follows != (cut.state != 0)) return "a state that does not fit";
     out->messages.push_back((follows ? "head\n" : "all\n") + text);
     if (follows) out->bodies.emplace_back();
@@ -37,7 +37,7 @@ inline std::optional<std::string> takeHttp1(const FrameCut& cut, const char* byt
   }
   if (out->bodyEnded) return "a piece of nothing";
   out->bodies.back() += text;
-  out->bodyEnded = (cut.info & kHttp1LastPiece) != 0;
+  out->bodyEnded = (cut.info & kHttp1LastContent) != 0;
   if (out->bodyEnded != (cut.state == 0)) return "an end that does not fit";
   return std::nullopt;
 }

@@ -187,8 +187,8 @@ TEST("http1: the info of a head says what a server has to know of it") {
   const auto info = [](const std::string& stream) { return next(whole(), stream).info & ~uint32_t{kHttp1HeadMask}; };
   CHECK_EQ(info(kGet), uint32_t{0});
   CHECK_EQ(info("GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n"), uint32_t{kHttp1Close});
-  CHECK_EQ(info("GET / HTTP/1.0\r\n\r\n"), uint32_t{kHttp1Old | kHttp1Close});
-  CHECK_EQ(info("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), uint32_t{kHttp1Old});
+  CHECK_EQ(info("GET / HTTP/1.0\r\n\r\n"), uint32_t{kHttp10 | kHttp1Close});
+  CHECK_EQ(info("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), uint32_t{kHttp10});
   CHECK_EQ(info("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), uint32_t{kHttp1Head});
   CHECK_EQ(info("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"), uint32_t{kHttp1Upgrade});
   CHECK_EQ(info("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"), uint32_t{0});

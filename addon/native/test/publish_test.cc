@@ -309,7 +309,7 @@ TEST("a connection that moves while much is published misses nothing and gets no
 
 TEST("subscriptions stay when the driving thread dies, and what was published meanwhile comes") {
   ListenerConfig config = raw();
-  config.hooks |= kHookResume;
+  config.hooks |= kHookRestore;
   Reactors server(config);
   Subscribers subscribers(server);
   const Fd a = server.connect();

@@ -592,7 +592,7 @@ TEST("pipe: goes on when the thread dies, and without any") {
   CHECK_EQ(proxy.read(proxy.up, 19), "meanwhile and later");
   say(proxy.up, "yes");
   CHECK_EQ(proxy.read(proxy.down, 3), "yes");
-  CHECK(proxy.js().saw(std::to_string(proxy.a) + " resume"));
+  CHECK(proxy.js().saw(std::to_string(proxy.a) + " restore"));
   proxy.up.reset();
   proxy.down.reset();
   proxy.until([&] { return proxy.open() == 0; });

@@ -42,7 +42,7 @@ TEST("what no hook has begun comes again, once and in order, half a frame too") 
   CHECK_EQ(both.frames(1), "b1|b2|b3|half whole|");
   CHECK_EQ(both.frames(2), "c1|");
   CHECK_EQ(server.js().frames(1), "b2|b3|half whole|");
-  for (const char* line : {"0 resume", "1 resume", "2 resume"}) CHECK(server.js().saw(line));
+  for (const char* line : {"0 restore", "1 restore", "2 restore"}) CHECK(server.js().saw(line));
   CHECK_EQ(server.js().all("0 open") + server.js().all("1 open"), "");
   CHECK_EQ(server.open(), 3u);
   CHECK_EQ(server.admitted(), 3u);
@@ -62,7 +62,7 @@ TEST("the frame in the hook is not replayed, and its connection closes") {
   server.until([&] { return framesOfA + server.js().frames(0) == "a1|a2|" && framesOfC + server.js().frames(2) == "c1|c2|"; });
   server.turns(3);
   CHECK_EQ(server.js().frames(1), "");
-  CHECK_EQ(server.js().all("1 resume"), "");
+  CHECK_EQ(server.js().all("1 restore"), "");
   CHECK_EQ(server.closed(CloseReason::kThreadLost), 1u);
   CHECK_EQ(server.admitted(), 2u);
   CHECK_EQ(server.open(), 2u);
@@ -129,7 +129,7 @@ TEST("a connection whose open row was not begun is opened again, not resumed") {
   server.replaceDead();
   server.until([&] { return server.js().saw("1 frame b1"); });
   CHECK_EQ(server.js().all("1 "), "open|frame b1|");
-  CHECK_EQ(server.js().all("0 "), "resume|");
+  CHECK_EQ(server.js().all("0 "), "restore|");
 }
 
 TEST("an end that no hook has seen comes after the frames, once") {
@@ -140,7 +140,7 @@ TEST("an end that no hook has seen comes after the frames, once") {
   server.js().diesBefore = "1 end";
   server.replaceDead();
   server.until([&] { return server.js().saw("1 close end"); });
-  CHECK_EQ(server.js().all("1 "), "resume|end|close end|");
+  CHECK_EQ(server.js().all("1 "), "restore|end|close end|");
 }
 
 TEST("an end behind frames that come again does not swallow them") {
@@ -151,7 +151,7 @@ TEST("an end behind frames that come again does not swallow them") {
   server.js().diesBefore = "0 frame a2";
   server.replaceDead();
   server.until([&] { return server.js().saw("0 close end"); });
-  CHECK_EQ(server.js().all("0 "), "resume|frame a2|end|close end|");
+  CHECK_EQ(server.js().all("0 "), "restore|frame a2|end|close end|");
 }
 
 TEST("custom framing: what a returned call used does not come again, what was not begun comes whole") {
@@ -222,10 +222,10 @@ TEST("a connection whose call was answered before its thread could hear of it cl
   say(a, "call\n");
   say(b, "call\n");
   const FrameRef first = server.task(), second = server.task();
-  server.reply(first, "result", Reply::kLast | Reply::kCall);
+  server.reply(first, "result", Reply::kLast | Reply::kRun);
   server.until([&] { return server.js().saw("0 result"); });
   server.js().diesBefore = "1 result";
-  server.reply(second, "result", Reply::kLast | Reply::kCall);
+  server.reply(second, "result", Reply::kLast | Reply::kRun);
   server.replaceDead();
   CHECK_EQ(server.read(b, 1), "");
   CHECK_EQ(server.closed(CloseReason::kThreadLost), 1u);
@@ -234,10 +234,10 @@ TEST("a connection whose call was answered before its thread could hear of it cl
   CHECK_EQ(server.admitted(), 1u);
 }
 
-TEST("data is lost with the thread: no resume hook, no connection") {
+TEST("data is lost with the thread: no restore hook, no connection") {
   for (const bool hasHook : {false, true}) {
     ListenerConfig config = lines(false);
-    if (hasHook) config.hooks |= kHookResume;
+    if (hasHook) config.hooks |= kHookRestore;
     Reactors server(config);
     const Fd a = server.connect(), b = server.connect();
     Names names(server.js());
@@ -249,18 +249,18 @@ TEST("data is lost with the thread: no resume hook, no connection") {
     CHECK(server.reactor().setHasData(1, names.generation(1), false));
     server.leave();
     server.takeOver(true);
-    server.until([&] { return server.js().saw("1 resume"); });
+    server.until([&] { return server.js().saw("1 restore"); });
     CHECK_EQ(server.closed(CloseReason::kThreadLost), hasHook ? 0u : 1u);
-    CHECK_EQ(server.js().saw("0 resume lost"), hasHook);
+    CHECK_EQ(server.js().saw("0 restore lost"), hasHook);
     if (!hasHook) CHECK_EQ(server.read(a, 1), "");
     CHECK_EQ(server.admitted(), hasHook ? 2u : 1u);
   }
 }
 
-TEST("a state that no hook has seen is for the thread after the next, with a resume hook or without") {
+TEST("a state that no hook has seen is for the thread after the next, with a restore hook or without") {
   for (const bool hasHook : {false, true}) {
     ListenerConfig config = lines(false);
-    if (hasHook) config.hooks |= kHookResume;
+    if (hasHook) config.hooks |= kHookRestore;
     Reactors server(config);
     const Fd a = server.connect(), b = server.connect();
     Names names(server.js());
@@ -274,30 +274,30 @@ TEST("a state that no hook has seen is for the thread after the next, with a res
     CHECK(server.reactor().keepState(1, names.generation(1), spanOf("yours")));
     server.leave();
     server.takeOver(false);
-    server.js().diesBefore = "1 resume with yours";
+    server.js().diesBefore = "1 restore with yours";
     server.until([&] { return server.js().dead; });
-    CHECK_EQ(server.js().all("0 "), "resume with mine|");
+    CHECK_EQ(server.js().all("0 "), "restore with mine|");
     CHECK(server.reactor().setHasData(0, names.generation(0), true));  // as `conn.data = state` does
     server.leave();
     // Threads that end before they have seen anything do not change it.
     server.takeOver(true);
     server.leave();
     server.takeOver(true);
-    server.until([&] { return server.js().saw("1 resume with yours"); });
-    CHECK_EQ(server.js().all("1 "), "resume with yours|");
-    CHECK_EQ(server.js().all("0 "), hasHook ? "resume lost|" : "close thread-lost|");
+    server.until([&] { return server.js().saw("1 restore with yours"); });
+    CHECK_EQ(server.js().all("1 "), "restore with yours|");
+    CHECK_EQ(server.js().all("0 "), hasHook ? "restore lost|" : "close thread-lost|");
     CHECK_EQ(server.closed(CloseReason::kThreadLost), hasHook ? 0u : 1u);
     // Seen once, it is the thread's own, and goes with it.
     server.leave();
     server.takeOver(true);
-    server.until([&] { return server.js().saw("1 resume"); });
-    CHECK_EQ(server.js().all("1 "), "resume|");
+    server.until([&] { return server.js().saw("1 restore"); });
+    CHECK_EQ(server.js().all("1 "), "restore|");
   }
 }
 
 TEST("data that is lost stays lost when the next thread dies before it is told") {
   ListenerConfig config = lines(false);
-  config.hooks |= kHookResume;
+  config.hooks |= kHookRestore;
   Reactors server(config);
   const Fd a = server.connect();
   Names names(server.js());
@@ -306,10 +306,10 @@ TEST("data that is lost stays lost when the next thread dies before it is told")
   CHECK(server.reactor().setHasData(0, names.generation(0), true));
   server.leave();
   server.takeOver(true);
-  server.js().diesBefore = "0 resume lost";
+  server.js().diesBefore = "0 restore lost";
   server.replaceDead();
-  server.until([&] { return server.js().saw("0 resume lost"); });
-  CHECK_EQ(server.js().all("0 "), "resume lost|");
+  server.until([&] { return server.js().saw("0 restore lost"); });
+  CHECK_EQ(server.js().all("0 "), "restore lost|");
 }
 
 TEST("half a PROXY header is no frame for whoever takes over, and says who it is when it is whole") {
@@ -342,7 +342,7 @@ TEST("half a PROXY header is no frame for whoever takes over, and says who it is
 
 TEST("quiesce: hooks are fed no more, it is quiet when the last promise is, and the next thread gets the state") {
   ListenerConfig config = lines(false);
-  config.hooks |= kHookResume;
+  config.hooks |= kHookRestore;
   Reactors server(config);
   const Fd a = server.connect(), b = server.connect();
   Names names(server.js());
@@ -363,8 +363,8 @@ TEST("quiesce: hooks are fed no more, it is quiet when the last promise is, and 
   server.leave();
   server.takeOver(false);
   server.until([&] { return server.js().saw("0 frame a2") && server.js().saw("1 frame b2"); });
-  CHECK_EQ(server.js().all("0 "), "resume with mine|frame a2|");
-  CHECK_EQ(server.js().all("1 "), "resume|frame b2|");
+  CHECK_EQ(server.js().all("0 "), "restore with mine|frame a2|");
+  CHECK_EQ(server.js().all("1 "), "restore|frame b2|");
   say(b, "\n");
   server.until([&] { return server.js().saw("1 frame half"); });
   CHECK_EQ(server.admitted(), 2u);

@@ -109,10 +109,10 @@ TEST("inline: a stall that JS measured bans the class, and the reactor asks for 
   const CostTable::Key key = CostTable::keyOf(0, 3);
   if (server.exchange->costs().isBanned(key)) {  // not where the thread got no core in those 20 ms
     server.until([&] { return server.js().saw("0 stall"); });
-    server.reactor().judgeStall(key, true);
-    CHECK_EQ(server.reactor().counters().inlineStalls.get(), 1u);
+    server.reactor().judgeOverrun(key, true);
+    CHECK_EQ(server.reactor().counters().inlineOverruns.get(), 1u);
     CHECK(server.exchange->costs().isBanned(key));
-    server.reactor().judgeStall(key, false);
+    server.reactor().judgeOverrun(key, false);
     CHECK(!server.exchange->costs().isBanned(key));
   }
 }
@@ -282,7 +282,7 @@ TEST("inline: no flags, sequence or frame size that JS writes settles another fr
     put(row.d + 1, Reply::kLast);
     put(row.d - 1, Reply::kLast);
     put(row.d + 0x8000'0000, Reply::kLast);
-    answer(server.reactor(), row, std::string(bytes) + "\n", Reply::kLast | Reply::kCall | Reply::kLost);
+    answer(server.reactor(), row, std::string(bytes) + "\n", Reply::kLast | Reply::kRun | Reply::kLost);
     put(row.d, Reply::kLast);  // once more
   };
   say(a, "one\n");

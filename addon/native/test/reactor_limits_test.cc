@@ -604,7 +604,7 @@ TEST("memory: a frame for which there is no slab waits until there is one") {
 
 TEST("memory: a connection whose state cannot be told closes, and its hooks hear whose it was") {
   ListenerConfig config = lines(false);
-  config.hooks |= kHookResume;
+  config.hooks |= kHookRestore;
   Reactors server(config, 2);
   EventRow last{};
   server.js().hook = [&](const EventRow& row, std::string_view) {
@@ -619,7 +619,7 @@ TEST("memory: a connection whose state cannot be told closes, and its hooks hear
   CHECK_EQ(server.closed(CloseReason::kSystem, 1), 1u);
   CHECK_EQ(server.admitted(), 0u);
   server.turns(3);
-  CHECK_EQ(server.js(1).all("0 "), "resume without memory lost|close system-error|");
+  CHECK_EQ(server.js(1).all("0 "), "restore without memory lost|close system-error|");
 }
 
 TEST("output: a peer that does not take its replies is not read until it has") {

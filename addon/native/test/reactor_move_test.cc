@@ -28,7 +28,7 @@ struct Places {
           order.push_back(ConnectionId::of(i, row.slot, row.generation).value);
           at[order.back()] = {i, row.slot, row.generation};
           break;
-        case Event::kResume:
+        case Event::kRestore:
           std::memcpy(&id, bytes.data(), sizeof(id));
           at[id] = {i, row.slot, row.generation};
           break;
@@ -105,7 +105,7 @@ TEST("half a frame, unsent bytes and the state go along") {
   server.until([&] { return server.js().saw("0 frame x"); });
   CHECK(server.reactor().counters().buffered.get() > 3 << 20);
   places.moveAndWait(0, 1);
-  CHECK(server.js(1).saw("0 resume with mine"));
+  CHECK(server.js(1).saw("0 restore with mine"));
   server.until([&] { return server.js().saw("0 moved"); });
   CHECK_EQ(server.reactor(0).counters().buffered.get(), 0u);
   CHECK(server.reactor(1).counters().buffered.get() > 3 << 20);
@@ -126,11 +126,11 @@ TEST("a state that the sibling's thread dies before it has seen is for its next 
   server.until([&] { return !places.order.empty(); });
   const Places::Place from = places.of(0);
   CHECK(server.reactor().setHasData(from.slot, from.generation, true));
-  server.js(1).diesBefore = "0 resume with mine";
+  server.js(1).diesBefore = "0 restore with mine";
   CHECK(places.move(0, 1));
   server.replaceDead(1);
-  server.until([&] { return server.js(1).saw("0 resume with mine"); });
-  CHECK_EQ(server.js(1).all("0 "), "resume with mine|");
+  server.until([&] { return server.js(1).saw("0 restore with mine"); });
+  CHECK_EQ(server.js(1).all("0 "), "restore with mine|");
   CHECK_EQ(server.open(1), 1u);
 }
 
@@ -143,7 +143,7 @@ TEST("a state comes back with its connection when the reactor it went to is give
     const Places::Place from = places.of(0);
     CHECK(server.reactor().setHasData(from.slot, from.generation, true));
     if (dies) {
-      server.js(1).diesBefore = "0 resume with mine";
+      server.js(1).diesBefore = "0 restore with mine";
       CHECK(places.move(0, 1));
       server.until([&] { return server.js(1).dead; });
       server.leave(1);
@@ -155,8 +155,8 @@ TEST("a state comes back with its connection when the reactor it went to is give
     server.exchange->setActive(1, false);
     CHECK(server.reactor(1).attach(nullptr));
     server.reactor(1).retire(true);
-    server.until([&] { return server.js().saw("0 resume with mine"); });
-    CHECK_EQ(server.js().all("0 resume"), " with mine|");
+    server.until([&] { return server.js().saw("0 restore with mine"); });
+    CHECK_EQ(server.js().all("0 restore"), " with mine|");
     CHECK_EQ(server.open(), 1u);
   }
 }
@@ -445,7 +445,7 @@ TEST("retire: a pool's connections leave when their frames are answered") {
 TEST("retire: abandoned by its thread, it asks no hook, and what lived in the thread is lost") {
   for (const bool hasHook : {false, true}) {
     ListenerConfig config = lines(false);
-    if (hasHook) config.hooks |= kHookResume;
+    if (hasHook) config.hooks |= kHookRestore;
     Reactors server(config, 2);
     Places places(server);
     const Fd a = server.connect(), b = server.connect();
@@ -471,7 +471,7 @@ TEST("retire: abandoned by its thread, it asks no hook, and what lived in the th
     CHECK_EQ(server.open(0), 0u);
     CHECK_EQ(server.closed(CloseReason::kThreadLost), hasHook ? 0u : 1u);
     CHECK_EQ(server.admitted(), hasHook ? 2u : 1u);
-    if (hasHook) CHECK(server.js(1).saw(std::to_string(places.of(0).slot) + " resume lost"));
+    if (hasHook) CHECK(server.js(1).saw(std::to_string(places.of(0).slot) + " restore lost"));
     if (!hasHook) CHECK_EQ(server.read(a, 1), "");
     server.reactor().detach();
   }

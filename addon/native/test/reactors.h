@@ -51,7 +51,7 @@ class Js final : public EventSink {
     std::map<uint64_t, uint32_t> ends;
     for (size_t i = 0; i < rows.size(); ++i) {
       const EventRow& row = rows[i];
-      const bool hasBytes = row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kResume ||
+      const bool hasBytes = row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kRestore ||
                             row.event == Event::kParse || row.event == Event::kCalled || row.event == Event::kCipher ||
                             row.event == Event::kPlain;
       std::string_view bytes;
@@ -100,19 +100,19 @@ class Js final : public EventSink {
         return "timeout";
       case Event::kClose:
         return "close " + std::string(kCloseReasonNames[row.a & 0xff]);
-      case Event::kCallResult:
+      case Event::kRunResult:
         return "result";
       case Event::kDrained:
         return "drained";
       case Event::kAcceptError:
         return "accept-error";
-      case Event::kResume: {
+      case Event::kRestore: {
         const uint32_t flags = row.d >> 16;
-        std::string text = "resume";
+        std::string text = "restore";
         if (bytes.empty()) text += " without memory";
-        if (flags & kResumeHasState) text += " with " + std::string(bytes.substr(sizeof(uint64_t)));
-        if (flags & kResumeDataLost) text += " lost";
-        if (flags & kResumeEnded) text += " ended";
+        if (flags & kRestoreHasState) text += " with " + std::string(bytes.substr(sizeof(uint64_t)));
+        if (flags & kRestoreDataLost) text += " lost";
+        if (flags & kRestoreEnded) text += " ended";
         return text;
       }
       case Event::kHandover:
@@ -127,7 +127,7 @@ class Js final : public EventSink {
         return "credit " + std::to_string(row.b) + (row.c != 0 ? " gone" : "");
       case Event::kGone:
         return "gone";
-      case Event::kStall:
+      case Event::kOverrun:
         return "stall";
       case Event::kBalance:
         return "balance";
@@ -217,7 +217,7 @@ struct Reactors {
   void takeOver(bool lost, uint32_t index = 0) {
     threads[index] = std::make_unique<Js>();
     CHECK(reactor(index).attach(threads[index].get()));
-    reactor(index).resumeConnections(lost);
+    reactor(index).restoreConnections(lost);
   }
   void replaceDead(uint32_t index = 0) {
     until([&] { return js(index).dead; });

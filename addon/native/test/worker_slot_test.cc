@@ -166,7 +166,7 @@ TEST("no flag that JS writes makes a call of a frame, or says that its thread is
   const auto ready = slot.takeReady();
   CHECK_EQ(ready.size(), 1u);
   CHECK(ready[0].flags == Reply::kOfParse);
-  CHECK_EQ(Reply::kOfParse & (Reply::kCall | Reply::kLost), 0);
+  CHECK_EQ(Reply::kOfParse & (Reply::kRun | Reply::kLost), 0);
 }
 
 TEST("steal takes nothing by a batch word that names more frames than the batch has") {
@@ -202,7 +202,7 @@ TEST("reapWorker sends what was written, loses what was started and gives back t
   exchange.costs().learnInPool(CostTable::keyOf(0, 5), 1, 1000, 0);
   exchange.costs().learnInPool(CostTable::keyOf(0, 7), 1, 1000, 0);
   CHECK(exchange.submit(taskOf(3, 5)));
-  CHECK(exchange.submit(taskOf(1, 7, Task::kCall)));
+  CHECK(exchange.submit(taskOf(1, 7, Task::kRun)));
   std::vector<FrameRef> frames;
   exchange.takeFrames(0, 64, &frames);
   CHECK_EQ(frames.size(), 4u);
@@ -231,7 +231,7 @@ TEST("reapWorker sends what was written, loses what was started and gives back t
   CHECK_EQ(reply.frameBytes, 5u);
   reply = next(&text);
   CHECK_EQ(text, "result");
-  CHECK(reply.flags == (Reply::kLast | Reply::kCall));
+  CHECK(reply.flags == (Reply::kLast | Reply::kRun));
   CHECK_EQ(reply.frameBytes, 7u);
   reply = next(&text);
   CHECK_EQ(text, "");

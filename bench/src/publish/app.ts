@@ -1,11 +1,11 @@
 // "s" makes a connection a subscriber, "p" sends everybody the message: by a publication, or by a plain write for each.
-import { type Connection, defineApp, lines, type ThreadServer } from '@multireactor/core'
+import { type Connection, defineApp, lines, type ServerHandle } from '@multireactor/core'
 
 const message = Buffer.alloc(Number(process.env.BYTES), 'm')
 const reactors = Number(process.env.REACTORS)
 const publishes = process.env.HOW === 'publish'
 const subscribers = new Set<Connection<undefined>>()
-let server: ThreadServer
+let server: ServerHandle
 
 export default defineApp({
   framing: lines(),
@@ -23,7 +23,7 @@ export default defineApp({
       for (let reactor = 0; reactor < reactors; reactor++) void server.call(reactor, '')
     }
   },
-  called() {
+  onCall() {
     for (const conn of subscribers) conn.write(message)
   },
   close(conn) {

@@ -8,7 +8,7 @@ import type {
 } from '@multireactor/reactor'
 import type { Bytes, Reply, TaskContext } from '@multireactor/pool'
 import type { RunMode } from '@multireactor/addon'
-import type { ThreadServer } from './thread_server.js'
+import type { ServerHandle } from './server_handle.js'
 
 interface StartBase {
   /** 0 and up, within its role. */
@@ -16,7 +16,7 @@ interface StartBase {
   /** Where the connections of this app come from. */
   listeners: readonly { name: string; address: string; port: number }[]
   /** The server, as far as it can be reached from this thread. */
-  server: ThreadServer
+  server: ServerHandle
 }
 
 /** Where a thread stands: given to `start`. */
@@ -34,7 +34,7 @@ export type StartContext = StartBase &
 export interface CallContext {
   /** The reactor that was called. */
   reactor: number
-  server: ThreadServer
+  server: ServerHandle
 }
 
 /**
@@ -67,7 +67,7 @@ export interface App<Data = undefined>
    * On a reactor: another thread, or this one, asks for something with `server.call`. What it returns, or resolves to, is the answer. Of several
    * apps of a server, the first that has this hook gets the calls.
    */
-  called?(bytes: Buffer, ctx: CallContext): Bytes | undefined | void | Promise<Bytes | undefined | void>
+  onCall?(bytes: Buffer, ctx: CallContext): Bytes | undefined | void | Promise<Bytes | undefined | void>
   /** In every thread, awaited before the thread takes work. A throw stops the server from starting. */
   start?(context: StartContext): void | Promise<void>
   /** In every thread, before it ends in an orderly way. */

@@ -1,16 +1,16 @@
-import type { AttachOptions, StockServer } from '@multireactor/reactor'
-import { hooksFor, StockFace, type StockServerSide, stockServer } from '@multireactor/reactor/app'
+import type { AttachOptions, ExistingServer } from '@multireactor/reactor'
+import { hooksFor, ServerFace, type ExistingServerSide, existingServer } from '@multireactor/reactor/app'
 import type { App, StartContext } from './app.js'
 
 /** What a factory of `attach` may return instead of the bare server. */
 export interface AttachedServer extends AttachOptions {
-  server: StockServer
+  server: ExistingServer
   /** The thread ends, and the server's connections have: the framework's own goodbye, such as `() => app.close()`. */
   close?: () => unknown
 }
 
 /**
- * An app that runs a stock server, unchanged, on every reactor. `make` is called once in each reactor's thread, and returns a server
+ * An app that runs an existing server, unchanged, on every reactor. `make` is called once in each reactor's thread, and returns a server
  * that does not listen:
  *
  * ```ts
@@ -18,12 +18,12 @@ export interface AttachedServer extends AttachOptions {
  * export default attach(() => http.createServer(handler))
  * ```
  *
- * The servers of two reactors share nothing but the port. Connections live with their thread: docs/stock-servers.md.
+ * The servers of two reactors share nothing but the port. Connections live with their thread: docs/existing-servers.md.
  */
 export function attach(
-  make: (context: StartContext) => StockServer | AttachedServer | Promise<StockServer | AttachedServer>,
-): App<undefined> & { readonly [stockServer]: StockServerSide | undefined } {
-  let face: StockFace | undefined
+  make: (context: StartContext) => ExistingServer | AttachedServer | Promise<ExistingServer | AttachedServer>,
+): App<undefined> & { readonly [existingServer]: ExistingServerSide | undefined } {
+  let face: ServerFace | undefined
   let close: (() => unknown) | undefined
   return {
     ...hooksFor(() => face!),
@@ -32,13 +32,13 @@ export function attach(
       const made = await make(context)
       const { server, ...options } = 'server' in made ? (made as AttachedServer) : { server: made }
       close = 'close' in options ? options.close : undefined
-      face = new StockFace(server, options.drain ? { drain: options.drain } : {})
+      face = new ServerFace(server, options.drain ? { drain: options.drain } : {})
     },
     async stop() {
       face?.closed()
       await close?.()
     },
-    get [stockServer]() {
+    get [existingServer]() {
       return face
     },
   }

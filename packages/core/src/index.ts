@@ -39,7 +39,7 @@ export {
   raw,
 } from '@multireactor/reactor/app'
 export type { RunMode } from '@multireactor/addon'
-export type { Bytes, Replaced, Reply, TaskContext } from '@multireactor/pool'
+export type { Bytes, WorkerReplaced, Reply, TaskContext } from '@multireactor/pool'
 export { type App, type CallContext, defineApp, type StartContext } from './app.js'
 export type { ControlSettings } from './control.js'
 export type { PinChoice, PinSettings } from './pin.js'
@@ -50,4 +50,4 @@ export type { CloseResult, Server, ServerEvents, ServerListener, ServerStats } f
 export { prometheusContentType, prometheusText } from './prometheus.js'
 export type { ThreadStats } from './stats.js'
 export { serve } from './serve.js'
-export { type CallOptions, type SendOutcome, ThreadServer } from './thread_server.js'
+export { type CallOptions, type SendOutcome, ServerHandle } from './server_handle.js'

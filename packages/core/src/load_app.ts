@@ -16,7 +16,7 @@ const appKeys = [
   'parse',
   'error',
   'overloaded',
-  'called',
+  'onCall',
   'start',
   'stop',
 ] as const
@@ -113,14 +113,14 @@ function checkedApp(url: string, app: unknown): App<any> {
       `${where} needs \`export default defineApp({ … })\`, and its default export is ${shown(app)}`,
     )
   }
-  if (isStockServer(app)) {
+  if (isExistingServer(app)) {
     throw new MultireactorError(
       'ERR_MR_APP_SHAPE',
       `${where} has ${shown(app)} as its default export: write \`export default attach(() => server)\`, and create the server within the function, which runs once in each reactor's thread`,
     )
   }
   const read = new OptionReader(where, app, appKeys)
-  for (const hook of [...hookNames, ...handoverHookNames, 'balance', 'parse', 'error', 'overloaded', 'called', 'start', 'stop'])
+  for (const hook of [...hookNames, ...handoverHookNames, 'balance', 'parse', 'error', 'overloaded', 'onCall', 'start', 'stop'])
     read.func(hook)
   if (!read.raw('parse') && !read.raw('message')) {
     throw new MultireactorError(
@@ -150,7 +150,7 @@ function checkedApp(url: string, app: unknown): App<any> {
 }
 
 /** One of node:net, node:http and the like. */
-function isStockServer(value: object): boolean {
+function isExistingServer(value: object): boolean {
   return ['emit', 'listen', 'address'].every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
 }
 

@@ -105,7 +105,7 @@ export class PendingCalls {
 }
 
 export function noHook(): MultireactorError {
-  return new MultireactorError('ERR_MR_NO_HOOK', 'call(): no app of the server has a called hook; export one with defineApp')
+  return new MultireactorError('ERR_MR_NO_HOOK', 'call(): no app of the server has an onCall hook; export one with defineApp')
 }
 
 export function noReactor(reactor: unknown): MultireactorError {

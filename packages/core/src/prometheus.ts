@@ -25,7 +25,7 @@ const reactorMetrics: Record<ReactorCounterName, Description> = {
   acceptsDelayed: ['accepts_delayed_total', 'counter', 'Pauses of a listener because of acceptsPerSecond.'],
   buffered: ['buffered_bytes', 'gauge', 'Bytes received and not cut, or not sent yet.'],
   framesInline: ['frames_inline_total', 'counter', 'Frames whose parse ran on the reactor.'],
-  inlineStalls: ['inline_stalls_total', 'counter', 'Frames that ran on the reactor for longer than they should.'],
+  inlineOverruns: ['inline_overruns_total', 'counter', 'Frames that ran on the reactor for longer than they should.'],
   subscriptions: ['subscriptions', 'gauge', 'Subscriptions of open connections.'],
   publications: ['publications_total', 'counter', 'Publications sent to subscribers.'],
   publicationsDropped: ['publications_dropped_total', 'counter', 'Publications that slow subscribers did not get.'],

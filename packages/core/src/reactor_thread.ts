@@ -2,13 +2,13 @@ import { workerData } from 'node:worker_threads'
 import { type BalancePolicy, closeReasons, toEnvelope } from '@multireactor/addon'
 import { InlineLoop, runThread, type ThreadSide } from '@multireactor/pool/parts'
 import { Engine, ReactorHandle } from '@multireactor/reactor/parts'
-import { type StockServerSide, stockServer } from '@multireactor/reactor/app'
+import { type ExistingServerSide, existingServer } from '@multireactor/reactor/app'
 import type { ConnectionHandlers, ListenTls } from '@multireactor/reactor'
 import { connectionOptions, loadApps, placesOf } from './load_app.js'
 import { frameListeners } from './frame_listeners.js'
 import { frameWork } from './frame_work.js'
 import { pinThread } from './pin.js'
-import { ThreadServer } from './thread_server.js'
+import { ServerHandle } from './server_handle.js'
 
 export interface ListenerPlan {
   name: string
@@ -63,8 +63,8 @@ export interface ListenRequest {
 
 const usesPool = ({ parse, run }: { parse?: unknown; run?: string }): boolean => parse !== undefined && run !== 'inline'
 
-interface StockApp {
-  [stockServer]?: StockServerSide
+interface AttachedApp {
+  [existingServer]?: ExistingServerSide
 }
 
 void runThread(async (side: ThreadSide) => {
@@ -84,7 +84,7 @@ void runThread(async (side: ThreadSide) => {
       balance: balance ?? (loaded.balance ? 'app' : 'kernel'),
     } as const
   })
-  const server = ThreadServer.attach(runtime)
+  const server = ServerHandle.of(runtime)
   let drives!: (engine: Engine) => void
   const reactor = new ReactorHandle(
     index,
@@ -92,9 +92,9 @@ void runThread(async (side: ThreadSide) => {
       drives = resolve
     }),
   )
-  const host = all.find((app) => app.called !== undefined)
-  const called = host && ((bytes: Buffer) => host.called!(bytes, { reactor: index, server }))
-  if (called) server.hostCalls(index, called)
+  const host = all.find((app) => app.onCall !== undefined)
+  const onCall = host && ((bytes: Buffer) => host.onCall!(bytes, { reactor: index, server }))
+  if (onCall) server.hostCalls(index, onCall)
   for (const [url, app] of apps) {
     await app.start?.({ role: 'reactor', index, listeners: placesOf(plans, url), server, reactor })
   }
@@ -114,7 +114,7 @@ void runThread(async (side: ThreadSide) => {
       handlerError: (error, hook, listener) =>
         side.event('error', { error: toEnvelope(error), hook, listener, thread: `reactor ${index}` }),
       acceptError: (errno, listener) => side.event('acceptError', { errno, listener }),
-      called,
+      onCall,
       drained: () => onDrained?.(),
     })
   const stopApps = async (): Promise<void> => {
@@ -160,8 +160,8 @@ void runThread(async (side: ThreadSide) => {
           const secure = tls && new SecureListener!(tls)
           attached.addListener(name, handlers, options, parse !== undefined, overloaded !== undefined, run, balance, secure)
         }
-        for (const [i, { loaded }] of listeners.entries()) (loaded as StockApp)[stockServer]?.listening(plans[i]!)
-        attached.driver.resumeConnections(lost)
+        for (const [i, { loaded }] of listeners.entries()) (loaded as AttachedApp)[existingServer]?.listening(plans[i]!)
+        attached.driver.restoreConnections(lost)
         drives(attached)
       },
       listen: ({ listener, group, member, spread }: ListenRequest) => engine().driver.listen(listener, group, member, spread),

@@ -11,7 +11,7 @@ import {
   toEnvelope,
   workerCounterNames,
 } from '@multireactor/addon'
-import type { Replaced } from '@multireactor/pool'
+import type { WorkerReplaced } from '@multireactor/pool'
 import { type Thread, WorkerGroup, within } from '@multireactor/pool/group'
 import {
   AcceptFailures,
@@ -40,7 +40,7 @@ import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
 import type { ListenerPlan } from './reactor_thread.js'
 import { startLine } from './start_line.js'
 import { readStats, type ThreadStats } from './stats.js'
-import { type CallOptions, type SendOutcome, ThreadServer } from './thread_server.js'
+import { type CallOptions, type SendOutcome, ServerHandle } from './server_handle.js'
 import type { WorkerThreadData } from './worker_thread.js'
 
 export interface ServerListener {
@@ -69,7 +69,7 @@ export interface CloseResult {
 
 export interface ServerEvents {
   /** A pool worker died or ran out of time, and has a successor. */
-  workerReplaced: [replaced: Replaced]
+  workerReplaced: [replaced: WorkerReplaced]
   /** A reactor's thread died or did not turn any more; its connections go on with the next one. */
   reactorReplaced: [replaced: ReactorReplaced]
   /** Frames were refused on purpose, within the last second. */
@@ -116,7 +116,7 @@ export class Server {
   readonly #emitter = new EventEmitter({ captureRejections: true })
   readonly #settings: ServeSettings
   readonly #runtime: number
-  readonly #threadServer: ThreadServer
+  readonly #handle: ServerHandle
   readonly #reactors: ReactorGroup
   readonly #plans: ListenerPlan[] = []
   readonly #opened: OpenListener[] = []
@@ -167,7 +167,7 @@ export class Server {
       maxMemoryBytes: memory,
     })
     try {
-      this.#threadServer = ThreadServer.attach(this.#runtime)
+      this.#handle = ServerHandle.of(this.#runtime)
     } catch (error) {
       native.removeRuntime(this.#runtime)
       throw error
@@ -391,7 +391,7 @@ export class Server {
     return this.#listeners
   }
 
-  /** For `ThreadServer.attach` in threads of your own. */
+  /** For `ServerHandle.of` in threads of your own. */
   get token(): number {
     return this.#runtime
   }
@@ -421,7 +421,7 @@ export class Server {
 
   /**
    * New code in every pool worker and reactor, one after the other, under load: the app's modules are read again. Connections
-   * stay; their `data` travels by structured clone, or through `suspend` and `resume`. Rejects, and the old code goes on, when a
+   * stay; their `data` travels by structured clone, or through `suspend` and `restore`. Rejects, and the old code goes on, when a
    * module fails to load, when its `start` hook fails or has not settled within `startTimeoutMs`, or (`ERR_MR_STATE`) when the data of a connection cannot travel. What a
    * hook still awaits after `timeoutMs` (default 5,000) closes its connection as `thread-lost`.
    */
@@ -532,19 +532,19 @@ export class Server {
     })
   }
 
-  /** See `ThreadServer.send`. */
+  /** See `ServerHandle.send`. */
   send(id: bigint, data: string | Uint8Array): Promise<SendOutcome> {
-    return this.#threadServer.send(id, data)
+    return this.#handle.send(id, data)
   }
 
-  /** See `ThreadServer.call`. */
+  /** See `ServerHandle.call`. */
   call(reactor: number, bytes: string | Uint8Array, options: CallOptions = {}): Promise<Buffer> {
-    return this.#threadServer.call(reactor, bytes, options)
+    return this.#handle.call(reactor, bytes, options)
   }
 
-  /** See `ThreadServer.publish`. */
+  /** See `ServerHandle.publish`. */
   publish(topic: string, data: string | Uint8Array): Promise<number | 'full'> {
-    return this.#threadServer.publish(topic, data)
+    return this.#handle.publish(topic, data)
   }
 
   /**
@@ -637,7 +637,7 @@ export class Server {
     await this.#reactors.terminate()
     await this.#group?.terminate()
     this.#state = 'closed'
-    this.#threadServer.close()
+    this.#handle.close()
     native.removeRuntime(this.#runtime)
     this.#onClosed(this.#failure)
   }
@@ -647,7 +647,7 @@ export class Server {
     if (this.#emit('reactorReplaced', replaced)) return
     const { index, reason, error } = replaced
     this.#settings.logger.warn(
-      `the thread of reactor ${index} ended (${reason}) and is replaced; its connections stay, but for those whose data was lost with it and whose app has no resume hook${because(error)}`,
+      `the thread of reactor ${index} ended (${reason}) and is replaced; its connections stay, but for those whose data was lost with it and whose app has no restore hook${because(error)}`,
     )
   }
 

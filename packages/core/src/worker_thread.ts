@@ -6,7 +6,7 @@ import { frameListeners } from './frame_listeners.js'
 import { loadApps, placesOf } from './load_app.js'
 import { pinThread } from './pin.js'
 import type { ListenerPlan } from './reactor_thread.js'
-import { ThreadServer } from './thread_server.js'
+import { ServerHandle } from './server_handle.js'
 
 export interface WorkerThreadData {
   runtime: number
@@ -23,7 +23,7 @@ void runThread(async (side: ThreadSide) => {
   const { runtime, index, plans, concurrency, nice, taskTimeoutMs, cpu } = workerData as WorkerThreadData
   pinThread(cpu)
   const apps = await loadApps(plans)
-  const server = ThreadServer.attach(runtime)
+  const server = ServerHandle.of(runtime)
   for (const [url, app] of apps) await app.start?.({ role: 'worker', index, listeners: placesOf(plans, url), server })
   const work = plans.map(({ app }) => frameWork(apps.get(app)!))
   const from = frameListeners(plans)

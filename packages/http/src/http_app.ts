@@ -1,4 +1,4 @@
-import { MultireactorError, resumeFlag } from '@multireactor/addon'
+import { MultireactorError, restoreFlag } from '@multireactor/addon'
 import type { App, TaskContext } from '@multireactor/core'
 import { type Connection, type Framing, http1 } from '@multireactor/reactor'
 import { beforeDrain, type MessageIn, messageIn } from '@multireactor/reactor/parts'
@@ -52,10 +52,10 @@ function common(settled: ReadOptions, body: 'whole' | 'stream'): HttpApp {
     maxInFlight: settled.maxPipelined,
     allowHalfOpen: false,
   }
-  for (const name of ['noDelay', 'keepAliveSeconds', 'outBuffer'] as const) {
+  for (const name of ['noDelay', 'keepAliveMs', 'outBuffer'] as const) {
     if (own[name] !== undefined) Object.assign(app, { [name]: own[name] })
   }
-  if (own.called) app.called = (bytes, context) => own.called!(bytes, context)
+  if (own.onCall) app.onCall = (bytes, context) => own.onCall!(bytes, context)
   if (own.balance) app.balance = (peer, context) => own.balance!(peer, context)
   if (own.start) app.start = (context) => own.start!(context)
   if (own.stop) app.stop = () => own.stop!()
@@ -97,13 +97,13 @@ function httpOf(conn: Connection<any>, settings: HttpSettings): HttpConnection {
 function withWebSockets(app: HttpApp, settings: HttpSettings, webSockets: WebSocketSettings): void {
   Object.assign(app, { [beforeDrain]: (boundOnly: boolean) => webSockets.goAway(boundOnly) })
   app.suspend = (conn) => httpOf(conn, settings).socket?.suspend()
-  app.resume = (conn, state) => {
+  app.restore = (conn, state) => {
     const { resumed } = conn.internal
-    if ((resumed & resumeFlag.webSocket) === 0) return
+    if ((resumed & restoreFlag.webSocket) === 0) return
     const known = state as WebSocketState | undefined
     const socket = new WebSocketConnection(conn, webSockets, known?.protocol ?? '')
     httpOf(conn, settings).socket = socket
-    return socket.resume(known, (resumed & resumeFlag.dataLost) !== 0) as undefined
+    return socket.restore(known, (resumed & restoreFlag.dataLost) !== 0) as undefined
   }
 }
 
@@ -125,7 +125,7 @@ function inPool(settled: ReadOptions, handler: RequestHandler): HttpApp {
     ...common(settled, 'whole'),
     parse(frame, ctx) {
       const exchange = new PoolExchange(frame, ctx)
-      return exchange.run(handler)
+      return exchange.handle(handler)
     },
     async error(failure, frame, ctx) {
       // The worker may still be at work on it, or it may have begun to answer.
@@ -135,7 +135,7 @@ function inPool(settled: ReadOptions, handler: RequestHandler): HttpApp {
         return refuse(500, ctx)
       }
       const exchange = new PoolExchange(frame, ctx)
-      return exchange.run((req, res) => error.call(own, failure, req, res))
+      return exchange.handle((req, res) => error.call(own, failure, req, res))
     },
     overloaded: own.overloaded ? (frame, ctx) => own.overloaded!(frame, ctx) : (_frame, ctx) => refuse(503, ctx),
     badFrame(conn, { code, reason }) {

@@ -26,7 +26,8 @@ export interface HttpSettings {
   readonly webSockets: WebSocketSettings | undefined
 }
 
-const { close: closes, follows, expects, piece, lastPiece, upgrade } = http1Info
+const { close: closes, contentFollows, expects, content, lastContent, upgrade } = http1Info
+const asciiText = { ascii: true }
 const goOn = 'HTTP/1.1 100 Continue\r\n\r\n'
 
 // biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
@@ -55,19 +56,19 @@ export class HttpConnection {
 
   onFrame(slab: Buffer, start: number, length: number, info: number): void {
     if (this.socket !== undefined) return this.socket.onFrame(slab, start, length, info)
-    if ((info & piece) !== 0) return this.#onPiece(slab.subarray(start, start + length), info)
+    if ((info & content) !== 0) return this.#onPiece(slab.subarray(start, start + length), info)
     if (this.closing) return this.#discard(length)
     if ((info & closes) !== 0) this.closing = true
     const exchange = new ReactorExchange(this, slab, start, length, info)
-    if ((info & follows) !== 0) this.#receiving = exchange
+    if ((info & contentFollows) !== 0) this.#receiving = exchange
     const { handler, webSockets } = this.settings
     if ((info & upgrade) !== 0 && webSockets !== undefined && asksForWebSocket(exchange.request)) {
-      return exchange.run(() => new WebSocketUpgrade(this, webSockets, exchange).handle(length))
+      return exchange.handle(() => new WebSocketUpgrade(this, webSockets, exchange).handle(length))
     }
     // Each request has a context of its own, whatever the one before it has entered.
-    if (contexts.used) return runFresh(undefined, exchange.run, exchange, handler)
+    if (contexts.used) return runFresh(undefined, exchange.handle, exchange, handler)
     const { mark } = contexts
-    exchange.run(handler)
+    exchange.handle(handler)
     contexts.mark = mark
   }
 
@@ -80,7 +81,7 @@ export class HttpConnection {
       return this.refuse(exchange, 413, 'the body is longer than maxBodyBytes')
     }
     body.push(bytes)
-    if ((info & lastPiece) === 0) return
+    if ((info & lastContent) === 0) return
     this.#receiving = undefined
     overdue.delete(exchange)
     body.end()
@@ -204,13 +205,13 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   constructor(http: HttpConnection, slab: Buffer, start: number, length: number, info: number) {
     this.#http = http
     this.#info = info
-    this.body = (info & follows) === 0 ? undefined : new StreamedBody(this, http.conn.allocate)
+    this.body = (info & contentFollows) === 0 ? undefined : new StreamedBody(this, http.conn.allocate)
     this.request = new HttpRequest(this, slab, start, length, info, this.body)
     this.response = new HttpResponse(this, info)
   }
 
   /** Inside the message hook of the request. */
-  run(handler: RequestHandler): void {
+  handle(handler: RequestHandler): void {
     const { settings } = this.#http
     if (this.body) {
       this.#hold()
@@ -273,7 +274,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     if (this.#reply) return this.last(bytes, close)
     this.#done = true
     const { conn } = this.#http
-    if (!close) return void (typeof bytes === 'string' ? conn.reply(bytes, ascii) : conn.write(bytes))
+    if (!close) return void (typeof bytes === 'string' ? conn.reply(bytes, ascii ? asciiText : undefined) : conn.write(bytes))
     this.#http.closing = true
     conn.end(bytes)
   }
@@ -376,8 +377,8 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     return this.#abort.signal
   }
 
-  call(bytes: string | Uint8Array): Promise<Buffer> {
-    return this.#http.conn.call(bytes)
+  run(bytes: string | Uint8Array): Promise<Buffer> {
+    return this.#http.conn.run(bytes)
   }
 
   // ---------------------------------------------------------------- its body

@@ -6,10 +6,7 @@ import type { HttpResponse } from './response.js'
 import { type ReadWebSocketOptions, readWebSocketOptions, type WebSocketOptions } from './websocket_options.js'
 
 export interface HttpAppOptions<Data = unknown>
-  extends Pick<
-    App,
-    'parse' | 'overloaded' | 'called' | 'balance' | 'start' | 'stop' | 'noDelay' | 'keepAliveSeconds' | 'outBuffer'
-  > {
+  extends Pick<App, 'parse' | 'overloaded' | 'onCall' | 'balance' | 'start' | 'stop' | 'noDelay' | 'keepAliveMs' | 'outBuffer'> {
   /** Answers one request: now, or later with a promise. Not both this and `fetch`; neither is needed beside `websocket`: 426 then. */
   request?(req: HttpRequest, res: HttpResponse): unknown
   /** As with Bun, Deno and Hono: `httpApp(app)` takes an app that has it. */
@@ -57,12 +54,12 @@ const names = [
   'lightGlobals',
   'parse',
   'overloaded',
-  'called',
+  'onCall',
   'balance',
   'start',
   'stop',
   'noDelay',
-  'keepAliveSeconds',
+  'keepAliveMs',
   'outBuffer',
 ] as const
 
@@ -107,7 +104,7 @@ export function readOptions<Data>(options: HttpAppOptions<Data>): ReadOptions {
   if (run === 'pool' && websocket !== undefined) {
     throw new MultireactorError(
       'ERR_MR_OPTION_TYPE',
-      `httpApp(): WebSockets live on reactors; leave out run: 'pool', and hand what is heavy to parse with req.call() and ws.call()`,
+      `httpApp(): WebSockets live on reactors; leave out run: 'pool', and hand what is heavy to parse with req.run() and ws.run()`,
     )
   }
   if (run === 'pool' && read.raw('parse') !== undefined) {

@@ -7,7 +7,7 @@ import { type Bytes, HttpResponse, type ResponseTarget } from './response.js'
 import { parseFields } from './fields.js'
 import { MultireactorError } from '@multireactor/addon'
 
-const { close, old, head: isHead, chunked } = http1Info
+const { close, http10: isHttp10, head: isHead, chunked } = http1Info
 
 /** What a reactor would have said of the frame: here only its bytes arrive. They have been checked. */
 export function infoOf(frame: Buffer): number {
@@ -20,7 +20,7 @@ export function infoOf(frame: Buffer): number {
     .toLowerCase()
     .split(',')
     .map((option) => option.trim())
-  if (http10) info |= old
+  if (http10) info |= isHttp10
   if (connection.includes('close') || (http10 && !connection.includes('keep-alive'))) info |= close
   if (head.startsWith('HEAD ')) info |= isHead
   if (fields['transfer-encoding'] !== undefined) info |= chunked
@@ -47,7 +47,7 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
   }
 
   /** The reply of the frame. Rejects with what the handler threw. */
-  run(handler: RequestHandler): Bytes | undefined | Promise<Bytes | undefined> {
+  handle(handler: RequestHandler): Bytes | undefined | Promise<Bytes | undefined> {
     const result = handler(this.request, this.response)
     if (this.#done && this.#writing === undefined) {
       if (isThenable(result)) result.then(undefined, () => {})
@@ -118,7 +118,7 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
   signalOf(): AbortSignal {
     return this.#ctx.signal
   }
-  call(): Promise<Buffer> {
-    return Promise.reject(new MultireactorError('ERR_MR_NO_POOL', 'req.call(): this request is in the pool already'))
+  run(): Promise<Buffer> {
+    return Promise.reject(new MultireactorError('ERR_MR_NO_POOL', 'req.run(): this request is in the pool already'))
   }
 }

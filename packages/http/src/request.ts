@@ -17,12 +17,12 @@ export interface RequestOrigin {
   /** Aborted when nobody waits for the answer any more. */
   signalOf(request: HttpRequest): AbortSignal
   /** Runs the app's `parse` in the pool. */
-  call(bytes: string | Uint8Array): Promise<Buffer>
+  run(bytes: string | Uint8Array): Promise<Buffer>
   /** Memory that `limits.memory` counts. */
   allocate(bytes: number): Buffer
 }
 
-const { headMask, head: isHead, old, chunked } = http1Info
+const { headMask, head: isHead, http10, chunked } = http1Info
 const space = 32
 const question = '?'
 
@@ -91,7 +91,7 @@ export class HttpRequest {
   }
 
   get httpVersion(): '1.0' | '1.1' {
-    return (this.info & old) === 0 ? '1.1' : '1.0'
+    return (this.info & http10) === 0 ? '1.1' : '1.0'
   }
 
   /** By their names in lower case. Values of repeated fields are joined by commas. */
@@ -180,8 +180,8 @@ export class HttpRequest {
   }
 
   /** Runs the app's `parse` in the pool on these bytes, and resolves to what it returned. */
-  call(bytes: string | Uint8Array): Promise<Buffer> {
-    return this.#origin.call(bytes)
+  run(bytes: string | Uint8Array): Promise<Buffer> {
+    return this.#origin.run(bytes)
   }
 }
 

@@ -3,7 +3,7 @@ import { http1Info } from '@multireactor/reactor'
 import { checkField } from './fields.js'
 import { dateLine, okPrefix, statusLine } from './status.js'
 
-const { old, head: isHead } = http1Info
+const { http10: isHttp10, head: isHead } = http1Info
 /** In place of a length: nobody knows it. */
 export const unknownLength = -1
 
@@ -99,7 +99,7 @@ export function hasNoContent(status: number, info: number): boolean {
 
 /** Content of unknown length ends with a last chunk (RFC 9112, section 7.1), or with the connection where the peer knows no chunks. */
 export function isChunked(status: number, info: number, fields: ResponseFields | undefined): boolean {
-  return (info & old) === 0 && !hasNoContent(status, info) && (fields === undefined || fields.length < 0)
+  return (info & isHttp10) === 0 && !hasNoContent(status, info) && (fields === undefined || fields.length < 0)
 }
 
 /**
@@ -108,7 +108,7 @@ export function isChunked(status: number, info: number, fields: ResponseFields |
  * the app gave in one piece, or `unknownLength`.
  */
 export function headOf(status: number, info: number, fields: ResponseFields | undefined, length: number, close: boolean): string {
-  const http10 = (info & old) !== 0
+  const http10 = (info & isHttp10) !== 0
   let head = status === 200 ? okPrefix(fields?.dated) : statusLine(status)
   if (status !== 200 && !fields?.dated) head += dateLine()
   if (fields !== undefined) head += fields.toLines(close, http10)

@@ -125,8 +125,8 @@ export class ServerWebSocket<Data = unknown> {
   }
 
   /** Runs the app's `parse` in the pool on these bytes, and resolves to what it returned. */
-  call(bytes: string | Uint8Array): Promise<Buffer> {
-    return this.#socket.conn.call(bytes)
+  run(bytes: string | Uint8Array): Promise<Buffer> {
+    return this.#socket.conn.run(bytes)
   }
 
   /** False, and counted, when it has closed or closes, but for the app's own `close()`: that it knows of. */

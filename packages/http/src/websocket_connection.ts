@@ -332,7 +332,7 @@ export class WebSocketConnection {
   }
 
   /** `state` is undefined when the other thread has died. `lost`: with data. What it returns is the data. */
-  resume(state: WebSocketState | undefined, lost: boolean): unknown {
+  restore(state: WebSocketState | undefined, lost: boolean): unknown {
     const { own } = this.#settings
     if (state?.parts) {
       this.#begin(state.parts.isText)
@@ -340,7 +340,7 @@ export class WebSocketConnection {
     }
     if (state?.closing) this.#closing(state.closing.code, state.closing.reason)
     this.conn.data = state?.data
-    if (own.resume) return own.resume(this.ws, state?.data) ?? this.conn.data
+    if (own.restore) return own.restore(this.ws, state?.data) ?? this.conn.data
     if (lost) this.fail(closeCode.restart, 'the server has lost what it knew of this connection')
     return this.conn.data
   }

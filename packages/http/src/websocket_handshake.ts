@@ -4,7 +4,7 @@ import { http1Info } from '@multireactor/reactor'
 import { checkField } from './fields.js'
 import type { HttpRequest } from './request.js'
 
-const { headMask, follows, upgrade, chunked } = http1Info
+const { headMask, contentFollows, upgrade, chunked } = http1Info
 const magic = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 /** 16 bytes in base64. */
 const keyForm = /^[+/0-9A-Za-z]{21}[AQgw]==$/
@@ -34,7 +34,7 @@ export function asksForWebSocket(req: HttpRequest): boolean {
 /** Section 4.2.1 of RFC 6455; what HTTP wants of every request has been checked. */
 export function readHandshake(req: HttpRequest, length: number): Handshake | WebSocketRefusal {
   if (req.method !== 'GET') return refusal(405, 'a WebSocket is asked for with GET', { Allow: 'GET' })
-  const hasBody = (req.info & (follows | chunked)) !== 0 || length > (req.info & headMask)
+  const hasBody = (req.info & (contentFollows | chunked)) !== 0 || length > (req.info & headMask)
   if (hasBody) return refusal(400, 'a request for a WebSocket has no body')
   if (req.header('sec-websocket-version') !== version) {
     return refusal(426, `the version must be ${version}`, { Upgrade: 'websocket', 'Sec-WebSocket-Version': version })

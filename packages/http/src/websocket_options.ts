@@ -38,8 +38,8 @@ export interface WebSocketOptions<Data = unknown> {
   close?(ws: ServerWebSocket<Data>, code: number, reason: string): unknown
   /** The WebSocket leaves this thread; see `suspend` of an app. Without it `ws.data` travels itself. */
   suspend?(ws: ServerWebSocket<Data>): unknown
-  /** It has come from another thread; see `resume` of an app. Without it what has lost its data closes with 1012. */
-  resume?(ws: ServerWebSocket<Data>, state: unknown): Data | void
+  /** It has come from another thread; see `restore` of an app. Without it what has lost its data closes with 1012. */
+  restore?(ws: ServerWebSocket<Data>, state: unknown): Data | void
   /** Subprotocols that the app speaks. The peer gets the first of its own that is among them. */
   protocols?: readonly string[]
   /** A whole message, of however many frames. Default 1 MiB; a longer one closes with 1009 before it is read. */
@@ -67,7 +67,7 @@ const names = [
   'pong',
   'close',
   'suspend',
-  'resume',
+  'restore',
   'protocols',
   'maxMessageBytes',
   'maxPendingMessages',
@@ -77,7 +77,7 @@ const names = [
   'closeTimeoutMs',
 ] as const
 
-const hooks = ['upgrade', 'open', 'drain', 'pong', 'close', 'suspend', 'resume'] as const
+const hooks = ['upgrade', 'open', 'drain', 'pong', 'close', 'suspend', 'restore'] as const
 const mostMs = 0x7fff_ffff
 const where = 'websocket of httpApp()'
 

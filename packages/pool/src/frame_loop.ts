@@ -121,7 +121,7 @@ export abstract class FrameLoop {
 
   #refuseHere(frame: RunningFrame, work: FrameWork): void {
     frame.work = work
-    if (frame.isCall || !work.overloaded) return this.#settleRaw(frame, last | failed | destroy | overloaded, '')
+    if (frame.isRun || !work.overloaded) return this.#settleRaw(frame, last | failed | destroy | overloaded, '')
     try {
       this.#onResult(frame, work.overloaded(frame.bytes, frame.context))
     } catch (error) {
@@ -199,7 +199,7 @@ export abstract class FrameLoop {
   /** `parse` failed: the error hook answers, or the connection closes. A caller gets the error itself. */
   fail(frame: RunningFrame, error: unknown): void {
     if (frame.settled) return
-    if (frame.isCall) return this.#settleRaw(frame, last | failed, JSON.stringify(toEnvelope(error)))
+    if (frame.isRun) return this.#settleRaw(frame, last | failed, JSON.stringify(toEnvelope(error)))
     const hook = frame.work?.error
     if (!hook || frame.failing) {
       // Who has a hook, or called, is told there; what nobody handles is reported.
@@ -225,8 +225,8 @@ export abstract class FrameLoop {
     if (!frame.settled)
       this.#settleRaw(
         frame,
-        frame.isCall ? last | failed : last | destroy,
-        frame.isCall
+        frame.isRun ? last | failed : last | destroy,
+        frame.isRun
           ? JSON.stringify(
               toEnvelope(new MultireactorError('ERR_MR_TASK_FAILED', 'the worker function destroyed its connection')),
             )

@@ -1,4 +1,4 @@
 export { type ErrorCode, errorCodes, MultireactorError } from '@multireactor/addon'
 export { Pool, type PoolOptions, type PoolStats } from './pool.js'
 export type { Bytes, Reply, TaskContext } from './task_context.js'
-export type { Replaced } from './worker_group.js'
+export type { WorkerReplaced } from './worker_group.js'

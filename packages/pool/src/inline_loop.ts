@@ -91,13 +91,13 @@ export class InlineLoop extends FrameLoop {
     const milliseconds = ns / 1e6
     if (this.#runs[key]! < warmRuns && milliseconds < warmStallMs && this.#forgiven[key]! < mostForgiven) {
       this.#forgiven[key]!++
-      return this.#driver.judgeStall(key, false)
+      return this.#driver.judgeOverrun(key, false)
     }
     const to = performance.now()
     // It may have taken longer on the wall than it worked.
     const from = to - milliseconds - judgeAfterMs
     setTimeout(() => {
-      if (!this.#closed) this.#driver.judgeStall(key, milliseconds - this.#gc.between(from, to) > stallMs)
+      if (!this.#closed) this.#driver.judgeOverrun(key, milliseconds - this.#gc.between(from, to) > stallMs)
     }, judgeAfterMs).unref()
   }
 

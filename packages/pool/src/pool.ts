@@ -17,7 +17,7 @@ import {
   workerCounterNames,
 } from '@multireactor/addon'
 import { machine } from './machine.js'
-import { type Replaced, WorkerGroup } from './worker_group.js'
+import { type WorkerReplaced, WorkerGroup } from './worker_group.js'
 
 export interface PoolOptions {
   /** A module whose default export is `(bytes, ctx) => bytes`, or any other reply. */
@@ -41,7 +41,7 @@ export interface PoolOptions {
   /** `'reject'` (default), or `'retry'`: a task whose worker died runs once more. */
   onTaskLost?: 'reject' | 'retry'
   /** Told when a worker was replaced. */
-  onWorkerReplaced?: (replaced: Replaced) => void
+  onWorkerReplaced?: (replaced: WorkerReplaced) => void
   signal?: AbortSignal
 }
 
@@ -75,7 +75,7 @@ export class Pool {
   readonly #group: WorkerGroup
   readonly #rejectFull: boolean
   readonly #maxBytes: number
-  readonly #calls = new Map<number, Waiting & { parts: Buffer[] }>()
+  readonly #runs = new Map<number, Waiting & { parts: Buffer[] }>()
   readonly #forRoom: Waiting[] = []
   readonly #started: Promise<unknown>
   #state: 'open' | 'closing' | 'closed' = 'open'
@@ -124,7 +124,7 @@ export class Pool {
     this.#port = new native.Port(
       this.#runtime,
       () => {},
-      (call, flags, bytes) => this.#onResult(call, flags, bytes),
+      (run, flags, bytes) => this.#onResult(run, flags, bytes),
       () => this.#onRoom(),
       true,
     )
@@ -204,7 +204,7 @@ export class Pool {
   async close(): Promise<void> {
     if (this.#state !== 'open') throw closedError('the pool')
     this.#state = 'closing'
-    if (this.#calls.size + this.#forRoom.length !== 0) {
+    if (this.#runs.size + this.#forRoom.length !== 0) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve
       })
@@ -233,13 +233,13 @@ export class Pool {
   }
 
   #submit(waiting: Waiting): boolean {
-    const call = this.#port.run(waiting.bytes)
-    if (call < 0) return false
-    if (this.#calls.size === 0) this.#port.setReferenced(true)
-    this.#calls.set(call, { ...waiting, parts: [] })
+    const number = this.#port.run(waiting.bytes)
+    if (number < 0) return false
+    if (this.#runs.size === 0) this.#port.setReferenced(true)
+    this.#runs.set(number, { ...waiting, parts: [] })
     this.#onAbort(waiting, () => {
-      this.#port.forget(call)
-      this.#settle(call)
+      this.#port.forget(number)
+      this.#settle(number)
       waiting.reject(waiting.signal!.reason)
     })
     return true
@@ -273,32 +273,32 @@ export class Pool {
   }
 
   #onResult(number: number, flags: number, bytes: Buffer): void {
-    const call = this.#calls.get(number)
-    if (!call) return
+    const run = this.#runs.get(number)
+    if (!run) return
     if (!(flags & replyFlag.last)) {
-      call.parts.push(bytes)
+      run.parts.push(bytes)
       return
     }
     this.#settle(number)
-    if (flags & replyFlag.error) call.reject(failureOf(flags, bytes))
-    else call.resolve(call.parts.length === 0 ? bytes : Buffer.concat([...call.parts, bytes]))
+    if (flags & replyFlag.error) run.reject(failureOf(flags, bytes))
+    else run.resolve(run.parts.length === 0 ? bytes : Buffer.concat([...run.parts, bytes]))
   }
 
   #settle(number: number): void {
-    const call = this.#calls.get(number)
-    this.#calls.delete(number)
-    if (call?.onAbort) call.signal?.removeEventListener('abort', call.onAbort)
-    if (this.#calls.size + this.#forRoom.length !== 0) return
+    const run = this.#runs.get(number)
+    this.#runs.delete(number)
+    if (run?.onAbort) run.signal?.removeEventListener('abort', run.onAbort)
+    if (this.#runs.size + this.#forRoom.length !== 0) return
     if (this.#state === 'open') this.#port.setReferenced(false)
     this.#idle?.()
   }
 
   #failAll(reason: unknown): void {
     for (const waiting of this.#forRoom.splice(0)) waiting.reject(reason)
-    for (const [number, call] of [...this.#calls]) {
+    for (const [number, run] of [...this.#runs]) {
       this.#port.forget(number)
       this.#settle(number)
-      call.reject(reason)
+      run.reject(reason)
     }
   }
 }

@@ -77,7 +77,7 @@ export class RunningFrame {
   }
 
   /** Its result goes to a caller, not to a connection. */
-  get isCall(): boolean {
+  get isRun(): boolean {
     return (this.flags & 1) !== 0
   }
 

@@ -5,7 +5,7 @@ import { Successor } from './successor.js'
 import { started, type Thread, within } from './thread.js'
 import { Threads } from './threads.js'
 
-export interface Replaced {
+export interface WorkerReplaced {
   index: number
   /** `'exit'`: it ended by itself; `'timeout'`: it was ended because a frame ran too long. */
   reason: 'exit' | 'timeout'
@@ -29,7 +29,7 @@ export interface WorkerGroupOptions {
   /** May a frame whose worker died run once more? */
   retry: boolean
   onEvent: (index: number, name: string, value: unknown) => void
-  onReplaced: (replaced: Replaced) => void
+  onReplaced: (replaced: WorkerReplaced) => void
   /** A replacement did not start; another one follows. */
   onStartFailed: (index: number, error: Error) => void
 }

@@ -3,13 +3,13 @@ import { callOutcome, isBytes, MultireactorError, type NativeReactorDriver, show
 /** Of a call, and of its result. */
 export const mostCallBytes: number = 16 << 20
 
-/** What a `called` hook returned, as bytes. */
+/** What an `onCall` hook returned, as bytes. */
 export function callResult(value: unknown): string | Uint8Array {
   if (value === undefined) return ''
   if (!isBytes(value)) {
-    throw new MultireactorError('ERR_MR_DATA', `called(): the result must be a string or Uint8Array, and is ${shown(value)}`)
+    throw new MultireactorError('ERR_MR_DATA', `onCall(): the result must be a string or Uint8Array, and is ${shown(value)}`)
   }
-  checkCallSize('the result of called()', value)
+  checkCallSize('the result of onCall()', value)
   return value
 }
 
@@ -24,10 +24,10 @@ export function checkCallSize(what: string, bytes: string | Uint8Array): void {
 export function answerCall(
   driver: NativeReactorDriver,
   number: number,
-  called: ((bytes: Buffer) => unknown) | undefined,
+  onCall: ((bytes: Buffer) => unknown) | undefined,
   bytes: Buffer,
 ): void {
-  if (!called) return void driver.answerCall(number, callOutcome.noHook, '')
+  if (!onCall) return void driver.answerCall(number, callOutcome.noHook, '')
   const failed = (error: unknown): void => {
     driver.answerCall(number, callOutcome.failed, JSON.stringify(toEnvelope(error)))
   }
@@ -39,7 +39,7 @@ export function answerCall(
     }
   }
   try {
-    const result = called(bytes)
+    const result = onCall(bytes)
     if (typeof (result as PromiseLike<unknown> | undefined)?.then === 'function') {
       ;(result as PromiseLike<unknown>).then(done, failed)
     } else done(result)

@@ -76,13 +76,13 @@ export interface ConnectionInternals {
   seenIn: number
   /** and where they ended. */
   rawEnd: number
-  readonly calls: Set<number> | undefined
+  readonly runs: Set<number> | undefined
   readonly framing: Framing
   /** Its reactor closes: nothing new is begun. */
   readonly ending: boolean
   /** What a protocol knows of this connection, beside the data of its app. */
   protocol: Protocol | undefined
-  /** With what `resumeFlag`s it has come from another thread. */
+  /** With what `restoreFlag`s it has come from another thread. */
   resumed: number
   /** Who gets the bytes and events of the connection instead of the hooks. */
   readonly stream: ConnectionStream | undefined
@@ -97,7 +97,7 @@ interface Seldom {
   id: bigint | undefined
   remote: { address: string; port: number; family: 'IPv4' | 'IPv6' | undefined } | undefined
   finalCounts: { read: number; written: number } | undefined
-  calls: Set<number> | undefined
+  runs: Set<number> | undefined
   /** Of setFraming(). */
   framing: Framing | undefined
   protocol: Protocol | undefined
@@ -190,11 +190,13 @@ export class Connection<Data = unknown> {
 
   /**
    * Inside `message`: writes text at the frame's place in the order, as `write` does, and asks nothing about room. What many
-   * small replies cost is less this way. `ascii`: the text is known to be nothing else. False: the connection has closed; or, outside of
+   * small replies cost is less this way. `ascii`: the text is known to be nothing else (default false). False: the connection has closed; or, outside of
    * `message`, as `write`.
    */
-  reply(text: string, ascii = false): boolean {
+  reply(text: string, options?: { ascii?: boolean }): boolean {
     checkBytes('reply()', text)
+    checkOptions('reply()', options)
+    const ascii = options?.ascii === true
     const engine = this.#engine
     if (this.#isLate('reply()')) return false
     return (engine.current === this && engine.reply(this.#slot, this.#generation, text, ascii)) || this.write(text)
@@ -309,7 +311,7 @@ export class Connection<Data = unknown> {
   /**
    * A `stream.Duplex` that looks like a `net.Socket`, for code that was written for one. The connection is the stream's from then on:
    * its bytes, from behind the current frame, pass no hook any more, its writes are the stream's, and only `close` is still called. It
-   * lives in this thread: a reload waits for it (docs/stock-servers.md). Throws `ERR_MR_STATE` for a connection that has a stream
+   * lives in this thread: a reload waits for it (docs/existing-servers.md). Throws `ERR_MR_STATE` for a connection that has a stream
    * already, is piped or was told to move. A connection that has closed, or that the peer or the server ends just now, gives a destroyed
    * stream.
    */
@@ -355,22 +357,22 @@ export class Connection<Data = unknown> {
    * or use `defer()`. Rejects with the error of `parse`, or `ERR_MR_CONNECTION_CLOSED`. Throws only for a mistake of its caller:
    * `ERR_MR_DATA`, `ERR_MR_NO_POOL`, `ERR_MR_STATE`.
    */
-  call(frame: string | Uint8Array): Promise<Buffer> {
-    checkBytes('call()', frame)
-    this.#engine.checkPool('call()', this.engineListener)
+  run(frame: string | Uint8Array): Promise<Buffer> {
+    checkBytes('run()', frame)
+    this.#engine.checkPool('run()', this.engineListener)
     // The peer may leave at any time: who awaits the result is told there.
-    if (!this.isOpen) return this.#rejectedCall()
-    if (this.stream) throw streamed('call()')
+    if (!this.isOpen) return this.#rejectedRun()
+    if (this.stream) throw streamed('run()')
     const number = this.#engine.driver.submit(this.#slot, this.#generation, frame, true)
     this.#engine.touched()
     if (number === -2) {
-      return Promise.reject(new MultireactorError('ERR_MR_QUEUE_FULL', 'call(): the task queue is full, and the server rejects'))
+      return Promise.reject(new MultireactorError('ERR_MR_QUEUE_FULL', 'run(): the task queue is full, and the server rejects'))
     }
-    if (number < 0) return this.#rejectedCall()
+    if (number < 0) return this.#rejectedRun()
     const seldom = this.#needSeldom()
-    seldom.calls ??= new Set()
-    seldom.calls.add(number)
-    return this.#engine.awaitCall(number)
+    seldom.runs ??= new Set()
+    seldom.runs.add(number)
+    return this.#engine.awaitRun(number)
   }
 
   /**
@@ -388,7 +390,7 @@ export class Connection<Data = unknown> {
   /**
    * Hands the connection to another reactor of the server, with what it has received in part, what it has not sent yet and its
    * timers, as soon as no frame of it is in flight and no hook of it is pending. Its data goes the way of a reload: `suspend`
-   * here, `resume` there. Reading stops at once; this object is dead after the move. Does nothing when the connection has closed.
+   * here, `restore` there. Reading stops at once; this object is dead after the move. Does nothing when the connection has closed.
    */
   moveTo(reactor: number): void {
     if (!Number.isInteger(reactor) || reactor < 0) throw noSuchReactor(reactor)
@@ -701,7 +703,7 @@ export class Connection<Data = unknown> {
       id: undefined,
       remote: undefined,
       finalCounts: undefined,
-      calls: undefined,
+      runs: undefined,
       framing: undefined,
       protocol: undefined,
       resumed: 0,
@@ -724,8 +726,8 @@ export class Connection<Data = unknown> {
   protected get generation(): number {
     return this.#generation
   }
-  protected get calls(): Set<number> | undefined {
-    return this.#seldom?.calls
+  protected get runs(): Set<number> | undefined {
+    return this.#seldom?.runs
   }
   protected get framing(): Framing {
     return this.#seldom?.framing ?? this.engineListener.framing
@@ -775,11 +777,11 @@ export class Connection<Data = unknown> {
     return (this.#marks & mark.placed) !== 0 && this.#details() !== undefined
   }
 
-  #rejectedCall(): Promise<never> {
+  #rejectedRun(): Promise<never> {
     this.#engine.countLateCall()
     const why = this.#closed ? `has closed (${this.#closed})` : 'has closed or was ended'
     return ignorable(
-      Promise.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', `call(): the connection ${why}`))),
+      Promise.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', `run(): the connection ${why}`))),
     )
   }
 
@@ -897,13 +899,18 @@ function checkBoolean(call: string, name: string, value: unknown): void {
   throw new MultireactorError('ERR_MR_OPTION_TYPE', `${call}: '${name}' must be true or false, and is ${shown(value)}`)
 }
 
+function checkOptions(call: string, options: unknown): void {
+  if (options === undefined || (typeof options === 'object' && options !== null)) return
+  throw new MultireactorError('ERR_MR_OPTION_TYPE', `${call}: the options must be an object, and are ${shown(options)}`)
+}
+
 function checkNumber(call: string, name: string, value: unknown): void {
   if (typeof value === 'number') return
   throw new MultireactorError('ERR_MR_OPTION_TYPE', `${call}: '${name}' must be a number, and is ${shown(value)}`)
 }
 
-/** The failure that a worker sent for a call. */
-export function callFailure(bytes: Buffer, flags: { lost: boolean; timedOut: boolean; overloaded?: boolean }): Error {
+/** The failure that a worker sent for a run. */
+export function runFailure(bytes: Buffer, flags: { lost: boolean; timedOut: boolean; overloaded?: boolean }): Error {
   if (flags.overloaded)
     return new MultireactorError('ERR_MR_OVERLOADED', 'the frame waited longer than maxWaitMs in the task queue')
   if (flags.timedOut) return new MultireactorError('ERR_MR_TASK_TIMEOUT', 'the frame ran longer than taskTimeoutMs')

@@ -17,7 +17,7 @@ import {
   type NativeTarget,
   replyFlag,
   type RunMode,
-  resumeFlag,
+  restoreFlag,
   shown,
   toEnvelope,
   undetachable,
@@ -25,7 +25,7 @@ import {
 import { balanceFresh } from './balance.js'
 import { util } from './builtins.js'
 import { answerCall } from './calls.js'
-import { Connection, callFailure, ignorable, notStopped } from './connection.js'
+import { Connection, runFailure, ignorable, notStopped } from './connection.js'
 import { ConnectionContexts } from './connection_contexts.js'
 import {
   beforeDrain,
@@ -46,7 +46,7 @@ import { decodeState, encodeState } from './state.js'
 import { WriteBox } from './write_box.js'
 import type { SecureLayer, SecureListener } from './secure_layer.js'
 import { Slabs } from './slabs.js'
-import { type ConnectionStream, stockServer } from './stream.js'
+import { type ConnectionStream, existingServer } from './stream.js'
 import { UnreadBytes } from './unread.js'
 import { GrowingBytes } from './waiting_bytes.js'
 
@@ -68,7 +68,7 @@ export interface EngineEvents {
   /** A connection was closed because its peer left too much unread. */
   slowConsumer?: ((listener: string) => void) | undefined
   /** Another thread has called the app. What it returns, or resolves to, is the answer; without this there is no hook. */
-  called?: ((bytes: Buffer) => unknown) | undefined
+  onCall?: ((bytes: Buffer) => unknown) | undefined
   /** After `drain`: the last listener and connection of this reactor have closed. */
   drained(): void
 }
@@ -136,7 +136,7 @@ export class Engine {
   #handle: ReactorHandle | undefined
   /** Promises of async `open` hooks that have not settled: what the data will be is not known yet. */
   readonly #opening = new Set<unknown>()
-  readonly #calls = new Map<
+  readonly #runs = new Map<
     number,
     { parts: GrowingBytes | undefined; resolve(bytes: Buffer): void; reject(error: Error): void }
   >()
@@ -297,7 +297,7 @@ export class Engine {
   }
 
   /**
-   * Gets ready for another thread: feeds no hook any more, waits until no promise, deferred reply or call of a connection is
+   * Gets ready for another thread: feeds no hook any more, waits until no promise, deferred reply or run of a connection is
    * pending (at most `timeoutMs`; the connections of the rest close as `thread-lost`), and keeps their data. Then it is closed.
    */
   async suspend(timeoutMs: number): Promise<void> {
@@ -374,7 +374,7 @@ export class Engine {
       this.#sayLastWords(true)
       driver.endSecure(Math.floor(lastMs * 0.8))
       for (const { name, handlers } of this.#listeners) {
-        this.#guarded('drain', name, () => handlers[stockServer]?.endIdle())
+        this.#guarded('drain', name, () => handlers[existingServer]?.endIdle())
       }
       await this.#untilNone(left, until - performance.now())
     }
@@ -398,7 +398,7 @@ export class Engine {
   #askStreamsToEnd(idleStay: boolean): void {
     this.#closing = true
     for (const { name, handlers } of this.#listeners) {
-      this.#guarded('drain', name, () => handlers[stockServer]?.closing(idleStay))
+      this.#guarded('drain', name, () => handlers[existingServer]?.closing(idleStay))
     }
     for (const conn of this.streams) this.#guarded('stream', conn.listener, () => conn.internal.stream!.closing())
   }
@@ -436,7 +436,7 @@ export class Engine {
     this.driver.retire(false)
   }
 
-  /** What `resume` gets in the next thread. Closes the connection when it cannot be had. */
+  /** What `restore` gets in the next thread. Closes the connection when it cannot be had. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   async #stateOf(conn: Connection<any>): Promise<Uint8Array | undefined> {
     const { suspend } = conn.internal.engineListener.handlers
@@ -516,8 +516,8 @@ export class Engine {
     }
   }
 
-  awaitCall(number: number): Promise<Buffer> {
-    return ignorable(new Promise((resolve, reject) => this.#calls.set(number, { parts: undefined, resolve, reject })))
+  awaitRun(number: number): Promise<Buffer> {
+    return ignorable(new Promise((resolve, reject) => this.#runs.set(number, { parts: undefined, resolve, reject })))
   }
 
   /** Takes a write of the running `message` hook. False: there is no room, or it is above the high water mark; call the driver. */
@@ -676,8 +676,8 @@ export class Engine {
         if (this.#connections[slot]?.internal.stream) return this.#connections[slot]!.internal.stream!.timedOut()
         return this.#hook('timeout', this.#connections[slot])
       case eventRow.callResult:
-        return this.#onCallResult(rows, at)
-      case eventRow.resume:
+        return this.#onRunResult(rows, at)
+      case eventRow.restore:
         return this.#onResume(slot, rows, at)
       case eventRow.handover:
         return void this.#onHandover(this.#connections[slot])
@@ -700,7 +700,7 @@ export class Engine {
       case eventRow.connectFailed:
         return this.#onConnectFailed(rows[at + 3]!, rows[at + 4]!)
       case eventRow.called:
-        return answerCall(this.driver, rows[at + 6]!, this.#events.called, this.#slabs.bytes(rows, at + 3))
+        return answerCall(this.driver, rows[at + 6]!, this.#events.onCall, this.#slabs.bytes(rows, at + 3))
       case eventRow.drained:
         return this.#events.drained()
       case eventRow.acceptError:
@@ -781,19 +781,19 @@ export class Engine {
     const id = bytes ? bytes.readBigUInt64LE(0) : (BigInt(rows[at + 4]!) << 32n) | BigInt(rows[at + 3]!)
     const listener = this.#listeners[rows[at + 6]! & 0xffff]!
     const flags = rows[at + 6]! >>> 16
-    // biome-ignore lint/suspicious/noExplicitAny: `resume` decides
+    // biome-ignore lint/suspicious/noExplicitAny: `restore` decides
     const conn = new Connection<any>(this, listener, slot, rows[at + 2]!, undefined, id)
     this.#connections[slot] = conn
-    if (flags & resumeFlag.ended) conn.markEnded()
-    if (flags & (resumeFlag.webSocket | resumeFlag.dataLost)) conn.internal.resumed = flags
+    if (flags & restoreFlag.ended) conn.markEnded()
+    if (flags & (restoreFlag.webSocket | restoreFlag.dataLost)) conn.internal.resumed = flags
     try {
-      const state = flags & resumeFlag.hasState ? decodeState(bytes!.subarray(8)) : undefined
+      const state = flags & restoreFlag.hasState ? decodeState(bytes!.subarray(8)) : undefined
       conn.data = state
-      const data: unknown = listener.handlers.resume?.(conn, state)
+      const data: unknown = listener.handlers.restore?.(conn, state)
       if (data !== undefined) conn.data = data
-      this.#watch(data, 'resume', conn)
+      this.#watch(data, 'restore', conn)
     } catch (error) {
-      this.#failed(error, 'resume', conn)
+      this.#failed(error, 'restore', conn)
     }
   }
 
@@ -1033,11 +1033,11 @@ export class Engine {
     this.#connections[slot] = undefined
     const reason = closeReasons[rows[at + 3]! & 0xff]!
     conn.markClosed(reason, rows[at + 4]! + rows[at + 5]! * 2 ** 32, rows[at + 6]! + rows[at + 7]! * 2 ** 32)
-    for (const number of conn.internal.calls ?? []) {
-      const call = this.#calls.get(number)
-      this.#calls.delete(number)
-      const message = `call(): the connection closed (${reason}) before the result came`
-      call?.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', message)))
+    for (const number of conn.internal.runs ?? []) {
+      const run = this.#runs.get(number)
+      this.#runs.delete(number)
+      const message = `run(): the connection closed (${reason}) before the result came`
+      run?.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', message)))
     }
     if (reason === 'slow-consumer') this.#events.slowConsumer?.(conn.listener)
     conn.internal.stream?.closed(reason, rows[at + 3]! >>> 8)
@@ -1060,32 +1060,32 @@ export class Engine {
     }
   }
 
-  #onCallResult(rows: Uint32Array, at: number): void {
+  #onRunResult(rows: Uint32Array, at: number): void {
     const number = rows[at + 6]!
-    const call = this.#calls.get(number)
-    if (!call) return
+    const run = this.#runs.get(number)
+    if (!run) return
     const flags = rows[at + 7]!
     const bytes = this.#slabs.bytes(rows, at + 3)
     if (flags & replyFlag.error) {
-      call.reject(
-        callFailure(bytes, {
+      run.reject(
+        runFailure(bytes, {
           lost: (flags & replyFlag.lost) !== 0,
           timedOut: (flags & replyFlag.timedOut) !== 0,
           overloaded: (flags & replyFlag.overloaded) !== 0,
         }),
       )
     } else if (!(flags & replyFlag.last)) {
-      call.parts ??= new GrowingBytes(this.allocate, Infinity)
-      call.parts.push(bytes)
+      run.parts ??= new GrowingBytes(this.allocate, Infinity)
+      run.parts.push(bytes)
       return
-    } else if (call.parts) {
-      call.parts.push(bytes)
-      call.resolve(call.parts.bytes)
+    } else if (run.parts) {
+      run.parts.push(bytes)
+      run.resolve(run.parts.bytes)
     } else {
-      call.resolve(bytes)
+      run.resolve(bytes)
     }
-    this.#calls.delete(number)
-    this.#connections[rows[at + 1]!]?.internal.calls?.delete(number)
+    this.#runs.delete(number)
+    this.#connections[rows[at + 1]!]?.internal.runs?.delete(number)
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above

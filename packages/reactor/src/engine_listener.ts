@@ -4,11 +4,11 @@ import type { Connection } from './connection.js'
 import type { Framing } from './framing.js'
 import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, type HandoverHandlers } from './handlers.js'
 import type { SecureListener } from './secure_layer.js'
-import { type StockServerSide, stockServer } from './stream.js'
+import { type ExistingServerSide, existingServer } from './stream.js'
 
-/** The hooks of a listener, and the stock server behind them if there is one. */
+/** The hooks of a listener, and the existing server behind them if there is one. */
 export interface EngineHandlers<Data> extends ConnectionHandlers<Data>, HandoverHandlers<Data>, BalanceHandlers {
-  [stockServer]?: StockServerSide
+  [existingServer]?: ExistingServerSide
   [beforeDrain]?: (boundOnly: boolean) => void
 }
 
@@ -89,7 +89,8 @@ export function nativeListener(options: ConnectionOptions, framing: Framing, tra
     unordered: read.oneOf('order', 'connection', ['connection', 'none']) === 'none',
     allowHalfOpen: read.boolean('allowHalfOpen', false),
     noDelay: read.boolean('noDelay', true),
-    keepAliveSeconds: read.integer('keepAliveSeconds', 0, 0, 32_767),
+    // The kernel counts seconds, up to 32,767 of them.
+    keepAliveSeconds: Math.ceil(read.integer('keepAliveMs', 0, 0, 32_767_000) / 1000),
     outHighBytes: high,
     outLowBytes: marks.integer('low', Math.min(16 << 10, high), 0, high),
     outMaxBytes: marks.integer('max', Math.max(16 << 20, high), high, 2 ** 40),

@@ -111,35 +111,35 @@ const stripHeader = 0xffff_ffff
 
 /** What `message` is told of a frame of `http1()`, as bits of its `info`; the rest is the size of the head in bytes. */
 export const http1Info: {
-  /** `info & headMask`: where the body begins in the frame. */
+  /** `info & headMask`: where the content begins in the frame: the size of the head. */
   readonly headMask: number
   /** No request follows: it says so, or is HTTP/1.0 without keep-alive. */
   readonly close: number
   /** HTTP/1.0 */
-  readonly old: number
+  readonly http10: number
   /** HEAD */
   readonly head: number
   readonly chunked: number
-  /** The body follows in pieces. */
-  readonly follows: number
-  /** With `follows`: the peer waits for `100 Continue`. */
+  /** The content follows, in frames of its own. */
+  readonly contentFollows: number
+  /** With `contentFollows`: the peer waits for `100 Continue`. */
   readonly expects: number
   readonly upgrade: number
-  /** Not a head but a piece of the body of the last one, decoded. */
-  readonly piece: number
-  /** The body is whole. This piece may be empty. */
-  readonly lastPiece: number
+  /** Not a head but content of the last one, without the framing of its chunks (RFC 9112, section 7.1). */
+  readonly content: number
+  /** With `content`: the last of it, which may be empty. */
+  readonly lastContent: number
 } = {
   headMask: (1 << 20) - 1,
   close: 1 << 20,
-  old: 1 << 21,
+  http10: 1 << 21,
   head: 1 << 22,
   chunked: 1 << 23,
-  follows: 1 << 24,
+  contentFollows: 1 << 24,
   expects: 1 << 25,
   upgrade: 1 << 26,
-  piece: 1 << 28,
-  lastPiece: 1 << 29,
+  content: 1 << 28,
+  lastContent: 1 << 29,
 }
 
 export interface Http1Options {

@@ -42,7 +42,7 @@ export interface BadFrame {
 /** How an app's connections get from one thread to the next: a reload, a replacement, `moveTo`. */
 export interface HandoverHandlers<Data> {
   /**
-   * The connection leaves this thread. What it returns, or resolves to, arrives at `resume` as a structured clone; without this
+   * The connection leaves this thread. What it returns, or resolves to, arrives at `restore` as a structured clone; without this
    * hook `conn.data` travels itself.
    */
   suspend?(conn: Connection<Data>): unknown
@@ -50,13 +50,13 @@ export interface HandoverHandlers<Data> {
    * The connection has come from another thread. `state` is what `suspend` returned, or the clone of `conn.data`; undefined when
    * there was none or the other thread died. What it returns becomes `conn.data`; without a result `conn.data` is `state`.
    */
-  resume?(conn: Connection<Data>, state: unknown): Data | void
+  restore?(conn: Connection<Data>, state: unknown): Data | void
 }
 
 /** What a client connection does: the hooks, and the options beside them. All may be absent. */
 export type ClientHandlers<Data> = ConnectionHandlers<Data> & ConnectionOptions
 
-export const handoverHookNames = ['suspend', 'resume'] as const
+export const handoverHookNames = ['suspend', 'restore'] as const
 
 export const hookNames = ['open', 'message', 'drain', 'end', 'timeout', 'badFrame', 'close'] as const
 
@@ -68,8 +68,8 @@ export interface ConnectionOptions {
   order?: 'connection' | 'none'
   /** TCP_NODELAY. Default true. */
   noDelay?: boolean
-  /** TCP keep-alive after so many seconds of silence; 0 (default) is off. */
-  keepAliveSeconds?: number
+  /** TCP keep-alive (SO_KEEPALIVE) after so many milliseconds of silence, rounded up to seconds, at most 32,767,000; 0 (default) is off. */
+  keepAliveMs?: number
   /** Keep our side open after the peer has finished sending. Default false. */
   allowHalfOpen?: boolean
   /** Water marks of the bytes that wait to be sent, held replies included. */
@@ -118,7 +118,7 @@ export const connectionOptionNames = [
   'framing',
   'order',
   'noDelay',
-  'keepAliveSeconds',
+  'keepAliveMs',
   'allowHalfOpen',
   'outBuffer',
   'maxInFlight',

@@ -21,7 +21,7 @@ import { Engine } from './engine.js'
 import { beforeDrain, type MessageIn, messageIn } from './engine_listener.js'
 import type { ClientHandlers, ConnectionHandlers, ConnectionOptions } from './handlers.js'
 import type { SecureListener } from './secure_layer.js'
-import { type StockServerSide, stockServer } from './stream.js'
+import { type ExistingServerSide, existingServer } from './stream.js'
 import { type ListenTls, noTls, readTls } from './tls_options.js'
 import { checkPublication } from './publication.js'
 import { kindOfFailure, ReportLimit } from './report_limit.js'
@@ -56,7 +56,7 @@ export class Reactor {
   readonly #runtime: number
   readonly #engine: Engine
   readonly #secure = new Map<string, { number: number; ticketKeys: Uint8Array }>()
-  readonly #stock = new Set<StockServerSide>()
+  readonly #existing = new Set<ExistingServerSide>()
   #state: 'open' | 'closing' | 'closed' = 'open'
   #drained: (() => void) | undefined
   #onClosed!: () => void
@@ -137,8 +137,8 @@ export class Reactor {
     if (inSlab) Object.assign(hooks, { [messageIn]: inSlab })
     const lastWords = (handlers as { [beforeDrain]?: (boundOnly: boolean) => void })[beforeDrain]
     if (lastWords) Object.assign(hooks, { [beforeDrain]: lastWords })
-    const stock = (handlers as { [stockServer]?: StockServerSide })[stockServer]
-    const engineHandlers = stock ? { ...hooks, [stockServer]: stock } : hooks
+    const existing = (handlers as { [existingServer]?: ExistingServerSide })[existingServer]
+    const engineHandlers = existing ? { ...hooks, [existingServer]: existing } : hooks
     const number = this.#engine.addListener(
       opened.name,
       engineHandlers,
@@ -150,8 +150,8 @@ export class Reactor {
       secure,
     )
     if (tls) this.#secure.set(opened.name, { number, ticketKeys: tls.ticketKeys! })
-    if (stock) this.#stock.add(stock)
-    stock?.listening({ address: opened.address, port: opened.port })
+    if (existing) this.#existing.add(existing)
+    existing?.listening({ address: opened.address, port: opened.port })
     for (let member = 0; member < opened.members; member++) this.#engine.driver.listen(number, opened.group, member, false)
   }
 
@@ -215,7 +215,7 @@ export class Reactor {
       this.#engine.drain(Math.min(timeoutMs, 2_000))
     })
     this.#state = 'closed'
-    for (const stock of this.#stock) stock.closed()
+    for (const server of this.#existing) server.closed()
     this.#engine.close()
     native.removeRuntime(this.#runtime)
     this.#onClosed()

@@ -13,16 +13,16 @@ export interface ConnectionStream {
   closing(): void
 }
 
-/** Where a listener listens, as a stock server's `address()` says it. */
-export interface StockPlace {
+/** Where a listener listens, as an existing server's `address()` says it. */
+export interface ServerPlace {
   address: string
   port: number
 }
 
-/** A stock server behind a listener's hooks, as the engine sees it. */
-export interface StockServerSide {
+/** An existing server behind a listener's hooks, as the engine sees it. */
+export interface ExistingServerSide {
   /** Connections may come from now on. */
-  listening(place: StockPlace): void
+  listening(place: ServerPlace): void
   /** Its connections are to end soon; fresh ones may still come. `idleStay`: those that wait for a request are told with its answer, */
   closing(idleStay: boolean): void
   /** until here. */
@@ -31,5 +31,5 @@ export interface StockServerSide {
   closed(): void
 }
 
-/** Where hooks carry their stock server. */
-export const stockServer: unique symbol = Symbol('multireactor.stockServer')
+/** Where hooks carry their existing server. */
+export const existingServer: unique symbol = Symbol('multireactor.existingServer')

@@ -39,8 +39,8 @@ class Port final : public Napi::ObjectWrap<Port> {
   Napi::Value forget(const Napi::CallbackInfo& info);
   Napi::Value awaitRoom(const Napi::CallbackInfo& info);
 
-  // A call's place: named like a connection, so that its result finds the way back through the directory.
-  struct Call {
+  // A run's place: named like a connection, so that its result finds the way back through the directory.
+  struct Run {
     uint32_t generation = 0;
     bool used = false;
   };
@@ -50,8 +50,8 @@ class Port final : public Napi::ObjectWrap<Port> {
   std::unique_ptr<LoopDriver> driver_;
   Napi::FunctionReference onSent_, onResult_, onRoom_;
   napi_async_context context_ = nullptr;
-  std::vector<Call> calls_;
-  std::vector<uint32_t> freeCalls_;
+  std::vector<Run> runs_;
+  std::vector<uint32_t> freeRuns_;
   // Where the sends to a connection go while some of them are under way, by its id; and the connection of each, by request.
   struct Road {
     uint16_t mailbox;
@@ -82,7 +82,7 @@ uint32_t firstGeneration() {
   return ports.fetch_add(1, std::memory_order_relaxed) * 0x85ebca6bu | 1u;
 }
 
-// new Port(runtime, onSent(request, outcome), onResult(call, flags, bytes), onRoom(), ownsRuntime)
+// new Port(runtime, onSent(request, outcome), onResult(run, flags, bytes), onRoom(), ownsRuntime)
 Port::Port(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<Port>(info), nextGeneration_(firstGeneration()), nextRequest_(nextGeneration_) {
   if (!checkArguments<kU32, kFunction, kFunction, kFunction, maybe(kBool)>(info, "Port")) return;
@@ -119,15 +119,15 @@ Port::Port(const Napi::CallbackInfo& info)
 }
 
 void Port::retract(uint32_t slot) {
-  if (!calls_[slot].used) return;
-  exchange().directory().retract(ConnectionId::of(mailbox_, slot, calls_[slot].generation));
-  calls_[slot].used = false;
-  freeCalls_.push_back(slot);
+  if (!runs_[slot].used) return;
+  exchange().directory().retract(ConnectionId::of(mailbox_, slot, runs_[slot].generation));
+  runs_[slot].used = false;
+  freeRuns_.push_back(slot);
 }
 
 bool Port::isOurs(const Reply& reply) const {
   const uint32_t slot = reply.connection.slot();
-  return slot < calls_.size() && calls_[slot].used && calls_[slot].generation == reply.connection.generation();
+  return slot < runs_.size() && runs_[slot].used && runs_[slot].generation == reply.connection.generation();
 }
 
 void Port::dropReplies(ReplyBatch& batch) {
@@ -139,7 +139,7 @@ void Port::dropReplies(ReplyBatch& batch) {
 void Port::stop() {
   if (!driver_) return;
   driver_.reset();
-  for (uint32_t slot = 0; slot < calls_.size(); ++slot) retract(slot);
+  for (uint32_t slot = 0; slot < runs_.size(); ++slot) retract(slot);
   while (auto message = exchange().mailbox(mailbox_).take()) {
     if (message->kind == Message::Kind::kReplies) dropReplies(static_cast<ReplyBatch&>(*message));
   }
@@ -307,22 +307,22 @@ Napi::Value Port::callReactor(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), request);
 }
 
-// run(data) -> the call's number that onResult will name, or -1 when the queue is full
+// run(data) -> its number that onResult will name, or -1 when the queue is full
 Napi::Value Port::run(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
   const auto bytes = bytesOf(info[0]);
   uint32_t slot;
-  if (freeCalls_.empty()) {
-    slot = static_cast<uint32_t>(calls_.size());
-    calls_.emplace_back();
+  if (freeRuns_.empty()) {
+    slot = static_cast<uint32_t>(runs_.size());
+    runs_.emplace_back();
   } else {
-    slot = freeCalls_.back();
-    freeCalls_.pop_back();
+    slot = freeRuns_.back();
+    freeRuns_.pop_back();
   }
-  calls_[slot] = {nextGeneration_++, true};
-  const ConnectionId id = ConnectionId::of(mailbox_, slot, calls_[slot].generation);
+  runs_[slot] = {nextGeneration_++, true};
+  const ConnectionId id = ConnectionId::of(mailbox_, slot, runs_[slot].generation);
   exchange().directory().publish(id, mailbox_);
-  Task* task = Task::create({id, 0, 0, Task::kCall, {}}, 1, bytes.size());
+  Task* task = Task::create({id, 0, 0, Task::kRun, {}}, 1, bytes.size());
   task->append(bytes);
   if (!exchange().submit(task)) {
     task->release();
@@ -333,12 +333,12 @@ Napi::Value Port::run(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), slot);
 }
 
-// forget(call): its result is not wanted any more; if no worker has started it, none will.
+// forget(run): its result is not wanted any more; if no worker has started it, none will.
 Napi::Value Port::forget(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
   const uint32_t slot = u32(info, 0);
-  if (slot < calls_.size() && calls_[slot].used) {
-    const ConnectionId id = ConnectionId::of(mailbox_, slot, calls_[slot].generation);
+  if (slot < runs_.size() && runs_[slot].used) {
+    const ConnectionId id = ConnectionId::of(mailbox_, slot, runs_[slot].generation);
     retract(slot);
     exchange().announceGone(id);
   }

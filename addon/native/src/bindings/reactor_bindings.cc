@@ -74,14 +74,14 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value connectionId(const Napi::CallbackInfo& info);
   Napi::Value watchGone(const Napi::CallbackInfo& info);
   Napi::Value isGone(const Napi::CallbackInfo& info);
-  Napi::Value judgeStall(const Napi::CallbackInfo& info);
+  Napi::Value judgeOverrun(const Napi::CallbackInfo& info);
   Napi::Value consumed(const Napi::CallbackInfo& info);
   Napi::Value handBack(const Napi::CallbackInfo& info);
   Napi::Value details(const Napi::CallbackInfo& info);
   Napi::Value localAddress(const Napi::CallbackInfo& info);
   Napi::Value listenerCount(const Napi::CallbackInfo& info);
   Napi::Value updateListener(const Napi::CallbackInfo& info);
-  Napi::Value resumeConnections(const Napi::CallbackInfo& info);
+  Napi::Value restoreConnections(const Napi::CallbackInfo& info);
   Napi::Value quiesce(const Napi::CallbackInfo& info);
   Napi::Value lastRows(const Napi::CallbackInfo& info);
   Napi::Value keepState(const Napi::CallbackInfo& info);
@@ -228,9 +228,9 @@ EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
   if (dying_) return {false, 0, false};
   uint32_t oldest = UINT32_MAX;
   for (const EventRow& row : rows) {
-    if (row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kCallResult ||
-        row.event == Event::kResume || row.event == Event::kParse || row.event == Event::kCalled || row.event == Event::kCipher ||
-        row.event == Event::kPlain) {
+    if (row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kRunResult ||
+        row.event == Event::kRestore || row.event == Event::kParse || row.event == Event::kCalled ||
+        row.event == Event::kCipher || row.event == Event::kPlain) {
       oldest = std::min(oldest, row.a);
     }
   }
@@ -394,9 +394,9 @@ Napi::Value ReactorDriver::updateListener(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-Napi::Value ReactorDriver::resumeConnections(const Napi::CallbackInfo& info) {
+Napi::Value ReactorDriver::restoreConnections(const Napi::CallbackInfo& info) {
   MR_READY(info);
-  reactor_->resumeConnections(info[0].As<Napi::Boolean>().Value());
+  reactor_->restoreConnections(info[0].As<Napi::Boolean>().Value());
   armTimer();
   return info.Env().Undefined();
 }
@@ -718,7 +718,7 @@ Napi::Value ReactorDriver::setKeepAlive(const Napi::CallbackInfo& info) {
   return boolean(info, reactor_->setKeepAlive(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value(), u32(info, 3)));
 }
 
-// submit(slot, generation, frame, isCall) -> the sequence or call number, -1 when the connection is gone, -2 when a call found
+// submit(slot, generation, frame, isRun) -> the sequence or call number, -1 when the connection is gone, -2 when a call found
 // the queue full
 Napi::Value ReactorDriver::submit(const Napi::CallbackInfo& info) {
   MR_READY(info);
@@ -823,9 +823,9 @@ Napi::Value ReactorDriver::isGone(const Napi::CallbackInfo& info) {
   return boolean(info, reactor_->exchange().isGone(toConnectionId(info[0])));
 }
 
-// judgeStall(key, wasOne)
-Napi::Value ReactorDriver::judgeStall(const Napi::CallbackInfo& info) {
-  if (drives() && CostTable::isKey(u32(info, 0))) reactor_->judgeStall(u32(info, 0), info[1].As<Napi::Boolean>().Value());
+// judgeOverrun(key, wasOne)
+Napi::Value ReactorDriver::judgeOverrun(const Napi::CallbackInfo& info) {
+  if (drives() && CostTable::isKey(u32(info, 0))) reactor_->judgeOverrun(u32(info, 0), info[1].As<Napi::Boolean>().Value());
   return info.Env().Undefined();
 }
 
@@ -910,7 +910,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::addListener, kObject>("addListener"),
        method<&ReactorDriver::listenerCount>("listenerCount"),
        method<&ReactorDriver::updateListener, kU32, kObject>("updateListener"),
-       method<&ReactorDriver::resumeConnections, kBool>("resumeConnections"),
+       method<&ReactorDriver::restoreConnections, kBool>("restoreConnections"),
        method<&ReactorDriver::quiesce>("quiesce"),
        method<&ReactorDriver::lastRows>("lastRows"),
        method<&ReactorDriver::keepState, kSlotArg, kGenerationArg, kBytes>("keepState"),
@@ -968,7 +968,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::connectionId, kSlotArg, kGenerationArg>("connectionId"),
        method<&ReactorDriver::watchGone, kBool>("watchGone"),
        method<&ReactorDriver::isGone, kId>("isGone"),
-       method<&ReactorDriver::judgeStall, kU32, kBool>("judgeStall"),
+       method<&ReactorDriver::judgeOverrun, kU32, kBool>("judgeOverrun"),
        method<&ReactorDriver::consumed, kSlotArg, kGenerationArg, kU32, kU32>("consumed"),
        method<&ReactorDriver::handBack, kSlotArg, kGenerationArg, kU32, kU32>("handBack"),
        method<&ReactorDriver::details, kSlotArg, kGenerationArg>("details"),

@@ -202,7 +202,7 @@ Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
       {&c.open,           &c.accepted,        &c.handedOver,      &c.acceptErrors,  &c.bytesRead,       &c.bytesWritten,
        &c.framesRead,     &c.framesSubmitted, &c.repliesWritten,  &c.repliesLate,   &c.repliesHeld,     &c.sends,
        &c.pausesByQueue,  &c.pausesByPeer,    &c.turns,           &c.moved,         &c.framesShed,      &c.acceptsDelayed,
-       &c.buffered,       &c.framesInline,    &c.inlineStalls,    &c.subscriptions, &c.publications,    &c.publicationsDropped,
+       &c.buffered,       &c.framesInline,    &c.inlineOverruns,  &c.subscriptions, &c.publications,    &c.publicationsDropped,
        &c.connecting,     &c.connected,       &c.connectFailures, &c.piped,         &c.callsAfterClose, &c.turnsBounded,
        &c.framesSetAside, &c.framesCancelled, &c.turnBytesMost,   &c.turnCpuNsMost});
 }

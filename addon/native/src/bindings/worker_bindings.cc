@@ -235,7 +235,7 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
     const bool refused =
         (task.header().flags & Task::kRefused) != 0 || (oldest != 0 && claim.frame.attempt == 0 && task.queuedAtNs < oldest);
     if (refused) slot().counters.framesShed.add(1);
-    row[7] = uint32_t{task.header().flags & uint32_t{Task::kCall}} | (refused ? static_cast<uint32_t>(Task::kRefused) : 0u) |
+    row[7] = uint32_t{task.header().flags & uint32_t{Task::kRun}} | (refused ? static_cast<uint32_t>(Task::kRefused) : 0u) |
              static_cast<uint32_t>(claim.frame.attempt) << 8;
     row += kRowWords;
     if (!fits) continue;
@@ -304,7 +304,7 @@ void WorkerDriver::send(const FrameRef& frame, uint16_t flags, std::span<const u
   reply.length = static_cast<uint32_t>(bytes.size());
   reply.flags = flags;
   if (flags & Reply::kLast) reply.frameBytes = static_cast<uint32_t>(task.frame(frame.index).size());
-  if (task.header().flags & Task::kCall) reply.flags |= Reply::kCall;
+  if (task.header().flags & Task::kRun) reply.flags |= Reply::kRun;
   reply.worker = exchange().workerMailbox(index_);
   reply.credit = credit;
   reply.creditToken = stream;
@@ -388,7 +388,7 @@ void WorkerDriver::learn(uint32_t started, uint64_t nowNs) {
     const bool dear = sample.ns > CostTable::kHopNs * sample.runs;
     const auto [ns, exact] = dear ? clock_.worked(sample.ns, nowNs) : RunClock::Worked{sample.ns, true};
     // A worker that lost its core for a moment knows what it has cost at most: enough where it is dear or nothing is known.
-    if (exact || ns > CostTable::kStallNs || costs.costNs(sample.key) == 0) {
+    if (exact || ns > CostTable::kOverrunNs || costs.costNs(sample.key) == 0) {
       costs.learnInPool(sample.key, sample.runs, ns / sample.runs, nowNs);
     }
     if (sample.flags & OutBox::kAsynchronous) costs.banAsynchronous(sample.key);

@@ -29,7 +29,7 @@ uint64_t stateOf(Next next, uint64_t left = 0) { return left << kNextBits | stat
 
 FrameCut piece(size_t offset, size_t length, size_t consumed, uint32_t info, uint64_t state) {
   FrameCut cut = wholeFrame(offset, length, consumed);
-  cut.info = kHttp1Piece | info;
+  cut.info = kHttp1Content | info;
   cut.state = state;
   return cut;
 }
@@ -39,7 +39,7 @@ FrameCut dataPiece(Next next, uint64_t left, size_t offset, size_t size) {
   if (size == offset) return partialFrame(size + 1);
   const auto length = static_cast<size_t>(std::min({left, uint64_t{size - offset}, kMostPiece}));
   if (length != left) return piece(offset, length, offset + length, 0, stateOf(next, left - length));
-  if (next == Next::kData) return piece(offset, length, offset + length, kHttp1LastPiece, stateOf(Next::kHead));
+  if (next == Next::kData) return piece(offset, length, offset + length, kHttp1LastContent, stateOf(Next::kHead));
   return piece(offset, length, offset + length, 0, stateOf(Next::kChunkEnd));
 }
 
@@ -63,7 +63,7 @@ FrameCut chunkPiece(const FramingConfig& framing, Next next, const uint8_t* data
   const Http1Head trailer = readHttp1Trailer(framing, data + at, size - at, hint);
   if (trailer.kind == Http1Head::Kind::kPartial) return partialFrame(size + 1, trailer.scanned);
   if (trailer.kind == Http1Head::Kind::kError) return fromHead(trailer);
-  return piece(at + trailer.end, 0, at + trailer.end, kHttp1LastPiece, stateOf(Next::kHead));
+  return piece(at + trailer.end, 0, at + trailer.end, kHttp1LastContent, stateOf(Next::kHead));
 }
 
 // ---- a chunked body that is kept whole. How far it has been read travels as the hint: a mark, 31 bits of where the next chunk's
@@ -134,7 +134,7 @@ FrameCut message(const FramingConfig& framing, const uint8_t* data, size_t size,
   FrameCut cut;
   if (!whole) {
     cut = wholeFrame(head.start, head.end - head.start, head.end);
-    cut.info = head.info | kHttp1Follows;
+    cut.info = head.info | kHttp1ContentFollows;
     cut.state = chunked ? stateOf(Next::kChunkLine) : stateOf(Next::kData, head.length);
     return cut;
   }

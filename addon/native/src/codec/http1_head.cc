@@ -204,7 +204,7 @@ class HeadReader {
     }
     const uint8_t major = data_[*at + kName.size()], minor = data_[*at + kBytes - 1];
     if (major != '1') return broken(kVersion);
-    if (minor == '0') head_.info |= kHttp1Old;
+    if (minor == '0') head_.info |= kHttp10;
     *at += kBytes;
     return true;
   }
@@ -310,7 +310,7 @@ class HeadReader {
 
   // The head is whole.
   Http1Head judged() {
-    const bool old = (head_.info & kHttp1Old) != 0;
+    const bool old = (head_.info & kHttp10) != 0;
     if (hosts_ == 0 && !old) fail(kBadRequest);
     if (codings_ != 0 && (hasLength_ || old)) fail(kBadRequest);
     if (codings_ != 0) head_.info |= kHttp1Chunked;

@@ -15,8 +15,8 @@ class CostTable {
  public:
   static constexpr uint32_t kMaxListeners = 256;
   static constexpr uint32_t kClasses = 24;  // a class holds the sizes up to twice its smallest; the last one all that are larger
-  static constexpr uint64_t kHopNs = 50'000;       // what a frame loses by going to the pool and back, sleeping worker included
-  static constexpr uint64_t kStallNs = 1'000'000;  // one run on a reactor that takes longer is a stall
+  static constexpr uint64_t kHopNs = 50'000;         // what a frame loses by going to the pool and back, sleeping worker included
+  static constexpr uint64_t kOverrunNs = 1'000'000;  // one run on a reactor that takes longer is an overrun
   static constexpr uint64_t kBannedNs = 10'000'000'000;  // after one, the class stays in the pool at least so long,
   static constexpr uint32_t kCheapRuns = 100;            // and until so many runs in a row there were cheaper than a hop
 

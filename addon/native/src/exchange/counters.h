@@ -27,8 +27,8 @@ class Counter {
 struct ReactorCounters {
   Counter open, accepted, handedOver, acceptErrors, bytesRead, bytesWritten, framesRead, framesSubmitted, repliesWritten,
       repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved, framesShed, acceptsDelayed, buffered,
-      framesInline, inlineStalls, subscriptions, publications, publicationsDropped, connecting, connected, connectFailures, piped,
-      callsAfterClose, turnsBounded, framesSetAside, framesCancelled, turnBytesMost, turnCpuNsMost;
+      framesInline, inlineOverruns, subscriptions, publications, publicationsDropped, connecting, connected, connectFailures,
+      piped, callsAfterClose, turnsBounded, framesSetAside, framesCancelled, turnBytesMost, turnCpuNsMost;
   std::array<Counter, kCloseReasons> closed;
 };
 

@@ -370,7 +370,7 @@ bool Exchange::hasRoom(const Task& task) const {
   if (header.flags & Task::kPermitted) return true;
   const auto owner = directory_.owner(header.connection);
   if (!owner || !isReactorMailbox(*owner)) return true;
-  if (!(header.flags & Task::kCall) && room_.isFull(header.connection, task.roomKib())) return false;
+  if (!(header.flags & Task::kRun) && room_.isFull(header.connection, task.roomKib())) return false;
   return !isFull(*owner);
 }
 
@@ -413,7 +413,7 @@ Exchange::Reaped Exchange::reapWorker(uint32_t worker, bool retry, bool timedOut
     settled.frameBytes = static_cast<uint32_t>(task.frame(ready.frame.index).size());
     settled.length = static_cast<uint32_t>(ready.bytes.size());
     settled.flags = ready.flags;
-    if (task.header().flags & Task::kCall) settled.flags |= Reply::kCall;
+    if (task.header().flags & Task::kRun) settled.flags |= Reply::kRun;
     workers_[worker]->counters.framesSettled.add(1);
     reply(settled, ready.bytes);
   }
@@ -446,7 +446,7 @@ Exchange::Reaped Exchange::reapWorker(uint32_t worker, bool retry, bool timedOut
       settled.sequence = task.sequence(frame.frame.index);
       settled.frameBytes = static_cast<uint32_t>(task.frame(frame.frame.index).size());
       settled.flags = Reply::kLast | Reply::kDestroy | Reply::kError | (timedOut ? Reply::kTimedOut : Reply::kLost);
-      if (task.header().flags & Task::kCall) settled.flags |= Reply::kCall;
+      if (task.header().flags & Task::kRun) settled.flags |= Reply::kRun;
       reply(settled, {});
     }
   }

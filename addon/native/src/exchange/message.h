@@ -50,12 +50,12 @@ struct Reply {
     kLast = 1,          // the frame is settled
     kEnd = 2,           // then close the connection in an orderly way
     kDestroy = 4,       // then close it now
-    kError = 8,         // the frame failed; bytes are what the app's error hook answered, or the message for a call
-    kCall = 16,         // for the handler that called, not for the connection
+    kError = 8,         // the frame failed; bytes are what the app's error hook answered, or the message for a run
+    kRun = 16,          // for the handler that asked, not for the connection
     kLost = 32,         // its worker died
     kTimedOut = 64,     // it ran longer than it may
     kOverloaded = 256,  // it was refused: it would have waited too long
-    // What a thread may say of a frame that it has run. Whether it was a call is the frame's own business, and whether the thread
+    // What a thread may say of a frame that it has run. Whether it was a run is the frame's own business, and whether the thread
     // is lost is the supervisor's.
     kOfParse = kLast | kEnd | kDestroy | kError | kTimedOut | kOverloaded,
     // What a hook may say of a place that it holds open.

@@ -18,9 +18,9 @@ namespace mr {
 
 class Task {
  public:
-  // kCall: the result is for the handler, not for the connection. kPermitted: its reactor has let it go, and nobody sets it
+  // kRun: the result is for the handler, not for the connection. kPermitted: its reactor has let it go, and nobody sets it
   // aside.
-  enum Flags : uint8_t { kNone = 0, kCall = 1, kRefused = 2, kPermitted = 4 };
+  enum Flags : uint8_t { kNone = 0, kRun = 1, kRefused = 2, kPermitted = 4 };
 
   struct Header {
     ConnectionId connection;

@@ -24,7 +24,7 @@ struct Aside {
   uint64_t ticket = 0;
 
   static constexpr uint64_t kOrdered = uint64_t{1} << 63;
-  static uint64_t keyOf(uint64_t sequence, bool isCall) { return isCall ? sequence : sequence | kOrdered; }
+  static uint64_t keyOf(uint64_t sequence, bool isRun) { return isRun ? sequence : sequence | kOrdered; }
   bool isEmpty() const { return frames.empty() && permits.empty(); }
   bool endPermit(uint64_t key) { return std::erase(permits, key) != 0; }
 };

@@ -17,23 +17,23 @@ enum class Event : uint16_t {
   kDrain = 5,
   kTimeout = 6,
   kClose = 7,         // a: reason | errno << 8, b, c: bytes read, d, e: bytes written
-  kCallResult = 8,    // a: call, b: slab, c: offset, d: length, e: Reply flags
+  kRunResult = 8,     // a: run, b: slab, c: offset, d: length, e: Reply flags
   kDrained = 9,       // slot: 0. The reactor has closed its last listener and connection
   kAcceptError = 10,  // slot: 0. a: listener, b: errno
-  kResume = 11,     // came from another thread. a: slab, b: offset, c: length of its id and state, d: listener | ResumeFlag << 16
-  kHandover = 12,   // is about to move to a sibling: moveNow() with its state is expected
-  kMoved = 13,      // has moved to a sibling
-  kQuiet = 14,      // slot: 0. After quiesce(): nothing is held by this thread any more
-  kParse = 15,      // a: slab, b: offset, c: length, d: low half of the sequence, e: CostTable::Key | kTimedAlone
-  kCredit = 16,     // slot: 0. a: stream, b: amount, c: 1 when the connection is gone
-  kGone = 17,       // a, b: id of a connection that closed with frames in flight. Only for a thread that asked
-  kStall = 18,      // slot: 0. a: CostTable::Key, b: ns. judgeStall() is expected
-  kBalance = 19,    // a: listener. It is not open yet: assign() is expected, with the reactor that shall have it
-  kBadFrame = 20,   // a: the close reason to come, b: FrameCut::code, d: as for kFrame. The last words may be written
-  kShrink = 21,     // slot: 0. Memory is short: what keeps a slab for a few bytes of it copies them
-  kCipher = 24,     // received, to be decrypted. a: slab, b: offset, c: length (0: the peer has finished), d: listener
-  kPlain = 25,      // to be sent, to be encrypted. a: slab, b: offset, c: length (0: say goodbye)
-  kConnected = 32,  // a client connection is open. a: the request that connect() answered with
+  kRestore = 11,   // came from another thread. a: slab, b: offset, c: length of its id and state, d: listener | RestoreFlag << 16
+  kHandover = 12,  // is about to move to a sibling: moveNow() with its state is expected
+  kMoved = 13,     // has moved to a sibling
+  kQuiet = 14,     // slot: 0. After quiesce(): nothing is held by this thread any more
+  kParse = 15,     // a: slab, b: offset, c: length, d: low half of the sequence, e: CostTable::Key | kTimedAlone
+  kCredit = 16,    // slot: 0. a: stream, b: amount, c: 1 when the connection is gone
+  kGone = 17,      // a, b: id of a connection that closed with frames in flight. Only for a thread that asked
+  kOverrun = 18,   // slot: 0. a: CostTable::Key, b: ns. judgeOverrun() is expected
+  kBalance = 19,   // a: listener. It is not open yet: assign() is expected, with the reactor that shall have it
+  kBadFrame = 20,  // a: the close reason to come, b: FrameCut::code, d: as for kFrame. The last words may be written
+  kShrink = 21,    // slot: 0. Memory is short: what keeps a slab for a few bytes of it copies them
+  kCipher = 24,    // received, to be decrypted. a: slab, b: offset, c: length (0: the peer has finished), d: listener
+  kPlain = 25,     // to be sent, to be encrypted. a: slab, b: offset, c: length (0: say goodbye)
+  kConnected = 32,      // a client connection is open. a: the request that connect() answered with
   kConnectFailed = 33,  // slot: 0. a: request, b: errno
   kCalled = 34          // slot, generation: 0. a: slab, b: offset, c: length, d: number for answerCall()
 };
@@ -49,7 +49,13 @@ constexpr uint32_t kTimedAlone = 1u << 31;
 // Beside it, too: it had been set aside, and was let go.
 constexpr uint32_t kPermittedRow = 1u << 30;
 
-enum ResumeFlag : uint32_t { kResumePlain = 0, kResumeHasState = 1, kResumeDataLost = 2, kResumeEnded = 4, kResumeWebSocket = 8 };
+enum RestoreFlag : uint32_t {
+  kRestorePlain = 0,
+  kRestoreHasState = 1,
+  kRestoreDataLost = 2,
+  kRestoreEnded = 4,
+  kRestoreWebSocket = 8
+};
 
 struct EventRow {
   Event event;

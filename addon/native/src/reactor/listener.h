@@ -17,7 +17,7 @@ enum Hook : uint32_t {
   kHookEnd = 8,
   kHookTimeout = 16,
   kHookClose = 32,
-  kHookResume = 64,
+  kHookRestore = 64,
   kHookBadFrame = 1024,
   kHooksOfStream = kHookMessage | kHookDrain | kHookEnd | kHookTimeout | kHookClose,
 };

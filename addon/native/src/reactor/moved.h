@@ -16,7 +16,7 @@ class Reactor::Moved final : public Message {
   Connection connection;
   FramingConfig framing;
   bool listenersFraming = true;  // it is the framing of its listener
-  std::vector<uint8_t> state;    // for the resume hook
+  std::vector<uint8_t> state;    // for the restore hook
   bool hasState = false;
   bool dataLost = false;  // with the thread that knew it
 

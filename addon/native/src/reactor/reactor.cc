@@ -281,7 +281,7 @@ bool Reactor::deliver() {
     }
     delivering_.clear();
     parsing_.clear();
-    if (!resuming_.empty()) resuming_ = {};
+    if (!restoring_.empty()) restoring_ = {};
     if (box_) {
       measureBatch(startedNs);
       settleInline();

@@ -83,10 +83,10 @@ class Reactor {
   // Rows for a thread that leaves in this very moment: again until there are none, then detach().
   std::vector<EventRow> lastRows();
   void quiesce();
-  // What resume() of the next thread gets for this connection.
+  // What restore() of the next thread gets for this connection.
   bool keepState(uint32_t slot, uint32_t generation, std::span<const uint8_t> state);
   // The next thread, after attach() and its listeners: tells it of the connections that are here. `lost`: the last thread died.
-  void resumeConnections(bool lost);
+  void restoreConnections(bool lost);
   bool setHasData(uint32_t slot, uint32_t generation, bool on);
   // A promise of a hook is pending, or no longer. Its connection closes when the thread dies meanwhile. Where in the order it
   // would be, or kNoPlace: the connection has closed.
@@ -169,10 +169,10 @@ class Reactor {
   bool setNoDelay(uint32_t slot, uint32_t generation, bool on);
   bool resetOnClose(uint32_t slot, uint32_t generation);
   bool setKeepAlive(uint32_t slot, uint32_t generation, bool on, uint32_t delaySeconds);
-  // A frame for the pool, at its place in the order. kCall: its result is for the caller; `sequence` names it. kFull: a call
+  // A frame for the pool, at its place in the order. isRun: its result is for the caller; `sequence` names it. kFull: a run
   // that was refused because the queue is full.
   enum class Submitted : uint8_t { kGone, kDone, kFull };
-  Submitted submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isCall, uint64_t* sequence);
+  Submitted submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isRun, uint64_t* sequence);
   // A place in the order that is answered later, by settleDeferred.
   bool defer(uint32_t slot, uint32_t generation, uint64_t* sequence);
   WriteResult settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence, std::span<const uint8_t> bytes,
@@ -202,8 +202,8 @@ class Reactor {
   bool setAsideHere(uint32_t slot, uint32_t generation, uint32_t sequence, std::span<const uint8_t> frame);
   bool idOf(uint32_t slot, uint32_t generation, ConnectionId* id);
   void watchGone(bool on) { watchesGone_ = on; }
-  // What was taken for a stall: it was one, or the garbage collector had come in between.
-  void judgeStall(CostTable::Key key, bool wasOne);
+  // What was taken for an overrun: it was one, or the garbage collector had come in between.
+  void judgeOverrun(CostTable::Key key, bool wasOne);
   // The supervisor. How long the frame at hand has been running, as far as its looks can tell; and that it is ended for that.
   uint64_t inlineRunningNs(uint64_t nowNs);
   void endForTime() { endedForTime_.store(true, std::memory_order_release); }
@@ -526,7 +526,7 @@ class Reactor {
   void onReplyAt(uint32_t slot, Connection& connection, const Reply& reply, std::span<const uint8_t> bytes);
   void onOrdered(uint32_t slot, Connection& connection, const Reply& reply, std::span<const uint8_t> bytes);
   void onUnordered(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
-  void onCallResult(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
+  void onRunResult(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes);
   void emitPart(uint32_t slot, Connection& connection, std::span<const uint8_t> bytes, uint16_t flags, uint16_t worker,
                 uint32_t credit, uint32_t token);
   void endAsSaid(uint32_t slot, Connection& connection, uint16_t flags);
@@ -612,7 +612,7 @@ class Reactor {
   void forward(ConnectionId id, std::unique_ptr<Message> message);
   void retryEarly();
   uint32_t nextSibling();
-  void emitResume(uint32_t slot, std::vector<uint8_t> state, uint32_t flags);
+  void emitRestore(uint32_t slot, std::vector<uint8_t> state, uint32_t flags);
   void keepUnseenStates();
 
   // reactor_aside.cc
@@ -728,7 +728,7 @@ class Reactor {
   uint64_t batchBytes_ = 0;                   // answered in this turn by frames that run here, and in nobody's sum yet
   bool leftWork_ = false;                     // some other list has more
   size_t neededOfRest_ = 0, hintOfRest_ = 0;  // what the framer said of the bytes behind the last whole frame
-  uint64_t nextCall_ = 1;
+  uint64_t nextRun_ = 1;
   std::unique_ptr<Message> unfinished_;                // a batch of replies longer than one turn
   std::deque<std::pair<uint32_t, uint32_t>> stopped_;  // connections that wait for room in the queue: slot, generation
   std::deque<TaskRef> overflow_;                       // tasks of hooks that found the queue full
@@ -747,7 +747,7 @@ class Reactor {
     uint32_t flags;
     std::vector<uint8_t> state;
   };
-  std::unordered_map<uint64_t, Resuming> resuming_;  // what rows that no hook has seen yet say, by generation and slot
+  std::unordered_map<uint64_t, Resuming> restoring_;  // what rows that no hook has seen yet say, by generation and slot
   std::vector<std::pair<ConnectionId, std::unique_ptr<Message>>> early_;  // for connections that are on their way here
   uint64_t heldTotal_ = 0;
   uint64_t heldByThemselves_ = 0;  // of them: Connection::heldByItself

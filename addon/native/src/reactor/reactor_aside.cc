@@ -40,7 +40,7 @@ void Reactor::lookAside() {
 
 void Reactor::setAside(uint32_t slot, FrameRef frame, bool runsHere) {
   const Task& task = *frame.task.get();
-  const uint64_t key = Aside::keyOf(task.sequence(frame.index), (task.header().flags & Task::kCall) != 0);
+  const uint64_t key = Aside::keyOf(task.sequence(frame.index), (task.header().flags & Task::kRun) != 0);
   Aside& aside = asideOf(slot);
   // Its thread has died before it came to it.
   if (aside.endPermit(key)) --permits_;
@@ -69,7 +69,7 @@ bool Reactor::setAsideHere(uint32_t slot, uint32_t generation, uint32_t sequence
 // A part of its reply is here: it has its room, and another one may go.
 void Reactor::endPermit(uint32_t slot, const Reply& reply) {
   Aside* aside = table_.at(slot).aside();
-  if (!aside || !aside->endPermit(Aside::keyOf(reply.sequence, (reply.flags & Reply::kCall) != 0))) return;
+  if (!aside || !aside->endPermit(Aside::keyOf(reply.sequence, (reply.flags & Reply::kRun) != 0))) return;
   --permits_;
   lookAside();
 }
@@ -99,10 +99,10 @@ bool Reactor::mayLetGo(uint32_t slot, uint64_t key, bool isFull) const {
   const ListenerConfig& cfg = config(connection);
   // The thread leaves: the next one runs it.
   if (handingOver_ && connection.aside()->frames.begin()->second.runsHere && comesBackHere(cfg)) return false;
-  const bool isCall = key < Aside::kOrdered;
-  const bool isHead = !isCall && !cfg.unordered && (key & ~Aside::kOrdered) == connection.headSequence;
+  const bool isRun = key < Aside::kOrdered;
+  const bool isHead = !isRun && !cfg.unordered && (key & ~Aside::kOrdered) == connection.headSequence;
   const size_t held = connection.window() ? connection.window()->heldBytes() : 0;
-  const size_t counts = isCall ? 0 : connection.waitingBytes() - (isHead ? held : 0);
+  const size_t counts = isRun ? 0 : connection.waitingBytes() - (isHead ? held : 0);
   if (isFull) return (permits_ == 0 || isPermitOld()) && counts <= cfg.outHighBytes;
   const bool isNext = isHead || connection.aside()->permits.size() < std::max(exchange_->workers(), 1u);
   return isNext && counts < roomOf(cfg);

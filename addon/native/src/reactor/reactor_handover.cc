@@ -47,7 +47,7 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
     const EventRow& row = delivering_[i];
     Span* span = spanOf(row);
     if (i < delivered.begun) {
-      if (row.event == Event::kResume) resuming_.erase(nameOf(row.slot, row.generation));
+      if (row.event == Event::kRestore) restoring_.erase(nameOf(row.slot, row.generation));
       if (span && row.event == Event::kFrame && !hasStopped(row)) span->consumed = std::min<size_t>(row.d, span->length);
       if (span && row.event == Event::kBadFrame && !hasStopped(row)) {
         span->consumed = std::min<size_t>(row.d, span->length);
@@ -70,7 +70,7 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
   if (delivered.inHook && delivered.begun > 0 && !isAnswered) {
     const EventRow& last = delivering_[delivered.begun - 1];
     const bool late = last.event == Event::kParse && endedForTime_.load(std::memory_order_acquire);
-    const bool names = last.event != Event::kClose && last.event != Event::kCredit && last.event != Event::kStall;
+    const bool names = last.event != Event::kClose && last.event != Event::kCredit && last.event != Event::kOverrun;
     const Connection* connection = names ? find(last.slot, last.generation) : nullptr;
     if (connection) {
       const uint64_t place = last.event == Event::kParse ? fullSequence(*connection, last.d) : kBehindAll;
@@ -79,7 +79,7 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
   }
   // Nobody is left who knows what to do with the result of a call.
   for (const EventRow& row : unseen) {
-    if (row.event == Event::kCallResult && find(row.slot, row.generation)) {
+    if (row.event == Event::kRunResult && find(row.slot, row.generation)) {
       sendLast(row.slot);
       closeNow(row.slot, CloseReason::kThreadLost);
     }
@@ -105,15 +105,15 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
 
 // The next thread is told what this one has not been told: its rows lie in memory that goes with it.
 void Reactor::keepUnseenStates() {
-  std::erase_if(rows_, [](const EventRow& row) { return row.event == Event::kResume; });
-  for (auto& [name, resuming] : resuming_) {
+  std::erase_if(rows_, [](const EventRow& row) { return row.event == Event::kRestore; });
+  for (auto& [name, restoring] : restoring_) {
     const auto slot = static_cast<uint32_t>(name);
     Connection* connection = table_.find(slot, static_cast<uint32_t>(name >> 32));
     if (!connection || !connection->fd.valid()) continue;
     connection->set(Connection::kHasData);
-    if (resuming.flags & kResumeHasState) states_[idOf(slot).value] = std::move(resuming.state);
+    if (restoring.flags & kRestoreHasState) states_[idOf(slot).value] = std::move(restoring.state);
   }
-  resuming_.clear();
+  restoring_.clear();
 }
 
 // Promises, deferred replies and calls live in the thread. What waits for one of them would wait for ever.
@@ -142,9 +142,9 @@ std::vector<EventRow> Reactor::lastRows() {
   }
   std::vector<EventRow> last;
   std::erase_if(rows_, [&](const EventRow& row) {
-    const bool names = row.event == Event::kOpen || row.event == Event::kConnected || row.event == Event::kResume ||
+    const bool names = row.event == Event::kOpen || row.event == Event::kConnected || row.event == Event::kRestore ||
                        row.event == Event::kEnd || row.event == Event::kDrain || row.event == Event::kTimeout ||
-                       row.event == Event::kMoved || row.event == Event::kCallResult || row.event == Event::kGone ||
+                       row.event == Event::kMoved || row.event == Event::kRunResult || row.event == Event::kGone ||
                        row.event == Event::kClose;
     if (!names || find(row.slot, row.generation)) return false;
     last.push_back(row);
@@ -231,29 +231,29 @@ void Reactor::updateListener(uint16_t listener, const ListenerConfig& update) {
   }
 }
 
-void Reactor::emitResume(uint32_t slot, std::vector<uint8_t> state, uint32_t flags) {
+void Reactor::emitRestore(uint32_t slot, std::vector<uint8_t> state, uint32_t flags) {
   const Connection& connection = table_.at(slot);
-  if (connection.has(Connection::kEndSaid)) flags |= kResumeEnded;
-  if (framings_[connection.framing].kind == FramingKind::kWebSocket) flags |= kResumeWebSocket;
+  if (connection.has(Connection::kEndSaid)) flags |= kRestoreEnded;
+  if (framings_[connection.framing].kind == FramingKind::kWebSocket) flags |= kRestoreWebSocket;
   std::vector<uint8_t> bytes(sizeof(uint64_t) + state.size());
   const ConnectionId id = idOf(slot);
   std::memcpy(bytes.data(), &id.value, sizeof(uint64_t));
   if (!state.empty()) std::memcpy(bytes.data() + sizeof(uint64_t), state.data(), state.size());
-  const bool told = emitBytes(Event::kResume, slot, bytes, connection.listener | flags << 16, false);
+  const bool told = emitBytes(Event::kRestore, slot, bytes, connection.listener | flags << 16, false);
   if (!told && sink_) {
     // The state is lost for want of memory. Whose connection it was is told all the same, and then that it has closed.
-    const uint32_t lost = (flags & ~uint32_t{kResumeHasState}) | kResumeDataLost;
-    emit(Event::kResume, slot, static_cast<uint32_t>(id.value), static_cast<uint32_t>(id.value >> 32), 0,
+    const uint32_t lost = (flags & ~uint32_t{kRestoreHasState}) | kRestoreDataLost;
+    emit(Event::kRestore, slot, static_cast<uint32_t>(id.value), static_cast<uint32_t>(id.value >> 32), 0,
          connection.listener | lost << 16);
     return closeNow(slot, CloseReason::kSystem, ENOMEM);
   }
-  if (flags & (kResumeHasState | kResumeDataLost)) {
-    resuming_[nameOf(slot, connection.generation)] = {flags, std::move(state)};
+  if (flags & (kRestoreHasState | kRestoreDataLost)) {
+    restoring_[nameOf(slot, connection.generation)] = {flags, std::move(state)};
     if (!sink_) keepUnseenStates();
   }
 }
 
-void Reactor::resumeConnections(bool lost) {
+void Reactor::restoreConnections(bool lost) {
   owner_.assertCurrent(__func__);
   if (relieving_) requestsUntilMs_ = 0;  // that was for what the last thread had
   relieving_ = holdsFresh_ = quiescing_ = false;
@@ -271,7 +271,7 @@ void Reactor::resumeConnections(bool lost) {
     } else if (hooks != 0 && !connection.has(Connection::kAwaitsProxy)) {
       const auto state = states_.find(idOf(slot).value);
       const bool dataLost = lost && connection.has(Connection::kHasData) && state == states_.end();
-      if ((dataLost && !(hooks & kHookResume)) || framerIsLost(connection)) {
+      if ((dataLost && !(hooks & kHookRestore)) || framerIsLost(connection)) {
         sendLast(slot);
         closeNow(slot, CloseReason::kThreadLost);
         continue;
@@ -284,9 +284,9 @@ void Reactor::resumeConnections(bool lost) {
         connection.set(Connection::kAnnounced);
         emit(Event::kOpen, slot, connection.listener);
       } else if (state != states_.end()) {
-        emitResume(slot, std::move(state->second), kResumeHasState);
+        emitRestore(slot, std::move(state->second), kRestoreHasState);
       } else {
-        emitResume(slot, {}, dataLost ? kResumeDataLost : kResumePlain);
+        emitRestore(slot, {}, dataLost ? kRestoreDataLost : kRestorePlain);
       }
       connection.unset(Connection::kHasData);
     }
@@ -478,7 +478,10 @@ void Reactor::adoptMoved(Moved& moved) {
     connection.set(Connection::kAnnounced);
     emit(Event::kOpen, slot, connection.listener);
   } else if (config(connection).hooks != 0) {
-    emitResume(slot, std::move(moved.state), moved.hasState ? kResumeHasState : moved.dataLost ? kResumeDataLost : kResumePlain);
+    emitRestore(slot, std::move(moved.state),
+                moved.hasState   ? kRestoreHasState
+                : moved.dataLost ? kRestoreDataLost
+                                 : kRestorePlain);
   }
   if (!connection.fd.valid()) return;
   if (framing == Framings::kNone) return closeNow(slot, CloseReason::kSystem, ENOBUFS);
@@ -558,7 +561,7 @@ void Reactor::retire(bool abandoned) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;
     const bool dataLost = abandoned && connection.has(Connection::kHasData) && !states_.contains(idOf(slot).value);
-    if (dataLost && !(config(connection).hooks & kHookResume)) {
+    if (dataLost && !(config(connection).hooks & kHookRestore)) {
       closeNow(slot, CloseReason::kThreadLost);
     } else {
       beginMove(slot, kAnySibling);

@@ -172,21 +172,21 @@ void Reactor::takeSamples() {
     const CostTable::Key key = sample.key & ~(kTimedAlone | kPermittedRow);
     if (sample.runs == 0 || (key >> 8) >= Exchange::kMaxListeners || (key & 0xff) >= CostTable::kClasses) continue;
     const auto [ns, exact] = sample.ns > CostTable::kHopNs ? clock_.worked(sample.ns, nowNs) : RunClock::Worked{sample.ns, true};
-    const bool isStall = ns > CostTable::kStallNs;
+    const bool isOverrun = ns > CostTable::kOverrunNs;
     // A reactor that lost its core for a moment has learned nothing, and the first runs say little of those that follow.
-    if ((exact && !(sample.flags & InlineBox::kCold)) || isStall) costs.learnInline(key, ns / sample.runs);
-    if (isStall) {
+    if ((exact && !(sample.flags & InlineBox::kCold)) || isOverrun) costs.learnInline(key, ns / sample.runs);
+    if (isOverrun) {
       costs.ban(key, ns / sample.runs, nowNs);
-      emit(Event::kStall, 0, key, static_cast<uint32_t>(ns));
+      emit(Event::kOverrun, 0, key, static_cast<uint32_t>(ns));
     }
     if (sample.flags & InlineBox::kAsynchronous) costs.banAsynchronous(key);
   }
   box_->samples = 0;
 }
 
-void Reactor::judgeStall(CostTable::Key key, bool wasOne) {
+void Reactor::judgeOverrun(CostTable::Key key, bool wasOne) {
   if (wasOne) {
-    counters_.inlineStalls.add(1);
+    counters_.inlineOverruns.add(1);
   } else {
     exchange_->costs().pardon(key);
   }

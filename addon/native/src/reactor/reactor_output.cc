@@ -49,8 +49,8 @@ void Reactor::onReplyAt(uint32_t slot, Connection& connection, const Reply& repl
   connection.lastActivity = nowMs_;
   if (connection.aside()) endPermit(slot, reply);
   if (reply.frameBytes != 0) connection.inFlightBytes -= std::min<size_t>(connection.inFlightBytes, reply.frameBytes);
-  if (reply.flags & Reply::kCall) {
-    onCallResult(slot, reply, bytes);
+  if (reply.flags & Reply::kRun) {
+    onRunResult(slot, reply, bytes);
   } else if (config(connection).unordered) {
     onUnordered(slot, reply, bytes);
   } else {
@@ -58,10 +58,10 @@ void Reactor::onReplyAt(uint32_t slot, Connection& connection, const Reply& repl
   }
 }
 
-void Reactor::onCallResult(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
+void Reactor::onRunResult(uint32_t slot, const Reply& reply, std::span<const uint8_t> bytes) {
   Connection& connection = table_.at(slot);
   exchange_->giveCredit(reply.worker, reply.creditToken, reply.credit, false);
-  if (!emitBytes(Event::kCallResult, slot, bytes, static_cast<size_t>(reply.sequence), false))
+  if (!emitBytes(Event::kRunResult, slot, bytes, static_cast<size_t>(reply.sequence), false))
     return closeNow(slot, CloseReason::kSystem, ENOMEM);
   rows_.back().e = reply.flags;
   if (reply.flags & Reply::kLast) {
@@ -383,14 +383,14 @@ bool Reactor::end(uint32_t slot, uint32_t generation, Place place) {
   return true;
 }
 
-Reactor::Submitted Reactor::submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isCall,
+Reactor::Submitted Reactor::submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isRun,
                                    uint64_t* sequence) {
   Connection* connection = find(slot, generation);
   // The result of a call is for the hook that made it. Any other one would be put on the connection.
-  if (!connection || !(isCall || isOwnedByHooks(*connection))) return Submitted::kGone;
+  if (!connection || !(isRun || isOwnedByHooks(*connection))) return Submitted::kGone;
   // Calls have numbers of their own: their results have no place in the order.
-  *sequence = isCall ? nextCall_ : connection->nextSequence;
-  const Task::Flags flags = isCall ? Task::kCall : Task::kNone;
+  *sequence = isRun ? nextRun_ : connection->nextSequence;
+  const Task::Flags flags = isRun ? Task::kRun : Task::kNone;
   TaskRef task(Task::create({idOf(slot), *sequence, connection->listener, flags, connection->peer}, 1, frame.size(), &recycler_));
   task->append(frame);
   task->setRoom(roomOf(config(*connection)));
@@ -399,7 +399,7 @@ Reactor::Submitted Reactor::submit(uint32_t slot, uint32_t generation, std::span
   if (!overflow_.empty() || !exchange_->submit(task.get())) {
     task->release();
     const bool waits = exchange_->options().onQueueFull == QueueFull::kPause;
-    if (!waits && isCall) return Submitted::kFull;
+    if (!waits && isRun) return Submitted::kFull;
     task->retain();
     if (!waits && refuseTask(slot, task.get())) {
       requestTurn();
@@ -416,8 +416,8 @@ Reactor::Submitted Reactor::submit(uint32_t slot, uint32_t generation, std::span
     waitsForQueue_ = true;
     exchange_->stopUntilLow(exchange_->reactorMailbox(index_));
   }
-  if (isCall) {
-    ++nextCall_;
+  if (isRun) {
+    ++nextRun_;
     retain(*connection);
   } else {
     ++connection->nextSequence;

@@ -3,13 +3,13 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import net from 'node:net'
 import tls from 'node:tls'
-import { attach, Reactor, type StockServer } from '@multireactor/reactor'
+import { attach, Reactor, type ExistingServer } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { connectTo, onNet, onReactor, readAll, type Side } from './sides.js'
 
-const page = readFileSync(new URL('../../../docs/stock-servers.md', import.meta.url), 'utf8')
-const pem = (name: string): Buffer => readFileSync(new URL(`../../stock/certificates/${name}.pem`, import.meta.url))
+const page = readFileSync(new URL('../../../docs/existing-servers.md', import.meta.url), 'utf8')
+const pem = (name: string): Buffer => readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url))
 
 type Verdict = 'same' | 'differs' | 'absent'
 interface Row {
@@ -287,7 +287,7 @@ const unseen = new Set(['ref', 'unref', "'error'"])
 /** Only newer Nodes have them; here they are absent, as the page says. */
 const newer = new Set(['setTypeOfService', 'getTypeOfService'])
 
-type Made = net.Server & StockServer
+type Made = net.Server & ExistingServer
 
 /** A client, and its connection as the server gets it. */
 async function meet(side: Side, server: Made, secure: boolean): Promise<At> {

@@ -142,7 +142,7 @@ describe('an attached server', () => {
   })
 
   it('resets a connection with TLS although something of it is being encrypted', async () => {
-    const pem = (name: string) => readFileSync(new URL(`../../stock/certificates/${name}.pem`, import.meta.url))
+    const pem = (name: string) => readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url))
     const reactor = new Reactor()
     const server = net.createServer((socket) =>
       socket.on('data', () => {

@@ -38,7 +38,7 @@ describe('attach', function () {
     expectNothingLeft(before)
   })
   const start = async (reactors: number): Promise<number> => {
-    server = await serve({ app: app('stock-http'), listen: { port: 0, host: '127.0.0.1', name: 'web' }, reactors })
+    server = await serve({ app: app('existing-http'), listen: { port: 0, host: '127.0.0.1', name: 'web' }, reactors })
     return server.listeners[0]!.port
   }
 

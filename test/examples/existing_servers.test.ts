@@ -14,7 +14,7 @@ async function serve(name: string, reactors: number): Promise<{ command: Command
   return { command, port: Number(port) }
 }
 
-describe('the examples with stock servers', function () {
+describe('the examples with existing servers', function () {
   // They start processes of their own, which other tests' threads may keep waiting.
   this.timeout(120_000)
   afterEach(() => Command.killAll())

@@ -4,7 +4,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { readFileSync } from 'node:fs'
 import { createAdaptorServer } from '@hono/node-server'
-import { attach, Reactor, type StockServer } from '@multireactor/reactor'
+import { attach, Reactor, type ExistingServer } from '@multireactor/reactor'
 import { Aedes } from 'aedes'
 import { expect } from 'chai'
 import express from 'express'
@@ -14,7 +14,7 @@ import mqtt from 'mqtt'
 import { WebSocket, WebSocketServer } from 'ws'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
-describe('stock servers on a reactor', () => {
+describe('existing servers on a reactor', () => {
   let before: ReturnType<typeof census>
   let reactor: Reactor
   beforeEach(() => {
@@ -27,7 +27,7 @@ describe('stock servers on a reactor', () => {
     await new Promise((resolve) => setImmediate(resolve))
     expectNothingLeft(before)
   })
-  const listen = async (server: StockServer): Promise<number> =>
+  const listen = async (server: ExistingServer): Promise<number> =>
     (await reactor.listen({ port: 0, host: '127.0.0.1' }, attach(server))).port
 
   /** A request on a connection of its own. */
@@ -123,7 +123,7 @@ describe('stock servers on a reactor', () => {
   })
 
   it('tls.Server, which sees the addresses of the peer', async () => {
-    const pem = (name: string) => readFileSync(new URL(`../../stock/certificates/${name}.pem`, import.meta.url))
+    const pem = (name: string) => readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url))
     const port = await listen(
       tls.createServer({ cert: pem('first'), key: pem('first-key'), ALPNProtocols: ['x'] }, (socket) => {
         socket.end(`${socket.remoteAddress} ${socket.localPort} ${String(socket.alpnProtocol)}`)

@@ -25,14 +25,14 @@ export interface CallOptions {
 }
 
 /** A server, as any thread can reach it: made by `serve()`, given to `start`, or attached to by its token. */
-export class ThreadServer {
-  /** Give it to your own threads: `ThreadServer.attach(token)` there. */
+export class ServerHandle {
+  /** Give it to your own threads: `ServerHandle.of(token)` there. */
   readonly token: number
   readonly #port: NativePort
   /** Sends, answered with an index of `sendOutcomes`, and publications, answered with a number of subscribers. */
   readonly #waiting = new Map<number, { isSend: boolean; resolve: (outcome: number) => void }>()
   readonly #calls = new PendingCalls(() => this.#settled())
-  #local: { reactor: number; called: (bytes: Buffer) => unknown } | undefined
+  #local: { reactor: number; onCall: (bytes: Buffer) => unknown } | undefined
   #localCalls = 0
   #closed = false
 
@@ -54,22 +54,22 @@ export class ThreadServer {
   }
 
   /** Any thread of the process. Throws `ERR_MR_CLOSED` when there is no such server, `ERR_MR_OPTION_TYPE` for what is no token. Close it when done. */
-  static attach(token: number): ThreadServer {
+  static of(token: number): ServerHandle {
     // It crosses as 32 bits.
     if (!Number.isInteger(token) || token < 0 || token > 0xffff_ffff) {
       throw new MultireactorError(
         'ERR_MR_OPTION_TYPE',
-        `ThreadServer.attach(): the token must be the number that server.token of serve() says, and is ${shown(token)}: give it to your thread as workerData`,
+        `ServerHandle.of(): the token must be the number that server.token of serve() says, and is ${shown(token)}: give it to your thread as workerData`,
       )
     }
     try {
-      return new ThreadServer(token)
+      return new ServerHandle(token)
     } catch (cause) {
       // Native code knows no class of ours.
       if ((cause as { code?: unknown }).code !== 'ERR_MR_CLOSED') throw cause
       throw new MultireactorError(
         'ERR_MR_CLOSED',
-        `ThreadServer.attach(): this process has no server with the token ${token}: it has closed, or the token is of another process`,
+        `ServerHandle.of(): this process has no server with the token ${token}: it has closed, or the token is of another process`,
       )
     }
   }
@@ -116,7 +116,7 @@ export class ThreadServer {
   }
 
   /**
-   * Runs the `called` hook of the app on the thread of a reactor, and resolves to what it returned. Every reactor has one state of its own in
+   * Runs the `onCall` hook of the app on the thread of a reactor, and resolves to what it returned. Every reactor has one state of its own in
    * its thread: so are keys sharded. Calls of one thread to one reactor begin in the order in which they were made. On the reactor's own
    * thread the hook runs at once, on the very bytes; otherwise they are copied before the call returns. A reload, and a thread that is
    * replaced, let what has not begun wait for the next thread. Rejects with the error of the hook, and with `ERR_MR_NO_REACTOR`,
@@ -134,7 +134,7 @@ export class ThreadServer {
     // It crosses as 32 bits.
     if (!Number.isInteger(reactor) || reactor < 0 || reactor > 0xffff_ffff) throw noReactor(reactor)
     this.#calls.checkRoom()
-    if (this.#local?.reactor === reactor) return this.#callHere(this.#local.called, reactor, bytes, timeoutMs, signal)
+    if (this.#local?.reactor === reactor) return this.#callHere(this.#local.onCall, reactor, bytes, timeoutMs, signal)
     const number = this.#port.callReactor(reactor, bytes)
     if (number === -1) throw noReactor(reactor)
     if (number === -2) throw callsFull(`64 MiB wait in the mailbox of reactor ${reactor}`)
@@ -143,13 +143,13 @@ export class ThreadServer {
   }
 
   #callHere(
-    called: (bytes: Buffer) => unknown,
+    onCall: (bytes: Buffer) => unknown,
     reactor: number,
     bytes: string | Uint8Array,
     timeoutMs: number,
     signal: AbortSignal | undefined,
   ): Promise<Buffer> | Buffer {
-    const result = called(asBuffer(bytes))
+    const result = onCall(asBuffer(bytes))
     if (typeof (result as PromiseLike<unknown> | undefined)?.then !== 'function') return asBuffer(callResult(result))
     // Not one of the native side's numbers.
     const number = -++this.#localCalls
@@ -161,12 +161,12 @@ export class ThreadServer {
   }
 
   /** Used by the runtime: calls of this reactor need no way through another thread. */
-  hostCalls(reactor: number, called: (bytes: Buffer) => unknown): void {
+  hostCalls(reactor: number, onCall: (bytes: Buffer) => unknown): void {
     // The hook runs on the stack of its caller, but sees and enters what it would if the caller were another thread.
     const [base, first] = [currentContext(), currentContext()]
     const inContext = (bytes: Buffer): unknown =>
-      contexts.used ? runFresh(base, called, undefined, bytes) : first.runInAsyncScope(called, undefined, bytes)
-    this.#local = { reactor, called: inContext }
+      contexts.used ? runFresh(base, onCall, undefined, bytes) : first.runInAsyncScope(onCall, undefined, bytes)
+    this.#local = { reactor, onCall: inContext }
   }
 
   #settled(): void {

@@ -5,10 +5,10 @@ import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
 import type { Connection } from './connection.js'
 import type { ConnectionDuplex } from './duplex.js'
 import type { ConnectionHandlers, ConnectionOptions } from './handlers.js'
-import { type StockPlace, type StockServerSide, stockServer } from './stream.js'
+import { type ServerPlace, type ExistingServerSide, existingServer } from './stream.js'
 
 /** A server of Node's kind that has not listened: `net`, `http`, `https`, `tls`, or what a framework made of one. */
-export type StockServer = EventEmitter & Pick<net.Server, 'listening' | 'close' | 'address'>
+export type ExistingServer = EventEmitter & Pick<net.Server, 'listening' | 'close' | 'address'>
 
 export interface AttachOptions {
   /**
@@ -16,7 +16,7 @@ export interface AttachOptions {
    * as saying goodbye to WebSockets. At a reload it is called once more near the end of the time, for connections that have come
    * meanwhile. What is left when the time is over is cut.
    */
-  drain?: (server: StockServer) => void
+  drain?: (server: ExistingServer) => void
 }
 
 /** How often connections that have become idle are looked for while a server drains. */
@@ -48,16 +48,16 @@ interface Message {
 }
 
 /**
- * Runs a stock server on connections of ours. The server believes that it listens: `listening`, `address()`, `close()`,
+ * Runs an existing server on connections of ours. The server believes that it listens: `listening`, `address()`, `close()`,
  * `getConnections()`, `maxConnections` and the time limits that Node starts with listening work as with a port of its own.
  */
-export class StockFace implements StockServerSide {
-  readonly #server: StockServer & Inside
+export class ServerFace implements ExistingServerSide {
+  readonly #server: ExistingServer & Inside
   readonly #options: AttachOptions
   readonly #isTls: boolean
   /** When each began, and the socket with TLS that the server has made of it. */
   readonly #streams = new Map<ConnectionDuplex, { began: number; socket: Wrapped | undefined }>()
-  #place: StockPlace | undefined
+  #place: ServerPlace | undefined
   #open = false
   #closes = false
   #looking: NodeJS.Timeout | undefined
@@ -91,13 +91,13 @@ export class StockFace implements StockServerSide {
         'attach(): the server listens already: its connections come from a reactor, so do not call listen()',
       )
     }
-    this.#server = server as StockServer & Inside
+    this.#server = server as ExistingServer & Inside
     this.#options = options
     this.#isTls = isTls(server)
     if (this.#isTls) this.#server.prependListener('secureConnection', this.#wrap)
   }
 
-  listening(place: StockPlace): void {
+  listening(place: ServerPlace): void {
     this.#place ??= place
     if (this.#open) return
     this.#open = true
@@ -214,17 +214,17 @@ export class StockFace implements StockServerSide {
  * The server must not listen itself. Its own time limits hold; ours for idle connections is off. In an app module for `serve()`, use
  * `attach` of `@multireactor/core`, which makes one server for each reactor.
  */
-export function attach(server: StockServer, options: AttachOptions = {}): StockHandlers {
-  const face = new StockFace(server, options)
-  return { ...hooksFor(() => face), [stockServer]: face }
+export function attach(server: ExistingServer, options: AttachOptions = {}): AttachHandlers {
+  const face = new ServerFace(server, options)
+  return { ...hooksFor(() => face), [existingServer]: face }
 }
 
-export interface StockHandlers extends ConnectionHandlers<undefined>, ConnectionOptions {
-  readonly [stockServer]: StockServerSide
+export interface AttachHandlers extends ConnectionHandlers<undefined>, ConnectionOptions {
+  readonly [existingServer]: ExistingServerSide
 }
 
 /** The hooks alone; `face` may be made later. */
-export function hooksFor(face: () => StockFace): ConnectionHandlers<undefined> & ConnectionOptions {
+export function hooksFor(face: () => ServerFace): ConnectionHandlers<undefined> & ConnectionOptions {
   return {
     idleTimeoutMs: 0,
     open(connection) {
@@ -240,7 +240,7 @@ function familyOf(address: string): 'IPv4' | 'IPv6' {
   return address.includes(':') ? 'IPv6' : 'IPv4'
 }
 
-function isServer(value: unknown): value is StockServer {
+function isServer(value: unknown): value is ExistingServer {
   return (
     typeof value === 'object' &&
     value !== null &&
@@ -248,7 +248,7 @@ function isServer(value: unknown): value is StockServer {
   )
 }
 
-function isTls(server: StockServer): boolean {
+function isTls(server: ExistingServer): boolean {
   return typeof (server as Partial<tls.Server>).setSecureContext === 'function'
 }
 

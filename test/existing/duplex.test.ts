@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import net from 'node:net'
 import { pipeline } from 'node:stream/promises'
-import { type Connection, type ConnectionDuplex, lines, Reactor, type StockServer } from '@multireactor/reactor'
+import { type Connection, type ConnectionDuplex, lines, Reactor, type ExistingServer } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { connectTo, onBoth, readAll, type Side, watch } from './sides.js'
@@ -12,7 +12,7 @@ type Served = net.Socket
 /** A client, and its connection as the server gets it. */
 async function served(
   side: Side,
-  server: StockServer,
+  server: ExistingServer,
   options: { allowHalfOpen?: boolean } = {},
 ): Promise<{ client: net.Socket; socket: Served }> {
   const arrived = once(server, 'connection') as Promise<[Served]>

@@ -9,7 +9,7 @@ import { attach, type CloseReason, type Connection, lines, type ListenTls, raw, 
 import { expect } from 'chai'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
-const pem = (name: string): Buffer => readFileSync(new URL(`../../stock/certificates/${name}.pem`, import.meta.url))
+const pem = (name: string): Buffer => readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url))
 const own: ListenTls = { cert: pem('first'), key: pem('first-key') }
 const large = Buffer.alloc(1 << 20, 'abcdefgh')
 

@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { attach, type CloseReason, Reactor } from '@multireactor/reactor'
-import type { StockServer } from '@multireactor/reactor'
+import type { ExistingServer } from '@multireactor/reactor'
 
-/** A stock server, on a port of its own or on a reactor. */
+/** An existing server, on a port of its own or on a reactor. */
 export interface Side {
   readonly name: string
   readonly port: number
@@ -14,7 +14,7 @@ export interface Side {
 }
 
 /** The server as Node runs it: the baseline. */
-export async function onNet(server: StockServer & Pick<net.Server, 'listen'>): Promise<Side> {
+export async function onNet(server: ExistingServer & Pick<net.Server, 'listen'>): Promise<Side> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as net.AddressInfo
@@ -37,7 +37,7 @@ export async function onNet(server: StockServer & Pick<net.Server, 'listen'>): P
 }
 
 /** The server on a reactor of this thread. */
-export async function onReactor(server: StockServer): Promise<Side> {
+export async function onReactor(server: ExistingServer): Promise<Side> {
   const reasons: CloseReason[] = []
   const reactor = new Reactor()
   const hooks = attach(server)
@@ -50,8 +50,8 @@ export async function onReactor(server: StockServer): Promise<Side> {
 
 /** Runs the same on both, and returns what each has given: the reactor's must be the baseline's. */
 export async function onBoth<T>(
-  make: () => StockServer & Pick<net.Server, 'listen'>,
-  run: (side: Side, server: StockServer) => Promise<T>,
+  make: () => ExistingServer & Pick<net.Server, 'listen'>,
+  run: (side: Side, server: ExistingServer) => Promise<T>,
 ): Promise<{ net: T; reactor: T }> {
   const results: T[] = []
   for (const start of [onNet, onReactor]) {

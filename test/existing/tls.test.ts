@@ -13,7 +13,7 @@ import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
 function pem(name: string): Buffer {
-  return readFileSync(new URL(`../../stock/certificates/${name}.pem`, import.meta.url))
+  return readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url))
 }
 const ca = pem('ca')
 const first: ListenTls = { cert: pem('first'), key: pem('first-key') }
@@ -363,9 +363,9 @@ describe('tls', function () {
     })
   }
 
-  it('a reload answers who has just connected to a stock server behind it', async () => {
+  it('a reload answers who has just connected to an existing server behind it', async () => {
     server = await serve({
-      app: app('stock-http'),
+      app: app('existing-http'),
       listen: { port: 0, host: '127.0.0.1', name: 'secure', tls: first },
       reactors: 1,
     })
@@ -393,9 +393,9 @@ describe('tls', function () {
     expect(server.stats().connections.closed['thread-lost']).to.equal(0)
   })
 
-  it('a reload ends in time who has connected to a stock server behind it and asks nothing', async () => {
+  it('a reload ends in time who has connected to an existing server behind it and asks nothing', async () => {
     server = await serve({
-      app: app('stock-http'),
+      app: app('existing-http'),
       listen: { port: 0, host: '127.0.0.1', name: 'secure', tls: first },
       reactors: 1,
     })
@@ -406,7 +406,7 @@ describe('tls', function () {
     expect(server.stats().connections.closed['thread-lost']).to.equal(0)
   })
 
-  it('gives the peer of a stock server what was written before destroy(), as node:https does', async () => {
+  it('gives the peer of an existing server what was written before destroy(), as node:https does', async () => {
     const handler: http.RequestListener = (request, response) => {
       response.end('x'.repeat(Number(request.url!.slice(1))))
       request.socket.destroy()

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import type net from 'node:net'
-import type { StockServer } from '@multireactor/reactor'
+import type { ExistingServer } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { connectTo, onBoth, readAll, type Side } from './sides.js'
@@ -26,7 +26,7 @@ async function talk(side: Side, ...parts: string[]): Promise<{ status: string; e
 const get = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
 
 /** A client that has had its answer, and one whose `/slow` request the server is answering. */
-async function idleAndBusy(side: Side, made: StockServer): Promise<{ idle: net.Socket; busy: net.Socket }> {
+async function idleAndBusy(side: Side, made: ExistingServer): Promise<{ idle: net.Socket; busy: net.Socket }> {
   const idle = await connectTo(side)
   idle.write(get)
   await once(idle, 'data')
