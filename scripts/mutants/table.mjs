@@ -256,6 +256,20 @@ export const mutants = [
     test: 'test/dist/http/response_head.test.js: of fetch says to HEAD what GET gets',
   },
   {
+    protects: 'the one line of Connection from an option of the app that contradicts it',
+    file: 'packages/http/src/response_head.ts',
+    from: "this.#connection.filter((option) => option.toLowerCase() !== 'keep-alive')",
+    to: 'this.#connection.slice()',
+    test: 'test/dist/http/framing.test.js: is said once, and is true, for GET with 200',
+  },
+  {
+    protects: 'a peer from a final response with a status that is none',
+    file: 'packages/http/src/response.ts',
+    from: 'status >= 200 && status <= 999',
+    to: 'status >= 100 && status <= 999',
+    test: 'test/dist/http/framing.test.js: cannot be set by the app',
+  },
+  {
     protects: 'the head of a stream that has produced nothing',
     file: 'packages/http/src/fetch_handler.ts',
     from: "if (read === undefined) res.write('')",

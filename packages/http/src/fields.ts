@@ -1,6 +1,10 @@
 import { MultireactorError, shown } from '@multireactor/addon'
 
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+export function isToken(text: string): boolean {
+  return token.test(text)
+}
+
 const forbidden = /[^\t\x20-\x7e\x80-\xff]/
 
 /** The name of a field in lower case, as fields are looked up. Throws `ERR_MR_HTTP` for what is not a string. */

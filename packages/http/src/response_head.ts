@@ -1,13 +1,12 @@
 import { MultireactorError, shown } from '@multireactor/addon'
 import { http1Info } from '@multireactor/reactor'
-import { checkField } from './fields.js'
+import { checkField, isToken } from './fields.js'
 import { dateLine, okPrefix, statusLine } from './status.js'
 
 const { http10: isHttp10, head: isHead } = http1Info
 /** In place of a length: nobody knows it. */
 export const unknownLength = -1
 
-const asksToClose = /(^|[\s,])close([\s,]|$)/i
 // biome-ignore lint/suspicious/noControlCharactersInRegex: what is not ASCII
 const notAscii = /[^\x00-\x7f]/
 
@@ -20,6 +19,8 @@ export class ResponseFields {
   dated = false
   /** The app has set `Connection: close`. */
   close = false
+  /** The other options that the app has set in `Connection`, `keep-alive` among them. */
+  #connection: string[] = []
   /** A value has bytes above 0x7f. */
   latin1 = false
 
@@ -33,13 +34,20 @@ export class ResponseFields {
     }
     switch (lower) {
       case 'content-length':
-        this.length = lengthIn(value)
+        this.length = lengthIn(values)
         return
       case 'transfer-encoding':
         throw new MultireactorError(
           'ERR_MR_HTTP',
           'Transfer-Encoding is set by the server: write() without Content-Length is chunked',
         )
+      case 'connection':
+        if (replace) this.remove(lower)
+        for (const option of optionsIn(values)) {
+          if (option.toLowerCase() === 'close') this.close = true
+          else this.#connection.push(option)
+        }
+        return
       case 'date':
         // No list: the last one counts. RFC 9110, section 5.3.
         this.remove(lower)
@@ -50,41 +58,65 @@ export class ResponseFields {
       default:
         if (replace) this.remove(lower)
     }
-    if (lower === 'connection' && asksToClose.test(String(value))) this.close = true
     if (notAscii.test(lines)) this.latin1 = true
     this.#lines.push([lower, lines])
   }
 
   has(lower: string): boolean {
-    return lower === 'content-length' ? this.length >= 0 : this.#lines.some(([other]) => other === lower)
+    if (lower === 'content-length') return this.length >= 0
+    if (lower === 'connection') return this.close || this.#connection.length > 0
+    return this.#lines.some(([other]) => other === lower)
   }
 
   remove(lower: string): void {
-    if (lower === 'content-length') this.length = unknownLength
-    if (lower === 'connection') this.close = false
-    if (lower === 'date') this.dated = false
+    switch (lower) {
+      case 'content-length':
+        this.length = unknownLength
+        return
+      case 'connection':
+        this.close = false
+        this.#connection = []
+        return
+      case 'date':
+        this.dated = false
+    }
     this.#lines = this.#lines.filter(([other]) => other !== lower)
   }
 
-  /** With the line of `Connection` that says what the server does. */
+  /** With the one line of `Connection`, which says what the server does. */
   toLines(close: boolean, http10: boolean): string {
     let lines = ''
-    let named = false
-    for (const [lower, line] of this.#lines) {
-      if (lower === 'connection') {
-        if (close && !this.close) continue
-        named = true
-      }
-      lines += line
-    }
-    return named ? lines : lines + connectionLine(close, http10)
+    for (const [, line] of this.#lines) lines += line
+    if (this.#connection.length === 0) return lines + connectionLine(close, http10)
+    const others = this.#connection.filter((option) => option.toLowerCase() !== 'keep-alive')
+    if (close) others.push('close')
+    // Without it a peer of HTTP/1.0 takes the connection for closed; in HTTP/1.1 it means nothing, and is the app's own.
+    else if (http10 || others.length < this.#connection.length) others.push('keep-alive')
+    return `${lines}Connection: ${others.join(', ')}\r\n`
   }
 }
 
-function lengthIn(value: unknown): number {
-  const length = Number(value)
-  if (/^\d+$/.test(String(value)) && Number.isSafeInteger(length)) return length
-  throw new MultireactorError('ERR_MR_HTTP', `Content-Length must be a whole number, and is ${shown(value)}`)
+function lengthIn(values: readonly (string | number)[]): number {
+  // A list of equal ones, as `Headers` joins them, is one: RFC 9110, section 8.6.
+  const [first, ...others] = values.flatMap((value) => String(value).split(',')).map((value) => value.trim())
+  const length = Number(first)
+  const isOne = first !== undefined && others.every((other) => other === first)
+  if (isOne && /^\d+$/.test(first) && Number.isSafeInteger(length)) return length
+  throw new MultireactorError(
+    'ERR_MR_HTTP',
+    `Content-Length must be a whole number, and is ${shown(values.length === 1 ? values[0] : values)}`,
+  )
+}
+
+function* optionsIn(values: readonly (string | number)[]): Generator<string> {
+  for (const value of values) {
+    for (const option of String(value).split(',')) if (option.trim() !== '') yield checkedOption(option.trim())
+  }
+}
+
+function checkedOption(option: string): string {
+  if (isToken(option)) return option
+  throw new MultireactorError('ERR_MR_HTTP', `an option in Connection must be a token of RFC 9110, and is ${shown(option)}`)
 }
 
 function connectionLine(close: boolean, http10: boolean): string {
