@@ -59,7 +59,11 @@ export interface NativeListener {
 /** Where to connect to, or from: a literal address with its port, or a Unix path. */
 export type NativeTarget = { host: string; port: number } | { path: string }
 
-/** A reactor, as the thread that drives it sees it. Connections are named by slot and generation. */
+/**
+ * A reactor, as the thread that drives it sees it. Connections are named by slot and generation. In a thread that has ended, whose last
+ * microtasks Node may still run when one of them has thrown, every method does nothing and returns undefined; the types say so where
+ * that would be taken for something else.
+ */
 export interface NativeReactorDriver {
   /** Writes that wait for the end of the batch, or for the next call: rows of slot, generation, offset, length. They outlive the thread. */
   readonly boxCount: Uint32Array
@@ -84,10 +88,22 @@ export interface NativeReactorDriver {
   assign(slot: number, generation: number, reactor: number): boolean
   loads(): number[]
   /** Its number, or the errno's name: ECANCELED the reactor is closing, ENOSPC the process has as many as it may. */
-  connect(target: NativeTarget, local: NativeTarget | undefined, client: NativeListener, timeoutMs: number): number | string
+  connect(
+    target: NativeTarget,
+    local: NativeTarget | undefined,
+    client: NativeListener,
+    timeoutMs: number,
+  ): number | string | undefined
   cancelConnect(request: number): void
   /** 0 gone, 1 busy, 2 done. */
-  pipe(slotA: number, generationA: number, rawEndA: number, slotB: number, generationB: number, rawEndB: number): number
+  pipe(
+    slotA: number,
+    generationA: number,
+    rawEndA: number,
+    slotB: number,
+    generationB: number,
+    rawEndB: number,
+  ): 0 | 1 | 2 | undefined
   staysHere(slot: number, generation: number): boolean
   stream(slot: number, generation: number): boolean
   finish(slot: number, generation: number): boolean
@@ -128,10 +144,16 @@ export interface NativeReactorDriver {
   setTimeoutMs(slot: number, generation: number, milliseconds: number): boolean
   setNoDelay(slot: number, generation: number, on: boolean): boolean
   setKeepAlive(slot: number, generation: number, on: boolean, delaySeconds: number): boolean
-  submit(slot: number, generation: number, frame: string | Uint8Array, isRun: boolean): number
-  defer(slot: number, generation: number): number
+  submit(slot: number, generation: number, frame: string | Uint8Array, isRun: boolean): number | undefined
+  defer(slot: number, generation: number): number | undefined
   countLateCall(): void
-  settleDeferred(slot: number, generation: number, sequence: number, data: string | Uint8Array, flags: number): 0 | 1 | 2
+  settleDeferred(
+    slot: number,
+    generation: number,
+    sequence: number,
+    data: string | Uint8Array,
+    flags: number,
+  ): 0 | 1 | 2 | undefined
   inlineBox(): NativeInlineBox
   settleInline(): void
   replyInline(
@@ -159,8 +181,8 @@ export interface NativeReactorDriver {
   details(slot: number, generation: number): NativeDetails | undefined
   localAddress(slot: number, generation: number): [address: string, port: number] | undefined
   subscribe(slot: number, generation: number, topic: string, policy: number): 0 | 1 | 2 | 3
-  unsubscribe(slot: number, generation: number, topic: string): boolean
-  subscriptions(slot: number, generation: number): string[]
+  unsubscribe(slot: number, generation: number, topic: string): boolean | undefined
+  subscriptions(slot: number, generation: number): string[] | undefined
   publish(topic: string, data: string | Uint8Array): number
   answerCall(number: number, outcome: number, data: string | Uint8Array): boolean
 }

@@ -1904,4 +1904,40 @@ export const mutants = [
     to: '',
     test: 'test/dist/limits/replies.test.js: a frame that never settles',
   },
+  // What microtasks do in a thread that has ended.
+  {
+    protects: 'connect() from a result that is none, where the thread has ended',
+    file: 'packages/reactor/src/engine.ts',
+    from: "client.timeoutMs)) ?? 'ECANCELED'",
+    to: "client.timeoutMs)) ?? ''",
+    test: 'test/dist/faults/ended_thread.test.js: find every connection closed',
+  },
+  {
+    protects: 'a deferred reply from a success that is none, where the thread has ended',
+    file: 'packages/reactor/src/connection.ts',
+    from: 'this.#sequence, part, flags) ?? 0',
+    to: 'this.#sequence, part, flags) ?? 2',
+    test: 'test/dist/faults/ended_thread.test.js: find every connection closed',
+  },
+  {
+    protects: 'pipe() from an error of the app that is none, where the thread has ended',
+    file: 'packages/reactor/src/connection.ts',
+    from: 'other.#generation, other.#rawEnd()) ?? 0',
+    to: 'other.#generation, other.#rawEnd()) ?? 1',
+    test: 'test/dist/faults/ended_thread.test.js: find every connection closed',
+  },
+  {
+    protects: 'replies and frames of a worker from its thread, which has ended',
+    file: 'packages/pool/src/worker_loop.ts',
+    from: "process.once('exit', this.#onExit)",
+    to: '',
+    test: 'test/dist/faults/ended_thread.test.js: take no reply along',
+  },
+  {
+    protects: 'the frames that a worker has claimed from its thread, which has ended',
+    file: 'packages/pool/src/worker_loop.ts',
+    from: "    process.once('exit', this.#onExit)\n    setImmediate",
+    to: '    setImmediate',
+    test: 'test/dist/faults/ended_thread.test.js: begin no frame',
+  },
 ]

@@ -4,6 +4,7 @@ import { Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
+import { lateResults as late } from '../fixtures/late-calls.js'
 import { frame, handshake } from '../support/websocket.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
@@ -15,33 +16,6 @@ async function waitFor(done: () => boolean): Promise<void> {
 
 const listen = { port: 0, host: '127.0.0.1' }
 
-/** What each call does on a connection that has closed. */
-const late = {
-  write: false,
-  reply: false,
-  end: 'nothing',
-  'end with data': 'nothing',
-  destroy: 'nothing',
-  pause: 'nothing',
-  resume: 'nothing',
-  setTimeout: true,
-  setNoDelay: true,
-  setKeepAlive: true,
-  setFraming: 'nothing',
-  toDuplex: true,
-  submit: 'nothing',
-  run: 'rejects ERR_MR_CONNECTION_CLOSED',
-  'defer, write': false,
-  'defer, end': false,
-  moveTo: 'nothing',
-  subscribe: false,
-  unsubscribe: false,
-  publish: false,
-  pipe: false,
-  'pipe to it': false,
-  'reply made before, write': false,
-  'reply made before, end': false,
-}
 const wrong = {
   'wrong write': 'throws ERR_MR_DATA',
   'wrong end with data': 'throws ERR_MR_DATA',

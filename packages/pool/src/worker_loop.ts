@@ -65,6 +65,13 @@ export class WorkerLoop extends FrameLoop {
   /** When the replies in the box were last found to be due, or this turn began. */
   #flushedAt = 0
   #onDrained: (() => void) | undefined
+  /**
+   * Node may still run microtasks behind one that has thrown and so ended the thread. No frame begins there, and the replies in the box
+   * stay: whoever reaps this thread sends them.
+   */
+  readonly #onExit = (): void => {
+    this.#closed = true
+  }
 
   constructor(options: WorkerLoopOptions) {
     super(options)
@@ -85,12 +92,14 @@ export class WorkerLoop extends FrameLoop {
     this.#words = outWords
     this.#out = new ReplyBox(outWords, countAt, outRows, 4, outBytes)
     this.#meter = new CostMeter(samples, outWords, samplesAt)
+    process.once('exit', this.#onExit)
     setImmediate(() => this.#run())
   }
 
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    process.removeListener('exit', this.#onExit)
     this.stopTimer()
     this.driver.close()
   }

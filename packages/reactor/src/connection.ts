@@ -346,7 +346,7 @@ export class Connection<Data = unknown> {
     this.#engine.checkPool('submit()', this.engineListener)
     if (this.#isLate('submit()')) return
     const engine = this.#engine
-    const sequence = engine.driver.submit(this.#slot, this.#generation, frame, false)
+    const sequence = engine.driver.submit(this.#slot, this.#generation, frame, false) ?? -1
     if (sequence === -1) engine.countLateCall()
     else if (engine.current === this && engine.place === -1) engine.place = sequence
     engine.touched()
@@ -363,7 +363,7 @@ export class Connection<Data = unknown> {
     // The peer may leave at any time: who awaits the result is told there.
     if (!this.isOpen) return this.#rejectedRun()
     if (this.stream) throw streamed('run()')
-    const number = this.#engine.driver.submit(this.#slot, this.#generation, frame, true)
+    const number = this.#engine.driver.submit(this.#slot, this.#generation, frame, true) ?? -1
     this.#engine.touched()
     if (number === -2) {
       return Promise.reject(new MultireactorError('ERR_MR_QUEUE_FULL', 'run(): the task queue is full, and the server rejects'))
@@ -382,7 +382,7 @@ export class Connection<Data = unknown> {
   defer(): DeferredReply {
     // -1: the connection has closed.
     const engine = this.#engine
-    const sequence = this.#isLate('defer()') ? -1 : engine.driver.defer(this.#slot, this.#generation)
+    const sequence = this.#isLate('defer()') ? -1 : (engine.driver.defer(this.#slot, this.#generation) ?? -1)
     if (engine.current === this && engine.place === -1) engine.place = sequence
     return new DeferredReply(engine, this.#slot, this.#generation, sequence)
   }
@@ -461,7 +461,7 @@ export class Connection<Data = unknown> {
   /** Ends a subscription. What was published before may still come. False when there was none, or the connection is closed. */
   unsubscribe(topic: string): boolean {
     checkTopic('unsubscribe()', topic)
-    return !this.#isGone() && this.#engine.driver.unsubscribe(this.#slot, this.#generation, topic)
+    return !this.#isGone() && this.#engine.driver.unsubscribe(this.#slot, this.#generation, topic) === true
   }
 
   /**
@@ -478,7 +478,7 @@ export class Connection<Data = unknown> {
 
   /** The topics that it has subscribed to, in no order. */
   get subscriptions(): string[] {
-    return this.#closed ? [] : this.#engine.driver.subscriptions(this.#slot, this.#generation)
+    return (this.#closed ? undefined : this.#engine.driver.subscriptions(this.#slot, this.#generation)) ?? []
   }
 
   /**
@@ -498,7 +498,7 @@ export class Connection<Data = unknown> {
       throw new MultireactorError('ERR_MR_WRONG_THREAD', 'pipe(): both connections must belong to the same reactor')
     }
     const driver = this.#engine.driver
-    const done = driver.pipe(this.#slot, this.#generation, this.#rawEnd(), other.#slot, other.#generation, other.#rawEnd())
+    const done = driver.pipe(this.#slot, this.#generation, this.#rawEnd(), other.#slot, other.#generation, other.#rawEnd()) ?? 0
     if (done === 0 && !this.#wasPlaced() && !other.#wasPlaced()) {
       this.#engine.countLateCall()
       return false
@@ -847,7 +847,7 @@ export class DeferredReply {
     const engine = this.#engine
     if (this.#done || this.#sequence < 0) return this.#late(call, part, flags)
     this.#done = (flags & replyFlag.last) !== 0
-    const open = engine.driver.settleDeferred(this.#slot, this.#generation, this.#sequence, part, flags)
+    const open = engine.driver.settleDeferred(this.#slot, this.#generation, this.#sequence, part, flags) ?? 0
     if (open === 0) engine.countLateCall()
     else if (open === 1) engine.stopWhileFull(this.#slot, this.#generation)
     engine.touched()

@@ -232,7 +232,8 @@ export class Engine {
   }
 
   /**
-   * Begins to connect, for at most `timeoutMs`. The number of the attempt, or the errno's name when it has failed at once.
+   * Begins to connect, for at most `timeoutMs`. The number of the attempt, or the errno's name when it has failed at once:
+   * ECANCELED also when the thread has ended.
    * `ended` is called once, and not after `cancelConnect`. The hooks of the connection run in `client.context`.
    */
   connect(
@@ -241,7 +242,7 @@ export class Engine {
     client: { listener: EngineListener; native: NativeListener; timeoutMs: number; context: Context },
     ended: (result: ConnectResult) => void,
   ): number | string {
-    const request = inOurClass(() => this.driver.connect(target, local, client.native, client.timeoutMs))
+    const request = inOurClass(() => this.driver.connect(target, local, client.native, client.timeoutMs)) ?? 'ECANCELED'
     if (typeof request === 'number') this.#connects.set(request, { listener: client.listener, context: client.context, ended })
     return request
   }
