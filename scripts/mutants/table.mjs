@@ -270,6 +270,27 @@ export const mutants = [
     test: 'test/dist/http/framing.test.js: cannot be set by the app',
   },
   {
+    protects: 'the handler from not knowing that its peer has half-closed',
+    file: 'packages/http/src/http_connection.ts',
+    from: 'for (const each of this.#open) each.onHalfClosed()',
+    to: '',
+    test: 'test/dist/http/leaving.test.js: with a FIN over TCP gets the response of request',
+  },
+  {
+    protects: 'who reads a body from waiting for a rest that a FIN has cut off',
+    file: 'packages/http/src/http_connection.ts',
+    from: "if (exchange) this.refuse(exchange, 400, 'the peer ended its side",
+    to: "if (exchange && this.closing) this.refuse(exchange, 400, 'the peer ended its side",
+    test: 'test/dist/http/leaving.test.js: in the middle of a body',
+  },
+  {
+    protects: 'a stream in the pool from going on without its peer',
+    file: 'packages/http/src/pool_request.ts',
+    from: "else signal.addEventListener('abort', leave, { once: true })",
+    to: '',
+    test: 'test/dist/http/leaving.test.js: cancels the stream /silent',
+  },
+  {
     protects: 'the head of a stream that has produced nothing',
     file: 'packages/http/src/fetch_handler.ts',
     from: "if (read === undefined) res.write('')",

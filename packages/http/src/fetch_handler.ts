@@ -3,7 +3,7 @@ import { hasUrl, LightRequest } from './fetch_request.js'
 import { LightResponse } from './fetch_response.js'
 import type { RequestHandler } from './http_connection.js'
 import type { HttpRequest } from './request.js'
-import type { HttpResponse } from './response.js'
+import { HttpResponse } from './response.js'
 import { isThenable } from './thenable.js'
 import type { FieldsInit } from './web_types.js'
 
@@ -56,18 +56,18 @@ async function stream(req: HttpRequest, res: HttpResponse, response: Response): 
   setFields(res, response.headers)
   const reader = response.body?.getReader()
   if (!reader) return res.end()
-  const { signal } = req
-  const cancel = (): void => void reader.cancel(signal.reason).catch(() => {})
+  const cancel = (reason?: Error): void => void reader.cancel(reason).catch(() => {})
   // Whoever leaves a HEAD request's content unread is done with it.
-  if (req.method === 'HEAD' || signal.aborted) {
+  if (req.method === 'HEAD' || res.ended) {
     cancel()
     return res.end()
   }
-  signal.addEventListener('abort', cancel, { once: true })
+  // Not the request's signal: with `halfClose: 'abort'` that comes while the peer may still take the response.
+  HttpResponse.onLeave(res, cancel)
   try {
     await pump(res, reader)
   } finally {
-    signal.removeEventListener('abort', cancel)
+    HttpResponse.onLeave(res, undefined)
     cancel()
   }
 }

@@ -69,6 +69,7 @@ function onReactors(settled: ReadOptions, handler: RequestHandler): HttpApp {
     onError: error ? (failure, req, res) => error.call(own, failure, req, res) : answer500,
     maxBodyBytes: settled.maxBodyBytes,
     requestTimeoutMs: settled.requestTimeoutMs,
+    endAborts: settled.halfClose === 'abort',
     webSockets: settled.websocket && new WebSocketSettings(settled.websocket),
   }
   const onSlab: MessageIn = (conn, slab, start, length, info) => httpOf(conn, settings).onFrame(slab, start, length, info)
@@ -77,6 +78,7 @@ function onReactors(settled: ReadOptions, handler: RequestHandler): HttpApp {
     message: (conn, frame, info) => httpOf(conn, settings).onFrame(frame, 0, frame.length, info),
     ...{ [messageIn]: onSlab },
     badFrame: (conn, failure) => httpOf(conn, settings).onBadFrame(failure),
+    end: (conn) => httpOf(conn, settings).onEnd(),
     drain: (conn) => httpOf(conn, settings).onDrain(),
     close: (conn, reason) => httpOf(conn, settings).onClose(reason),
   }

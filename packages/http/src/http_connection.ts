@@ -4,7 +4,7 @@ import { ignorable } from '@multireactor/reactor/parts'
 import { type BodySource, StreamedBody } from './body.js'
 import { mostDiscarded } from './discarded.js'
 import { overdue } from './overdue.js'
-import { aborted, HttpRequest, type RequestOrigin } from './request.js'
+import { aborted, HttpRequest, peerEnded, type RequestOrigin } from './request.js'
 import { type Bytes, HttpResponse, type ResponseTarget } from './response.js'
 import { headOf, ResponseFields } from './response_head.js'
 import { reasonOf } from './status.js'
@@ -23,6 +23,8 @@ export interface HttpSettings {
   readonly onError: (error: unknown, req: HttpRequest, res: HttpResponse) => unknown
   readonly maxBodyBytes: number
   readonly requestTimeoutMs: number
+  /** A FIN aborts the signals of the requests that are being answered. */
+  readonly endAborts: boolean
   readonly webSockets: WebSocketSettings | undefined
 }
 
@@ -43,6 +45,8 @@ export class HttpConnection {
   readonly #open = new Set<ReactorExchange>()
   /** A request has said that none follows it. */
   closing = false
+  /** The peer has finished sending. */
+  halfClosed = false
   /** What the connection has become. */
   socket: WebSocketConnection | undefined
   /** Bytes that have come behind the last request. */
@@ -130,6 +134,15 @@ export class HttpConnection {
     this.conn.write(refusal(status))
   }
 
+  onEnd(): void {
+    if (this.socket !== undefined) return
+    this.halfClosed = true
+    const exchange = this.#receiving
+    // RFC 9112, section 8: the request is incomplete, and nobody should wait for the rest of it.
+    if (exchange) this.refuse(exchange, 400, 'the peer ended its side of the connection in the middle of the body')
+    for (const each of this.#open) each.onHalfClosed()
+  }
+
   onDrain(): void {
     this.socket?.onDrain()
     this.#wakeFirst()
@@ -199,6 +212,8 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   #continued = false
   #abort: AbortController | undefined
   #waiting: { resolve(): void; reject(error: Error): void }[] | undefined
+  #waitingForEnd: ((halfClosed: boolean) => void)[] | undefined
+  #onLeave: ((reason: Error) => void) | undefined
   /** The peer has left too much unread for too long. */
   #tooSlow: CloseReason | undefined
 
@@ -272,7 +287,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
 
   whole(bytes: Bytes, close: boolean, ascii: boolean): void {
     if (this.#reply) return this.last(bytes, close)
-    this.#done = true
+    this.#settled()
     const { conn } = this.#http
     if (!close) return void (typeof bytes === 'string' ? conn.reply(bytes, ascii ? asciiText : undefined) : conn.write(bytes))
     this.#http.closing = true
@@ -298,7 +313,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   }
 
   last(bytes: Bytes, close: boolean): void {
-    this.#done = true
+    this.#settled()
     const reply = this.#hold()
     this.#http.ended(this)
     if (this.#gone) return
@@ -308,12 +323,17 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   }
 
   destroy(looksWhole: boolean): void {
-    this.#done = true
+    this.#settled()
     const reply = this.#hold()
     this.#http.ended(this)
     if (this.#gone) return
     this.#http.closing = true
     reply.cut(looksWhole)
+  }
+
+  #settled(): void {
+    this.#done = true
+    if (this.#waitingForEnd !== undefined) this.#tellHalfClosed(false)
   }
 
   mustClose(): boolean {
@@ -348,7 +368,24 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     this.response.drop()
     this.body?.fail(aborted())
     this.#abort?.abort(aborted())
+    this.#onLeave?.(aborted())
+    this.#tellHalfClosed(false)
     this.wakeWriters()
+  }
+
+  onLeave(callback: ((reason: Error) => void) | undefined): void {
+    this.#onLeave = callback
+  }
+
+  onHalfClosed(): void {
+    if (this.#http.settings.endAborts) this.#abort?.abort(peerEnded())
+    this.#tellHalfClosed(true)
+  }
+
+  #tellHalfClosed(halfClosed: boolean): void {
+    const waiting = this.#waitingForEnd
+    this.#waitingForEnd = undefined
+    for (const resolve of waiting ?? []) resolve(halfClosed)
   }
 
   // ---------------------------------------------------------------- the request
@@ -373,8 +410,19 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     if (!this.#abort) {
       this.#abort = new AbortController()
       if (this.#gone) this.#abort.abort(aborted())
+      else if (this.halfClosed && this.#http.settings.endAborts) this.#abort.abort(peerEnded())
     }
     return this.#abort.signal
+  }
+  get halfClosed(): boolean {
+    return this.#http.halfClosed
+  }
+  whenHalfClosed(): Promise<boolean> {
+    if (this.halfClosed || this.#done || this.#gone) return Promise.resolve(this.halfClosed)
+    return new Promise((resolve) => {
+      this.#waitingForEnd ??= []
+      this.#waitingForEnd.push(resolve)
+    })
   }
 
   run(bytes: string | Uint8Array): Promise<Buffer> {

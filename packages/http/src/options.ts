@@ -31,6 +31,12 @@ export interface HttpAppOptions<Data = unknown>
   keepAliveTimeoutMs?: number
   /** How long a peer may take nothing of a response. Default 60,000. 0: for ever. */
   writeTimeoutMs?: number
+  /**
+   * What a FIN of the peer means while a request is being answered. `'answer'` (default): the peer has finished sending and waits for the
+   * response; `req.halfClosed` becomes true. `'abort'`: the peer has left; `req.signal` is aborted too, and what the handler still sends leaves.
+   * Only on reactors.
+   */
+  halfClose?: 'answer' | 'abort'
   /** Requests of one connection that may be unanswered at a time. Default 1024. */
   maxPipelined?: number
   /** Replaces the global `Response` by the light one, for frameworks that take it from there (Hono). Default false. */
@@ -50,6 +56,7 @@ const names = [
   'requestTimeoutMs',
   'keepAliveTimeoutMs',
   'writeTimeoutMs',
+  'halfClose',
   'maxPipelined',
   'lightGlobals',
   'parse',
@@ -79,6 +86,7 @@ export interface ReadOptions {
   requestTimeoutMs: number
   keepAliveTimeoutMs: number
   writeTimeoutMs: number
+  halfClose: 'answer' | 'abort'
   maxPipelined: number
   lightGlobals: boolean
   websocket: ReadWebSocketOptions | undefined
@@ -113,6 +121,12 @@ export function readOptions<Data>(options: HttpAppOptions<Data>): ReadOptions {
       `httpApp(): with run: 'pool' the handler is what the pool runs; leave out parse`,
     )
   }
+  if (run === 'pool' && read.raw('halfClose') !== undefined) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `httpApp(): with run: 'pool' no handler hears of a FIN, and every request is answered; leave out halfClose`,
+    )
+  }
   return {
     own: own as HttpAppOptions,
     request,
@@ -126,6 +140,7 @@ export function readOptions<Data>(options: HttpAppOptions<Data>): ReadOptions {
     requestTimeoutMs: read.integer('requestTimeoutMs', 300_000, 0, mostMs),
     keepAliveTimeoutMs: read.integer('keepAliveTimeoutMs', 72_000, 0, mostMs),
     writeTimeoutMs: read.integer('writeTimeoutMs', 60_000, 0, mostMs),
+    halfClose: read.oneOf('halfClose', 'answer', ['answer', 'abort']),
     maxPipelined: read.integer('maxPipelined', 1024, 1, 1 << 20),
     lightGlobals: read.boolean('lightGlobals', false),
     websocket,

@@ -37,6 +37,12 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
   #settle: ((result: Bytes | undefined) => void) | undefined
   #reject: ((error: unknown) => void) | undefined
   #done = false
+  #gone = false
+  /** The handler has returned a promise that has not settled. */
+  #running = false
+  #watches = false
+  #onLeave: ((reason: Error) => void) | undefined
+  #waitingForEnd: ((halfClosed: boolean) => void)[] | undefined
   #writing: Promise<void> | undefined
 
   constructor(frame: Buffer, ctx: TaskContext) {
@@ -56,7 +62,10 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
     return new Promise((resolve, reject) => {
       this.#settle = resolve
       this.#reject = reject
-      if (isThenable(result)) result.then(undefined, reject)
+      if (isThenable(result)) {
+        this.#running = true
+        result.then(() => this.#returned(), reject)
+      }
       if (this.#done) this.#finish()
     })
   }
@@ -65,7 +74,14 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
     this.last(bytes, closes)
   }
 
+  /** The response of a peer that has gone ends with its handler: nothing that it sends has an effect. */
+  #returned(): void {
+    this.#running = false
+    if (this.#gone) this.#finish()
+  }
+
   part(bytes: Bytes): boolean {
+    this.#watch()
     const writing = this.#ctx.write(bytes)
     this.#writing = writing
     writing.catch((error: unknown) => this.#reject?.(error))
@@ -81,6 +97,30 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
 
   #finish(): void {
     this.#settle?.(this.#result)
+    for (const resolve of this.#waitingForEnd?.splice(0) ?? []) resolve(false)
+  }
+
+  /** A response in one piece needs to know nothing of its peer. */
+  #watch(): void {
+    if (this.#watches) return
+    this.#watches = true
+    const { signal } = this.#ctx
+    const leave = (): void => {
+      if (this.#done) return
+      this.#gone = true
+      this.response.drop()
+      this.#onLeave?.(signal.reason as Error)
+      // The error hook of the app answers, now or later: what becomes of this handler must not come before it.
+      if ((signal.reason as MultireactorError).code === 'ERR_MR_TASK_TIMEOUT') this.#settle = undefined
+      if (!this.#running) this.#finish()
+    }
+    if (signal.aborted) leave()
+    else signal.addEventListener('abort', leave, { once: true })
+  }
+
+  onLeave(callback: ((reason: Error) => void) | undefined): void {
+    this.#onLeave = callback
+    if (callback) this.#watch()
   }
 
   /** The frame runs to its end, and what comes of it is counted as `repliesLate`. */
@@ -89,7 +129,8 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
   destroy(): void {
     this.#done = true
     this.#ctx.destroy()
-    this.#settle?.(undefined)
+    this.#result = undefined
+    this.#finish()
   }
 
   mustClose(): boolean {
@@ -117,6 +158,17 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
   }
   signalOf(): AbortSignal {
     return this.#ctx.signal
+  }
+  /** A worker hears of the end of a connection, not of a FIN. */
+  get halfClosed(): boolean {
+    return false
+  }
+  whenHalfClosed(): Promise<boolean> {
+    if (this.#done || this.#gone) return Promise.resolve(false)
+    return new Promise((resolve) => {
+      this.#waitingForEnd ??= []
+      this.#waitingForEnd.push(resolve)
+    })
   }
   run(): Promise<Buffer> {
     return Promise.reject(new MultireactorError('ERR_MR_NO_POOL', 'req.run(): this request is in the pool already'))

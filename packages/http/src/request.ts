@@ -16,6 +16,10 @@ export interface RequestOrigin {
   readonly encrypted: boolean
   /** Aborted when nobody waits for the answer any more. */
   signalOf(request: HttpRequest): AbortSignal
+  /** The peer has finished sending. */
+  readonly halfClosed: boolean
+  /** False: the response has ended, or the connection has closed, before that. */
+  whenHalfClosed(): Promise<boolean>
   /** Runs the app's `parse` in the pool. */
   run(bytes: string | Uint8Array): Promise<Buffer>
   /** Memory that `limits.memory` counts. */
@@ -120,9 +124,25 @@ export class HttpRequest {
     return this.#origin.encrypted
   }
 
-  /** Aborted when the peer goes away before the response has ended. */
+  /**
+   * Aborted when the connection closes before the response has ended: by a reset, or because a write failed. With `halfClose: 'abort'`
+   * also by a FIN of the peer.
+   */
   get signal(): AbortSignal {
     return this.#origin.signalOf(this)
+  }
+
+  /** The peer has finished sending (FIN), and may still wait for the response. Always false in the pool. */
+  get halfClosed(): boolean {
+    return this.#origin.halfClosed
+  }
+
+  /**
+   * Resolves to true when `halfClosed` becomes true, or is, and to false when the response ends or the connection closes before. Never
+   * rejects. In the pool it resolves to false with the end of the request.
+   */
+  whenHalfClosed(): Promise<boolean> {
+    return this.#origin.whenHalfClosed()
   }
 
   /** The whole body, when it came with the head; undefined when it arrives in pieces: read it with `bytes`, `text`, `json` or as an iterable. */
@@ -200,5 +220,15 @@ function ignorable<T>(promise: Promise<T>): Promise<T> {
 export function aborted(): MultireactorError {
   return causedByPeer(
     new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'the peer has closed the connection before the response had ended'),
+  )
+}
+
+/** For `halfClose: 'abort'`. */
+export function peerEnded(): MultireactorError {
+  return causedByPeer(
+    new MultireactorError(
+      'ERR_MR_CONNECTION_CLOSED',
+      'the peer has ended its side of the connection before the response had ended',
+    ),
   )
 }

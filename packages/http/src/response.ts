@@ -20,6 +20,8 @@ export interface ResponseTarget {
   destroy(looksWhole: boolean): void
   /** No request may follow this one. */
   mustClose(): boolean
+  /** Who hears, at most once, that nobody can take the response any more. */
+  onLeave(callback: ((reason: Error) => void) | undefined): void
 }
 
 /** A body up to this size leaves with its head in one piece of memory. */
@@ -147,6 +149,11 @@ export class HttpResponse {
     this.end()
     // Not the app's doing: a handler that goes on has made no mistake.
     this.#state = 'gone'
+  }
+
+  /** For the server: as `onLeave` of its target. */
+  static onLeave(response: HttpResponse, callback: ((reason: Error) => void) | undefined): void {
+    response.#target.onLeave(callback)
   }
 
   /** Nobody reads it any more. */
