@@ -22,6 +22,7 @@ export interface NativeFraming {
   batch?: boolean
   mqttTypes?: number
   frameMs?: number
+  windowBits?: number
   maxHeadBytes?: number
   maxHeaders?: number
   wholeBytes?: number
@@ -147,6 +148,8 @@ export interface NativeReactorDriver {
   submit(slot: number, generation: number, frame: string | Uint8Array, isRun: boolean): number | undefined
   defer(slot: number, generation: number): number | undefined
   countLateCall(): void
+  /** A message of a hook that was not sent, its peer being slow. */
+  countDropped(): void
   settleDeferred(
     slot: number,
     generation: number,
@@ -183,7 +186,8 @@ export interface NativeReactorDriver {
   subscribe(slot: number, generation: number, topic: string, policy: number): 0 | 1 | 2 | 3
   unsubscribe(slot: number, generation: number, topic: string): boolean | undefined
   subscriptions(slot: number, generation: number): string[] | undefined
-  publish(topic: string, data: string | Uint8Array): number
+  /** `deflated`: the same for WebSockets that inflate with a window of `windowBits` or more. */
+  publish(topic: string, data: string | Uint8Array, deflated?: Uint8Array, windowBits?: number): number
   answerCall(number: number, outcome: number, data: string | Uint8Array): boolean
 }
 
@@ -235,7 +239,8 @@ export interface NativePort {
   close(): void
   setReferenced(referenced: boolean): void
   send(id: bigint, data: string | Uint8Array): number
-  publish(topic: string, data: string | Uint8Array): number
+  /** `deflated`: the same for WebSockets that inflate with a window of `windowBits` or more. */
+  publish(topic: string, data: string | Uint8Array, deflated?: Uint8Array, windowBits?: number): number
   callReactor(reactor: number, data: string | Uint8Array): number
   run(data: string | Uint8Array): number
   forget(call: number): void
@@ -464,6 +469,8 @@ export type BalancePolicy = Exclude<(typeof balancePolicies)[number], 'app'>
 
 /** Flags of a restore row, above the listener's number. */
 export const restoreFlag = { hasState: 1, dataLost: 2, ended: 4, webSocket: 8 } as const
+/** Above them, of a WebSocket: `windowBits` of its framing. */
+export const restoreWindowShift = 8
 
 /** Which hooks an app has; see `native/src/reactor/listener.h`. */
 export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32, restore: 64, badFrame: 1024 } as const
@@ -546,6 +553,7 @@ export const reactorCounterNames = [
   'framesCancelled',
   'turnBytesMost',
   'turnCpuNsMost',
+  'messagesDropped',
 ] as const
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
 

@@ -1,3 +1,4 @@
+import { constants, deflateRawSync, inflateRawSync, type ZlibOptions } from 'node:zlib'
 import { exchange } from './http.js'
 
 export const key = 'dGhlIHNhbXBsZSBub25jZQ=='
@@ -43,6 +44,24 @@ export function frame(opcode: number, payload: string | Uint8Array = '', form: F
   return Buffer.concat([header, Buffer.from(mask), bytes.map((byte, i) => byte ^ mask[i % 4]!)])
 }
 
+/** A compressed message as a client sends it, in so many frames. */
+export function deflatedFrames(opcode: number, payload: string | Uint8Array, count = 1, options: ZlibOptions = {}): Buffer {
+  const whole = deflated(payload, options)
+  const size = Math.max(Math.ceil(whole.length / count), 1)
+  return Buffer.concat(
+    Array.from({ length: count }, (_, i) => {
+      const fin = i === count - 1
+      const part = whole.subarray(i * size, (i + 1) * size)
+      return frame(i === 0 ? opcode : 0, part, { first: (fin ? 0x80 : 0) | (i === 0 ? 0x40 | opcode : 0) })
+    }),
+  )
+}
+
+/** What RFC 7692 makes of a message, without context. */
+export function deflated(payload: string | Uint8Array, options: ZlibOptions = {}): Buffer {
+  return deflateRawSync(payload, { finishFlush: constants.Z_SYNC_FLUSH, ...options }).subarray(0, -4)
+}
+
 export function closeFrame(code: number, reason: string | Uint8Array = ''): Buffer {
   const payload = Buffer.concat([Buffer.alloc(2), Buffer.from(reason as string)])
   payload.writeUInt16BE(code, 0)
@@ -51,12 +70,16 @@ export function closeFrame(code: number, reason: string | Uint8Array = ''): Buff
 
 const names: Record<number, string> = { 1: 'text', 2: 'binary', 8: 'close', 9: 'ping', 10: 'pong' }
 
-/** What a server has sent, in words: `text hello`, `close 1000 bye`. Long payloads by their length. Throws for what no server may send. */
-export function wordsOf(bytes: Buffer): string[] {
+/**
+ * What a server has sent, in words: `text hello`, `close 1000 bye`. Long payloads by their length. Throws for what no server may send.
+ * `windowBits`: messages may be compressed, which is said by a star: `text* hello`.
+ */
+export function wordsOf(bytes: Buffer, windowBits = 0): string[] {
   const words: string[] = []
   for (let at = 0; at < bytes.length; ) {
     const name = names[bytes[at]! & 15]
-    if ((bytes[at]! & 0xf0) !== 0x80 || !name) throw new Error(`a frame that begins with ${bytes[at]}`)
+    const compressed = (bytes[at]! & 0xf0) === 0xc0 && (name === 'text' || name === 'binary') && windowBits !== 0
+    if (((bytes[at]! & 0xf0) !== 0x80 && !compressed) || !name) throw new Error(`a frame that begins with ${bytes[at]}`)
     let length = bytes[at + 1]!
     if (length >= 128) throw new Error('a server masks nothing')
     at += 2
@@ -68,13 +91,19 @@ export function wordsOf(bytes: Buffer): string[] {
       at += 8
     }
     if (at + length > bytes.length) throw new Error(`a frame of ${length} bytes, of which ${bytes.length - at} came`)
-    const payload = bytes.subarray(at, at + length)
+    let payload = bytes.subarray(at, at + length)
     at += length
+    if (compressed) payload = inflated(payload, windowBits)
     const code = name === 'close' && length > 0 ? ` ${payload.readUInt16BE(0)}` : ''
-    const text = length > 1_000 ? `${length} bytes` : payload.subarray(code === '' ? 0 : 2).toString('latin1')
-    words.push(`${name}${code}${text === '' ? '' : ` ${text}`}`)
+    const text = payload.length > 1_000 ? `${payload.length} bytes` : payload.subarray(code === '' ? 0 : 2).toString('latin1')
+    words.push(`${name}${compressed ? '*' : ''}${code}${text === '' ? '' : ` ${text}`}`)
   }
   return words
+}
+
+function inflated(payload: Buffer, windowBits: number): Buffer {
+  const whole = Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])])
+  return inflateRawSync(whole, { windowBits, finishFlush: constants.Z_SYNC_FLUSH })
 }
 
 /** Opens a WebSocket, sends the parts one by one, and resolves to what the server sent until it closed. */

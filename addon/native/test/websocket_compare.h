@@ -15,7 +15,7 @@ namespace mr::test {
 class WebSocketComparison {
  public:
   WebSocketComparison(const FramingConfig& config, std::span<const uint8_t> stream)
-      : config_(config), stream_(stream), reference_(config.maxBytes) {}
+      : config_(config), stream_(stream), reference_(config.maxBytes, config.windowBits != 0) {}
 
   // The next bytes, up to the stream's `end`, have come. What is wrong, or nothing.
   std::optional<std::string> arrive(size_t end) {
@@ -55,6 +55,7 @@ class WebSocketComparison {
     const std::unique_ptr<uint8_t[]> payload(new uint8_t[cut.length]);
     const bool ascii = unmaskInto(payload.get(), bytes + cut.offset, cut.length, cut.mask);
     const WebSocketReference::Frame frame{cut.info & kWebSocketOpcode, (cut.info & kWebSocketFin) != 0,
+                                          (cut.info & kWebSocketCompressed) != 0,
                                           std::string(payload.get(), payload.get() + cut.length)};
     if (frames_ >= reference_.frames().size()) return "a frame that should not be there";
     if (frame != reference_.frames()[frames_]) return "frame " + std::to_string(frames_) + " differs";

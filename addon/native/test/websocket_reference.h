@@ -13,11 +13,13 @@ class WebSocketReference {
   struct Frame {
     unsigned opcode = 0;
     bool fin = false;
+    bool compressed = false;
     std::string payload;
     bool operator==(const Frame&) const = default;
   };
 
-  explicit WebSocketReference(uint64_t maxBytes) : maxBytes_(maxBytes) {}
+  // A peer that deflates may set RSV1 on the first frame of a message, which may then be longer by an eighth and 64 bytes.
+  explicit WebSocketReference(uint64_t maxBytes, bool deflates = false) : maxBytes_(maxBytes), deflates_(deflates) {}
 
   void feed(uint8_t byte) {
     if (code_ != 0) return;
@@ -48,10 +50,11 @@ class WebSocketReference {
   bool isControl() const { return frame_.opcode == 8 || frame_.opcode == 9 || frame_.opcode == 10; }
 
   void onFirst(uint8_t byte) {
-    frame_ = {byte % 16u, byte >= 128, {}};
-    const bool reserved = byte / 16 % 8 != 0;
+    frame_ = {byte % 16u, byte >= 128, byte / 16 % 8 == 4, {}};
     const bool data = frame_.opcode == 1 || frame_.opcode == 2, more = frame_.opcode == 0;
-    if (reserved || (!data && !more && !isControl())) code_ = 1002;
+    if (byte / 16 % 8 != 0 && !(deflates_ && frame_.compressed && data)) code_ = 1002;
+    if (data) compressed_ = frame_.compressed;
+    if ((!data && !more && !isControl())) code_ = 1002;
     if (isControl() && !frame_.fin) code_ = 1002;
     if ((data && open_) || (more && !open_)) code_ = 1002;
     where_ = Where::kLength;
@@ -79,7 +82,9 @@ class WebSocketReference {
   }
 
   void lengthIs(__int128 length) {
-    if (!isControl() && message_ + length > static_cast<__int128>(maxBytes_)) {
+    __int128 most = maxBytes_;
+    if (compressed_) most = most + most / 8 + 64;
+    if (!isControl() && message_ + length > most) {
       code_ = 1009;
       return;
     }
@@ -106,13 +111,14 @@ class WebSocketReference {
   }
 
   const uint64_t maxBytes_;
+  const bool deflates_;
   std::vector<uint8_t> seen_, mask_;
   std::vector<Frame> frames_;
   Frame frame_;
   Where where_ = Where::kFirst;
   uint64_t left_ = 0, length_ = 0;
   __int128 message_ = 0;
-  bool open_ = false;
+  bool open_ = false, compressed_ = false;
   int code_ = 0;
 };
 

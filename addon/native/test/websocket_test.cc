@@ -8,10 +8,11 @@ using namespace mr::test;
 
 namespace {
 
-FramingConfig webSocket(uint64_t maxBytes = 1 << 20) {
+FramingConfig webSocket(uint64_t maxBytes = 1 << 20, uint8_t windowBits = 0) {
   FramingConfig config;
   config.kind = FramingKind::kWebSocket;
   config.maxBytes = maxBytes;
+  config.windowBits = windowBits;
   return config;
 }
 
@@ -68,6 +69,39 @@ TEST("websocket: what a first byte may be is known at once, inside and outside o
     CHECK_EQ(cutIn(inside, byte).kind, insideMay ? FrameCut::Kind::kPartial : FrameCut::Kind::kError);
     if (!outsideMay) checkCode(cutIn(0, byte), 1002);
   }
+}
+
+TEST("websocket: RSV1 stands on the first frame of a message, where deflate was agreed on, and nowhere else") {
+  const FramingConfig config = webSocket(1 << 20, 15);
+  constexpr uint8_t kRsv1 = 0x40;
+  for (const bool compressed : {false, true}) {
+    const FrameCut first = cutOf(config, frame(static_cast<uint8_t>(2 | (compressed ? kRsv1 : 0)), 3));
+    CHECK_EQ((first.info & kWebSocketCompressed) != 0, compressed);
+    for (unsigned byte = 0; byte < 256; ++byte) {
+      const unsigned opcode = byte & 15, reserved = byte & 0x70;
+      const bool control = opcode >= 8 && opcode <= 10 && (byte & kFin) != 0;
+      Note note([=] { return "first byte " + std::to_string(byte); });
+      const bool outsideMay = opcode == 1 || opcode == 2 ? reserved == 0 || reserved == kRsv1 : control && reserved == 0;
+      const bool insideMay = reserved == 0 && (control || opcode == 0);
+      const Bytes bytes{static_cast<uint8_t>(byte)};
+      CHECK_EQ(cutIn(0, bytes, config).kind, outsideMay ? FrameCut::Kind::kPartial : FrameCut::Kind::kError);
+      CHECK_EQ(cutIn(first.state, bytes, config).kind, insideMay ? FrameCut::Kind::kPartial : FrameCut::Kind::kError);
+    }
+  }
+}
+
+TEST("websocket: a compressed message may have an eighth and 64 bytes more, in all of its frames") {
+  const FramingConfig config = webSocket(800, 15);
+  CHECK_EQ(mostCompressed(800), 964u);
+  CHECK_EQ(mostCompressed(UINT64_MAX), UINT64_MAX);
+  checkFrame(cutOf(config, frame(0xc2, 964)), 8, 964, 972);
+  checkCode(cutOf(config, frame(0xc2, 965)), 1009);
+  checkCode(cutOf(config, frame(0x82, 801)), 1009);
+  const uint64_t compressed = cutOf(config, frame(0x42, 900)).state;
+  checkFrame(cutIn(compressed, frame(kFin, 64), config), 6, 64, 70);
+  checkCode(cutIn(compressed, frame(kFin, 65), config), 1009);
+  const uint64_t plain = cutOf(config, frame(0x02, 700)).state;
+  checkCode(cutIn(plain, frame(kFin, 101), config), 1009);
 }
 
 TEST("websocket: a frame that is not masked is refused by its second byte") {
@@ -144,7 +178,8 @@ TEST("websocket: one byte above ASCII is seen wherever it is") {
 
 TEST("websocket: random frames and their mutations agree with the reference at every split") {
   rounds(150, [](Random& random) {
-    const FramingConfig config = webSocket(random.oneIn(2) ? 1 << 20 : random.below(60));
+    const auto windowBits = static_cast<uint8_t>(random.oneIn(2) ? 15 : 0);
+    const FramingConfig config = webSocket(random.oneIn(2) ? 1 << 20 : random.below(60), windowBits);
     Bytes stream;
     bool inside = false;
     while (stream.size() < 120) {
@@ -153,7 +188,9 @@ TEST("websocket: random frames and their mutations agree with the reference at e
       if (!control) inside = !fin;
       const Bytes payload = random.bytes(random.below(random.oneIn(8) && !control ? 200 : 15));
       const size_t form = random.oneIn(20) ? (random.oneIn(2) ? 2 : 8) : payload.size() < 126 ? 1 : 2;
-      const Bytes next = frame(static_cast<uint8_t>(opcode | (fin ? kFin : 0)), payload, form, random.bytes(4));
+      const bool compressed = opcode != 0 && !control && windowBits != 0 && random.oneIn(2);
+      const Bytes next =
+          frame(static_cast<uint8_t>(opcode | (fin ? kFin : 0) | (compressed ? 0x40 : 0)), payload, form, random.bytes(4));
       stream.insert(stream.end(), next.begin(), next.end());
     }
     if (random.oneIn(2)) stream[random.below(stream.size())] = random.bytes(1)[0];

@@ -43,6 +43,7 @@ const reactorMetrics: Record<ReactorCounterName, Description> = {
   framesCancelled: ['frames_cancelled_total', 'counter', 'Frames set aside whose connection closed.'],
   turnBytesMost: ['turn_bytes_max', 'gauge', 'The largest round so far, in bytes of its budget.'],
   turnCpuNsMost: ['turn_cpu_ns_max', 'gauge', 'The longest round so far, in nanoseconds of CPU time of its budget.'],
+  messagesDropped: ['messages_dropped_total', 'counter', 'WebSocket messages that slow peers did not get.'],
 }
 
 const workerMetrics: Record<WorkerCounterName, Description> = {

@@ -11,7 +11,7 @@ import {
   sendOutcomes,
   shown,
 } from '@multireactor/addon'
-import { callResult, checkBytes, checkCallSize, checkPublication } from '@multireactor/reactor/app'
+import { callResult, checkBytes, checkCallSize, checkPublication, deflatedFormOf } from '@multireactor/reactor/app'
 import { callsFull, noReactor, PendingCalls } from './pending_calls.js'
 
 import { readStats, type ThreadStats } from './stats.js'
@@ -109,7 +109,8 @@ export class ServerHandle {
     } catch (error) {
       return Promise.reject(error)
     }
-    const request = this.#port.publish(topic, data)
+    const deflated = deflatedFormOf(data)
+    const request = this.#port.publish(topic, data, deflated?.bytes, deflated?.windowBits)
     if (request === -1) return Promise.resolve(0)
     if (request === -2) return Promise.resolve('full')
     return this.#outcome(request, false)

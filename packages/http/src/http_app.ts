@@ -1,4 +1,4 @@
-import { MultireactorError, restoreFlag } from '@multireactor/addon'
+import { MultireactorError, restoreFlag, restoreWindowShift } from '@multireactor/addon'
 import type { App, TaskContext } from '@multireactor/core'
 import { type Connection, type Framing, http1 } from '@multireactor/reactor'
 import { beforeDrain, type MessageIn, messageIn } from '@multireactor/reactor/parts'
@@ -103,7 +103,7 @@ function withWebSockets(app: HttpApp, settings: HttpSettings, webSockets: WebSoc
     const { resumed } = conn.internal
     if ((resumed & restoreFlag.webSocket) === 0) return
     const known = state as WebSocketState | undefined
-    const socket = new WebSocketConnection(conn, webSockets, known?.protocol ?? '')
+    const socket = new WebSocketConnection(conn, webSockets, known?.protocol ?? '', resumed >>> restoreWindowShift)
     httpOf(conn, settings).socket = socket
     return socket.restore(known, (resumed & restoreFlag.dataLost) !== 0) as undefined
   }

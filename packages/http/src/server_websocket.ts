@@ -4,7 +4,7 @@ import type { SubscribeOptions } from '@multireactor/reactor'
 import { checkTopic } from '@multireactor/reactor/parts'
 import { checkClose, closeCode } from './websocket_close.js'
 import type { WebSocketConnection } from './websocket_connection.js'
-import { checkMessage, opcode, opOf, sendFrame, webSocketMessage } from './websocket_frames.js'
+import { checkMessage, opcode } from './websocket_frames.js'
 
 const mostControlBytes = 125
 
@@ -50,7 +50,7 @@ export class ServerWebSocket<Data = unknown> {
 
   /** Bytes that wait to be sent. */
   get bufferedAmount(): number {
-    return this.#socket.conn.writableLength
+    return this.#socket.bufferedAmount
   }
 
   /**
@@ -60,7 +60,7 @@ export class ServerWebSocket<Data = unknown> {
    */
   send(data: string | Uint8Array): boolean {
     checkMessage('send()', data)
-    return this.#speaks('send()') && sendFrame(this.#socket.conn, opOf(data), data)
+    return this.#speaks('send()') && this.#socket.send(data)
   }
 
   /** Sends a Ping with at most 125 bytes; the answer calls `pong`. Throws as `send` does. */
@@ -73,7 +73,7 @@ export class ServerWebSocket<Data = unknown> {
         `ping(): a Ping may have ${mostControlBytes} bytes, and this has ${bytes}`,
       )
     }
-    return this.#speaks('ping()') && sendFrame(this.#socket.conn, opcode.ping, data)
+    return this.#speaks('ping()') && this.#socket.sendControl(opcode.ping, data)
   }
 
   /**
@@ -121,7 +121,7 @@ export class ServerWebSocket<Data = unknown> {
   publish(topic: string, data: string | Uint8Array): boolean {
     checkTopic('publish()', topic)
     checkMessage('publish()', data)
-    return this.#speaks('publish()') && this.#socket.conn.publish(topic, webSocketMessage(data))
+    return this.#speaks('publish()') && this.#socket.publish(topic, data)
   }
 
   /** Runs the app's `parse` in the pool on these bytes, and resolves to what it returned. */

@@ -2,14 +2,17 @@ import { isUtf8 } from 'node:buffer'
 import type { CloseReason } from '@multireactor/addon'
 import type { BadFrame, Connection } from '@multireactor/reactor'
 import { GrowingBytes, webSocketInfo } from '@multireactor/reactor/parts'
+import { DeflatingSender } from './deflating_sender.js'
+import { mostNow, zlibLane } from './deflation.js'
 import { mostDiscarded } from './discarded.js'
+import { type Inflated, inflateLater, inflateNow, mostCompressed } from './inflate.js'
 import { isThenable } from './thenable.js'
 import { ServerWebSocket } from './server_websocket.js'
 import { closeCode, closePayload, readClose } from './websocket_close.js'
-import { type Opcode, opcode, sendFrame } from './websocket_frames.js'
+import { type Opcode, opcode, opOf, plainMessage, sendFrame } from './websocket_frames.js'
 import type { WebSocketSettings } from './websocket_settings.js'
 
-const { opcode: opcodeBits, fin, ascii } = webSocketInfo
+const { opcode: opcodeBits, fin, ascii, compressed } = webSocketInfo
 
 /** Bytes of a masked frame of nothing. */
 const leastFrame = 6
@@ -18,7 +21,7 @@ const leastFrame = 6
 export interface WebSocketState {
   protocol: string
   data: unknown
-  parts: { isText: boolean; bytes: Uint8Array } | undefined
+  parts: { isText: boolean; isCompressed: boolean; bytes: Uint8Array } | undefined
   /** The Close frame that was sent and is not answered. */
   closing: { code: number; reason: string } | undefined
 }
@@ -33,19 +36,32 @@ export class WebSocketConnection {
   /** The app has closed it itself, and knows that nothing can follow. */
   saidGoodbye = false
   /** The fragments of a message that is not whole yet. */
-  #parts: { isText: boolean; all: GrowingBytes } | undefined
+  #parts: { isText: boolean; isCompressed: boolean; all: GrowingBytes } | undefined
   #code: number = closeCode.abnormal
   #reason = ''
   #paused = false
+  /** The last word is said: the connection ends as soon as it has been sent. */
+  #ending = false
+  /** A message is being inflated on another thread: nothing behind it is read. */
+  #inflating = false
+  /** Messages are compressed for this peer. */
+  readonly #sender: DeflatingSender | undefined
   /** Bytes of the frames that have come behind our Close frame. */
   #discarded = 0
   /** Of the peer, when it was last looked at. */
   #bytesRead = -1
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  constructor(conn: Connection<any>, settings: WebSocketSettings, protocol: string) {
+  constructor(conn: Connection<any>, settings: WebSocketSettings, protocol: string, windowBits: number) {
     this.conn = conn
     this.#settings = settings
+    // What was agreed on holds though the next thread has other options: it still inflates.
+    if (windowBits !== 0 && settings.deflation) {
+      this.#sender = new DeflatingSender(conn, settings.deflation, windowBits, {
+        onRoom: () => this.onDrain(),
+        onFailure: (error) => this.#failed(error, 'send'),
+      })
+    }
     this.ws = new ServerWebSocket(this, protocol)
     settings.sockets.add(this)
     settings.quiet.add(this)
@@ -60,40 +76,87 @@ export class WebSocketConnection {
 
   onFrame(slab: Buffer, start: number, length: number, info: number): void {
     const op = info & opcodeBits
-    if (this.state !== 'open' && op !== opcode.close) return this.#discard(length)
+    if (this.#ending || (this.state !== 'open' && op !== opcode.close)) return this.#discard(length)
     if (op < opcode.close) {
       if (op !== opcode.continuation && (info & fin) !== 0) return this.#whole(slab, start, length, info)
-      return this.#part(slab.subarray(start, start + length), op, (info & fin) !== 0)
+      return this.#part(slab.subarray(start, start + length), op, info)
     }
     const payload = slab.subarray(start, start + length)
     if (op === opcode.close) return this.#onClose(payload)
-    if (op === opcode.ping) return void sendFrame(this.conn, opcode.pong, payload)
+    if (op === opcode.ping) return void this.sendControl(opcode.pong, payload)
     this.#onPong(payload)
   }
 
   #whole(slab: Buffer, start: number, length: number, info: number): void {
     const end = start + length
+    if ((info & compressed) !== 0) return this.#inflate(slab.subarray(start, end), (info & opcodeBits) === opcode.text)
     if ((info & opcodeBits) === opcode.binary) return this.#deliver(slab.subarray(start, end), true)
     if ((info & ascii) !== 0) return this.#deliver(slab.toString('latin1', start, end), false)
     if (!isUtf8(slab.subarray(start, end))) return this.#badText()
     this.#deliver(slab.toString('utf8', start, end), false)
   }
 
-  #part(bytes: Buffer, op: number, last: boolean): void {
-    if (op !== opcode.continuation) this.#begin(op === opcode.text)
+  #part(bytes: Buffer, op: number, info: number): void {
+    if (op !== opcode.continuation) this.#begin(op === opcode.text, (info & compressed) !== 0)
     if (!this.#parts) return this.fail(closeCode.restart, 'a part of the message is lost')
     this.#parts.all.push(bytes)
-    if (!last) return
-    const { isText, all } = this.#parts
+    if ((info & fin) === 0) return
+    const { isText, isCompressed, all } = this.#parts
     const whole = all.bytes
     this.#parts = undefined
+    if (isCompressed) return this.#inflate(whole, isText)
+    this.#deliverBytes(whole, isText)
+  }
+
+  #deliverBytes(whole: Buffer, isText: boolean): void {
     if (!isText) return this.#deliver(whole, true)
     if (!isUtf8(whole)) return this.#badText()
     this.#deliver(whole.toString(), false)
   }
 
-  #begin(isText: boolean): void {
-    this.#parts = { isText, all: new GrowingBytes(this.conn.allocate, this.#settings.maxMessageBytes) }
+  #begin(isText: boolean, isCompressed: boolean): void {
+    const { maxMessageBytes } = this.#settings
+    const most = isCompressed ? mostCompressed(maxMessageBytes) : maxMessageBytes
+    this.#parts = { isText, isCompressed, all: new GrowingBytes(this.conn.allocate, most) }
+  }
+
+  /** What is small is done with here, but for what a few bytes may turn out to be: that, too, is for another thread. */
+  #inflate(payload: Buffer, isText: boolean): void {
+    const { maxMessageBytes } = this.#settings
+    if (payload.length <= mostNow) {
+      const most = Math.min(maxMessageBytes, mostNow * 4)
+      const inflated = inflateNow(payload, most)
+      if (inflated !== 'too-large' || most === maxMessageBytes) return this.#onInflated(inflated, isText)
+    }
+    void this.#inflateLater(payload, isText)
+  }
+
+  async #inflateLater(payload: Buffer, isText: boolean): Promise<void> {
+    this.#inflating = true
+    if (!this.#paused) this.conn.pause()
+    this.conn.hold(true)
+    try {
+      // The slab is not kept for it.
+      const copy = this.conn.allocate(payload.length)
+      copy.set(payload)
+      const inflated = await zlibLane.run(() => inflateLater(copy, this.#settings.maxMessageBytes))
+      this.#inflating = false
+      if (this.state === 'open') this.#onInflated(inflated, isText)
+    } catch (error) {
+      this.#inflating = false
+      this.#failed(error, 'message')
+    }
+    if (!this.#paused && this.conn.isOpen) this.conn.resume()
+    this.conn.hold(false)
+  }
+
+  #onInflated(inflated: Inflated, isText: boolean): void {
+    if (inflated === 'too-large') return this.fail(closeCode.tooBig, 'the message is too long')
+    if (inflated === 'broken') return this.fail(closeCode.badText, 'the message is not what deflate makes')
+    if (isText) return this.#deliverBytes(inflated, true)
+    const counted = this.conn.allocate(Math.max(inflated.length, 1)).subarray(0, inflated.length)
+    counted.set(inflated)
+    this.#deliver(counted, true)
   }
 
   /** A peer may send as many as it likes, so that their hooks are counted with those of messages. */
@@ -198,21 +261,30 @@ export class WebSocketConnection {
 
   #end(): void {
     this.state = 'closing'
+    this.#ending = true
     this.#parts = undefined
     this.#leave()
-    this.conn.end()
+    this.#whenSent(() => this.conn.end())
+  }
+
+  #whenSent(action: () => void): void {
+    if (this.#sender) this.#sender.whenIdle(action)
+    else action()
   }
 
   #sendClose(code: number, reason: string): void {
     // Nothing may come behind it.
     for (const topic of this.conn.subscriptions) this.conn.unsubscribe(topic)
-    sendFrame(this.conn, opcode.close as Opcode, closePayload(code, reason))
+    const payload = closePayload(code, reason)
+    if (this.#sender) this.#sender.close(payload)
+    else sendFrame(this.conn, opcode.close as Opcode, payload)
   }
 
   onGone(_reason: CloseReason): void {
     const { own } = this.#settings
     this.state = 'closed'
     this.#parts = undefined
+    this.#sender?.drop()
     this.#leave()
     if (own.close) this.#run('close', () => own.close!(this.ws, this.#code, this.#reason))
   }
@@ -228,6 +300,7 @@ export class WebSocketConnection {
     this.#quiet(false)
     this.#settings.unanswered.delete(this)
     this.#settings.sockets.delete(this)
+    this.#settings.publisher?.leave(this.conn)
   }
 
   // ---------------------------------------------------------------- signs of life
@@ -235,7 +308,7 @@ export class WebSocketConnection {
   /** Nothing may have come for a while. */
   onQuiet(): void {
     if (this.#isHeard()) return this.#quiet(true)
-    sendFrame(this.conn, opcode.ping, '')
+    this.sendControl(opcode.ping, '')
     this.#settings.asked.add(this)
   }
 
@@ -265,20 +338,49 @@ export class WebSocketConnection {
     const heard = read !== this.#bytesRead
     this.#bytesRead = read
     // Whom we do not read cannot be heard, and whom we wait for to take something has the write timeout.
-    return heard || this.#paused || this.conn.isFull || this.conn.writableLength > 0
+    return heard || this.#paused || this.#inflating || this.conn.isFull || this.conn.writableLength > 0
   }
 
   pause(on: boolean): void {
     if (this.#paused === on || !this.conn.isOpen) return
     this.#paused = on
+    if (this.#inflating) return
     if (on) this.conn.pause()
     else this.conn.resume()
+  }
+
+  // ---------------------------------------------------------------- sending
+
+  /** False: there is no room for more, or, where slow peers are to miss something, there was none for this. */
+  send(data: string | Uint8Array): boolean {
+    if (this.#settings.dropsForSlow && this.bufferedAmount >= this.conn.internal.engineListener.highBytes) {
+      const { internal } = this.conn
+      internal.countDropped()
+      // Whoever has filled the out buffer.
+      if (this.#sender?.awaitRoom() !== true) internal.awaitRoom()
+      return false
+    }
+    return this.#sender ? this.#sender.message(opOf(data), data) : sendFrame(this.conn, opOf(data), data)
+  }
+
+  sendControl(op: Opcode, data: string | Uint8Array): boolean {
+    return this.#sender ? this.#sender.control(op, data) : sendFrame(this.conn, op, data)
+  }
+
+  publish(topic: string, data: string | Uint8Array): boolean {
+    const { publisher } = this.#settings
+    return publisher ? publisher.publish(this.conn, topic, data) : this.conn.publish(topic, plainMessage(data))
+  }
+
+  get bufferedAmount(): number {
+    return this.conn.writableLength + (this.#sender?.waitingBytes ?? 0)
   }
 
   // ---------------------------------------------------------------- hooks
 
   onDrain(): void {
     const { own } = this.#settings
+    if (this.#sender?.awaitRoom() === true) return
     if (own.drain && this.state === 'open') this.#run('drain', () => own.drain!(this.ws))
   }
 
@@ -324,7 +426,8 @@ export class WebSocketConnection {
 
   async suspend(): Promise<WebSocketState> {
     const { own } = this.#settings
-    const parts = this.#parts && { isText: this.#parts.isText, bytes: this.#parts.all.bytes }
+    const { isText = false, isCompressed = false, all } = this.#parts ?? {}
+    const parts = all && { isText, isCompressed, bytes: all.bytes }
     const closing = this.state === 'closing' ? { code: this.#code, reason: this.#reason } : undefined
     const data: unknown = own.suspend ? await own.suspend(this.ws) : this.conn.data
     this.#leave()
@@ -335,7 +438,7 @@ export class WebSocketConnection {
   restore(state: WebSocketState | undefined, lost: boolean): unknown {
     const { own } = this.#settings
     if (state?.parts) {
-      this.#begin(state.parts.isText)
+      this.#begin(state.parts.isText, state.parts.isCompressed)
       this.#parts!.all.push(state.parts.bytes)
     }
     if (state?.closing) this.#closing(state.closing.code, state.closing.reason)

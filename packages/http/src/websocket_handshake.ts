@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
 import { MultireactorError, shown } from '@multireactor/addon'
 import { http1Info } from '@multireactor/reactor'
+import { agreeOnDeflate, type DeflateAgreement, type DeflateLimits } from './deflate_agreement.js'
 import { checkField } from './fields.js'
 import type { HttpRequest } from './request.js'
+import { parseExtensions } from './websocket_extensions.js'
 
 const { headMask, contentFollows, upgrade, chunked } = http1Info
 const magic = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
@@ -23,6 +25,8 @@ export interface Handshake {
   key: string
   /** The subprotocols that the peer offers, the one that it likes best first. */
   offered: string[]
+  /** What was agreed on for compressed messages. */
+  deflate: DeflateAgreement | undefined
 }
 
 /** Whether a request is for a WebSocket, be it a good one or not. `length`: of its frame. */
@@ -32,7 +36,7 @@ export function asksForWebSocket(req: HttpRequest): boolean {
 }
 
 /** Section 4.2.1 of RFC 6455; what HTTP wants of every request has been checked. */
-export function readHandshake(req: HttpRequest, length: number): Handshake | WebSocketRefusal {
+export function readHandshake(req: HttpRequest, length: number, limits: DeflateLimits | undefined): Handshake | WebSocketRefusal {
   if (req.method !== 'GET') return refusal(405, 'a WebSocket is asked for with GET', { Allow: 'GET' })
   const hasBody = (req.info & (contentFollows | chunked)) !== 0 || length > (req.info & headMask)
   if (hasBody) return refusal(400, 'a request for a WebSocket has no body')
@@ -47,12 +51,17 @@ export function readHandshake(req: HttpRequest, length: number): Handshake | Web
   if (wrong || !offered.every((each) => token.test(each))) {
     return refusal(400, 'Sec-WebSocket-Protocol must be a list of different tokens')
   }
-  return { key, offered }
+  // Without extensions of our own it does not matter what the peer offers.
+  const field = limits && req.header('sec-websocket-extensions')
+  if (field === undefined) return { key, offered, deflate: undefined }
+  const extensions = parseExtensions(field)
+  if (!extensions) return refusal(400, 'Sec-WebSocket-Extensions must be a list of extensions')
+  return { key, offered, deflate: agreeOnDeflate(extensions, limits!) }
 }
 
 /** The whole response. Throws `ERR_MR_WEBSOCKET` and `ERR_MR_HTTP` for what it cannot have. */
 export function acceptance(
-  { key, offered }: Handshake,
+  { key, offered, deflate }: Handshake,
   protocol: string | undefined,
   headers: Record<string, string> = {},
 ): Buffer {
@@ -69,6 +78,7 @@ export function acceptance(
     }
     head += `Sec-WebSocket-Protocol: ${protocol}\r\n`
   }
+  if (deflate) head += `Sec-WebSocket-Extensions: ${deflate.response}\r\n`
   for (const [name, value] of Object.entries(headers)) {
     checkField(name, value)
     if (/^(upgrade|connection|sec-websocket-|content-length$|transfer-encoding$)/i.test(name)) {

@@ -1,4 +1,5 @@
 import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
+import { type DeflateOptions, type ReadDeflateOptions, readDeflateOptions } from './deflate_options.js'
 import type { HttpRequest } from './request.js'
 import type { ServerWebSocket } from './server_websocket.js'
 import type { WebSocketRefusal } from './websocket_handshake.js'
@@ -57,6 +58,15 @@ export interface WebSocketOptions<Data = unknown> {
   pongTimeoutMs?: number
   /** The time for the peer's Close frame after `ws.close()`. Default 10,000. */
   closeTimeoutMs?: number
+  /**
+   * Compresses messages for clients that offer permessage-deflate (RFC 7692). True: with the defaults of `DeflateOptions`. Default false.
+   */
+  deflate?: boolean | DeflateOptions
+  /**
+   * What becomes of `ws.send` while `outBuffer.high` bytes or more wait for the peer. `'close'` (default): the message waits, too, and at
+   * `outBuffer.max` the connection closes as `slow-consumer`. `'drop'`: the message is not sent, and counted as `messagesDropped`.
+   */
+  slow?: 'close' | 'drop'
 }
 
 const names = [
@@ -75,6 +85,8 @@ const names = [
   'pingIntervalMs',
   'pongTimeoutMs',
   'closeTimeoutMs',
+  'deflate',
+  'slow',
 ] as const
 
 const hooks = ['upgrade', 'open', 'drain', 'pong', 'close', 'suspend', 'restore'] as const
@@ -90,6 +102,8 @@ export interface ReadWebSocketOptions {
   pingIntervalMs: number
   pongTimeoutMs: number
   closeTimeoutMs: number
+  deflate: ReadDeflateOptions | undefined
+  slow: 'close' | 'drop'
 }
 
 /** The options, checked, with their defaults. */
@@ -113,5 +127,7 @@ export function readWebSocketOptions(options: unknown): ReadWebSocketOptions {
     pingIntervalMs: read.integer('pingIntervalMs', 30_000, 0, mostMs),
     pongTimeoutMs: read.integer('pongTimeoutMs', 10_000, 1, mostMs),
     closeTimeoutMs: read.integer('closeTimeoutMs', 10_000, 1, mostMs),
+    deflate: readDeflateOptions(`${where}.deflate`, read.raw('deflate')),
+    slow: read.oneOf('slow', 'close', ['close', 'drop']),
   }
 }

@@ -2,6 +2,8 @@ import { MultireactorError } from '@multireactor/addon'
 import type { Framing } from '@multireactor/reactor'
 import { webSocket } from '@multireactor/reactor/parts'
 import { Deadlines } from './deadlines.js'
+import { DeflatingPublisher } from './deflating_publisher.js'
+import { Deflation } from './deflation.js'
 import type { WebSocketConnection } from './websocket_connection.js'
 import type { ReadWebSocketOptions, WebSocketOptions } from './websocket_options.js'
 
@@ -10,7 +12,13 @@ export class WebSocketSettings {
   readonly own: WebSocketOptions
   readonly protocols: readonly string[]
   readonly maxMessageBytes: number
-  readonly framing: Framing
+  /** False: a message waits for a slow peer; and the peer goes when too many do. */
+  readonly dropsForSlow: boolean
+  /** Messages are compressed for peers that want it. */
+  readonly deflation: Deflation | undefined
+  readonly publisher: DeflatingPublisher | undefined
+  readonly #framings: Framing[] = []
+  readonly #frameTimeoutMs: number
   readonly sockets: Set<WebSocketConnection> = new Set()
   /** Peers that may be silent for a while. */
   readonly quiet: Deadlines<WebSocketConnection>
@@ -23,7 +31,10 @@ export class WebSocketSettings {
     this.own = options.own
     this.protocols = options.protocols
     this.maxMessageBytes = options.maxMessageBytes
-    this.framing = webSocket({ maxMessageBytes: options.maxMessageBytes, frameTimeoutMs: options.frameTimeoutMs })
+    this.dropsForSlow = options.slow === 'drop'
+    this.deflation = options.deflate && new Deflation(options.deflate)
+    this.publisher = this.deflation && new DeflatingPublisher(this.deflation)
+    this.#frameTimeoutMs = options.frameTimeoutMs
     this.quiet = new Deadlines(
       options.pingIntervalMs,
       whileDriven((socket) => socket.onQuiet()),
@@ -36,6 +47,13 @@ export class WebSocketSettings {
       options.closeTimeoutMs,
       whileDriven((socket) => socket.onUnanswered()),
     )
+  }
+
+  /** Of a peer that inflates with a window of so many bits; 0: that does not. */
+  framing(windowBits: number): Framing {
+    const { maxMessageBytes } = this
+    this.#framings[windowBits] ??= webSocket({ maxMessageBytes, frameTimeoutMs: this.#frameTimeoutMs, windowBits })
+    return this.#framings[windowBits]!
   }
 
   /** The reactor is about to close its connections; or this thread to leave, with those whose TLS lives in it. */

@@ -20,7 +20,7 @@ export class WebSocketUpgrade {
 
   /** Inside the message hook of the request, as its handler. `length`: of its frame. */
   handle(length: number): void | Promise<void> {
-    const handshake = readHandshake(this.#exchange.request, length)
+    const handshake = readHandshake(this.#exchange.request, length, this.#settings.deflation?.limits)
     if ('status' in handshake) return this.#refuse(handshake)
     if (this.#http.conn.internal.ending) return this.#refuse({ status: 503, headers: { Connection: 'close' } })
     const answer = this.#settings.own.upgrade?.(this.#exchange.request)
@@ -62,13 +62,14 @@ export class WebSocketUpgrade {
   }
 
   #accept(handshake: Handshake, { data, protocol, headers }: WebSocketAccept<unknown>): void {
-    const { protocols, framing } = this.#settings
+    const { protocols } = this.#settings
     const chosen = protocol ?? handshake.offered.find((each) => protocols.includes(each))
     const { conn } = this.#http
+    const windowBits = handshake.deflate?.serverWindowBits ?? 0
     this.#exchange.replace(acceptance(handshake, chosen, headers))
-    conn.setFraming(framing)
+    conn.setFraming(this.#settings.framing(windowBits))
     if (data !== undefined) conn.data = data
-    this.#http.socket = new WebSocketConnection(conn, this.#settings, chosen ?? '')
+    this.#http.socket = new WebSocketConnection(conn, this.#settings, chosen ?? '', windowBits)
     this.#http.socket.open()
   }
 }

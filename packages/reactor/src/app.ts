@@ -17,6 +17,7 @@ export {
   raw,
 } from './framing.js'
 export { type ProxyEndpoint, type ProxyHeaderOptions, proxyHeader } from './proxy_header.js'
+export { deflatedFormOf } from './deflated_forms.js'
 export { checkPublication } from './publication.js'
 export { connectionOptionNames, handoverHookNames, hookNames } from './handlers.js'
 export { callResult, checkCallSize } from './calls.js'

@@ -90,6 +90,7 @@ export async function connect<Data>(
     handlers: hooks,
     toPool: false,
     highBytes: native.outHighBytes,
+    mostBytes: native.outMaxBytes,
     maxPending: readMaxPending(connectionOptions),
     run: 'pool',
     messageIn: undefined,

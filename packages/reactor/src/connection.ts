@@ -15,6 +15,7 @@ import { ConnectionDuplex, type DuplexOptions } from './duplex.js'
 import type { Engine } from './engine.js'
 import type { EngineListener } from './engine_listener.js'
 import type { ReactorHandle } from './handle.js'
+import { type Deflated, deflatedFormOf } from './deflated_forms.js'
 import { checkTopic, slowPolicies, type SubscribeOptions } from './topics.js'
 import { type Framing, isFraming, raw } from './framing.js'
 import { SecureDuplex } from './secure_duplex.js'
@@ -89,6 +90,12 @@ export interface ConnectionInternals {
   secure: SecureLayer | undefined
   /** The app has called something of the protocol on this connection, which had closed. */
   countLateCall(): void
+  /** A message of a hook was not sent, the peer being slow. */
+  countDropped(): void
+  /** Whether it has room is of interest: the drain hook is called when it has. */
+  awaitRoom(): void
+  /** Publishes whether this connection is open or not. False: refused. */
+  publishFor(topic: string, data: Uint8Array, deflated: Deflated | undefined): boolean
 }
 
 /** What most connections never have. */
@@ -473,7 +480,8 @@ export class Connection<Data = unknown> {
     checkTopic('publish()', topic)
     checkBytes('publish()', data)
     if (this.#isLate('publish()')) return false
-    return this.#engine.driver.publish(topic, data) >= 0
+    const deflated = deflatedFormOf(data)
+    return this.#engine.driver.publish(topic, data, deflated?.bytes, deflated?.windowBits) >= 0
   }
 
   /** The topics that it has subscribed to, in no order. */
@@ -716,6 +724,15 @@ export class Connection<Data = unknown> {
 
   protected countLateCall(): void {
     this.#engine.countLateCall()
+  }
+  protected countDropped(): void {
+    this.#engine.countDropped()
+  }
+  protected awaitRoom(): void {
+    this.#engine.driver.write(this.#slot, this.#generation, '', false)
+  }
+  protected publishFor(topic: string, data: Uint8Array, deflated: Deflated | undefined): boolean {
+    return this.#engine.driver.publish(topic, data, deflated?.bytes, deflated?.windowBits) >= 0
   }
   protected get ending(): boolean {
     return this.#engine.draining

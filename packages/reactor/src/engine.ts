@@ -214,8 +214,9 @@ export class Engine {
     })
     const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
     const highBytes = native.outHighBytes
+    const mostBytes = native.outMaxBytes
     const maxPending = readMaxPending(options)
-    const listener = { name, framing, handlers, toPool, run, messageIn: inSlab, highBytes, maxPending, secure }
+    const listener = { name, framing, handlers, toPool, run, messageIn: inSlab, highBytes, mostBytes, maxPending, secure }
     const number = this.#listeners.length
     inOurClass(() => {
       if (number >= this.driver.listenerCount()) this.driver.addListener(native)
@@ -464,6 +465,11 @@ export class Engine {
   /** A call on a connection that has closed. */
   countLateCall(): void {
     this.driver.countLateCall()
+  }
+
+  /** A message of a hook was not sent, its peer being slow. */
+  countDropped(): void {
+    this.driver.countDropped()
   }
 
   isThere(slot: number, generation: number): boolean {

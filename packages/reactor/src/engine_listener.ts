@@ -22,6 +22,8 @@ export interface EngineListener {
   readonly toPool: boolean
   /** `write` says false when so much waits. */
   readonly highBytes: number
+  /** A connection for which more waits closes. */
+  readonly mostBytes: number
   /** Promises of `message` hooks of one connection that may be pending; it is not read meanwhile. */
   readonly maxPending: number
   readonly run: RunMode

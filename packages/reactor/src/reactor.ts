@@ -23,6 +23,7 @@ import type { ClientHandlers, ConnectionHandlers, ConnectionOptions } from './ha
 import type { SecureListener } from './secure_layer.js'
 import { type ExistingServerSide, existingServer } from './stream.js'
 import { type ListenTls, noTls, readTls } from './tls_options.js'
+import { deflatedFormOf } from './deflated_forms.js'
 import { checkPublication } from './publication.js'
 import { kindOfFailure, ReportLimit } from './report_limit.js'
 
@@ -162,7 +163,8 @@ export class Reactor {
   publish(topic: string, data: string | Uint8Array): number | 'full' {
     this.#checkOpen()
     checkPublication('reactor.publish()', topic, data)
-    const subscribers = this.#engine.driver.publish(topic, data)
+    const deflated = deflatedFormOf(data)
+    const subscribers = this.#engine.driver.publish(topic, data, deflated?.bytes, deflated?.windowBits)
     return subscribers < 0 ? 'full' : subscribers
   }
 

@@ -7,13 +7,20 @@ export const webSocketInfo: {
   readonly fin: number
   /** No byte of the payload is above 0x7f. Not said of an empty one by all means. */
   readonly ascii: number
-} = { opcode: 15, fin: 1 << 4, ascii: 1 << 5 }
+  /** RSV1: the message that begins is compressed. */
+  readonly compressed: number
+} = { opcode: 15, fin: 1 << 4, ascii: 1 << 5, compressed: 1 << 6 }
 
 export interface WebSocketFramingOptions {
   /** A whole message, of however many frames. Default 1 MiB. A longer one is malformed with code 1009. */
   maxMessageBytes?: number
   /** The time for one frame, in place of the listener's. Default 60,000; 0: for ever. */
   frameTimeoutMs?: number
+  /**
+   * permessage-deflate was agreed on: messages may be compressed, and have an eighth more than `maxMessageBytes` on the wire. The peer
+   * inflates with a window of so many bits, 8 to 15. Default 0: a compressed message is malformed.
+   */
+  windowBits?: number
 }
 
 /**
@@ -21,12 +28,13 @@ export interface WebSocketFramingOptions {
  * `setFraming()`: the listener's idle limit does not hold for it.
  */
 export function webSocket(options: WebSocketFramingOptions = {}): Framing {
-  const read = new OptionReader('webSocket()', options, ['maxMessageBytes', 'frameTimeoutMs'])
+  const read = new OptionReader('webSocket()', options, ['maxMessageBytes', 'frameTimeoutMs', 'windowBits'])
   return {
     native: {
       kind: 14,
       maxBytes: read.integer('maxMessageBytes', 1 << 20, 1, 512 << 20),
       frameMs: read.integer('frameTimeoutMs', 60_000, 0, 0x7fff_ffff),
+      windowBits: read.integer('windowBits', 0, 0, 15),
     },
   }
 }

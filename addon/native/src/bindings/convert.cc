@@ -38,6 +38,10 @@ std::span<const uint8_t> bytesOf(const Napi::Value& value) {
   return {static_cast<const uint8_t*>(data), length};
 }
 
+SharedBytesRef sharedOrNone(const Napi::Value& value) {
+  return value.IsUndefined() ? SharedBytesRef() : SharedBytesRef::copyOf(bytesOf(value));
+}
+
 Napi::BigInt toBigInt(Napi::Env env, ConnectionId id) { return Napi::BigInt::New(env, id.value); }
 
 ConnectionId toConnectionId(const Napi::Value& value) {
@@ -100,6 +104,7 @@ std::optional<FramingConfig> toFraming(Napi::Env env, const char* function, cons
   framing.resp.batch = fields.flagOr("batch", false);
   number("mqttTypes", &framing.mqttTypes, 0, UINT16_MAX);
   number("frameMs", &framing.frameMs, 0, INT32_MAX);
+  number("windowBits", &framing.windowBits, 0, 15);
   number("maxHeadBytes", &framing.maxHeadBytes, 1, (1 << 20) - 1);
   number("maxHeaders", &framing.maxHeaders, 0, kMost32);
   number("wholeBytes", &framing.wholeBytes, 0, kMost32);

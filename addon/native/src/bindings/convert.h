@@ -23,6 +23,8 @@ void throwCoded(Napi::Env env, const char* code, const std::string& message, int
 
 // The bytes of a string (as UTF-8) or Uint8Array. Valid until the next call on this thread, or as long as the JS value is.
 std::span<const uint8_t> bytesOf(const Napi::Value& value);
+// A copy of them; nothing for undefined.
+SharedBytesRef sharedOrNone(const Napi::Value& value);
 
 inline std::string_view textOf(const Napi::Value& value) {
   const auto bytes = bytesOf(value);
@@ -31,6 +33,9 @@ inline std::string_view textOf(const Napi::Value& value) {
 
 // Of an argument that has been checked: see bindings/arguments.h.
 inline uint32_t u32(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().Uint32Value(); }
+inline uint32_t u32Or(const Napi::CallbackInfo& info, size_t index, uint32_t otherwise) {
+  return info[index].IsUndefined() ? otherwise : u32(info, index);
+}
 
 Napi::BigInt toBigInt(Napi::Env env, ConnectionId id);
 ConnectionId toConnectionId(const Napi::Value& value);  // 0 when it is no bigint

@@ -271,13 +271,15 @@ Napi::Value Port::send(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), request);
 }
 
-// publish(topic, data) -> a request number that onSent will name with the number of subscribers reached; -1: there are none;
-// -2: too much waits to be delivered
+// publish(topic, data, deflated, windowBits) -> a request number that onSent will name with the number of subscribers reached;
+// -1: there are none; -2: too much waits to be delivered
 Napi::Value Port::publish(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
   auto publication = std::make_shared<Publication>();
   publication->topic = textOf(info[0]);
   publication->bytes = SharedBytesRef::copyOf(bytesOf(info[1]));
+  publication->deflated = sharedOrNone(info[2]);
+  publication->windowBits = static_cast<uint8_t>(u32Or(info, 3, 0));
   publication->replyTo = mailbox_;
   publication->request = newRequest();
   switch (exchange().publish(publication)) {
@@ -355,7 +357,8 @@ Napi::Value Port::awaitRoom(const Napi::CallbackInfo& info) {
 Napi::Function Port::define(Napi::Env env) {
   return DefineClass(env, "Port",
                      {method<&Port::close>("close"), method<&Port::setReferenced, kBool>("setReferenced"),
-                      method<&Port::send, kId, kBytes>("send"), method<&Port::publish, kText, kBytes>("publish"),
+                      method<&Port::send, kId, kBytes>("send"),
+                      method<&Port::publish, kText, kBytes, maybe(kBytes), maybe(numberUpTo(15))>("publish"),
                       method<&Port::callReactor, kU32, kBytes>("callReactor"), method<&Port::run, kBytes>("run"),
                       method<&Port::forget, kU32>("forget"), method<&Port::awaitRoom>("awaitRoom")});
 }

@@ -66,6 +66,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value defer(const Napi::CallbackInfo& info);
   Napi::Value settleDeferred(const Napi::CallbackInfo& info);
   Napi::Value countLateCall(const Napi::CallbackInfo& info);
+  Napi::Value countDropped(const Napi::CallbackInfo& info);
   Napi::Value inlineBox(const Napi::CallbackInfo& info);
   Napi::Value settleInline(const Napi::CallbackInfo& info);
   Napi::Value replyInline(const Napi::CallbackInfo& info);
@@ -755,6 +756,11 @@ Napi::Value ReactorDriver::countLateCall(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value ReactorDriver::countDropped(const Napi::CallbackInfo& info) {
+  if (reactor_ && !closeAfterTurn_) reactor_->countDropped();
+  return info.Env().Undefined();
+}
+
 // inlineBox() -> { words, rows, samples, bytes }: see reactor/inline_box.h. It outlives this environment.
 Napi::Value ReactorDriver::inlineBox(const Napi::CallbackInfo& info) {
   MR_READY(info);
@@ -888,11 +894,13 @@ Napi::Value ReactorDriver::subscriptions(const Napi::CallbackInfo& info) {
   return array;
 }
 
-// publish(topic, data) -> how many have subscribed on this reactor, -1 when too much waits to be delivered
+// publish(topic, data, deflated, windowBits) -> how many have subscribed on this reactor, -1 when too much waits to be delivered
 Napi::Value ReactorDriver::publish(const Napi::CallbackInfo& info) {
   MR_READY(info);
   const std::string topic(textOf(info[0]));  // the bytes of the next string take its place
-  const auto subscribers = reactor_->publishHere(topic, bytesOf(info[1]));
+  SharedBytesRef bytes = SharedBytesRef::copyOf(bytesOf(info[1]));
+  const auto windowBits = static_cast<uint8_t>(u32Or(info, 3, 0));
+  const auto subscribers = reactor_->publishHere(topic, std::move(bytes), sharedOrNone(info[2]), windowBits);
   return Napi::Number::New(info.Env(), subscribers ? static_cast<double>(*subscribers) : -1);
 }
 
@@ -960,6 +968,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::defer, kSlotArg, kGenerationArg>("defer"),
        method<&ReactorDriver::settleDeferred, kSlotArg, kGenerationArg, kSequenceArg, kBytes, kU32>("settleDeferred"),
        method<&ReactorDriver::countLateCall>("countLateCall"),
+       method<&ReactorDriver::countDropped>("countDropped"),
        method<&ReactorDriver::inlineBox>("inlineBox"),
        method<&ReactorDriver::settleInline>("settleInline"),
        method<&ReactorDriver::replyInline, kSlotArg, kGenerationArg, kU32, kU32, kBytes, kU32, kU32, kU32>("replyInline"),
@@ -976,7 +985,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::subscribe, kSlotArg, kGenerationArg, kText, numberUpTo(2)>("subscribe"),
        method<&ReactorDriver::unsubscribe, kSlotArg, kGenerationArg, kText>("unsubscribe"),
        method<&ReactorDriver::subscriptions, kSlotArg, kGenerationArg>("subscriptions"),
-       method<&ReactorDriver::publish, kText, kBytes>("publish"),
+       method<&ReactorDriver::publish, kText, kBytes, maybe(kBytes), maybe(numberUpTo(15))>("publish"),
        method<&ReactorDriver::answerCall, kU32, numberUpTo(static_cast<int64_t>(CallOutcome::kNoHook)), kBytes>("answerCall")});
 }
 

@@ -204,7 +204,7 @@ Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
        &c.pausesByQueue,  &c.pausesByPeer,    &c.turns,           &c.moved,         &c.framesShed,      &c.acceptsDelayed,
        &c.buffered,       &c.framesInline,    &c.inlineOverruns,  &c.subscriptions, &c.publications,    &c.publicationsDropped,
        &c.connecting,     &c.connected,       &c.connectFailures, &c.piped,         &c.callsAfterClose, &c.turnsBounded,
-       &c.framesSetAside, &c.framesCancelled, &c.turnBytesMost,   &c.turnCpuNsMost});
+       &c.framesSetAside, &c.framesCancelled, &c.turnBytesMost,   &c.turnCpuNsMost, &c.messagesDropped});
 }
 
 Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) {

@@ -64,6 +64,9 @@ struct FramingConfig {
   uint16_t mqttTypes = 0xffff;  // kMqtt: one bit for each packet type that may come
 
   uint32_t frameMs = 0;  // kWebSocket: the time for one frame, in place of its listener's. 0: any
+  // kWebSocket: messages may be compressed; the peer inflates with a window of so many bits, 8 to 15. 0: permessage-deflate was
+  // not agreed on
+  uint8_t windowBits = 0;
 
   bool operator==(const FramingConfig&) const = default;
 };

@@ -9,22 +9,26 @@ namespace mr {
 namespace {
 
 constexpr uint16_t kProtocolError = 1002, kMessageTooBig = 1009;
-constexpr uint8_t kFinBit = 0x80, kReservedBits = 0x70, kMaskBit = 0x80;
+constexpr uint8_t kFinBit = 0x80, kReservedBits = 0x70, kCompressedBit = 0x40, kMaskBit = 0x80;
 constexpr uint8_t kContinuation = 0, kText = 1, kBinary = 2, kControl = 8, kPong = 10;
 constexpr uint64_t kMostControl = 125;
 constexpr size_t kMaskBytes = 4;
 
 FrameCut malformed() { return brokenFrame(FrameError::kMalformed, kProtocolError); }
 
-// ---- the state: 0 between messages, otherwise a mark and how much of the message has come
+// ---- the state: 0 between messages, otherwise a mark, whether the message is compressed, and how much of it has come
 
-uint64_t inMessage(uint64_t received) { return received << 1 | 1; }
+uint64_t inMessage(uint64_t received, bool compressed) { return received << 2 | (compressed ? 2u : 0u) | 1; }
 bool isInMessage(uint64_t state) { return (state & 1) != 0; }
-uint64_t receivedOf(uint64_t state) { return state >> 1; }
+bool isCompressed(uint64_t state) { return (state & 2) != 0; }
+uint64_t receivedOf(uint64_t state) { return state >> 2; }
 
-bool mayCome(uint8_t first, uint64_t state) {
+// RSV1 is of a message, and stands on its first frame alone (RFC 7692, section 6).
+bool mayCome(uint8_t first, uint64_t state, bool deflates) {
   const uint8_t opcode = first & kWebSocketOpcode;
-  if ((first & kReservedBits) != 0) return false;
+  const uint8_t reserved = first & kReservedBits;
+  const bool mayBeCompressed = deflates && (opcode == kText || opcode == kBinary);
+  if (reserved != 0 && !(mayBeCompressed && reserved == kCompressedBit)) return false;
   if (opcode >= kControl) return opcode <= kPong && (first & kFinBit) != 0;
   return isInMessage(state) ? opcode == kContinuation : opcode == kText || opcode == kBinary;
 }
@@ -52,9 +56,15 @@ Length readLength(const uint8_t* data, size_t size) {
 
 }  // namespace
 
+// An eighth covers what zlib adds at any of its settings; 64, the header of a block.
+uint64_t mostCompressed(uint64_t maxBytes) {
+  const uint64_t most = maxBytes + maxBytes / 8 + 64;
+  return most < maxBytes ? UINT64_MAX : most;
+}
+
 FrameCut nextWebSocket(const FramingConfig& framing, const uint8_t* data, size_t size, uint64_t state) {
   if (size == 0) return partialFrame(1);
-  if (!mayCome(data[0], state)) return malformed();
+  if (!mayCome(data[0], state, framing.windowBits != 0)) return malformed();
   if (size == 1) return partialFrame(2);
   const bool isControl = (data[0] & kControl) != 0;
   if ((data[1] & kMaskBit) == 0) return malformed();
@@ -63,8 +73,10 @@ FrameCut nextWebSocket(const FramingConfig& framing, const uint8_t* data, size_t
   if (length.kind == Length::Kind::kPartial) return partialFrame(size + 1);
   if (length.kind == Length::Kind::kError) return malformed();
   const uint64_t before = isControl ? 0 : receivedOf(state);
+  const bool compressed = !isControl && (isInMessage(state) ? isCompressed(state) : (data[0] & kCompressedBit) != 0);
+  const uint64_t most = compressed ? mostCompressed(framing.maxBytes) : framing.maxBytes;
   // Control frames are no part of a message, and 125 bytes are no burden.
-  if (!isControl && (length.bytes > framing.maxBytes || before > framing.maxBytes - length.bytes)) {
+  if (!isControl && (length.bytes > most || before > most - length.bytes)) {
     return brokenFrame(FrameError::kTooLarge, kMessageTooBig);
   }
   const size_t body = length.behind + kMaskBytes;
@@ -73,7 +85,8 @@ FrameCut nextWebSocket(const FramingConfig& framing, const uint8_t* data, size_t
   FrameCut cut = wholeFrame(body, static_cast<size_t>(length.bytes), total);
   const bool fin = (data[0] & kFinBit) != 0;
   cut.info = kWebSocketFrame | (data[0] & kWebSocketOpcode) | (fin ? uint32_t{kWebSocketFin} : 0);
-  cut.state = isControl ? state : fin ? 0 : inMessage(before + length.bytes);
+  if ((data[0] & kCompressedBit) != 0) cut.info |= kWebSocketCompressed;
+  cut.state = isControl ? state : fin ? 0 : inMessage(before + length.bytes, compressed);
   std::memcpy(&cut.mask, data + length.behind, kMaskBytes);
   return cut;
 }

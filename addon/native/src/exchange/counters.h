@@ -28,7 +28,7 @@ struct ReactorCounters {
   Counter open, accepted, handedOver, acceptErrors, bytesRead, bytesWritten, framesRead, framesSubmitted, repliesWritten,
       repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved, framesShed, acceptsDelayed, buffered,
       framesInline, inlineOverruns, subscriptions, publications, publicationsDropped, connecting, connected, connectFailures,
-      piped, callsAfterClose, turnsBounded, framesSetAside, framesCancelled, turnBytesMost, turnCpuNsMost;
+      piped, callsAfterClose, turnsBounded, framesSetAside, framesCancelled, turnBytesMost, turnCpuNsMost, messagesDropped;
   std::array<Counter, kCloseReasons> closed;
 };
 

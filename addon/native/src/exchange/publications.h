@@ -28,6 +28,8 @@ namespace mr {
 struct Publication {
   std::string topic;
   SharedBytesRef bytes;
+  SharedBytesRef deflated;              // the same for peers that inflate; nothing: there is no such form
+  uint8_t windowBits = 0;               // of the window that this needs
   uint64_t number = 0;                  // its place in the order
   uint16_t replyTo = 0;                 // the publisher's mailbox
   uint32_t request = 0;                 // 0: nobody wants to know how many it reached
@@ -107,7 +109,9 @@ class PublicationList {
     std::atomic<size_t> waiting{0};
   };
 
-  static size_t sizeOf(const Publication& publication) { return kOverhead + publication.topic.size() + publication.bytes.size(); }
+  static size_t sizeOf(const Publication& publication) {
+    return kOverhead + publication.topic.size() + publication.bytes.size() + publication.deflated.size();
+  }
   Topic& open(std::string_view topic);               // with mutex_ held
   void trim(const std::string& name, Topic& topic);  // with mutex_ held
 

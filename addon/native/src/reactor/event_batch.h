@@ -56,6 +56,8 @@ enum RestoreFlag : uint32_t {
   kRestoreEnded = 4,
   kRestoreWebSocket = 8
 };
+// Of a WebSocket, in the same word: FramingConfig::windowBits.
+inline constexpr uint32_t kRestoreWindowShift = 8;
 
 struct EventRow {
   Event event;

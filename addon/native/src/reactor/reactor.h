@@ -218,7 +218,11 @@ class Reactor {
   bool unsubscribe(uint32_t slot, uint32_t generation, std::string_view topic);
   std::vector<std::string> subscriptions(uint32_t slot, uint32_t generation);
   // To all reactors. How many subscribers this one has; nothing when too much waits to be delivered.
-  std::optional<uint64_t> publishHere(std::string_view topic, std::span<const uint8_t> bytes);
+  std::optional<uint64_t> publishHere(std::string_view topic, SharedBytesRef bytes, SharedBytesRef deflated = {},
+                                      uint8_t windowBits = 0);
+  std::optional<uint64_t> publishHere(std::string_view topic, std::span<const uint8_t> bytes) {
+    return publishHere(topic, SharedBytesRef::copyOf(bytes));
+  }
 
   struct Details {
     Peer peer;
@@ -231,6 +235,7 @@ class Reactor {
 
   // The app has called something on a connection that had closed.
   void countLateCall() { counters_.callsAfterClose.add(1); }
+  void countDropped() { counters_.messagesDropped.add(1); }      // a message of a hook, for a peer that is slow
   const ReactorCounters& counters() const { return counters_; }  // Any thread.
   uint32_t index() const { return index_; }
   Exchange& exchange() { return *exchange_; }
@@ -653,7 +658,8 @@ class Reactor {
   void serveBehind(uint32_t* budget);
   void deliverNext(uint32_t slot);
   void finishPublications();
-  bool deliverTo(Subscription& subscription, const SharedBytesRef& bytes, bool alone);
+  const SharedBytesRef& formFor(const Connection& connection, const Publication& publication) const;
+  bool deliverTo(Subscription& subscription, const Publication& publication, bool alone);
   void appendShared(uint32_t slot, const SharedBytesRef& bytes);
   void sendShared(uint32_t slot, const SharedBytesRef& bytes);
   void releaseLatest(uint32_t slot);

@@ -234,7 +234,8 @@ void Reactor::updateListener(uint16_t listener, const ListenerConfig& update) {
 void Reactor::emitRestore(uint32_t slot, std::vector<uint8_t> state, uint32_t flags) {
   const Connection& connection = table_.at(slot);
   if (connection.has(Connection::kEndSaid)) flags |= kRestoreEnded;
-  if (framings_[connection.framing].kind == FramingKind::kWebSocket) flags |= kRestoreWebSocket;
+  const FramingConfig& framing = framings_[connection.framing];
+  if (framing.kind == FramingKind::kWebSocket) flags |= kRestoreWebSocket | uint32_t{framing.windowBits} << kRestoreWindowShift;
   std::vector<uint8_t> bytes(sizeof(uint64_t) + state.size());
   const ConnectionId id = idOf(slot);
   std::memcpy(bytes.data(), &id.value, sizeof(uint64_t));

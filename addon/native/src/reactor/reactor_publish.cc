@@ -104,11 +104,14 @@ void Reactor::dropSubscriptions(Connection& connection) {
 
 // ---------------------------------------------------------------- publishing
 
-std::optional<uint64_t> Reactor::publishHere(std::string_view topic, std::span<const uint8_t> bytes) {
+std::optional<uint64_t> Reactor::publishHere(std::string_view topic, SharedBytesRef bytes, SharedBytesRef deflated,
+                                             uint8_t windowBits) {
   owner_.assertCurrent(__func__);
   auto publication = std::make_shared<Publication>();
   publication->topic = topic;
-  publication->bytes = SharedBytesRef::copyOf(bytes);
+  publication->bytes = std::move(bytes);
+  publication->deflated = std::move(deflated);
+  publication->windowBits = windowBits;
   if (exchange_->publish(publication) == Exchange::Publishing::kFull) return std::nullopt;
   const Topic* known = topics_ ? topics_->find(topic) : nullptr;
   return known ? known->subscribers.size() : 0;
@@ -147,8 +150,8 @@ void Reactor::spreadPublications(uint32_t* budget) {
       topics.begin();
       --steps;
     }
-    const SharedBytesRef& bytes = topics.current()->bytes;
-    const uint64_t number = topics.current()->number;
+    const Publication& publication = *topics.current();
+    const uint64_t number = publication.number;
     // Several in one turn leave together; most come alone, and need not lie anywhere in between.
     const bool alone = topics.incoming.empty() && !list.hasFor(index_);
     uint64_t reached = 0;
@@ -161,7 +164,7 @@ void Reactor::spreadPublications(uint32_t* budget) {
         --*budget;
         next->seen = number;
         topics.pass();
-        if (deliverTo(*next, bytes, alone)) ++reached;
+        if (deliverTo(*next, publication, alone)) ++reached;
       } else {
         if (steps == 0) break;
         --steps;
@@ -223,14 +226,14 @@ void Reactor::deliverNext(uint32_t slot) {
     Topic* topic = topics_->find(publication->topic);
     const auto found = topic ? subscriptions.all.find(topic) : subscriptions.all.end();
     if (found == subscriptions.all.end()) return;
-    if (deliverTo(found->second, publication->bytes, false)) publication->reached.fetch_add(1, std::memory_order_relaxed);
+    if (deliverTo(found->second, *publication, false)) publication->reached.fetch_add(1, std::memory_order_relaxed);
     return;
   }
   auto node = subscriptions.behind.extract(subscriptions.behind.begin());
   Subscription& subscription = *node.mapped();
   const PublicationRef publication = topics_->lacks(subscription);
   subscription.seen = publication->number;
-  if (deliverTo(subscription, publication->bytes, false)) publication->reached.fetch_add(1, std::memory_order_relaxed);
+  if (deliverTo(subscription, *publication, false)) publication->reached.fetch_add(1, std::memory_order_relaxed);
   if (!table_.at(slot).subscriptions()) return;  // it has closed
   if (!topics_->advance(subscription)) return;
   node.key() = topics_->lacks(subscription)->number;
@@ -246,12 +249,20 @@ void Reactor::finishPublications() {
   if (!finished.empty()) exchange_->publications().drop(finished);
 }
 
+// A peer whose window is too small for the compressed form gets the other one, which it may get at any time.
+const SharedBytesRef& Reactor::formFor(const Connection& connection, const Publication& publication) const {
+  if (!publication.deflated) return publication.bytes;
+  const uint8_t windowBits = framings_[connection.framing].windowBits;
+  return windowBits != 0 && windowBits >= publication.windowBits ? publication.deflated : publication.bytes;
+}
+
 // Whether it reached the subscriber, or is kept for it.
-bool Reactor::deliverTo(Subscription& subscription, const SharedBytesRef& bytes, bool alone) {
+bool Reactor::deliverTo(Subscription& subscription, const Publication& publication, bool alone) {
   budget_.spend();
   const uint32_t slot = subscription.slot;
   Connection& connection = table_.at(slot);
   if (!mayWrite(connection, Writer::kPublication)) return false;
+  const SharedBytesRef& bytes = formFor(connection, publication);
   const size_t waiting = connection.waitingBytes();
   // One that waits for room must not be overtaken.
   const bool isSlow = subscription.latest || (waiting != 0 && waiting + bytes.size() > config(connection).outHighBytes);

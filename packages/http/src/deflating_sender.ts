@@ -1,0 +1,196 @@
+import { Buffer } from 'node:buffer'
+import { lengthOf } from '@multireactor/addon'
+import type { Connection, DeferredReply } from '@multireactor/reactor'
+import { bytesOf, type Deflation, mostNow } from './deflation.js'
+import { type Opcode, opcode, sendFrame } from './websocket_frames.js'
+
+interface Waiting {
+  op: Opcode
+  bytes: Buffer
+}
+
+/** What a sender tells its WebSocket. */
+export interface SenderEvents {
+  /** There is room again after `message` has said that there is none. */
+  onRoom(): void
+  /** zlib has failed. */
+  onFailure(error: unknown): void
+}
+
+/**
+ * Sends the messages of one WebSocket that has agreed on permessage-deflate. While a large one is compressed on another thread, those
+ * behind it wait here, and a place in the order of the connection is held open: publications and sends of other threads, which do
+ * not come by here, wait behind it.
+ */
+export class DeflatingSender {
+  // biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
+  readonly #conn: Connection<any>
+  readonly #deflation: Deflation
+  readonly #windowBits: number
+  readonly #events: SenderEvents
+  #waiting: Waiting[] = []
+  #waitingBytes = 0
+  /** The place of the message that is being compressed. */
+  #place: DeferredReply | undefined
+  /** Whether what was last sent found room. */
+  #room = true
+  #saidNo = false
+  #whenIdle: (() => void)[] = []
+
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  constructor(conn: Connection<any>, deflation: Deflation, windowBits: number, events: SenderEvents) {
+    this.#conn = conn
+    this.#deflation = deflation
+    this.#windowBits = windowBits
+    this.#events = events
+  }
+
+  /** Bytes of the messages that have not been compressed yet. */
+  get waitingBytes(): number {
+    return this.#waitingBytes
+  }
+
+  message(op: Opcode, data: string | Uint8Array): boolean {
+    const length = typeof data === 'string' ? Buffer.byteLength(data) : lengthOf(data)
+    if (this.#place !== undefined) return this.#later(op, data, length)
+    if (!this.#deflation.suits(length, this.#windowBits)) return sendFrame(this.#conn, op, data)
+    if (length > mostNow) return this.#later(op, data, length)
+    return this.#put(this.#conn, op, data, this.#deflation.now(bytesOf(data), this.#windowBits), length)
+  }
+
+  /** A Ping or Pong, which may go between messages. */
+  control(op: Opcode, data: string | Uint8Array): boolean {
+    return sendFrame(this.#place ?? this.#conn, op, data)
+  }
+
+  /** A Close frame, behind all messages. */
+  close(payload: Buffer): void {
+    if (this.#place === undefined) return void sendFrame(this.#conn, opcode.close, payload)
+    this.#waiting.push({ op: opcode.close, bytes: payload })
+  }
+
+  /** Calls back when nothing waits here any more; at once, if so it is. */
+  whenIdle(action: () => void): void {
+    if (this.#place === undefined) action()
+    else this.#whenIdle.push(action)
+  }
+
+  /** True: messages wait here, and the app will hear when none do and there is room. */
+  awaitRoom(): boolean {
+    if (this.#place === undefined) return false
+    this.#saidNo = true
+    return true
+  }
+
+  /** The connection is gone. */
+  drop(): void {
+    this.#place = undefined
+    this.#waiting = []
+    this.#waitingBytes = 0
+    this.#whenIdle = []
+  }
+
+  #later(op: Opcode, data: string | Uint8Array, length: number): boolean {
+    const conn = this.#conn
+    if (!conn.isOpen) {
+      conn.internal.countLateCall()
+      return false
+    }
+    const { highBytes, mostBytes } = conn.internal.engineListener
+    const before = this.#waitingBytes + conn.writableLength
+    // As in the out buffer: a message of any size passes when little waits before it.
+    if (before >= highBytes && before + length > mostBytes) {
+      conn.destroy('slow-consumer')
+      return false
+    }
+    const bytes = conn.allocate(Math.max(length, 1)).subarray(0, length)
+    if (typeof data === 'string') bytes.write(data)
+    else bytes.set(data)
+    this.#waiting.push({ op, bytes })
+    this.#waitingBytes += length
+    if (this.#place === undefined) {
+      this.#hold()
+      this.#goOn()
+    }
+    const hasRoom = this.#waitingBytes + conn.writableLength < highBytes
+    if (!hasRoom) this.#saidNo = true
+    return hasRoom
+  }
+
+  /** The next place in the order, which nobody can overtake once something has come of it. What has waited behind the last one goes first. */
+  #hold(): void {
+    const last = this.#place
+    this.#place = this.#conn.defer()
+    last?.end()
+    this.#place.write('')
+  }
+
+  #goOn(): void {
+    for (;;) {
+      const next = this.#waiting[0]
+      if (next === undefined) return this.#finish()
+      const { op, bytes } = next
+      if (op === opcode.close) {
+        // Nothing may come behind it.
+        this.#hold()
+        sendFrame(this.#place!, op, bytes)
+      } else if (!this.#deflation.suits(bytes.length, this.#windowBits)) {
+        this.#room = sendFrame(this.#place!, op, bytes)
+      } else if (bytes.length > mostNow) {
+        return this.#compress(next)
+      } else {
+        this.#room = this.#put(this.#place!, op, bytes, this.#deflation.now(bytes, this.#windowBits), bytes.length)
+      }
+      this.#taken(bytes)
+    }
+  }
+
+  #compress({ op, bytes }: Waiting): void {
+    const place = this.#place!
+    this.#deflation.later(bytes, this.#windowBits).then(
+      (deflated) => {
+        // Dropped meanwhile.
+        if (this.#place !== place) return
+        this.#room = this.#put(place, op, bytes, deflated, bytes.length)
+        this.#taken(bytes)
+        if (this.#waiting.length > 0) this.#hold()
+        this.#goOn()
+      },
+      (error: unknown) => {
+        if (this.#place !== place) return
+        this.drop()
+        place.end()
+        this.#events.onFailure(error)
+      },
+    )
+  }
+
+  #taken(bytes: Buffer): void {
+    this.#waiting.shift()
+    this.#waitingBytes -= bytes.length
+  }
+
+  #finish(): void {
+    this.#place?.end()
+    this.#place = undefined
+    this.#waitingBytes = 0
+    const actions = this.#whenIdle
+    this.#whenIdle = []
+    for (const action of actions) action()
+    if (!this.#saidNo) return
+    this.#saidNo = false
+    // Otherwise the out buffer says so when it has drained.
+    if (this.#room) this.#events.onRoom()
+  }
+
+  /** The shorter one of both forms. */
+  #put(
+    target: { write(bytes: Uint8Array): boolean },
+    op: Opcode,
+    data: string | Uint8Array,
+    deflated: Buffer,
+    plain: number,
+  ): boolean {
+    return deflated.length < plain ? sendFrame(target, op, deflated, true) : sendFrame(target, op, data)
+  }
+}
