@@ -755,6 +755,13 @@ export const mutants = [
     test: 'test/dist/integration/framing.test.js: custom: maps and copies no more',
   },
   {
+    protects: 'a chunk whose extensions are none',
+    file: 'addon/native/src/codec/http1_chunks.cc',
+    from: 'if (!isExtensions({data + digits, at - digits})) return broken();',
+    to: '(void)isExtensions;',
+    test: 'http1: http1: everything that two readers could understand differently',
+  },
+  {
     protects: 'reading a line of an HTTP head on where the last look ended',
     file: 'addon/native/src/codec/http1_head.cc',
     from: 'if (before.run == Checked::Run::kNone) return false;',

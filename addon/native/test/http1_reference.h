@@ -200,6 +200,41 @@ class Http1Reference {
     return true;
   }
 
+  static std::string tokenOf(const std::string& text, size_t* at) {
+    const size_t start = *at;
+    while (*at < text.size() && token(text[*at])) ++*at;
+    return text.substr(start, *at - start);
+  }
+
+  // RFC 9112, section 7.1.1; the line end is not among it.
+  static bool isExtensions(const std::string& text) {
+    size_t at = 0;
+    const auto skipBlanks = [&] {
+      while (at < text.size() && in(" \t", text[at])) ++at;
+    };
+    while (at < text.size()) {
+      skipBlanks();
+      if (at == text.size() || text[at++] != ';') return false;
+      skipBlanks();
+      if (tokenOf(text, &at).empty()) return false;
+      const size_t behindName = at;
+      skipBlanks();
+      if (at == text.size() || text[at] != '=') {
+        at = behindName;
+        continue;
+      }
+      ++at;
+      skipBlanks();
+      if (at < text.size() && text[at] == '"') {
+        for (++at; at < text.size() && text[at] != '"'; ++at) at += text[at] == '\\';
+        if (at++ >= text.size()) return false;
+      } else if (tokenOf(text, &at).empty()) {
+        return false;
+      }
+    }
+    return true;
+  }
+
   bool takeChunks(size_t start, size_t end, bool streamed) {
     std::string rest = rest_.substr(end), body;
     for (;;) {
@@ -215,8 +250,7 @@ class Http1Reference {
       }
       if (digits == 0 || digits > 15) return fail(400);
       const std::string extensions = size.substr(digits);
-      if (!extensions.empty() && (strip(extensions).empty() || strip(extensions)[0] != ';')) return fail(400);
-      if (!everyByte(extensions, field)) return fail(400);
+      if (!everyByte(extensions, field) || !isExtensions(extensions)) return fail(400);
       const size_t length = std::stoull(size.substr(0, digits), nullptr, 16);
       if (length == 0) {
         std::vector<std::pair<std::string, std::string>> trailer;

@@ -129,6 +129,24 @@ const std::vector<Refused>& refused() {
       {"a chunk that ends in carriage returns", 400, chunked("5\r\nabcde\r\r0\r\n\r\n")},
       {"an extension with a carriage return", 400, chunked("5;a=\rb\r\nabcde\r\n0\r\n\r\n")},
       {"an extension with a line feed", 400, chunked("5;a=\nb\r\nabcde\r\n0\r\n\r\n")},
+      {"an extension without a name", 400, chunked("5;\r\nabcde\r\n0\r\n\r\n")},
+      {"an extension of blanks", 400, chunked("5; \t\r\nabcde\r\n0\r\n\r\n")},
+      {"two semicolons before an extension", 400, chunked("5;;a\r\nabcde\r\n0\r\n\r\n")},
+      {"a semicolon behind an extension", 400, chunked("5;a;\r\nabcde\r\n0\r\n\r\n")},
+      {"a blank behind an extension", 400, chunked("5;a \r\nabcde\r\n0\r\n\r\n")},
+      {"an extension with a value and no name", 400, chunked("5;=b\r\nabcde\r\n0\r\n\r\n")},
+      {"an extension that is no token", 400, chunked("5;a@b\r\nabcde\r\n0\r\n\r\n")},
+      {"an extension with bytes above ASCII", 400, chunked("5;\xe4\r\nabcde\r\n0\r\n\r\n")},
+      {"an extension whose value is missing", 400, chunked("5;a=\r\nabcde\r\n0\r\n\r\n")},
+      {"an extension whose value is missing before the next", 400, chunked("5;a=;b\r\nabcde\r\n0\r\n\r\n")},
+      {"an extension whose value is no token", 400, chunked("5;a=b=c\r\nabcde\r\n0\r\n\r\n")},
+      {"an extension of two words", 400, chunked("5;a b\r\nabcde\r\n0\r\n\r\n")},
+      {"a quoted value that does not end", 400, chunked("5;a=\"x\r\nabcde\r\n0\r\n\r\n")},
+      {"a quoted value whose last quote is escaped", 400, chunked("5;a=\"x\\\"\r\nabcde\r\n0\r\n\r\n")},
+      {"a quoted value that ends in a backslash", 400, chunked("5;a=\"x\\\r\nabcde\r\n0\r\n\r\n")},
+      {"a quoted value with something behind it", 400, chunked("5;a=\"x\"y\r\nabcde\r\n0\r\n\r\n")},
+      {"a quoted name", 400, chunked("5;\"a\"=x\r\nabcde\r\n0\r\n\r\n")},
+      {"a broken extension of the last chunk", 400, chunked("5\r\nabcde\r\n0;\r\n\r\n")},
       {"an extension without end", 400, chunked("5;" + std::string(300, 'a') + "\r\nabcde\r\n0\r\n\r\n")},
       {"a trailer with a length", 400, chunked("0\r\nContent-Length: 3\r\n\r\n")},
       {"a trailer with a coding", 400, chunked("0\r\nTransfer-Encoding: chunked\r\n\r\n")},
@@ -230,6 +248,19 @@ TEST("http1: limits pass what is exactly so large, and refuse one byte more") {
   CHECK_EQ(cut(config, post("A: b\r\n")).code, 0);
   CHECK_EQ(cut(config, post("A: b\r\nC: d\r\n")).code, 431);
   CHECK_EQ(cut(config, chunked("0\r\nA: b\r\nC: d\r\nE: f\r\n\r\n")).code, 431);
+}
+
+TEST("http1: extensions of a chunk may be all that their grammar has") {
+  for (const char* extensions : {";a", ";a=b", ";a;b=c", " ;\ta = b\t; c", ";a=\"\"", ";a=\"x;y=z \t!\xe4\"",
+                                 ";a=\"\\\"\\\\\\x\";b", ";!#$%&'*+-.^_`|~09azAZ=!#$%&'*+-.^_`|~09azAZ"}) {
+    for (const bool streams : {false, true}) {
+      FramingConfig config = streams ? streaming() : whole();
+      const Http1Outcome outcome =
+          cut(config, chunked(std::string("5") + extensions + "\r\nabcde\r\n0" + extensions + "\r\n\r\n"));
+      CHECK_EQ(outcome.code, 0);
+      CHECK_EQ(outcome.messages.size(), 1u);
+    }
+  }
 }
 
 TEST("http1: chunks may not weigh much more than what they carry") {

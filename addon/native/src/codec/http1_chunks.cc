@@ -1,6 +1,7 @@
 #include "codec/http1_chunks.h"
 
 #include <algorithm>
+#include <span>
 
 #include "codec/http1_grammar.h"
 
@@ -18,6 +19,44 @@ int hexOf(uint8_t byte) {
   return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
+size_t skipBlanks(std::span<const uint8_t> text, size_t at) {
+  while (at < text.size() && isBlank(text[at])) ++at;
+  return at;
+}
+
+size_t skipToken(std::span<const uint8_t> text, size_t at) {
+  while (at < text.size() && isTokenByte(text[at])) ++at;
+  return at;
+}
+
+// `at`: behind the quote that opens it. Returns where it ends, behind its last quote, or 0.
+size_t skipQuoted(std::span<const uint8_t> text, size_t at) {
+  for (; at < text.size(); ++at) {
+    if (text[at] == '"') return at + 1;
+    if (text[at] == '\\') ++at;
+  }
+  return 0;
+}
+
+// RFC 9112, section 7.1.1. `text`: what stands behind the digits, all of it bytes of a field.
+bool isExtensions(std::span<const uint8_t> text) {
+  size_t at = 0;
+  while (at < text.size()) {
+    at = skipBlanks(text, at);
+    if (at == text.size() || text[at] != ';') return false;
+    const size_t name = skipBlanks(text, at + 1);
+    at = skipToken(text, name);
+    if (at == name) return false;
+    const size_t equals = skipBlanks(text, at);
+    if (equals == text.size() || text[equals] != '=') continue;
+    const size_t value = skipBlanks(text, equals + 1);
+    const bool quoted = value < text.size() && text[value] == '"';
+    at = quoted ? skipQuoted(text, value + 1) : skipToken(text, value);
+    if (at <= value) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 ChunkLine readChunkLine(const uint8_t* data, size_t size) {
@@ -32,16 +71,15 @@ ChunkLine readChunkLine(const uint8_t* data, size_t size) {
   }
   if (at == most) return {};
   if (at == 0) return broken();
-  // Extensions mean nothing to anybody, but what they may consist of is known, and a line end is not among it.
   const size_t digits = at;
-  while (at < most && isBlank(data[at])) ++at;
-  if (at < most && data[at] != ';' && (data[at] != '\r' || at != digits)) return broken();
   while (at < most && isFieldByte(data[at])) ++at;
   if (at == most) return most == kMostChunkLine ? broken() : ChunkLine{};
   if (data[at] != '\r') return broken();
   if (at + 1 == kMostChunkLine) return broken();
   if (at + 1 == size) return {};
   if (data[at + 1] != '\n') return broken();
+  // They mean nothing here, but another reader may end what is no extension elsewhere.
+  if (!isExtensions({data + digits, at - digits})) return broken();
   line.kind = ChunkLine::Kind::kLine;
   line.bytes = at + 2;
   return line;
