@@ -12,8 +12,8 @@ export interface Running {
 }
 
 /** `program` prints its port, and serves until its stdin ends. */
-export async function startNamed(program: URL, name: string): Promise<Running> {
-  const child = spawn(process.execPath, [fileURLToPath(program), name], { stdio: ['pipe', 'pipe', 'inherit'] })
+export async function startNamed(program: URL, name: string, ...more: string[]): Promise<Running> {
+  const child = spawn(process.execPath, [fileURLToPath(program), name, ...more], { stdio: ['pipe', 'pipe', 'inherit'] })
   const [line] = (await once(createInterface({ input: child.stdout! }), 'line')) as [string]
   return { child, port: Number(line) }
 }

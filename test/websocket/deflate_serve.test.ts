@@ -1,0 +1,181 @@
+import { once } from 'node:events'
+import { type Server, serve } from '@multireactor/core'
+import { webSocketMessage } from '@multireactor/http'
+import { expect } from 'chai'
+import { WebSocket } from 'ws'
+import { app } from '../support/app.js'
+import { Client } from '../support/client.js'
+import { census, expectNothingLeft } from '../support/leaks.js'
+import { behindHandshake, deflatedFrames, frame, handshake, wordsOf } from '../support/websocket.js'
+
+const offer = 'permessage-deflate'
+
+class Peer {
+  readonly got: string[] = []
+  readonly socket: WebSocket
+  readonly closed: Promise<unknown[]>
+  #wake = (): void => {}
+
+  constructor(port: number) {
+    this.socket = new WebSocket(`ws://127.0.0.1:${port}/`, { perMessageDeflate: { threshold: 0 }, maxPayload: 64 << 20 })
+    this.socket.on('message', (data: Buffer) => {
+      this.got.push(data.length > 1_000 ? `${data.length} bytes` : data.toString())
+      this.#wake()
+    })
+    this.socket.on('error', () => {})
+    this.closed = once(this.socket, 'close')
+    void this.closed.then(() => this.#wake())
+  }
+
+  /** Says something and resolves to what comes, so many messages. */
+  async ask(word: string, count = 1): Promise<string[]> {
+    const before = this.got.length
+    this.socket.send(word)
+    await this.until(() => this.got.length >= before + count)
+    return this.got.slice(before)
+  }
+  async until(done: () => boolean): Promise<void> {
+    while (!done()) {
+      if (this.socket.readyState === WebSocket.CLOSED) throw new Error(`closed after ${this.got}`)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+}
+
+describe('permessage-deflate on a server', function () {
+  // Threads start slowly where others need the cores.
+  this.timeout(120_000)
+  const silent = { debug() {}, info() {}, warn() {}, error() {} }
+  let before: ReturnType<typeof census>
+  let server: Server
+  const peers: Peer[] = []
+  beforeEach(() => {
+    before = census()
+  })
+  afterEach(async () => {
+    for (const { socket } of peers.splice(0)) socket.terminate()
+    await server.close({ timeoutMs: 1_000 }).catch(() => {})
+    expectNothingLeft(before)
+  })
+
+  async function start(options: Partial<Parameters<typeof serve>[0]> = {}): Promise<number> {
+    server = await serve({ app: app('websocket-deflate'), listen: 0, reactors: 2, pool: 0, logger: silent, ...options })
+    return server.listeners[0]!.port
+  }
+  async function connect(port: number): Promise<Peer> {
+    const peer = new Peer(port)
+    peers.push(peer)
+    await once(peer.socket, 'open')
+    return peer
+  }
+  /** One on each reactor. */
+  async function onBoth(port: number): Promise<[Peer, Peer]> {
+    const found = new Map<string, Peer>()
+    while (found.size < 2) {
+      const peer = await connect(port)
+      const [where] = await peer.ask('where')
+      if (found.has(where!)) peer.socket.terminate()
+      else found.set(where!, peer)
+    }
+    return [found.get('reactor 0')!, found.get('reactor 1')!]
+  }
+
+  it('reaches the subscribers of all reactors with one compressed publication, from a WebSocket and from the server', async () => {
+    const port = await start()
+    const [a, b] = await onBoth(port)
+    a.socket.send('publish 300000')
+    for (const peer of [a, b]) await peer.until(() => peer.got.includes('behind 300000'))
+    expect(b.got.slice(-2)).to.deep.equal(['300000 bytes', 'behind 300000'])
+    const raw = await Client.connect(port)
+    raw.write(handshake({ 'Sec-WebSocket-Extensions': offer }))
+    await raw.until(({ received }) => received.includes('\r\n\r\n'))
+    expect(await server.publish('room', webSocketMessage('x'.repeat(5_000), { deflate: true }))).to.be.above(2)
+    expect(await server.publish('room', webSocketMessage('end'))).to.be.above(2)
+    await raw.until(({ received }) => received.includes('end'))
+    raw.destroy()
+    expect(wordsOf(behindHandshake(raw.received.toString('latin1')), 15)).to.deep.equal(['text* 5000 bytes', 'text end'])
+    for (const peer of [a, b]) await peer.until(() => peer.got.at(-1) === 'end')
+    expect(a.got.slice(-2)).to.deep.equal(['5000 bytes', 'end'])
+  })
+
+  it('goes on through a reload: what is being compressed leaves, half a compressed message is completed, and both sides still compress', async () => {
+    const port = await start()
+    const [a] = await onBoth(port)
+    const raw = await Client.connect(port)
+    raw.write(handshake({ 'Sec-WebSocket-Extensions': offer }))
+    await raw.until(({ received }) => received.includes('\r\n\r\n'))
+    const message = deflatedFrames(1, 'large 20', 2)
+    const half = message.length >> 1
+    // The Pong says that what precedes it has been read.
+    raw.write(Buffer.concat([message.subarray(0, half), Buffer.alloc(0)]))
+    a.socket.send('large 8000000')
+    a.socket.send('publish 8000000')
+    await server.reload()
+    raw.write(Buffer.concat([message.subarray(half), frame(9, 'read')]))
+    await raw.until(({ received }) => received.includes('read'))
+    await a.until(() => a.got.includes('behind 8000000') && a.got.filter((each) => each === '8000000 bytes').length === 2)
+    expect(await a.ask('large 40000', 2)).to.deep.equal(['40000 bytes', 'behind 40000'])
+    expect(await a.ask('y'.repeat(100_000))).to.deep.equal(['100000 yyyyy'])
+    raw.destroy()
+  })
+
+  it('keeps half a compressed message, in fragments, through a reload', async () => {
+    const port = await start({ reactors: 1 })
+    const raw = await Client.connect(port)
+    raw.write(handshake({ 'Sec-WebSocket-Extensions': offer }))
+    await raw.until(({ received }) => received.includes('\r\n\r\n'))
+    const whole = deflatedFrames(1, 'where '.repeat(100), 3)
+    const first = frame(1, '', { first: 0x41 })
+    const rest = Buffer.from(whole)
+    rest[0] = rest[0]! & ~0x41
+    raw.write(Buffer.concat([first, rest.subarray(0, 20), Buffer.alloc(0)]))
+    await server.reload()
+    raw.write(Buffer.concat([rest.subarray(20), frame(9, 'read')]))
+    await raw.until(({ received }) => received.includes('read'))
+    expect(wordsOf(behindHandshake(raw.received.toString('latin1')), 15)).to.deep.equal(['text reactor 0', 'pong read'])
+    raw.destroy()
+  })
+
+  it('still inflates, and still compresses, when the thread has died or there are fewer reactors', async () => {
+    const port = await start()
+    const [a, b] = await onBoth(port)
+    const replaced = once(server as never, 'reactorReplaced')
+    b.socket.send('die')
+    await replaced
+    expect((await b.closed)[0]).to.equal(1006)
+    expect(await a.ask('z'.repeat(50_000))).to.deep.equal(['50000 zzzzz'])
+    const [, c] = await onBoth(port)
+    await server.resize({ reactors: 1 })
+    expect(await c.ask('where')).to.deep.equal(['reactor 0'])
+    expect(await c.ask('v'.repeat(50_000))).to.deep.equal(['50000 vvvvv'])
+    expect(await c.ask('large 50000', 2)).to.deep.equal(['50000 bytes', 'behind 50000'])
+  })
+
+  it('survives the death of its thread, which knew what was agreed on', async () => {
+    const port = await start({ reactors: 1 })
+    const stays = await Client.connect(port)
+    stays.write(handshake({ 'Sec-WebSocket-Extensions': offer }))
+    await stays.until(({ received }) => received.includes('\r\n\r\n'))
+    const killer = await connect(port)
+    const replaced = once(server as never, 'reactorReplaced')
+    killer.socket.send('die')
+    await replaced
+    stays.write(deflatedFrames(1, 'large 3000'))
+    await stays.until(({ received }) => received.includes('behind 3000'))
+    expect(wordsOf(behindHandshake(stays.received.toString('latin1')), 15)).to.deep.equal([
+      'text* 3000 bytes',
+      'text behind 3000',
+    ])
+    stays.destroy()
+  })
+
+  it('counts what waits to be compressed in limits.memory', async () => {
+    const peer = await connect(await start({ reactors: 1 }))
+    const [words] = (await peer.ask('received 1000000', 6)).filter((each) => each.startsWith('received'))
+    const [sent, published] = words!.split(' ').slice(1).map(Number)
+    expect(sent).to.be.at.least(4_000_000)
+    expect(published).to.be.at.least(1_000_000)
+  })
+})
