@@ -51,11 +51,6 @@ async function begin(name: string): Promise<Fans> {
     sockets.push(socket)
     received.push(0)
   }
-  const [first] = sockets as [Socket]
-  first.write(word)
-  const [frame] = (await once(first, 'data')) as [Buffer]
-  checkFrame(name, frame)
-  received[0] = frame.length
   for (const [i, socket] of sockets.entries()) {
     socket.on('data', (chunk: Buffer) => {
       const before = received[i]!
@@ -63,6 +58,10 @@ async function begin(name: string): Promise<Fans> {
       if (before < wanted && received[i]! >= wanted && --missing === 0) done()
     })
   }
+  const [first] = sockets as [Socket]
+  first.write(word)
+  const [frame] = (await once(first, 'data')) as [Buffer]
+  checkFrame(name, frame)
   /** Every subscriber has had so many bytes. */
   const until = (bytes: number): Promise<void> =>
     new Promise((resolve) => {
