@@ -1,3 +1,4 @@
+import { MultireactorError } from '@multireactor/addon'
 import type { Connection } from '@multireactor/reactor'
 import type { Deflated } from '@multireactor/reactor/parts'
 import { bytesOf, deflatedForm, type Deflation, mostNow } from './deflation.js'
@@ -77,6 +78,11 @@ export class DeflatingPublisher {
   #publishFirst(): void {
     const { conn, topic, frame, deflated } = this.#waiting.shift()!
     this.#waitingBytes -= frame.length
-    conn.internal.publishFor(topic, frame, deflated)
+    try {
+      conn.internal.publishFor(topic, frame, deflated)
+    } catch (error) {
+      // A thread that had no time to hand on what it has compressed.
+      if (!(error instanceof MultireactorError)) throw error
+    }
   }
 }

@@ -1,4 +1,5 @@
-import { constants, inflateRaw, inflateRawSync, type ZlibOptions } from 'node:zlib'
+import { constants, createInflateRaw, inflateRawSync, type ZlibOptions } from 'node:zlib'
+import { type Allocate, GrowingBytes } from '@multireactor/reactor/parts'
 
 /**
  * What the sender of a message has left out (RFC 7692, section 7.2.2), and a last block of nothing behind it: zlib says whether it has
@@ -19,85 +20,92 @@ export function mostCompressed(maxMessageBytes: number): number {
 
 export type Inflated = Buffer | 'too-large' | 'broken'
 
-interface Result {
-  buffer: Buffer
-  engine: { bytesWritten: number }
+/** The streams of one message, one after the other. */
+class Streams {
+  /** What is not inflated yet. */
+  rest: Buffer
+  #count = 0
+
+  constructor(payload: Uint8Array) {
+    this.rest = Buffer.concat([payload, tail])
+  }
+
+  /** So many bytes of the rest were one stream. Undefined: another one follows. */
+  take(bytes: number): 'whole' | 'broken' | undefined {
+    this.rest = this.rest.subarray(bytes)
+    if (this.rest.length === 0 || this.rest.equals(tail)) return 'whole'
+    return ++this.#count === mostStreams ? 'broken' : undefined
+  }
 }
 
-/** One message on its way to what it was, stream by stream. */
-class Inflation {
-  #rest: Buffer
-  readonly #most: number
-  readonly #parts: Buffer[] = []
-  #length = 0
-  #streams = 0
+/** zlib makes chunk after chunk. The last one that is asked for ends right behind what may come, so that no more is ever made. */
+function chunkFor(input: number, left: number): number {
+  const chunks = Math.ceil((left + 1) / Math.min(Math.max(input * 8, leastChunk), mostChunk))
+  return Math.max(Math.ceil((left + 1) / chunks), zlibsLeastChunk)
+}
 
-  constructor(payload: Uint8Array, most: number) {
-    this.#rest = Buffer.concat([payload, tail])
-    this.#most = most
-  }
-
-  get input(): Buffer {
-    return this.#rest
-  }
-
-  /** zlib makes chunk after chunk, and gives up behind the one with which there is more than may come: the chunks end right there. */
-  get options(): ZlibOptions {
-    const left = Math.max(this.#most - this.#length, 1)
-    const chunks = Math.ceil((left + 1) / Math.min(Math.max(this.#rest.length * 8, leastChunk), mostChunk))
-    const chunkSize = Math.max(Math.ceil((left + 1) / chunks), zlibsLeastChunk)
-    const options: ZlibOptions = { maxOutputLength: left, chunkSize, info: true } as ZlibOptions
-    if (this.#length > 0) options.dictionary = Buffer.concat(this.#parts).subarray(-windowBytes)
-    return options
-  }
-
-  /** What has come of the stream at hand. Undefined: another one follows. */
-  take({ buffer, engine }: Result): Inflated | undefined {
-    this.#length += buffer.length
-    if (this.#length > this.#most) return 'too-large'
-    this.#parts.push(buffer)
-    this.#rest = this.#rest.subarray(engine.bytesWritten)
-    if (this.#rest.length === 0 || this.#rest.equals(tail)) return this.#whole()
-    return ++this.#streams === mostStreams ? 'broken' : undefined
-  }
-
-  #whole(): Buffer {
-    return this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
-  }
+/** The window that a further stream goes on with. */
+function withWindow(options: ZlibOptions, before: Buffer): ZlibOptions {
+  return before.length === 0 ? options : { ...options, dictionary: before.subarray(-windowBytes) }
 }
 
 /** What a compressed message was, at most `most` bytes. */
 export function inflateNow(payload: Uint8Array, most: number): Inflated {
-  const inflation = new Inflation(payload, most)
+  let inflated: Buffer = Buffer.alloc(0)
   // What some senders make of a message of nothing.
-  if (payload.length === 0) return Buffer.alloc(0)
+  if (payload.length === 0) return inflated
+  const streams = new Streams(payload)
   for (;;) {
+    const left = most - inflated.length
+    const options = { maxOutputLength: Math.max(left, 1), chunkSize: chunkFor(streams.rest.length, left), info: true }
     try {
-      const inflated = inflation.take(inflateRawSync(inflation.input, inflation.options) as unknown as Result)
-      if (inflated) return inflated
+      // Its types know nothing of `info`.
+      const { buffer, engine } = inflateRawSync(streams.rest, withWindow(options, inflated)) as unknown as {
+        buffer: Buffer
+        engine: { bytesWritten: number }
+      }
+      if (buffer.length > left) return 'too-large'
+      inflated = inflated.length === 0 ? buffer : Buffer.concat([inflated, buffer])
+      const end = streams.take(engine.bytesWritten)
+      if (end) return end === 'whole' ? inflated : end
     } catch (error) {
       return failure(error)
     }
   }
 }
 
-/** The same on another thread. Rejects for want of memory only. */
-export async function inflateLater(payload: Uint8Array, most: number): Promise<Inflated> {
-  const inflation = new Inflation(payload, most)
+/** The same on another thread, into memory that counts while it grows. Rejects for want of memory only. */
+export async function inflateLater(payload: Uint8Array, most: number, allocate: Allocate): Promise<Inflated> {
+  const inflated = new GrowingBytes(allocate, most)
+  const streams = new Streams(payload)
   for (;;) {
     try {
-      const result = await new Promise<Result>((resolve, reject) => {
-        inflateRaw(inflation.input, inflation.options, (error, result) => {
-          if (error) reject(error)
-          else resolve(result as unknown as Result)
-        })
-      })
-      const inflated = inflation.take(result)
-      if (inflated) return inflated
+      const taken = await inflateStream(streams.rest, most, inflated)
+      if (taken === undefined) return 'too-large'
+      const end = streams.take(taken)
+      if (end) return end === 'whole' ? inflated.bytes : end
     } catch (error) {
       return failure(error)
     }
   }
+}
+
+/** Resolves to how many bytes of the input were one stream. Undefined: it makes too much. */
+function inflateStream(input: Buffer, most: number, inflated: GrowingBytes): Promise<number | undefined> {
+  const before = inflated.bytes
+  let left = most - before.length
+  const stream = createInflateRaw(withWindow({ chunkSize: chunkFor(input.length, left) }, before))
+  return new Promise((resolve, reject) => {
+    stream.on('data', (chunk: Buffer) => {
+      left -= chunk.length
+      if (left >= 0) return inflated.push(chunk)
+      stream.destroy()
+      resolve(undefined)
+    })
+    stream.on('end', () => resolve(stream.bytesWritten))
+    stream.on('error', reject)
+    stream.end(input)
+  })
 }
 
 function failure(error: unknown): Inflated {

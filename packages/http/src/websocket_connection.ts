@@ -126,7 +126,7 @@ export class WebSocketConnection {
     if (payload.length <= mostNow) {
       const most = Math.min(maxMessageBytes, mostNow * 4)
       const inflated = inflateNow(payload, most)
-      if (inflated !== 'too-large' || most === maxMessageBytes) return this.#onInflated(inflated, isText)
+      if (inflated !== 'too-large' || most === maxMessageBytes) return this.#onInflated(inflated, isText, false)
     }
     void this.#inflateLater(payload, isText)
   }
@@ -139,9 +139,9 @@ export class WebSocketConnection {
       // The slab is not kept for it.
       const copy = this.conn.allocate(payload.length)
       copy.set(payload)
-      const inflated = await zlibLane.run(() => inflateLater(copy, this.#settings.maxMessageBytes))
+      const inflated = await zlibLane.run(() => inflateLater(copy, this.#settings.maxMessageBytes, this.conn.allocate))
       this.#inflating = false
-      if (this.state === 'open') this.#onInflated(inflated, isText)
+      if (this.state === 'open') this.#onInflated(inflated, isText, true)
     } catch (error) {
       this.#inflating = false
       this.#failed(error, 'message')
@@ -150,10 +150,10 @@ export class WebSocketConnection {
     this.conn.hold(false)
   }
 
-  #onInflated(inflated: Inflated, isText: boolean): void {
+  #onInflated(inflated: Inflated, isText: boolean, isCounted: boolean): void {
     if (inflated === 'too-large') return this.fail(closeCode.tooBig, 'the message is too long')
     if (inflated === 'broken') return this.fail(closeCode.badText, 'the message is not what deflate makes')
-    if (isText) return this.#deliverBytes(inflated, true)
+    if (isText || isCounted) return this.#deliverBytes(inflated, isText)
     const counted = this.conn.allocate(Math.max(inflated.length, 1)).subarray(0, inflated.length)
     counted.set(inflated)
     this.#deliver(counted, true)
