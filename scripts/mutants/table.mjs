@@ -1979,7 +1979,7 @@ export const mutants = [
   {
     protects: 'the number of deflate streams in one message',
     file: 'packages/http/src/inflate.ts',
-    from: "++this.#streams === mostStreams ? 'broken' : undefined",
+    from: "++this.#count === mostStreams ? 'broken' : undefined",
     to: 'undefined',
     test: 'test/dist/websocket/deflate.test.js: refuses what deflate does not make',
   },
