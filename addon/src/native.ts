@@ -116,7 +116,7 @@ export interface NativeReactorDriver {
   endSecure(graceMs: number): void
   feed(slot: number, generation: number, plain: Uint8Array): boolean
   feedEnd(slot: number, generation: number): boolean
-  decrypted(slot: number, generation: number): boolean
+  decrypted(slot: number, generation: number, readBytes: number): boolean
   established(slot: number, generation: number): boolean
   writeCipher(slot: number, generation: number, bytes: Uint8Array): boolean
   encrypted(slot: number, generation: number, bytes: number): boolean

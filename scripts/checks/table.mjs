@@ -58,7 +58,7 @@ const storms = [
   ['storms/dying-workers', 90, 2],
   ['storms/fragments', 60, 1],
   ['storms/full-queue', 60, 0],
-  ['storms/half-close', 60, 0],
+  ['storms/half-close', 240, 4],
   ['storms/hostile-frames', 150, 1],
   ['storms/hostile-mix', 240, 0],
   ['storms/large-replies', 200, 3],

@@ -447,9 +447,23 @@ export const mutants = [
   {
     protects: 'the CPU that a peer spends with handshakes on one connection',
     file: 'packages/reactor/src/secure_layer.ts',
-    from: '      socket.destroy()\n',
-    to: '',
+    from: "socket.on('error', () => this.#fail())",
+    to: "socket.on('error', () => {})",
     test: 'test/dist/existing/half_close.test.js: a peer that asks for new handshakes again and again',
+  },
+  {
+    protects: 'the CPU that a peer spends with new keys',
+    file: 'packages/reactor/src/secure_layer.ts',
+    from: 'if (this.#silentBytes > mostSilentBytes) this.#fail()',
+    to: 'if (this.#silentBytes < 0) this.#fail()',
+    test: 'test/dist/existing/key_updates.test.js: closes as tls-error',
+  },
+  {
+    protects: 'the CPU that one read of a connection with TLS costs',
+    file: 'addon/native/src/reactor/reactor_secure.cc',
+    from: 'std::min<size_t>(slab_.size - slabUsed_, secure.readBytes)',
+    to: 'std::min(slab_.size - slabUsed_, kReadBytes)',
+    test: 'reactor_secure: a connection is read in the steps',
   },
   // Limits that hold over the whole process.
   {

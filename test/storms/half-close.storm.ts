@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { expect } from 'chai'
 import { Client } from '../support/client.js'
+import { endsOf, halfClose, kinds, type Try } from '../support/half_close_kinds.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { Random, stormSeed } from '../support/random.js'
 import { withServer } from '../support/server-process.js'
@@ -59,5 +60,16 @@ describe('half-closed connections', () => {
         await server.until('closed', ({ stats }) => stats.connections.closed.end === 1)
       })
     })
+  }
+})
+
+describe('requests with their end behind them', () => {
+  for (const kind of kinds) {
+    for (const end of endsOf(kind)) {
+      it(`get the whole answer 100 of 100 times, through a reload too: ${kind.name}, ${end}`, async () => {
+        const tries = Array.from({ length: 100 }, (_, i): Try => [i % 2 === 0 ? 'large' : 'small', end])
+        for (const reloads of [false, true]) expect(await halfClose(kind, tries, reloads)).to.deep.equal([])
+      })
+    }
   }
 })

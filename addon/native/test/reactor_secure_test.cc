@@ -411,6 +411,29 @@ TEST("what the layer says of its own accord to a peer that reads nothing stops t
   }
 }
 
+TEST("a connection is read in the steps that its layer asks for, within bounds") {
+  Reactors server(secure(false));
+  uint32_t asked = 0, read = 0;
+  server.js().hook = [&](const EventRow& row, std::string_view) {
+    if (row.event != Event::kCipher || row.c == 0) return;
+    if (read == 0) read = row.c;
+    server.reactor().decrypted(row.slot, row.generation, asked);
+  };
+  const Fd client = server.connect();
+  const std::string text(256 << 10, 'x');
+  struct Step {
+    uint32_t bytes, asked;
+  };
+  // Nothing is known of its bytes at first. What is asked for holds from the next read on.
+  for (const Step& step : {Step{16 << 10, 0}, Step{4 << 10, 5000}, Step{5000, UINT32_MAX}, Step{64 << 10, 0}}) {
+    (void)::send(client.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    asked = step.asked;
+    read = 0;
+    server.until([&] { return read != 0; });
+    CHECK_EQ(read, step.bytes);
+  }
+}
+
 TEST("the goodbye of a peer comes behind the frames before it, also while its connection is paused") {
   for (const bool toPool : {false, true}) {
     ListenerConfig config = secure(toPool);

@@ -45,6 +45,7 @@ import type { ListenTls } from './tls_options.js'
 import { decodeState, encodeState } from './state.js'
 import { WriteBox } from './write_box.js'
 import type { SecureLayer, SecureListener } from './secure_layer.js'
+import { leastPiece, PieceSize } from './piece_size.js'
 import { Slabs } from './slabs.js'
 import { type ConnectionStream, existingServer } from './stream.js'
 import { UnreadBytes } from './unread.js'
@@ -84,11 +85,6 @@ const mostLastMs = 2_500
 
 /** Less than this is shown once more with what comes behind it, which costs little and keeps no memory. */
 const leastHeld = 4 << 10
-
-/** What the listeners of a stream do with one piece of its bytes is to take about so long. */
-const pieceMs = 1
-const leastPiece = 4 << 10
-const mostPiece = 64 << 10
 
 /** Frames of a custom framer between two looks at the clock. */
 const framesALook = 8
@@ -150,7 +146,7 @@ export class Engine {
   /** The rows at hand belong to the same batch as those before. */
   #goesOn = false
   /** So many bytes at once for a stream. */
-  #pieceBytes = mostPiece
+  readonly #pieces = new PieceSize()
   #flushAsked = false
   #onQuiet: (() => void) | undefined
   #frames: InlineFrames | undefined
@@ -861,22 +857,17 @@ export class Engine {
     }
     const end = conn.internal.rawEnd
     for (let from = 0; from < length; ) {
-      const to = Math.min(length, from + this.#pieceBytes)
+      const to = Math.min(length, from + this.#pieces.bytes)
       conn.internal.rawEnd = end - length + to
       const since = performance.now()
       stream.received(to - from === length ? bytes : bytes.subarray(from, to))
-      this.#planPiece(to - from, performance.now() - since)
+      this.#pieces.took(to - from, performance.now() - since)
       this.#time.soon()
       // Paused there, or ended: the native side knows by `rawEnd` what has been taken.
       if (to === length || !conn.isOpen || conn.internal.stoppedIn === this.#batch) return
       if (this.#time.isOver(0)) return this.#waitBehind(conn, this.#time.before)
       from = to
     }
-  }
-
-  #planPiece(bytes: number, ms: number): void {
-    if (ms > pieceMs) this.#pieceBytes = Math.max(leastPiece, Math.floor((bytes * pieceMs) / ms))
-    else if (ms < pieceMs / 4 && bytes === this.#pieceBytes) this.#pieceBytes = Math.min(mostPiece, bytes * 2)
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above

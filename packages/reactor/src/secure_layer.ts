@@ -1,7 +1,16 @@
 import { Duplex } from 'node:stream'
 import { createSecureContext, createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls'
 import { type NativeReactorDriver, shown } from '@multireactor/addon'
+import { leastPiece, PieceSize } from './piece_size.js'
 import { certificateOf, type ListenTls } from './tls_options.js'
+
+/**
+ * So much may come between two pieces of plaintext once the handshake is over: several records, or a handshake with certificates. A peer
+ * that goes on asking for new keys costs CPU and says nothing.
+ */
+const mostSilentBytes = 64 << 10
+/** Read at once of a connection that has not shown yet what its bytes cost; `kFirstCipher` of `native/src/reactor/secure.h`. */
+const firstPiece = 16 << 10
 
 /** What the layers of a thread need of its engine. */
 export interface SecureEngine {
@@ -96,6 +105,9 @@ export class SecureLayer {
   readonly #generation: number
   readonly #stream: CipherStream
   #socket: TLSSocket | undefined
+  readonly #pieces = new PieceSize(firstPiece)
+  /** Received since the last plaintext. */
+  #silentBytes = 0
   #closed = false
   #failed = false
 
@@ -117,8 +129,24 @@ export class SecureLayer {
 
   received(bytes: Buffer | undefined): void {
     if (bytes === undefined) return void this.#stream.push(null)
+    // Asked before the next piece: by then what was in the last one has come out.
+    if (this.#silentBytes > mostSilentBytes) this.#fail()
+    else this.#decrypt(bytes)
+    this.#engine.driver.decrypted(this.#slot, this.#generation, this.#pieces.bytes)
+  }
+
+  #decrypt(bytes: Buffer): void {
+    const { length } = bytes
+    if (this.#socket) this.#silentBytes += length
+    if (length <= leastPiece) return void this.#stream.push(bytes)
+    const since = performance.now()
     this.#stream.push(bytes)
-    this.#engine.driver.decrypted(this.#slot, this.#generation)
+    this.#pieces.took(length, performance.now() - since)
+  }
+
+  #fail(): void {
+    this.#failed = true
+    this.#socket!.destroy()
   }
 
   /** Plaintext to be sent; without it, the last of it has been. */
@@ -142,13 +170,13 @@ export class SecureLayer {
     this.#socket = socket
     const { driver } = this.#engine
     driver.established(this.#slot, this.#generation)
-    socket.on('data', (plain: Buffer) => driver.feed(this.#slot, this.#generation, plain))
-    socket.on('end', () => driver.feedEnd(this.#slot, this.#generation))
-    socket.on('error', () => {
-      this.#failed = true
-      // Of a peer that asks for handshakes again and again it only tells, and would go on.
-      socket.destroy()
+    socket.on('data', (plain: Buffer) => {
+      this.#silentBytes = 0
+      driver.feed(this.#slot, this.#generation, plain)
     })
+    socket.on('end', () => driver.feedEnd(this.#slot, this.#generation))
+    // Of a peer that asks for handshakes again and again it only tells, and would go on.
+    socket.on('error', () => this.#fail())
   }
 
   write(bytes: Uint8Array): void {

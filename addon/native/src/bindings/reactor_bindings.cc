@@ -565,7 +565,7 @@ Napi::Value ReactorDriver::feedEnd(const Napi::CallbackInfo& info) {
 
 Napi::Value ReactorDriver::decrypted(const Napi::CallbackInfo& info) {
   if (!drives()) return boolean(info, false);
-  return boolean(info, reactor_->decrypted(u32(info, 0), u32(info, 1)));
+  return boolean(info, reactor_->decrypted(u32(info, 0), u32(info, 1), u32(info, 2)));
 }
 
 Napi::Value ReactorDriver::established(const Napi::CallbackInfo& info) {
@@ -940,7 +940,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::endSecure, kU32>("endSecure"),
        method<&ReactorDriver::feed, kSlotArg, kGenerationArg, kBytes>("feed"),
        method<&ReactorDriver::feedEnd, kSlotArg, kGenerationArg>("feedEnd"),
-       method<&ReactorDriver::decrypted, kSlotArg, kGenerationArg>("decrypted"),
+       method<&ReactorDriver::decrypted, kSlotArg, kGenerationArg, kU32>("decrypted"),
        method<&ReactorDriver::established, kSlotArg, kGenerationArg>("established"),
        method<&ReactorDriver::writeCipher, kSlotArg, kGenerationArg, kBytes>("writeCipher"),
        method<&ReactorDriver::encrypted, kSlotArg, kGenerationArg, kU32>("encrypted"),

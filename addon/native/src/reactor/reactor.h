@@ -119,8 +119,9 @@ class Reactor {
   // --- TLS, whose keys are in the driving thread (reactor_secure.cc): the answers to Event::kCipher and Event::kPlain ---
   // Plaintext that came out of what was received: it is cut as if the socket had given it.
   bool feed(uint32_t slot, uint32_t generation, std::span<const uint8_t> plain);
-  bool feedEnd(uint32_t slot, uint32_t generation);    // the peer has finished, under its keys
-  bool decrypted(uint32_t slot, uint32_t generation);  // one Event::kCipher is through
+  bool feedEnd(uint32_t slot, uint32_t generation);  // the peer has finished, under its keys
+  // One Event::kCipher is through; `readBytes`: how much of the connection may be read at once from now on.
+  bool decrypted(uint32_t slot, uint32_t generation, uint32_t readBytes = kReadBytes);
   bool established(uint32_t slot, uint32_t generation);
   bool writeCipher(uint32_t slot, uint32_t generation, std::span<const uint8_t> bytes);
   bool encrypted(uint32_t slot, uint32_t generation, uint32_t bytes);  // so much of Event::kPlain is through

@@ -11,7 +11,7 @@ void Reactor::receiveCipher(uint32_t slot) {
   Connection& connection = table_.at(slot);
   Secure& secure = *connection.secure();
   if (!ensureSlab(kSlabLeast)) return;
-  const std::span<uint8_t> room(slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes));
+  const std::span<uint8_t> room(slab_.data + slabUsed_, std::min<size_t>(slab_.size - slabUsed_, secure.readBytes));
   const Result<size_t> received = receiveInto(slot, connection, room);
   if (!received.ok()) return;
   if (received.value == 0) {
@@ -93,9 +93,10 @@ void Reactor::endPlain(uint32_t slot) {
   onReadEnd(slot);
 }
 
-bool Reactor::decrypted(uint32_t slot, uint32_t generation) {
+bool Reactor::decrypted(uint32_t slot, uint32_t generation, uint32_t readBytes) {
   Connection* connection = find(slot, generation);
   if (!connection || !connection->secure()) return false;
+  connection->secure()->readBytes = std::clamp<uint32_t>(readBytes, Secure::kLeastCipher, kReadBytes);
   if (connection->secure()->undecrypted != 0) --connection->secure()->undecrypted;
   maybeFinish(slot);
   return true;

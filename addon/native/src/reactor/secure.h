@@ -11,9 +11,14 @@
 namespace mr {
 
 struct Secure {
-  OutBuffer out;              // encrypted, for the socket
-  size_t handed = 0;          // bytes of plaintext that are being encrypted
-  uint32_t undecrypted = 0;   // pieces that were received and are not through the thread yet
+  static constexpr uint32_t kFirstCipher = 16 << 10;
+  static constexpr uint32_t kLeastCipher = 4 << 10;
+
+  OutBuffer out;             // encrypted, for the socket
+  size_t handed = 0;         // bytes of plaintext that are being encrypted
+  uint32_t undecrypted = 0;  // pieces that were received and are not through the thread yet
+  // To be read at once: what the thread has time to decrypt. A peer decides what its bytes cost, and records may be small.
+  uint32_t readBytes = kFirstCipher;
   bool begun = false;         // the thread has a state for it, which cannot go to another one
   bool established = false;   // the handshake is over
   bool heard = false;         // plaintext has come
