@@ -114,6 +114,47 @@ describe('permessage-deflate on other threads', () => {
     expect(one!.got[got]).to.equal('a100000')
   })
 
+  it('sends what is compressed behind the handshake, accepted at once or later', async () => {
+    const server = await start({
+      upgrade: (req) => (req.path === '/later' ? Promise.resolve(true) : true),
+      open(ws) {
+        ws.send(large('a'))
+        ws.send('b')
+        ws.close(4000)
+      },
+      message() {},
+    })
+    for (const path of ['/', '/later']) {
+      const client = await Client.connect(server.port)
+      clients.push({ terminate: () => client.destroy() })
+      client.write(handshake({ 'Sec-WebSocket-Extensions': offer }, `GET ${path} HTTP/1.1`))
+      client.write(closeFrame(4000))
+      await client.untilClosed()
+      expect(wordsFrom(client)).to.deep.equal(['text* 100000 bytes', 'text b', 'close 4000'])
+    }
+  })
+
+  it('sends and publishes nothing more for a WebSocket that is terminated', async () => {
+    const results: boolean[] = []
+    const server = await start({
+      open: (ws) => ws.subscribe('all'),
+      message(ws) {
+        ws.send(large('a'))
+        ws.terminate()
+        results.push(ws.send('b'), ws.send(large('c')), ws.publish('all', 'd'), ws.publish('all', large('e')), ws.ping())
+      },
+    })
+    const [one, two] = [await open(server), await open(server)]
+    const closed = once(one!.client, 'close')
+    one!.client.send('go')
+    await closed
+    expect(results).to.deep.equal([false, false, false, false, false])
+    server.reactor.publish('all', webSocketMessage('end'))
+    await two!.until(1)
+    expect(two!.got).to.deep.equal(['e3'])
+    expect(one!.got).to.deep.equal([])
+  })
+
   it('keeps what is published behind a message that is being compressed', async () => {
     const server = await start({
       open: (ws) => ws.subscribe('all'),

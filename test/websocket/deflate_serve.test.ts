@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { type Server, serve } from '@multireactor/core'
 import { webSocketMessage } from '@multireactor/http'
 import { expect } from 'chai'
@@ -16,8 +17,9 @@ class Peer {
   readonly closed: Promise<unknown[]>
   #wake = (): void => {}
 
-  constructor(port: number) {
-    this.socket = new WebSocket(`ws://127.0.0.1:${port}/`, { perMessageDeflate: { threshold: 0 }, maxPayload: 64 << 20 })
+  constructor(url: string) {
+    const options = { perMessageDeflate: { threshold: 0 }, maxPayload: 64 << 20, rejectUnauthorized: false }
+    this.socket = new WebSocket(url, options)
     this.socket.on('message', (data: Buffer) => {
       this.got.push(data.length > 1_000 ? `${data.length} bytes` : data.toString())
       this.#wake()
@@ -65,7 +67,7 @@ describe('permessage-deflate on a server', function () {
     return server.listeners[0]!.port
   }
   async function connect(port: number): Promise<Peer> {
-    const peer = new Peer(port)
+    const peer = new Peer(`ws://127.0.0.1:${port}/`)
     peers.push(peer)
     await once(peer.socket, 'open')
     return peer
@@ -169,6 +171,38 @@ describe('permessage-deflate on a server', function () {
       'text behind 3000',
     ])
     stays.destroy()
+  })
+
+  it('closes with 1001 behind what is being compressed', async () => {
+    const peer = await connect(await start({ reactors: 1 }))
+    peer.socket.send('large 8000000')
+    peer.socket.send('where')
+    await peer.ask('publish 20')
+    await server.close()
+    expect((await peer.closed)[0]).to.equal(1001)
+    expect(peer.got.filter((each) => each !== 'behind 20' && !each.startsWith('{'))).to.deep.equal([
+      '8000000 bytes',
+      'behind 8000000',
+      'reactor 0',
+    ])
+  })
+
+  it('works the same behind TLS', async () => {
+    const pem = (name: string) => readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url))
+    server = await serve({
+      app: app('websocket-deflate'),
+      listen: { port: 0, tls: { cert: pem('first'), key: pem('first-key') } },
+      reactors: 1,
+      pool: 0,
+      logger: silent,
+    })
+    const url = `wss://127.0.0.1:${server.listeners[0]!.port}/`
+    const peer = new Peer(url)
+    peers.push(peer)
+    await once(peer.socket, 'open')
+    expect(await peer.ask('large 3000000', 2)).to.deep.equal(['3000000 bytes', 'behind 3000000'])
+    expect(await peer.ask('publish 100000', 2)).to.deep.equal(['100000 bytes', 'behind 100000'])
+    expect(await peer.ask('w'.repeat(2_000_000))).to.deep.equal(['2000000 wwwww'])
   })
 
   it('counts what waits to be compressed in limits.memory', async () => {

@@ -58,8 +58,26 @@ describe('WebSocket clients that we did not write', () => {
   const nodes = (globalThis as { WebSocket?: StandardConstructor }).WebSocket
   if (nodes) standard.push(['Node', nodes])
   for (const [name, Standard] of standard) {
-    it(`${name}: the client of browsers echoes, and hears our Close frame`, async () => {
-      const client = new Standard(`ws://127.0.0.1:${server.port}/`, ['other', 'echo'])
+    it(`${name}: the client of browsers echoes, and hears our Close frame`, async () => echoes(server.port))
+
+    it(`${name}: the client of browsers does so with compression`, async () => {
+      const compressing = await HttpServer.start({
+        websocket: {
+          deflate: { thresholdBytes: 0 },
+          protocols: ['echo'],
+          message: (ws, data) => void (data === 'close me' ? ws.close(4001, 'as you wish') : ws.send(data)),
+        },
+      })
+      try {
+        await echoes(compressing.port)
+      } finally {
+        await compressing.close()
+      }
+      expect(compressing.errors).to.deep.equal([])
+    })
+
+    async function echoes(port: number): Promise<void> {
+      const client = new Standard(`ws://127.0.0.1:${port}/`, ['other', 'echo'])
       client.binaryType = 'arraybuffer'
       const got: unknown[] = []
       const closed = new Promise<{ code: number; reason: string }>((resolve, reject) => {
@@ -76,6 +94,6 @@ describe('WebSocket clients that we did not write', () => {
       })
       const { code, reason } = await closed
       expect([client.protocol, ...got, code, reason]).to.deep.equal(['echo', 'grüße', '1,2,3', 4001, 'as you wish'])
-    })
+    }
   }
 })

@@ -28,14 +28,15 @@ export class DeflatingSender {
   readonly #deflation: Deflation
   readonly #windowBits: number
   readonly #events: SenderEvents
-  #waiting: Waiting[] = []
+  /** Only while a large message is compressed; most connections never have any of it. */
+  #waiting: Waiting[] | undefined
+  #whenIdle: (() => void)[] | undefined
   #waitingBytes = 0
   /** The place of the message that is being compressed. */
   #place: DeferredReply | undefined
   /** Whether what was last sent found room. */
   #room = true
   #saidNo = false
-  #whenIdle: (() => void)[] = []
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
   constructor(conn: Connection<any>, deflation: Deflation, windowBits: number, events: SenderEvents) {
@@ -66,13 +67,13 @@ export class DeflatingSender {
   /** A Close frame, behind all messages. */
   close(payload: Buffer): void {
     if (this.#place === undefined) return void sendFrame(this.#conn, opcode.close, payload)
-    this.#waiting.push({ op: opcode.close, bytes: payload })
+    this.#waiting!.push({ op: opcode.close, bytes: payload })
   }
 
   /** Calls back when nothing waits here any more; at once, if so it is. */
   whenIdle(action: () => void): void {
     if (this.#place === undefined) action()
-    else this.#whenIdle.push(action)
+    else (this.#whenIdle ??= []).push(action)
   }
 
   /** True: messages wait here, and the app will hear when none do and there is room. */
@@ -85,9 +86,9 @@ export class DeflatingSender {
   /** The connection is gone. */
   drop(): void {
     this.#place = undefined
-    this.#waiting = []
+    this.#waiting = undefined
     this.#waitingBytes = 0
-    this.#whenIdle = []
+    this.#whenIdle = undefined
   }
 
   #later(op: Opcode, data: string | Uint8Array, length: number): boolean {
@@ -106,6 +107,7 @@ export class DeflatingSender {
     const bytes = conn.allocate(Math.max(length, 1)).subarray(0, length)
     if (typeof data === 'string') bytes.write(data)
     else bytes.set(data)
+    this.#waiting ??= []
     this.#waiting.push({ op, bytes })
     this.#waitingBytes += length
     if (this.#place === undefined) {
@@ -127,7 +129,7 @@ export class DeflatingSender {
 
   #goOn(): void {
     for (;;) {
-      const next = this.#waiting[0]
+      const next = this.#waiting?.[0]
       if (next === undefined) return this.#finish()
       const { op, bytes } = next
       if (op === opcode.close) {
@@ -153,7 +155,7 @@ export class DeflatingSender {
         if (this.#place !== place) return
         this.#room = this.#put(place, op, bytes, deflated, bytes.length)
         this.#taken(bytes)
-        if (this.#waiting.length > 0) this.#hold()
+        if (this.#waiting !== undefined && this.#waiting.length > 0) this.#hold()
         this.#goOn()
       },
       (error: unknown) => {
@@ -166,17 +168,15 @@ export class DeflatingSender {
   }
 
   #taken(bytes: Buffer): void {
-    this.#waiting.shift()
+    this.#waiting?.shift()
     this.#waitingBytes -= bytes.length
   }
 
   #finish(): void {
     this.#place?.end()
-    this.#place = undefined
-    this.#waitingBytes = 0
     const actions = this.#whenIdle
-    this.#whenIdle = []
-    for (const action of actions) action()
+    this.drop()
+    for (const action of actions ?? []) action()
     if (!this.#saidNo) return
     this.#saidNo = false
     // Otherwise the out buffer says so when it has drained.

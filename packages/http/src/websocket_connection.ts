@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import type { CloseReason } from '@multireactor/addon'
 import type { BadFrame, Connection } from '@multireactor/reactor'
 import { GrowingBytes, webSocketInfo } from '@multireactor/reactor/parts'
-import { DeflatingSender } from './deflating_sender.js'
+import { DeflatingSender, type SenderEvents } from './deflating_sender.js'
 import { mostNow, zlibLane } from './deflation.js'
 import { mostDiscarded } from './discarded.js'
 import { type Inflated, inflateLater, inflateNow, mostCompressed } from './inflate.js'
@@ -27,7 +27,7 @@ export interface WebSocketState {
 }
 
 /** The protocol on one connection behind its upgrade: frames in, messages and the life of the WebSocket out. */
-export class WebSocketConnection {
+export class WebSocketConnection implements SenderEvents {
   // biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
   readonly conn: Connection<any>
   readonly ws: ServerWebSocket
@@ -57,10 +57,7 @@ export class WebSocketConnection {
     this.#settings = settings
     // What was agreed on holds though the next thread has other options: it still inflates.
     if (windowBits !== 0 && settings.deflation) {
-      this.#sender = new DeflatingSender(conn, settings.deflation, windowBits, {
-        onRoom: () => this.onDrain(),
-        onFailure: (error) => this.#failed(error, 'send'),
-      })
+      this.#sender = new DeflatingSender(conn, settings.deflation, windowBits, this)
     }
     this.ws = new ServerWebSocket(this, protocol)
     settings.sockets.add(this)
@@ -369,7 +366,9 @@ export class WebSocketConnection {
 
   publish(topic: string, data: string | Uint8Array): boolean {
     const { publisher } = this.#settings
-    return publisher ? publisher.publish(this.conn, topic, data) : this.conn.publish(topic, plainMessage(data))
+    // One that has closed refuses it, and counts the call.
+    const compresses = publisher !== undefined && this.conn.isOpen
+    return compresses ? publisher.publish(this.conn, topic, data) : this.conn.publish(topic, plainMessage(data))
   }
 
   get bufferedAmount(): number {
@@ -415,6 +414,14 @@ export class WebSocketConnection {
         this.conn.messageSettled()
       },
     )
+  }
+
+  /** See `SenderEvents`. */
+  onRoom(): void {
+    this.onDrain()
+  }
+  onFailure(error: unknown): void {
+    this.#failed(error, 'send')
   }
 
   #failed(error: unknown, hook: string): void {
