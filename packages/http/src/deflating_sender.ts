@@ -72,8 +72,9 @@ export class DeflatingSender {
 
   /** Calls back when nothing waits here any more; at once, if so it is. */
   whenIdle(action: () => void): void {
-    if (this.#place === undefined) action()
-    else (this.#whenIdle ??= []).push(action)
+    if (this.#place === undefined) return action()
+    this.#whenIdle ??= []
+    this.#whenIdle.push(action)
   }
 
   /** True: messages wait here, and the app will hear when none do and there is room. */
