@@ -391,7 +391,9 @@ export interface Native {
   isAddressRange(text: string): boolean
   readCounters(runtime: number): NativeCounters
   /** To the system, what was freed and is not wanted any more. Once every few seconds, from one thread. */
-  giveBackMemory(runtime: number): void
+  giveBackMemory(runtime: number, isRound: boolean): void
+  /** Collects the garbage of the calling thread. */
+  collectGarbage(): void
   runningMs(runtime: number, worker: number): number
   /** A worker that looked now would find something. */
   workWaits(runtime: number): boolean

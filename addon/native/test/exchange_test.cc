@@ -646,3 +646,50 @@ TEST("memory: what no collection could give back is no reason for one") {
   (void)exchange.memoryState(1'001);
   CHECK_EQ(exchange.collectionsAsked(), 1u);
 }
+
+TEST("memory: it is tight from a quarter of the limit on, until less than an eighth is held") {
+  ExchangeOptions options;
+  options.reactors = options.workers = 1;
+  options.maxMemoryBytes = uint64_t{128} << 20;
+  Exchange exchange(options);
+  const auto hold = [&](uint64_t mebibytes) {
+    exchange.publishBuffered(0, mebibytes << 20);
+    (void)exchange.memoryState(1'000);
+  };
+  hold(32);
+  CHECK(!exchange.memoryIsTight());
+  hold(33);
+  CHECK(exchange.memoryIsTight());
+  hold(0);
+  CHECK(!exchange.memoryEbbed());
+  CHECK(exchange.memoryIsTight());
+  CHECK(exchange.memoryEbbed());
+  CHECK(!exchange.memoryIsTight());
+}
+
+TEST("memory: a server at rest collects what JS holds, once, and not while bytes come in") {
+  ExchangeOptions options;
+  options.reactors = options.workers = 1;
+  options.maxMemoryBytes = uint64_t{128} << 20;
+  Exchange exchange(options);
+  const auto receive = [&](int64_t mebibytes) { exchange.received()->add(mebibytes << 20); };
+  receive(9);
+  exchange.collectWhenIdle();
+  CHECK_EQ(exchange.collectionsAsked(), 0u);  // they have just come
+  receive(1);
+  exchange.collectWhenIdle();
+  CHECK_EQ(exchange.collectionsAsked(), 0u);
+  exchange.collectWhenIdle();
+  CHECK_EQ(exchange.collectionsAsked(), 1u);
+  exchange.collectWhenIdle();  // the app keeps them
+  CHECK_EQ(exchange.collectionsAsked(), 1u);
+  receive(-2);
+  exchange.collectWhenIdle();
+  exchange.collectWhenIdle();
+  CHECK_EQ(exchange.collectionsAsked(), 1u);  // a sixteenth is not worth it
+  receive(2);
+  exchange.collectWhenIdle();
+  exchange.collectWhenIdle();
+  CHECK_EQ(exchange.collectionsAsked(), 2u);
+  receive(-10);
+}

@@ -75,3 +75,15 @@ TEST("of slabs that lie here none is kept when memory is short") {
   pool.letAllGo();
   CHECK_EQ(pool.kept(), size_t{0});
 }
+
+TEST("few slabs are kept while much memory is held, also of those that lie here already") {
+  SlabPool pool;
+  giveBackAll(pool, takeSome(pool, 60, 1'000), 1'000);
+  pool.keepFew(true);
+  CHECK_EQ(pool.kept(), SlabPool::kFewKept);
+  giveBackAll(pool, takeSome(pool, 60, 1'000), 1'000);
+  CHECK_EQ(pool.kept(), SlabPool::kFewKept);
+  pool.keepFew(false);
+  giveBackAll(pool, takeSome(pool, 60, 1'000), 1'000);
+  CHECK_EQ(pool.kept(), size_t{60});
+}

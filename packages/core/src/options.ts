@@ -136,6 +136,8 @@ export interface ServeSettings {
   hookTimeoutMs: number
   limits: Required<ProcessLimits>
   resourceLimits: ResourceLimits | undefined
+  /** Bytes of garbage that a thread's heap may hold before it is collected, where `limits.memory` is small. */
+  mostGarbage: number | undefined
   logger: Logger
   signal: AbortSignal | undefined
   control: Required<ControlSettings> | undefined
@@ -192,6 +194,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
   const balance = readBalance(read)
   const reactors = read.integer('reactors', Math.min(found.threads, mostReactors), 1, mostReactors)
   const limits = readLimits(read.raw('limits'), spareDescriptors(reactors, pool.size), found)
+  const share = garbageShare(limits.limits.memory, reactors + pool.size)
   return {
     addresses: list.map((one) => readAddress(one, app, balance)),
     fetchAdapter: readAdapter(read.raw('fetchAdapter')),
@@ -200,7 +203,8 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     pool,
     given: { reactors: read.raw('reactors') !== undefined, pool: given, memory: limits.memoryIsGiven },
     machine: found,
-    resourceLimits: withYoungHeap(readResourceLimits(read.raw('resourceLimits')), limits.limits.memory, reactors + pool.size),
+    resourceLimits: withYoungHeap(readResourceLimits(read.raw('resourceLimits')), share),
+    mostGarbage: share === undefined ? undefined : share * 2 ** 20,
     limits: limits.limits,
     startTimeoutMs: read.integer('startTimeoutMs', 60_000, 1, 0x7fff_ffff),
     hookTimeoutMs: read.integer('hookTimeoutMs', 30_000, 100, 0x7fff_ffff),
@@ -305,14 +309,17 @@ const usualYoungMb = 48
 const leastYoungMb = 6
 
 /**
- * Young garbage is not counted in `limits.memory`, and V8 lets it grow to 48 MiB for each thread. Where that is much beside the limit, all
- * threads together get a quarter of it.
+ * Garbage is not counted in `limits.memory`. V8 lets the young generation grow to 48 MiB for each thread, and the old one to some times what
+ * lives there. Where that is much beside the limit, all threads together get a quarter of it: each of them so many MiB.
  */
-function withYoungHeap(given: ResourceLimits | undefined, memory: number, threads: number): ResourceLimits | undefined {
-  if (given?.maxYoungGenerationSizeMb !== undefined) return given
+function garbageShare(memory: number, threads: number): number | undefined {
   const share = Math.floor(memory / 4 / threads / 2 ** 20)
-  if (share >= usualYoungMb) return given
-  return { ...given, maxYoungGenerationSizeMb: Math.max(leastYoungMb, share) }
+  return share >= usualYoungMb ? undefined : Math.max(leastYoungMb, share)
+}
+
+function withYoungHeap(given: ResourceLimits | undefined, share: number | undefined): ResourceLimits | undefined {
+  if (given?.maxYoungGenerationSizeMb !== undefined || share === undefined) return given
+  return { ...given, maxYoungGenerationSizeMb: share }
 }
 
 function readLogger(value: unknown): Logger {

@@ -28,6 +28,7 @@ export interface ReactorGroupOptions {
   /** A thread that runs one frame for so long is ended and replaced. */
   taskTimeoutMs: number
   resourceLimits: ResourceLimits | undefined
+  mostGarbage: number | undefined
   onEvent: (name: string, value: unknown) => void
   onReplaced: (replaced: ReactorReplaced) => void
   /** A successor did not start; another one follows. */
@@ -215,7 +216,7 @@ export class ReactorGroup {
   }
 
   #spawn(index: number, caretaker = false): Thread {
-    const { runtime, hasPool, poolIsGiven, plans, cpus, taskTimeoutMs, resourceLimits, onEvent } = this.#options
+    const { runtime, hasPool, poolIsGiven, plans, cpus, taskTimeoutMs, resourceLimits, mostGarbage, onEvent } = this.#options
     const data: ReactorThreadData = {
       runtime,
       index,
@@ -224,6 +225,7 @@ export class ReactorGroup {
       plans,
       taskTimeoutMs,
       cpu: cpuOf(cpus, index),
+      mostGarbage,
       caretaker,
     }
     return this.#threads.spawn(

@@ -1,6 +1,6 @@
 import { workerData } from 'node:worker_threads'
 import { type BalancePolicy, closeReasons, toEnvelope } from '@multireactor/addon'
-import { InlineLoop, runThread, type ThreadSide } from '@multireactor/pool/parts'
+import { InlineLoop, runThread, type ThreadSide, watchHeap } from '@multireactor/pool/parts'
 import { Engine, ReactorHandle } from '@multireactor/reactor/parts'
 import { type ExistingServerSide, existingServer } from '@multireactor/reactor/app'
 import type { ConnectionHandlers, ListenTls } from '@multireactor/reactor'
@@ -34,6 +34,8 @@ export interface ReactorThreadData {
   taskTimeoutMs: number
   /** The only one it runs on. */
   cpu: number | undefined
+  /** See `watchHeap`. */
+  mostGarbage: number | undefined
   /** Loads no app: the reactor only hands everything to its siblings. */
   caretaker: boolean
 }
@@ -70,6 +72,7 @@ interface AttachedApp {
 void runThread(async (side: ThreadSide) => {
   const { runtime, index, caretaker, taskTimeoutMs, ...data } = workerData as ReactorThreadData
   pinThread(data.cpu)
+  watchHeap(data.mostGarbage)
   const plans = caretaker ? [] : data.plans
   const apps = await loadApps(plans)
   const all = [...apps.values()]

@@ -98,8 +98,10 @@ const roomForReactors = 64
 /** How often refused frames are told of. */
 const shedEveryMs = 1_000
 const slowConsumer = closeReasons.indexOf('slow-consumer')
-/** After a flood: memory that was not wanted for so long goes back to the system. */
-const giveBackEveryMs = 2_000
+/** While much memory is held, what lies free between it goes back to the system so often. */
+const giveBackEveryMs = 250
+/** After a flood: memory that was not wanted for so many of those goes back. */
+const looksOfRound = 8
 
 /** How long a thread may take to answer before it counts as stuck, beside the time that was asked for. */
 const stuckMs = 1_000
@@ -182,6 +184,7 @@ export class Server {
       hookTimeoutMs: settings.hookTimeoutMs,
       taskTimeoutMs: settings.pool.taskTimeoutMs,
       resourceLimits: settings.resourceLimits,
+      mostGarbage: settings.mostGarbage,
       onEvent: (name, value) => this.#onEvent(name, value),
       onReplaced: (replaced) => this.#onReactorReplaced(replaced),
       onStartFailed: (index, error) => this.#report(error, { hook: 'start', listener: '', thread: `reactor ${index}` }),
@@ -242,7 +245,11 @@ export class Server {
       this.#shedWatch = setInterval(() => this.#tellShed(), shedEveryMs).unref()
     }
     this.#slowWatch = setInterval(() => this.#tellSlow(), shedEveryMs).unref()
-    this.#memoryWatch = setInterval(() => native.giveBackMemory(this.#runtime), giveBackEveryMs).unref()
+    let looks = 0
+    this.#memoryWatch = setInterval(
+      () => native.giveBackMemory(this.#runtime, ++looks % looksOfRound === 0),
+      giveBackEveryMs,
+    ).unref()
     await this.#takeOver()
     if (controlListener !== undefined) this.#serveControl(controlListener, control!.timeoutMs)
     logger.info(this.startLine)
@@ -323,6 +330,7 @@ export class Server {
           nice,
           taskTimeoutMs,
           cpu: cpuOf(this.#settings.pin.pool, index),
+          mostGarbage: this.#settings.mostGarbage,
         } satisfies WorkerThreadData,
         name: `mr-worker-${index}`,
         ...(this.#settings.resourceLimits ? { resourceLimits: this.#settings.resourceLimits } : {}),

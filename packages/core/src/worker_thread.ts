@@ -1,6 +1,6 @@
 import { workerData } from 'node:worker_threads'
 import { toEnvelope } from '@multireactor/addon'
-import { runThread, type ThreadSide, workerRequests } from '@multireactor/pool/parts'
+import { runThread, type ThreadSide, watchHeap, workerRequests } from '@multireactor/pool/parts'
 import { frameWork } from './frame_work.js'
 import { frameListeners } from './frame_listeners.js'
 import { loadApps, placesOf } from './load_app.js'
@@ -17,11 +17,14 @@ export interface WorkerThreadData {
   taskTimeoutMs: number
   /** The only one it runs on. */
   cpu: number | undefined
+  /** See `watchHeap`. */
+  mostGarbage: number | undefined
 }
 
 void runThread(async (side: ThreadSide) => {
-  const { runtime, index, plans, concurrency, nice, taskTimeoutMs, cpu } = workerData as WorkerThreadData
+  const { runtime, index, plans, concurrency, nice, taskTimeoutMs, cpu, mostGarbage } = workerData as WorkerThreadData
   pinThread(cpu)
+  watchHeap(mostGarbage)
   const apps = await loadApps(plans)
   const server = ServerHandle.of(runtime)
   for (const [url, app] of apps) await app.start?.({ role: 'worker', index, listeners: placesOf(plans, url), server })

@@ -52,7 +52,7 @@ void SlabPool::giveBack(void* memory, size_t size, uint64_t nowMs) {
   {
     std::lock_guard lock(mutex_);
     surplus = unused(nowMs);
-    (kept_.size() < kMostKept ? kept_ : surplus).push_back(memory);
+    (kept_.size() < most_.load(std::memory_order_relaxed) ? kept_ : surplus).push_back(memory);
   }
   unmap(surplus);
 }
@@ -62,6 +62,20 @@ void SlabPool::letGo(uint64_t nowMs) {
   {
     std::lock_guard lock(mutex_);
     surplus = unused(nowMs);
+  }
+  unmap(surplus);
+}
+
+void SlabPool::keepFew(bool on) {
+  const size_t most = on ? kFewKept : kMostKept;
+  if (most_.load(std::memory_order_relaxed) == most || most_.exchange(most, std::memory_order_relaxed) == most || !on) return;
+  std::vector<void*> surplus;
+  {
+    std::lock_guard lock(mutex_);
+    if (kept_.size() <= kFewKept) return;
+    surplus.assign(kept_.begin() + kFewKept, kept_.end());
+    kept_.resize(kFewKept);
+    least_ = std::min(least_, kept_.size());
   }
   unmap(surplus);
 }

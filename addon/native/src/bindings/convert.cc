@@ -162,6 +162,10 @@ void collectIfAsked(Napi::Env env, const Exchange& exchange, uint32_t* seen) {
   const uint32_t asked = exchange.collectionsAsked();
   if (asked == *seen) return;
   *seen = asked;
+  collectNow(env);
+}
+
+void collectNow(Napi::Env env) {
   // Node-API has no other word for it: told of more memory outside of its heap than it could ever have, V8 collects at once.
   constexpr int64_t kMuch = int64_t{1} << 40;
   int64_t sum = 0;

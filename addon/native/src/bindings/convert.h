@@ -66,7 +66,9 @@ Napi::Value newSlab(Napi::Env env, Exchange& exchange, size_t size);
 // A copy of bytes that JS is given, counted in the same way.
 Napi::Value countedCopy(Napi::Env env, Exchange& exchange, std::span<const uint8_t> bytes);
 
-// Makes this thread's collector run, if it has been asked for since `seen`.
+// Makes this thread's collector run.
+void collectNow(Napi::Env env);
+// If it has been asked for since `seen`.
 void collectIfAsked(Napi::Env env, const Exchange& exchange, uint32_t* seen);
 
 }  // namespace mr

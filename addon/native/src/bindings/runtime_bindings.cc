@@ -248,12 +248,23 @@ Napi::Value readCounters(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// giveBackMemory(runtime): to the system, what was freed and is not wanted. The supervisor, every few seconds.
+// giveBackMemory(runtime, round): to the system, what was freed and is not wanted. The supervisor, some times in a round of a few
+// seconds, the last of which says so.
 Napi::Value giveBackMemory(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
   if (!runtime) return info.Env().Undefined();
   SlabPool::instance().letGo();
-  if (runtime->exchange->memoryEbbed()) giveBackFreeMemory();
+  Exchange& exchange = *runtime->exchange;
+  const bool isRound = info[1].As<Napi::Boolean>();
+  const bool ebbed = isRound && exchange.memoryEbbed();
+  if (ebbed || exchange.memoryIsTight()) giveBackFreeMemory();
+  if (isRound) exchange.collectWhenIdle();
+  return info.Env().Undefined();
+}
+
+// collectGarbage(): the heap of the calling thread, now.
+Napi::Value collectGarbage(const Napi::CallbackInfo& info) {
+  collectNow(info.Env());
   return info.Env().Undefined();
 }
 
@@ -436,7 +447,8 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exportFunction<&readCounters, kU32>(env, exports, "readCounters");
   exportFunction<&runningMs, kU32, kU32>(env, exports, "runningMs");
   exportFunction<&workWaits, kU32>(env, exports, "workWaits");
-  exportFunction<&giveBackMemory, kU32>(env, exports, "giveBackMemory");
+  exportFunction<&giveBackMemory, kU32, kBool>(env, exports, "giveBackMemory");
+  exportFunction<&collectGarbage>(env, exports, "collectGarbage");
   exportFunction<&inlineRunningMs, kU32, kU32>(env, exports, "inlineRunningMs");
   exportFunction<&endForTime, kU32, kU32>(env, exports, "endForTime");
   exportFunction<&reapWorker, kU32, kU32, kBool, kBool>(env, exports, "reapWorker");

@@ -166,7 +166,8 @@ MemoryState Exchange::memoryState(uint64_t nowMs) {
   const MemoryUse use = memoryUse();
   const uint64_t sum = use.sum();
   ebb_.note(use.allocated());
-  if (use.allocated() > most / kTight) keepNothingLarge(true);
+  if (use.allocated() > most / kTight) setTight(true);
+  if (sum > most / kTight) SlabPool::instance().keepFew(true);
   uint64_t since = shortSinceMs_.load(std::memory_order_relaxed);
   if (sum <= most - most / 8) {
     if (since != 0) shortSinceMs_.store(0, std::memory_order_relaxed);
@@ -176,7 +177,7 @@ MemoryState Exchange::memoryState(uint64_t nowMs) {
   if (since == 0 && shortSinceMs_.compare_exchange_strong(since, nowMs, std::memory_order_relaxed)) since = nowMs;
   // No collection gives back more than what it may find, and each stops its thread.
   uint64_t asked = collectAskedMs_.load(std::memory_order_relaxed);
-  if (use.received > most / 16 && nowMs >= asked + kCollectMs &&
+  if (use.received > most / kWorthCollecting && nowMs >= asked + kCollectMs &&
       collectAskedMs_.compare_exchange_strong(asked, nowMs, std::memory_order_relaxed)) {
     askToCollect();
   }
@@ -186,10 +187,29 @@ MemoryState Exchange::memoryState(uint64_t nowMs) {
 }
 
 bool Exchange::memoryEbbed() {
-  const uint64_t held = memoryUse().allocated();
+  const MemoryUse use = memoryUse();
+  const uint64_t held = use.allocated(), little = options_.maxMemoryBytes / kTight / 2;
   const bool isOut = ebb_.isOut(held, options_.maxMemoryBytes);
-  if (isOut && held < options_.maxMemoryBytes / kTight / 2) keepNothingLarge(false);
+  if (isOut && held < little) setTight(false);
+  if (use.sum() < little) SlabPool::instance().keepFew(false);
   return isOut;
+}
+
+void Exchange::setTight(bool on) {
+  if (tight_.load(std::memory_order_relaxed) == on || tight_.exchange(on, std::memory_order_relaxed) == on) return;
+  keepNothingLarge(on);
+}
+
+void Exchange::collectWhenIdle() {
+  constexpr uint64_t kLittle = 1 << 20;
+  const uint64_t received = received_->sum(), before = std::exchange(idleReceived_, received);
+  const uint64_t change = received > before ? received - before : before - received;
+  if (change >= kLittle) {
+    idleCollected_ = false;
+  } else if (!idleCollected_ && received > options_.maxMemoryBytes / kWorthCollecting) {
+    idleCollected_ = true;
+    askToCollect();
+  }
 }
 
 void Exchange::askToCollect() {

@@ -65,8 +65,9 @@ class Exchange {
   static constexpr uint32_t kMaxListeners = 256;
   static_assert(kMaxListeners == CostTable::kMaxListeners);
   static constexpr uint32_t kMaxWorkers = 256;
-  static constexpr uint64_t kTight = 4;        // from this part of the limit on, the allocator keeps no large block
-  static constexpr uint64_t kCollectMs = 200;  // between two collections while memory is short
+  static constexpr uint64_t kTight = 4;             // from this part of the limit on, the allocator keeps no large block
+  static constexpr uint64_t kWorthCollecting = 16;  // this part of the limit, of what JS may give back
+  static constexpr uint64_t kCollectMs = 200;       // between two collections while memory is short
 
   explicit Exchange(const ExchangeOptions& options);  // throws std::system_error when no descriptor can be had
 
@@ -148,6 +149,11 @@ class Exchange {
   uint32_t collectionsAsked() const { return collectionsAsked_.load(std::memory_order_relaxed); }
   // The supervisor, every few seconds: whether what has been freed is worth giving back to the system.
   bool memoryEbbed();
+  // Large blocks go back at once: much is held, or was a moment ago.
+  bool memoryIsTight() const { return tight_.load(std::memory_order_relaxed); }
+  // One thread, every few seconds: asks for a collection when little has come in since it last looked, and JS has much that it
+  // may have let go of. V8 itself collects when it allocates, and so never in a thread that has nothing to do.
+  void collectWhenIdle();
   // Memory that JS is given may be given back after the exchange is gone.
   const std::shared_ptr<MemoryShares>& received() const { return received_; }
   bool isGone(ConnectionId id) const { return !directory_.owner(id).has_value(); }
@@ -200,6 +206,7 @@ class Exchange {
   void stealFromSiblings(uint32_t thief, std::vector<FrameRef>* out);
 
   void askToCollect();
+  void setTight(bool on);
 
   bool isFull(uint32_t reactor) const;
 
@@ -237,6 +244,9 @@ class Exchange {
   std::atomic<uint64_t> shortSinceMs_{0}, collectAskedMs_{0};  // 0: there is enough memory
   std::atomic<uint32_t> collectionsAsked_{0};
   MemoryEbb ebb_;
+  std::atomic<bool> tight_{false};
+  uint64_t idleReceived_ = 0;  // when collectWhenIdle() looked last
+  bool idleCollected_ = false;
   PublicationList publications_;
   // What mailboxes_ points to, under its mutex. Last, so that messages end before what they name.
   std::vector<std::unique_ptr<Mailbox>> owned_;

@@ -1,0 +1,76 @@
+import type { ResourceLimits } from 'node:worker_threads'
+import { type Server, type ServeOptions, serve } from '@multireactor/core'
+import { expect } from 'chai'
+import { app } from '../support/app.js'
+import { Client } from '../support/client.js'
+import { census, expectNothingLeft } from '../support/leaks.js'
+
+const mebibyte = 1 << 20
+
+describe('the young generations of the heaps of threads', () => {
+  let server: Server | undefined
+  let before: ReturnType<typeof census>
+  beforeEach(() => {
+    before = census()
+  })
+  afterEach(async () => {
+    await server?.close({ timeoutMs: 500 })
+    expectNothingLeft(before)
+  })
+
+  /** What a reactor and a worker say of theirs. */
+  async function limitsWith(memory: number, options: Partial<ServeOptions> = {}): Promise<ResourceLimits[]> {
+    server = await serve({ app: app('heap-limits'), listen: 0, reactors: 2, pool: 2, limits: { memory }, ...options })
+    const client = await Client.connect(server.listeners[0]!.port!)
+    client.write('reactor\nworker\n')
+    const said = (await client.lines(2)).map((line) => JSON.parse(line) as ResourceLimits)
+    client.destroy()
+    return said
+  }
+  const young = (limits: ResourceLimits[]): unknown[] => limits.map((one) => one.maxYoungGenerationSizeMb)
+
+  it('together have a quarter of a small limit of memory', async () => {
+    expect(young(await limitsWith(128 * mebibyte))).to.deep.equal([8, 8])
+  })
+
+  it('have at least 6 MiB each', async () => {
+    expect(young(await limitsWith(16 * mebibyte))).to.deep.equal([6, 6])
+  })
+
+  it('are as Node makes them where the limit has room for them', async () => {
+    expect(young(await limitsWith(4 * 192 * mebibyte))).to.deep.equal([48, 48])
+  })
+
+  it('are as the options say, and the rest of those stays', async () => {
+    const given = { maxYoungGenerationSizeMb: 12, maxOldGenerationSizeMb: 100 }
+    const said = await limitsWith(128 * mebibyte, { resourceLimits: given })
+    for (const one of said) expect(one).to.include(given)
+    await server!.close()
+    const [one] = await limitsWith(128 * mebibyte, { resourceLimits: { maxOldGenerationSizeMb: 100 } })
+    expect(one).to.include({ maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 100 })
+  })
+})
+
+describe('the old generations of the heaps of threads', () => {
+  it('are collected when garbage is much beside a small limit of memory, in a thread at rest too', async () => {
+    const before = census()
+    const server = await serve({
+      app: app('heap-garbage'),
+      listen: 0,
+      reactors: 1,
+      pool: 0,
+      limits: { memory: 32 * mebibyte },
+    })
+    const client = await Client.connect(server.listeners[0]!.port!)
+    let lines = 0
+    const held = async (line: string): Promise<number> => {
+      client.write(line)
+      return Number((await client.lines(++lines))[lines - 1])
+    }
+    expect(await held('make\n')).to.be.above(24 * mebibyte)
+    while ((await held('look\n')) >= 16 * mebibyte) await new Promise((resolve) => setImmediate(resolve))
+    client.destroy()
+    await server.close({ timeoutMs: 500 })
+    expectNothingLeft(before)
+  })
+})
