@@ -5,27 +5,29 @@ import type { RequestHandler } from './http_connection.js'
 import type { HttpRequest } from './request.js'
 import { HttpResponse } from './response.js'
 import { isThenable } from './thenable.js'
+import type { UnreadBodies } from './unread_bodies.js'
 import type { FieldsInit } from './web_types.js'
 
 /** As with Bun, Deno and Hono. */
 export type FetchHandler = (request: Request, ...rest: never[]) => Response | Promise<Response>
 
 /** A handler for whole responses as one that writes them. */
-export function fromFetch(app: { fetch: FetchHandler }): RequestHandler {
+export function fromFetch(app: { fetch: FetchHandler }, unread: UnreadBodies): RequestHandler {
   return (req, res) => {
     // RFC 9112, section 3.2. The peer's mistake, so nothing of the app is called, and nothing is logged.
     if (!hasUrl(req)) return res.abandon(400, false)
     // The second argument is what Hono's adapters call the environment.
     const fetch = app.fetch as unknown as (request: LightRequest, env: { source: HttpRequest }) => unknown
     const answer = fetch.call(app, new LightRequest(req), { source: req })
-    return isThenable(answer) ? answer.then((response) => respond(req, res, response)) : respond(req, res, answer)
+    return isThenable(answer) ? answer.then((response) => respond(req, res, response, unread)) : respond(req, res, answer, unread)
   }
 }
 
-function respond(req: HttpRequest, res: HttpResponse, response: unknown): void | Promise<void> {
+function respond(req: HttpRequest, res: HttpResponse, response: unknown, unread: UnreadBodies): void | Promise<void> {
   if (response instanceof LightResponse) {
     const parts = LightResponse.partsOf(response)
     if (parts) {
+      unread.sawLight()
       res.statusCode = response.status
       const typed = setFields(res, parts.fields)
       if (parts.type !== undefined && !typed) res.appendHeader('Content-Type', parts.type)
@@ -34,7 +36,7 @@ function respond(req: HttpRequest, res: HttpResponse, response: unknown): void |
   } else if (!(response instanceof globalThis.Response)) {
     throw new MultireactorError('ERR_MR_HTTP', `fetch() must return a Response, and returned ${shown(response)}`)
   }
-  return stream(req, res, response as Response)
+  return stream(req, res, response as Response, unread)
 }
 
 /** True when there is a content type among them. */
@@ -51,11 +53,12 @@ function setFields(res: HttpResponse, fields: FieldsInit | undefined): boolean {
   return typed
 }
 
-async function stream(req: HttpRequest, res: HttpResponse, response: Response): Promise<void> {
+async function stream(req: HttpRequest, res: HttpResponse, response: Response, unread: UnreadBodies): Promise<void> {
   res.statusCode = response.status
   setFields(res, response.headers)
   const reader = response.body?.getReader()
   if (!reader) return res.end()
+  unread.sawStream()
   const cancel = (reason?: Error): void => void reader.cancel(reason).catch(() => {})
   // Whoever leaves a HEAD request's content unread is done with it.
   if (req.method === 'HEAD' || res.ended) {
@@ -65,7 +68,7 @@ async function stream(req: HttpRequest, res: HttpResponse, response: Response): 
   // Not the request's signal: with `halfClose: 'abort'` that comes while the peer may still take the response.
   HttpResponse.onLeave(res, cancel)
   try {
-    await pump(res, reader)
+    await pump(res, reader, unread)
   } finally {
     HttpResponse.onLeave(res, undefined)
     cancel()
@@ -75,7 +78,7 @@ async function stream(req: HttpRequest, res: HttpResponse, response: Response): 
 type Reader = ReadableStreamDefaultReader<Uint8Array>
 type Read = Awaited<ReturnType<Reader['read']>>
 
-async function pump(res: HttpResponse, reader: Reader): Promise<void> {
+async function pump(res: HttpResponse, reader: Reader, unread: UnreadBodies): Promise<void> {
   let next = readAhead(reader)
   let read = await withinTurn(next)
   // The head leaves without content: who waits for events knows that they will come.
@@ -83,6 +86,7 @@ async function pump(res: HttpResponse, reader: Reader): Promise<void> {
   read ??= await next
   while (!read.done && !res.ended) {
     const chunk: Uint8Array = read.value
+    unread.sawPiece(chunk.length)
     next = readAhead(reader)
     const isWhole = !res.headersSent && (await withinTurn(next))?.done === true
     if (res.ended) return

@@ -9,6 +9,7 @@ import { type HttpAppOptions, type ReadOptions, readOptions } from './options.js
 import { PoolExchange } from './pool_request.js'
 import type { HttpRequest } from './request.js'
 import type { HttpResponse } from './response.js'
+import { UnreadBodies } from './unread_bodies.js'
 import { WebSocketConnection, type WebSocketState } from './websocket_connection.js'
 import { WebSocketSettings } from './websocket_settings.js'
 
@@ -27,13 +28,14 @@ export function httpApp<Data = undefined>(options: HttpAppOptions<Data>): HttpAp
   const settled = readOptions(options)
   if (settled.lightGlobals) globalThis.Response = LightResponse as unknown as typeof Response
   const { request, fetch, own } = settled
+  const unread = fetch && !request ? new UnreadBodies() : undefined
   // The handlers keep their `this`.
   const handler: RequestHandler = request
     ? (req, res) => request.call(own, req, res)
-    : fetch
-      ? fromFetch({ fetch: fetch.bind(own) as typeof fetch & {} })
+    : unread
+      ? fromFetch({ fetch: fetch!.bind(own) as typeof fetch & {} }, unread)
       : onlyWebSockets
-  return settled.run === 'pool' ? inPool(settled, handler) : onReactors(settled, handler)
+  return settled.run === 'pool' ? inPool(settled, handler) : onReactors(settled, handler, unread)
 }
 
 function common(settled: ReadOptions, body: 'whole' | 'stream'): HttpApp {
@@ -62,7 +64,7 @@ function common(settled: ReadOptions, body: 'whole' | 'stream'): HttpApp {
   return app
 }
 
-function onReactors(settled: ReadOptions, handler: RequestHandler): HttpApp {
+function onReactors(settled: ReadOptions, handler: RequestHandler, unread: UnreadBodies | undefined): HttpApp {
   const { own, error } = settled
   const settings: HttpSettings = {
     handler,
@@ -71,6 +73,7 @@ function onReactors(settled: ReadOptions, handler: RequestHandler): HttpApp {
     requestTimeoutMs: settled.requestTimeoutMs,
     endAborts: settled.halfClose === 'abort',
     webSockets: settled.websocket && new WebSocketSettings(settled.websocket),
+    unread,
   }
   const onSlab: MessageIn = (conn, slab, start, length, info) => httpOf(conn, settings).onFrame(slab, start, length, info)
   const app: HttpApp = {

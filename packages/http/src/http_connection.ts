@@ -9,6 +9,7 @@ import { type Bytes, HttpResponse, type ResponseTarget } from './response.js'
 import { headOf, ResponseFields } from './response_head.js'
 import { reasonOf } from './status.js'
 import { isThenable } from './thenable.js'
+import type { UnreadBodies } from './unread_bodies.js'
 import type { WebSocketConnection } from './websocket_connection.js'
 import { asksForWebSocket } from './websocket_handshake.js'
 import type { WebSocketSettings } from './websocket_settings.js'
@@ -26,11 +27,16 @@ export interface HttpSettings {
   /** A FIN aborts the signals of the requests that are being answered. */
   readonly endAborts: boolean
   readonly webSockets: WebSocketSettings | undefined
+  /** Of a `fetch` handler. */
+  readonly unread: UnreadBodies | undefined
 }
 
 const { close: closes, contentFollows, expects, content, lastContent, upgrade } = http1Info
 const asciiText = { ascii: true }
 const goOn = 'HTTP/1.1 100 Continue\r\n\r\n'
+
+/** Why a connection is not read: each reason ends by itself. */
+export const pauseFor = { body: 1, discarded: 2, unread: 4, upgrade: 8 } as const
 
 // biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
 type AnyConnection = Connection<any>
@@ -52,6 +58,11 @@ export class HttpConnection {
   /** Bytes that have come behind the last request. */
   #discarded = 0
   #onAlone: (() => void) | undefined
+  /** Requests that run and whose responses have not begun, where the app's bodies are streams. */
+  #unread = 0
+  /** Those that wait until there is room for one more. Their connection is paused. */
+  #waiting: ReactorExchange[] = []
+  #pausedFor = 0
 
   constructor(conn: AnyConnection, settings: HttpSettings) {
     this.conn = conn
@@ -65,15 +76,65 @@ export class HttpConnection {
     if ((info & closes) !== 0) this.closing = true
     const exchange = new ReactorExchange(this, slab, start, length, info)
     if ((info & contentFollows) !== 0) this.#receiving = exchange
-    const { handler, webSockets } = this.settings
+    const { webSockets } = this.settings
     if ((info & upgrade) !== 0 && webSockets !== undefined && asksForWebSocket(exchange.request)) {
       return exchange.handle(() => new WebSocketUpgrade(this, webSockets, exchange).handle(length))
     }
+    if (this.settings.unread) return this.#runBounded(exchange, this.settings.unread)
+    this.#run(exchange)
+  }
+
+  #run(exchange: ReactorExchange): void {
+    const { handler } = this.settings
     // Each request has a context of its own, whatever the one before it has entered.
     if (contexts.used) return runFresh(undefined, exchange.handle, exchange, handler)
     const { mark } = contexts
     exchange.handle(handler)
     contexts.mark = mark
+  }
+
+  /** A pipelined request waits where the bodies of those before it lie in streams; see `UnreadBodies`. */
+  #runBounded(exchange: ReactorExchange, { most }: UnreadBodies): void {
+    if (this.#unread < most && this.#waiting.length === 0) {
+      this.#unread++
+      exchange.isUnread = true
+      return this.#run(exchange)
+    }
+    exchange.keepPlace()
+    this.#waiting.push(exchange)
+    this.pause(pauseFor.unread)
+  }
+
+  /** The response of a request has begun: what is known of its body is counted. */
+  begun(exchange: ReactorExchange): void {
+    exchange.isUnread = false
+    this.#unread--
+    // Not within the response of another request.
+    if (this.#waiting.length > 0) queueMicrotask(() => this.#runWaiting())
+  }
+
+  #runWaiting(): void {
+    const { unread } = this.settings
+    while (this.#waiting.length > 0 && this.#unread < unread!.most) {
+      const exchange = this.#waiting.shift()!
+      // It has been refused meanwhile.
+      if (exchange.response.headersSent) continue
+      this.#unread++
+      exchange.isUnread = true
+      this.#run(exchange)
+    }
+    if (this.#waiting.length === 0) this.resume(pauseFor.unread)
+  }
+
+  pause(why: number): void {
+    this.#pausedFor |= why
+    this.conn.pause()
+  }
+
+  resume(why: number): void {
+    if ((this.#pausedFor & why) === 0) return
+    this.#pausedFor &= ~why
+    if (this.#pausedFor === 0) this.conn.resume()
   }
 
   #onPiece(bytes: Buffer, info: number): void {
@@ -94,7 +155,7 @@ export class HttpConnection {
   /** Behind the last request. It is read, so that a peer that leaves is noticed; but a peer that goes on is made to wait. */
   #discard(length: number): void {
     this.#discarded += length
-    if (this.#discarded >= mostDiscarded) this.conn.pause()
+    if (this.#discarded >= mostDiscarded) this.pause(pauseFor.discarded)
   }
 
   /** The rest of the request at hand is not read; its response says why, if it has not begun. */
@@ -157,6 +218,7 @@ export class HttpConnection {
     if (this.socket !== undefined) return this.socket.onGone(reason)
     this.closing = true
     this.#receiving = undefined
+    this.#waiting = []
     for (const exchange of this.#open) exchange.onGone(reason)
     this.#open.clear()
     this.#onAlone?.()
@@ -206,6 +268,8 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   readonly body: StreamedBody | undefined
   /** When the whole request has to be there, in the ms of `performance.now`. */
   deadline = 0
+  /** It runs, and its response has not begun; see `UnreadBodies`. */
+  isUnread = false
   #reply: DeferredReply | undefined
   #done = false
   #gone = false
@@ -275,6 +339,11 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     this.response.abandon(500, false)
   }
 
+  /** For a request that runs later: those behind it answer behind it. */
+  keepPlace(): void {
+    this.#hold()
+  }
+
   #hold(): DeferredReply {
     if (!this.#reply) {
       this.#reply = this.#http.conn.defer()
@@ -305,6 +374,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   }
 
   part(bytes: Bytes): boolean {
+    if (this.isUnread) this.#http.begun(this)
     return !this.#gone && this.#hold().write(bytes)
   }
 
@@ -332,6 +402,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   }
 
   #settled(): void {
+    if (this.isUnread) this.#http.begun(this)
     this.#done = true
     if (this.#waitingForEnd !== undefined) this.#tellHalfClosed(false)
   }
@@ -437,9 +508,9 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     this.#hold().write(goOn)
   }
   pauseBody(): void {
-    if (!this.#gone) this.#http.conn.pause()
+    if (!this.#gone) this.#http.pause(pauseFor.body)
   }
   resumeBody(): void {
-    if (!this.#gone) this.#http.conn.resume()
+    if (!this.#gone) this.#http.resume(pauseFor.body)
   }
 }

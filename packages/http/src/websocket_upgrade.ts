@@ -1,5 +1,5 @@
 import { MultireactorError, shown } from '@multireactor/addon'
-import type { HttpConnection, ReactorExchange } from './http_connection.js'
+import { type HttpConnection, pauseFor, type ReactorExchange } from './http_connection.js'
 import { isThenable } from './thenable.js'
 import { WebSocketConnection } from './websocket_connection.js'
 import { acceptance, type Handshake, readHandshake, type WebSocketRefusal } from './websocket_handshake.js'
@@ -25,7 +25,7 @@ export class WebSocketUpgrade {
     if (this.#http.conn.internal.ending) return this.#refuse({ status: 503, headers: { Connection: 'close' } })
     const answer = this.#settings.own.upgrade?.(this.#exchange.request)
     if (!isThenable(answer) && !this.#http.hasOpen) return this.#decide(handshake, answer as UpgradeAnswer<unknown>)
-    this.#http.conn.pause()
+    this.#http.pause(pauseFor.upgrade)
     return this.#later(handshake, answer)
   }
 
@@ -36,7 +36,7 @@ export class WebSocketUpgrade {
       await this.#http.untilAlone(this.#exchange)
       if (!this.#exchange.isGone) this.#decide(handshake, decided)
     } finally {
-      if (!this.#exchange.isGone) this.#http.conn.resume()
+      if (!this.#exchange.isGone) this.#http.resume(pauseFor.upgrade)
     }
   }
 
