@@ -74,7 +74,7 @@ const wires: Record<string, Wire> = {
     ),
   }),
   http,
-  fetch: http,
+  fetch: (random) => ({ ...http(random), huge: get(random.pick(['/large', '/node'])) }),
   pool: http,
   existing: http,
   'tls-http': http,

@@ -1,31 +1,41 @@
+import { readFileSync } from 'node:fs'
 import net from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
 
-// Polite connections: each asks, waits for its answer, and asks again after a pause. Counts milliseconds of the clock.
+// Polite connections: each asks, waits for its answer, and asks again after a pause. Counts milliseconds of the clock, and those of CPU time that
+// the thread of its reactor spends between the question and the answer: what it does for others meanwhile, however long the machine makes
+// everybody wait. The app says which thread that is (`w`), and answers with the CPU time that it has used (`c`).
 
-const { port, request, replyBytes, connections } = workerData as {
-  port: number
-  request: string
-  replyBytes: number
-  connections: number
-}
+const { port, connections } = workerData as { port: number; connections: number }
 let waits: number[] = []
+let spent: number[] = []
 let closed = 0
+const usedBy = (thread: string): number => Number(readFileSync(`/proc/${thread}/schedstat`, 'latin1').split(' ')[0])
+
 for (let i = 0; i < connections; i++) {
   const socket = net.connect(port, '127.0.0.1')
   socket.setNoDelay(true)
-  let received = 0
+  socket.setEncoding('latin1')
+  let thread = ''
+  let text = ''
   let asked = 0
+  let before = 0
   const ask = (): void => {
     asked = performance.now()
-    socket.write(request)
+    before = usedBy(thread)
+    socket.write('c\n')
   }
-  socket.on('connect', ask)
-  socket.on('data', (chunk) => {
-    received += chunk.length
-    if (received < replyBytes) return
-    received = 0
-    waits.push(performance.now() - asked)
+  socket.on('connect', () => socket.write('w\n'))
+  socket.on('data', (chunk: string) => {
+    text += chunk
+    if (!text.endsWith('\n')) return
+    if (thread === '') {
+      thread = text.trim()
+    } else {
+      waits.push(performance.now() - asked)
+      spent.push((Number(text) - before) / 1e6)
+    }
+    text = ''
     setTimeout(ask, 5)
   })
   socket.on('error', () => {})
@@ -34,6 +44,7 @@ for (let i = 0; i < connections; i++) {
 
 parentPort!.on('message', (what: 'read' | 'stop') => {
   if (what === 'stop') process.exit()
-  parentPort!.postMessage({ waits, closed })
+  parentPort!.postMessage({ waits, spent, closed })
   waits = []
+  spent = []
 })
