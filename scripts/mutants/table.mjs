@@ -621,6 +621,13 @@ export const mutants = [
     test: 'allocator: what lies free behind the last block',
   },
   {
+    protects: 'the main thread from giving back without an end',
+    file: 'addon/native/src/base/allocator.h',
+    from: 'dueNs_ = nowNs + kRest * cpuNs;',
+    to: 'dueNs_ = nowNs + 0 * cpuNs;',
+    test: 'allocator: giving back what is free takes a fiftieth',
+  },
+  {
     protects: 'the table of mappings from one for each large block',
     file: 'addon/native/src/base/allocator.cc',
     from: '  mallopt(kMmapMax, on ? kMostMapped : kUsualMapped);',

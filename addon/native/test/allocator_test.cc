@@ -16,73 +16,84 @@
 #endif
 #endif
 
-#ifdef MR_COUNTS_BLOCKS
-
 using namespace mr;
+
+TEST("giving back what is free takes a fiftieth of a thread's time at most") {
+  TrimPace pace;
+  CHECK(pace.isDue(1'000));
+  pace.took(10, 1'000);
+  CHECK(!pace.isDue(1'499));
+  CHECK(pace.isDue(1'500));
+}
+
+#ifdef MR_COUNTS_BLOCKS
 
 namespace {
 
-bool isMappedAlone(size_t bytes) {
+// How many of some blocks the allocator has mapped one by one. What lies free is given out first, so there have to be some.
+size_t mappedAmong(size_t count, size_t bytes) {
+  std::vector<void*> blocks;
+  blocks.reserve(count);  // none of them
   const size_t before = mallinfo2().hblks;
-  void* volatile block = std::malloc(bytes);
-  const bool alone = mallinfo2().hblks > before;
-  std::free(block);
-  return alone;
+  for (size_t i = 0; i < count; ++i) blocks.push_back(std::malloc(bytes));
+  const size_t mapped = mallinfo2().hblks - before;
+  for (void* block : blocks) std::free(block);
+  return mapped;
 }
 
-// The allocator adapts: it keeps blocks of a size that was freed once.
-void freeLarge() {
-  void* volatile block = std::malloc(8 << 20);
-  std::free(block);
+bool mapsLarge() { return mappedAmong(500, 64 << 10) > 0; }
+
+// The state before does not depend on what other tests have done.
+void begin() {
+  keepNothingLarge(true);
+  keepNothingLarge(false);
+  giveBackFreeMemory();
+}
+
+void end() {
+  keepNothingLarge(false);
+  giveBackFreeMemory();
 }
 
 }  // namespace
 
 TEST("large blocks go back to the system while that is on, small ones never, and nothing does when it is off") {
-  keepNothingLarge(false);
-  freeLarge();
-  CHECK(!isMappedAlone(1 << 20));
+  begin();
+  CHECK(!mapsLarge());
+  giveBackFreeMemory();
   keepNothingLarge(true);
-  CHECK(isMappedAlone(1 << 20));
-  CHECK(isMappedAlone(64 << 10));
-  CHECK(!isMappedAlone(8 << 10));
+  CHECK(mapsLarge());
+  CHECK_EQ(mappedAmong(4'000, 8 << 10), size_t{0});
   keepNothingLarge(false);
-  CHECK(!isMappedAlone(1 << 20));
+  CHECK(!mapsLarge());
+  end();
 }
 
 TEST("what lies free behind the last block of an arena goes back, too") {
   const auto fillAndEmpty = [] {
     std::vector<void*> blocks;
-    for (int i = 0; i < 1'000; ++i) blocks.push_back(std::malloc(8 << 10));
+    for (int i = 0; i < 4'000; ++i) blocks.push_back(std::malloc(8 << 10));
     for (; !blocks.empty(); blocks.pop_back()) std::free(blocks.back());
     return mallinfo2().keepcost;
   };
-  keepNothingLarge(false);
-  freeLarge();
-  CHECK(fillAndEmpty() > size_t{7 << 20});
+  begin();
+  CHECK(fillAndEmpty() > size_t{8 << 20});
   keepNothingLarge(true);
   CHECK(fillAndEmpty() <= size_t{2 << 20});
-  keepNothingLarge(false);
+  end();
 }
 
 TEST("blocks that go back at once are bounded in number: each may be a mapping of its own") {
-  keepNothingLarge(false);
-  freeLarge();
+  begin();
   keepNothingLarge(true);
-  const size_t before = mallinfo2().hblks;
-  std::vector<void*> blocks;
-  for (int i = 0; i < 17'000; ++i) blocks.push_back(std::malloc(64 << 10));
-  const size_t mapped = mallinfo2().hblks - before;
-  for (void* block : blocks) std::free(block);
+  const size_t mapped = mappedAmong(17'500, 64 << 10);
   CHECK(mapped > 15'000);
   CHECK(mapped <= size_t{16 << 10});
-  keepNothingLarge(false);
-  giveBackFreeMemory();
+  end();
 }
 
 TEST("large blocks go back from a quarter of the limit on, until less than an eighth is held") {
-  keepNothingLarge(false);
-  freeLarge();
+  begin();
   ExchangeOptions options;
   options.reactors = options.workers = 1;
   options.maxMemoryBytes = uint64_t{128} << 20;
@@ -92,17 +103,19 @@ TEST("large blocks go back from a quarter of the limit on, until less than an ei
     (void)exchange.memoryState(1'000);
   };
   hold(32);
-  CHECK(!isMappedAlone(1 << 20));
+  CHECK(!mapsLarge());
+  giveBackFreeMemory();
   hold(33);
-  CHECK(isMappedAlone(1 << 20));
+  CHECK(mapsLarge());
   hold(17);
   CHECK(!exchange.memoryEbbed());  // 33 were held a moment ago
   CHECK(!exchange.memoryEbbed());  // 17 are more than half of them
-  CHECK(isMappedAlone(1 << 20));
+  CHECK(mapsLarge());
   hold(15);
   CHECK(!exchange.memoryEbbed());
   CHECK(exchange.memoryEbbed());
-  CHECK(!isMappedAlone(1 << 20));
+  CHECK(!mapsLarge());
+  end();
 }
 
 #endif

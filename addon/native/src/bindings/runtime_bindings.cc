@@ -257,7 +257,11 @@ Napi::Value giveBackMemory(const Napi::CallbackInfo& info) {
   Exchange& exchange = *runtime->exchange;
   const bool isRound = info[1].As<Napi::Boolean>();
   const bool ebbed = isRound && exchange.memoryEbbed();
-  if (ebbed || exchange.memoryIsTight()) giveBackFreeMemory();
+  if (ebbed || (exchange.memoryIsTight() && runtime->trims.isDue(monotonicNs()))) {
+    const uint64_t beganNs = threadCpuNs();
+    giveBackFreeMemory();
+    runtime->trims.took(threadCpuNs() - beganNs, monotonicNs());
+  }
   if (isRound) exchange.collectWhenIdle();
   return info.Env().Undefined();
 }

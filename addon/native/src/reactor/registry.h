@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/allocator.h"
 #include "reactor/reactor.h"
 
 namespace mr {
@@ -15,6 +16,7 @@ namespace mr {
 struct Runtime {
   std::shared_ptr<Exchange> exchange;
   std::vector<std::shared_ptr<Reactor>> reactors;  // as many places as there may ever be, filled from the front
+  TrimPace trims;                                  // the supervisor's
 
   // The supervisor. Those below `count` exist then.
   void makeReactors(uint32_t count);
