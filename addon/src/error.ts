@@ -22,8 +22,10 @@ export const errorCodes = {
   ERR_MR_LIMIT:
     'The process has as many connections as `limits.connections` allows, or as many bytes as `limits.memory`; or the connections of one reactor have some 65,000 different framings of `setFraming`.',
   ERR_MR_LISTEN_FD: 'A descriptor given to `listen` is not a listening stream socket, or does not fit beside the others.',
-  ERR_MR_NO_HOOK: 'No app of the server has an `onCall` hook for `server.call`.',
-  ERR_MR_NO_POOL: 'A frame was submitted to a pool, and the server has none or the app has no `parse`.',
+  ERR_MR_NO_HOOK:
+    'No app of the server has an `onCall` hook for `server.call`, or the worker module of a pool not the function that was asked for.',
+  ERR_MR_NO_LISTENER: 'The server has no listener of this name.',
+  ERR_MR_NO_POOL: 'Work was handed to a pool, and the server has none or the app has no `parse`, or `task`, for it.',
   ERR_MR_NO_REACTOR: 'The server has no reactor of this number.',
   ERR_MR_OPTION_RANGE: 'An option is outside of its range; the message names the range.',
   ERR_MR_OPTION_TYPE: 'An option has the wrong type.',

@@ -145,7 +145,8 @@ export interface NativeReactorDriver {
   setTimeoutMs(slot: number, generation: number, milliseconds: number): boolean
   setNoDelay(slot: number, generation: number, on: boolean): boolean
   setKeepAlive(slot: number, generation: number, on: boolean, delaySeconds: number): boolean
-  submit(slot: number, generation: number, frame: string | Uint8Array, isRun: boolean): number | undefined
+  /** `how`: of `submitHow`. */
+  submit(slot: number, generation: number, frame: string | Uint8Array, how: number): number | undefined
   defer(slot: number, generation: number): number | undefined
   countLateCall(): void
   /** A message of a hook that was not sent, its peer being slow. */
@@ -239,11 +240,12 @@ export interface NativePort {
   close(): void
   setReferenced(referenced: boolean): void
   send(id: bigint, data: string | Uint8Array): number
+  destroy(id: bigint): number
   /** `deflated`: the same for WebSockets that inflate with a window of `windowBits` or more. */
   publish(topic: string, data: string | Uint8Array, deflated?: Uint8Array, windowBits?: number): number
   callReactor(reactor: number, data: string | Uint8Array): number
-  run(data: string | Uint8Array): number
-  forget(call: number): void
+  run(listener: number, data: string | Uint8Array, isValue: boolean): number
+  forget(run: number): void
   awaitRoom(): void
 }
 
@@ -354,12 +356,16 @@ export interface Native {
   Port: new (
     runtime: number,
     onSent: (request: number, outcome: number) => void,
-    onResult: (call: number, flags: number, bytes: Buffer) => void,
+    onAnswer: (request: number, outcome: number, bytes: Buffer) => void,
+    onResult: (run: number, flags: number, bytes: Buffer) => void,
     onRoom: () => void,
     ownsRuntime?: boolean,
   ) => NativePort
   createRuntime(options: NativeRuntimeOptions): number
   removeRuntime(runtime: number): void
+  describe(runtime: number, text: string): void
+  description(runtime: number): string
+  activeReactors(runtime: number): number
   openListener(runtime: number, spec: NativeListenerSpec): NativeOpenListener
   /** On failure the sockets stay the caller's; the guard does not. */
   adoptListener(
@@ -454,7 +460,7 @@ export const eventRow = {
   parse: 15,
   credit: 16,
   gone: 17,
-  stall: 18,
+  overrun: 18,
   balance: 19,
   shrink: 21,
   badFrame: 20,
@@ -486,6 +492,12 @@ export const replyFlag = { last: 1, end: 2, destroy: 4, error: 8, run: 16, lost:
 
 /** Outcomes of a send from any thread; see `SendOutcome` in `native/src/exchange/message.h`. */
 export const sendOutcomes = ['sent', 'buffered', 'gone', 'full'] as const
+
+/** What a frame is handed to the pool for: a reply to its connection, or a result for the caller, of `parse` or of `task`. */
+export const submitHow = { reply: 0, run: 1, value: 2 } as const
+
+/** Flags of a frame, for the thread that runs it; see `Task` in `native/src/exchange/task.h`. */
+export const frameFlag = { run: 1, refused: 2, value: 8, setAside: 16 } as const
 
 /** Outcomes of a call of a reactor's app; see `native/src/exchange/call.h`. */
 export const callOutcome = { answered: 0, failed: 1, lost: 2, noReactor: 3, noHook: 4 } as const

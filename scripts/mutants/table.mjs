@@ -308,7 +308,7 @@ export const mutants = [
     protects: 'what was written to a stream behind TLS before destroy()',
     file: 'addon/native/src/reactor/reactor_close.cc',
     from: 'if (isEncrypting(*connection)) {',
-    to: 'if (false) {',
+    to: 'if (isEncrypting(*connection) && false) {',
     test: 'test/dist/existing/tls.test.js: gives the peer of an existing server what was written before destroy()',
   },
   {
@@ -1663,7 +1663,7 @@ export const mutants = [
   {
     protects: 'frames that no parse would settle',
     file: 'packages/reactor/src/engine.ts',
-    from: 'if (!this.#hasPool || !listener.toPool) {',
+    from: "if (!this.#hasPool || (hook === 'parse' ? !listener.toPool : task === undefined)) {",
     to: 'if (!this.#hasPool) {',
     test: 'test/dist/bad-input/use.test.js: of a connection: frames that nobody parses',
   },

@@ -286,6 +286,24 @@ describe('a pool', () => {
     })
   })
 
+  describe('runTask', () => {
+    it('runs the export task of its module on values', async () => {
+      await using pool = make({}, 'pool-tasks.js')
+      const value = { when: new Date(0), list: [1n, new Map([['a', 1]])], bytes: new Uint8Array([1, 2]) }
+      expect(await pool.runTask({ echo: value })).to.deep.equal({ echo: value })
+      expect(await pool.runTask({ add: [1, 2] })).to.equal(3)
+      expect((await failureOf(() => pool.runTask({ fail: 'so' }))).message).to.equal('the worker function failed: so')
+      expect((await failureOf(() => pool.runTask(Symbol('x')))).code).to.equal('ERR_MR_DATA')
+      expect((await failureOf(() => pool.run('x'))).code).to.equal('ERR_MR_NO_HOOK')
+    })
+
+    it('says so when its module has none', async () => {
+      await using pool = make({}, 'pool-echo.js')
+      expect((await failureOf(() => pool.runTask(1))).code).to.equal('ERR_MR_NO_HOOK')
+      expect(await text(pool.run('on'))).to.equal('on')
+    })
+  })
+
   describe('when a worker dies', () => {
     it('rejects its task with ERR_MR_TASK_LOST, replaces it, and goes on', async () => {
       const replaced: WorkerReplaced[] = []

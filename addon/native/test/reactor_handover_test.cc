@@ -217,7 +217,7 @@ TEST("a connection whose call was answered before its thread could hear of it cl
   const Fd a = server.connect(), b = server.connect();
   server.js().hook = [&](const EventRow& row, std::string_view frame) {
     uint64_t sequence;
-    if (frame == "call") server.reactor().submit(row.slot, row.generation, spanOf(frame), true, &sequence);
+    if (frame == "call") server.reactor().submit(row.slot, row.generation, spanOf(frame), Task::kRun, &sequence);
   };
   say(a, "call\n");
   say(b, "call\n");

@@ -361,7 +361,8 @@ TEST("queue full: a hook's frame is refused like the others, and its call says s
   server.js().hook = [&](const EventRow& row, std::string_view frame) {
     uint64_t sequence;
     if (row.event != Event::kFrame) return;
-    results.push_back(server.reactor().submit(row.slot, row.generation, spanOf(frame), frame == "call", &sequence));
+    results.push_back(
+        server.reactor().submit(row.slot, row.generation, spanOf(frame), frame == "call" ? Task::kRun : Task::kNone, &sequence));
   };
   const Fd a = server.connect();
   say(a, "a\nb\ncall\nc\n");
@@ -382,7 +383,7 @@ TEST("queue full, pause: a hook's frames wait in their order, and its connection
   server.js().hook = [&](const EventRow& row, std::string_view frame) {
     uint64_t sequence;
     if (row.event != Event::kFrame) return;
-    CHECK(server.reactor().submit(row.slot, row.generation, spanOf(frame), false, &sequence) == Reactor::Submitted::kDone);
+    CHECK(server.reactor().submit(row.slot, row.generation, spanOf(frame), Task::kNone, &sequence) == Reactor::Submitted::kDone);
   };
   const Fd a = server.connect();
   say(a, "a\nb\nc\n");

@@ -136,7 +136,7 @@ TEST("failure: what is owed to frames before one whose hook fails leaves first")
   server.onFrame = [&](const EventRow& row, std::string_view text) {
     uint64_t place = 0;
     if (text == "pool") {
-      CHECK(server.reactor().submit(row.slot, row.generation, spanOf(text), false, &place) == Reactor::Submitted::kDone);
+      CHECK(server.reactor().submit(row.slot, row.generation, spanOf(text), Task::kNone, &place) == Reactor::Submitted::kDone);
     } else if (text == "own") {
       CHECK(server.reactor().defer(row.slot, row.generation, &place));
       server.reactor().fail(row.slot, row.generation, place, CloseReason::kHandlerError);
@@ -165,7 +165,7 @@ TEST("failure: a place that is over ends the connection behind what has left") {
   server.onFrame = [&](const EventRow& row, std::string_view text) {
     if (text == "a") failing = row;
     uint64_t place = 0;
-    if (text == "pool") (void)server.reactor().submit(row.slot, row.generation, spanOf(text), false, &place);
+    if (text == "pool") (void)server.reactor().submit(row.slot, row.generation, spanOf(text), Task::kNone, &place);
     if (text != "pool") (void)server.write(row, std::string(text) + "\n");
   };
   const Fd peer = server.connect("a\npool\nb\npool\n");
@@ -196,7 +196,7 @@ TEST("room: an end of the peer that comes while frames wait for room comes behin
   server.onFrame = [&](const EventRow& row, std::string_view text) {
     uint64_t place = 0;
     if (text == "pool") {
-      CHECK(server.reactor().submit(row.slot, row.generation, spanOf(text), false, &place) == Reactor::Submitted::kDone);
+      CHECK(server.reactor().submit(row.slot, row.generation, spanOf(text), Task::kNone, &place) == Reactor::Submitted::kDone);
     } else if (text == "stop") {
       stopped = row;
       CHECK(server.reactor().pause(row.slot, row.generation, row.d));

@@ -226,10 +226,10 @@ TEST("states: nothing is submitted, deferred or placed on a connection that hook
     Reactor& reactor = scene.server.reactor();
     uint64_t sequence = 0;
     uint32_t low = 0, key = 0;
-    CHECK(reactor.submit(scene.slot, scene.generation, spanOf("x"), false, &sequence) == Reactor::Submitted::kGone);
+    CHECK(reactor.submit(scene.slot, scene.generation, spanOf("x"), Task::kNone, &sequence) == Reactor::Submitted::kGone);
     CHECK(!reactor.defer(scene.slot, scene.generation, &sequence));
     CHECK(reactor.place(scene.slot, scene.generation, spanOf("x"), &low, &key));
     CHECK_EQ(scene.server.exchange->queue().depth(), 0u);
-    CHECK(reactor.submit(scene.slot, scene.generation, spanOf("x"), true, &sequence) == Reactor::Submitted::kDone);
+    CHECK(reactor.submit(scene.slot, scene.generation, spanOf("x"), Task::kRun, &sequence) == Reactor::Submitted::kDone);
   }
 }

@@ -56,6 +56,12 @@ export interface App<Data = undefined>
   run?: RunMode
   /** One frame, in a pool worker (see `run`). Its memory stays valid as long as it is referenced. */
   parse?(frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
+  /**
+   * One value, in a pool worker: what `conn.runTask`, `req.runTask` and `server.runTask` are about. What it returns, or resolves to, goes back to
+   * the caller. Values are copies, as `v8.serialize` takes them.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: what it gets is what the app's own calls hand over
+  task?(value: any, ctx: TaskContext): unknown
   /** What to answer when `parse` failed. Without it the connection closes as `parse-error`. */
   error?(error: unknown, frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
   /**

@@ -1,3 +1,4 @@
+import { OptionReader } from '@multireactor/addon'
 import type { AttachOptions, ExistingServer } from '@multireactor/reactor'
 import { hooksFor, ServerFace, type ExistingServerSide, existingServer } from '@multireactor/reactor/app'
 import type { App, StartContext } from './app.js'
@@ -9,6 +10,11 @@ export interface AttachedServer extends AttachOptions {
   close?: () => unknown
 }
 
+/** What an app of an existing server may have beside it: work for the pool, and calls. */
+export type AttachHooks = Pick<App, 'parse' | 'task' | 'error' | 'overloaded' | 'onCall'>
+
+const hookNames = ['parse', 'task', 'error', 'overloaded', 'onCall'] as const
+
 /**
  * An app that runs an existing server, unchanged, on every reactor. `make` is called once in each reactor's thread, and returns a server
  * that does not listen:
@@ -18,15 +24,21 @@ export interface AttachedServer extends AttachOptions {
  * export default attach(() => http.createServer(handler))
  * ```
  *
+ * With `hooks`, handlers hand heavy work to the pool: `task` by `server.runTask` of the context, `parse` by `server.run`.
+ *
  * The servers of two reactors share nothing but the port. Connections live with their thread: docs/existing-servers.md.
  */
 export function attach(
   make: (context: StartContext) => ExistingServer | AttachedServer | Promise<ExistingServer | AttachedServer>,
+  hooks: AttachHooks = {},
 ): App<undefined> & { readonly [existingServer]: ExistingServerSide | undefined } {
+  const read = new OptionReader('attach()', hooks, hookNames)
+  for (const name of hookNames) read.func(name)
   let face: ServerFace | undefined
   let close: (() => unknown) | undefined
   return {
     ...hooksFor(() => face!),
+    ...hooks,
     async start(context) {
       if (context.role !== 'reactor') return
       const made = await make(context)

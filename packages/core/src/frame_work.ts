@@ -7,6 +7,7 @@ export function frameWork(app: App<any>): FrameWork {
   return {
     parse: (frame, ctx) => app.parse!(frame, ctx),
     overloaded: app.overloaded && ((frame, ctx) => app.overloaded!(frame, ctx)),
+    task: app.task && ((value, ctx) => app.task!(value, ctx)),
     error: app.error && ((error, frame, ctx) => app.error!(error, frame, ctx)),
   }
 }

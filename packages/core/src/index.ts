@@ -14,7 +14,7 @@ export type {
   SubscribeOptions,
 } from '@multireactor/reactor'
 // Every app module imports this package, in every thread: what only the main thread needs is loaded by serve().
-export { attach, type AttachedServer } from './attach.js'
+export { attach, type AttachedServer, type AttachHooks } from './attach.js'
 export {
   type CloseReason,
   Connection,
@@ -50,4 +50,4 @@ export type { CloseResult, Server, ServerEvents, ServerListener, ServerStats } f
 export { prometheusContentType, prometheusText } from './prometheus.js'
 export type { ThreadStats } from './stats.js'
 export { serve } from './serve.js'
-export { type CallOptions, type SendOutcome, ServerHandle } from './server_handle.js'
+export { type CallOptions, type RunOptions, type SendOutcome, ServerHandle } from './server_handle.js'

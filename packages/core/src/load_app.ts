@@ -14,6 +14,7 @@ const appKeys = [
   'run',
   'balance',
   'parse',
+  'task',
   'error',
   'overloaded',
   'onCall',
@@ -120,7 +121,18 @@ function checkedApp(url: string, app: unknown): App<any> {
     )
   }
   const read = new OptionReader(where, app, appKeys)
-  for (const hook of [...hookNames, ...handoverHookNames, 'balance', 'parse', 'error', 'overloaded', 'onCall', 'start', 'stop'])
+  for (const hook of [
+    ...hookNames,
+    ...handoverHookNames,
+    'balance',
+    'parse',
+    'task',
+    'error',
+    'overloaded',
+    'onCall',
+    'start',
+    'stop',
+  ])
     read.func(hook)
   if (!read.raw('parse') && !read.raw('message')) {
     throw new MultireactorError(

@@ -47,6 +47,8 @@ export interface AppDescription {
   needsPool: boolean
   /** Some frames may run on the reactor. */
   runsFrames: boolean
+  /** By listener: the hooks of its app that `server.run` and `server.runTask` may ask for. */
+  hooks: { parse: boolean; task: boolean }[]
 }
 
 /** How a thread takes over its reactor. */
@@ -63,7 +65,8 @@ export interface ListenRequest {
   spread: boolean
 }
 
-const usesPool = ({ parse, run }: { parse?: unknown; run?: string }): boolean => parse !== undefined && run !== 'inline'
+const usesPool = ({ parse, run, task }: { parse?: unknown; run?: string; task?: unknown }): boolean =>
+  task !== undefined || (parse !== undefined && run !== 'inline')
 
 interface AttachedApp {
   [existingServer]?: ExistingServerSide
@@ -135,6 +138,7 @@ void runThread(async (side: ThreadSide) => {
     usesPool: all.some(usesPool),
     needsPool: all.some((app) => app.parse !== undefined && app.message === undefined && app.run !== 'inline'),
     runsFrames: all.some((app) => app.run !== undefined && app.run !== 'pool'),
+    hooks: listeners.map(({ loaded }) => ({ parse: loaded.parse !== undefined, task: loaded.task !== undefined })),
   }
   const runFrames = (engine: Engine): void => {
     if (!description.runsFrames) return

@@ -37,10 +37,11 @@ import {
 } from './options.js'
 import { cpuOf } from './pin.js'
 import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
-import type { ListenerPlan } from './reactor_thread.js'
+import type { AppDescription, ListenerPlan } from './reactor_thread.js'
 import { startLine } from './start_line.js'
 import { readStats, type ThreadStats } from './stats.js'
-import { type CallOptions, type SendOutcome, ServerHandle } from './server_handle.js'
+import type { ServerDescription } from './server_description.js'
+import { type CallOptions, type RunOptions, type SendOutcome, ServerHandle } from './server_handle.js'
 import type { WorkerThreadData } from './worker_thread.js'
 
 export interface ServerListener {
@@ -236,10 +237,11 @@ export class Server {
     // A pool that was asked for starts beside the reactors; otherwise the app is asked first whether it needs one.
     const early = given.pool && pool.size > 0 ? this.#startPool(this.#plans) : undefined
     early?.catch(() => {})
-    const { usesPool, needsPool } = (await this.#reactors.grow(reactors))[0]!
+    const { usesPool, needsPool, hooks } = (await this.#reactors.grow(reactors))[0]!
     this.#checkPool('serve()', needsPool)
     if (early) await early
     else if (usesPool && pool.size > 0) await this.#startPool(this.#plans)
+    this.#describe(hooks)
     await this.#listen()
     if (pool.onQueueFull !== 'pause' || pool.maxWaitMs > 0) {
       this.#shedWatch = setInterval(() => this.#tellShed(), shedEveryMs).unref()
@@ -312,6 +314,18 @@ export class Server {
       'ERR_MR_NO_POOL',
       `${call}: the app has parse and no message hook, so it needs a pool: pass pool: 1 or more`,
     )
+  }
+
+  /** For `run` and `runTask`, in whichever thread. */
+  #describe(hooks: AppDescription['hooks']): void {
+    const { onQueueFull, maxQueuedBytes } = this.#settings.pool
+    const said: ServerDescription = {
+      listeners: this.#plans.map(({ name }, i) => ({ name, ...hooks[i]! })),
+      hasPool: this.#group !== undefined,
+      waits: onQueueFull === 'pause',
+      maxQueuedBytes,
+    }
+    native.describe(this.#runtime, JSON.stringify(said))
   }
 
   async #startPool(plans: ListenerPlan[]): Promise<void> {
@@ -453,6 +467,7 @@ export class Server {
       throw error
     }
     if (workers) await this.#group!.swap(workers)
+    this.#describe(descriptions[0]!.hooks)
     await this.#reactors.swap(threads, timeoutMs)
   }
 
@@ -548,6 +563,31 @@ export class Server {
   /** See `ServerHandle.call`. */
   call(reactor: number, bytes: string | Uint8Array, options: CallOptions = {}): Promise<Buffer> {
     return this.#handle.call(reactor, bytes, options)
+  }
+
+  /** See `ServerHandle.callAll`. */
+  callAll(bytes: string | Uint8Array, options: CallOptions = {}): Promise<Buffer[]> {
+    return this.#handle.callAll(bytes, options)
+  }
+
+  /** See `ServerHandle.run`. */
+  run(bytes: string | Uint8Array, options: RunOptions = {}): Promise<Buffer> {
+    return this.#handle.run(bytes, options)
+  }
+
+  /** See `ServerHandle.runTask`. */
+  runTask<Result = unknown>(value: unknown, options: RunOptions = {}): Promise<Result> {
+    return this.#handle.runTask<Result>(value, options)
+  }
+
+  /** See `ServerHandle.reactors`. */
+  get reactors(): number {
+    return this.#handle.reactors
+  }
+
+  /** See `ServerHandle.destroy`. */
+  destroy(id: bigint): Promise<boolean> {
+    return this.#handle.destroy(id)
   }
 
   /** See `ServerHandle.publish`. */

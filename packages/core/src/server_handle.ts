@@ -10,13 +10,23 @@ import {
   runFresh,
   sendOutcomes,
   shown,
+  valueBytes,
+  valueOf,
 } from '@multireactor/addon'
-import { callResult, checkBytes, checkCallSize, checkPublication, deflatedFormOf } from '@multireactor/reactor/app'
+import { PendingRuns } from '@multireactor/pool/runs'
+import { callResult, checkBytes, checkCallSize, checkPublication, deflatedFormOf, runFailure } from '@multireactor/reactor/app'
 import { callsFull, noReactor, PendingCalls } from './pending_calls.js'
-
+import { placeOfRun } from './server_description.js'
 import { readStats, type ThreadStats } from './stats.js'
 
 export type SendOutcome = (typeof sendOutcomes)[number]
+
+/** Of `run` and `runTask`. */
+export interface RunOptions {
+  /** Whose app: the name of one of its listeners. Default: of the first app that has the hook. */
+  listener?: string
+  signal?: AbortSignal
+}
 
 export interface CallOptions {
   /** How long to wait for the answer. Default 30,000; 0: for ever. Accurate to 50 ms. */
@@ -32,6 +42,7 @@ export class ServerHandle {
   /** Sends, answered with an index of `sendOutcomes`, and publications, answered with a number of subscribers. */
   readonly #waiting = new Map<number, { isSend: boolean; resolve: (outcome: number) => void }>()
   readonly #calls = new PendingCalls(() => this.#settled())
+  readonly #runs: PendingRuns
   #local: { reactor: number; onCall: (bytes: Buffer) => unknown } | undefined
   #localCalls = 0
   #closed = false
@@ -48,9 +59,15 @@ export class ServerHandle {
         waiting.resolve(outcome)
       },
       (request, outcome, bytes) => this.#calls.onOutcome(request, outcome, bytes),
-      () => {},
+      (run, flags, bytes) => this.#runs.onResult(run, flags, bytes),
+      () => this.#runs.onRoom(),
     )
     this.#port.setReferenced(false)
+    this.#runs = new PendingRuns(
+      this.#port,
+      () => this.#settled(),
+      (flags, bytes) => runFailure(bytes, flags),
+    )
   }
 
   /** Any thread of the process. Throws `ERR_MR_CLOSED` when there is no such server, `ERR_MR_OPTION_TYPE` for what is no token. Close it when done. */
@@ -139,8 +156,69 @@ export class ServerHandle {
     const number = this.#port.callReactor(reactor, bytes)
     if (number === -1) throw noReactor(reactor)
     if (number === -2) throw callsFull(`64 MiB wait in the mailbox of reactor ${reactor}`)
-    if (this.#waiting.size + this.#calls.size === 0) this.#port.setReferenced(true)
-    return this.#calls.add(number, reactor, timeoutMs, signal)
+    const answer = this.#calls.add(number, reactor, timeoutMs, signal)
+    if (this.#calls.size === 1) this.#settled()
+    return answer
+  }
+
+  /**
+   * Calls every running reactor, and resolves to their answers, by the number of the reactor. Rejects with the first error, as `call` does;
+   * the other hooks run all the same.
+   */
+  async callAll(bytes: string | Uint8Array, options: CallOptions = {}): Promise<Buffer[]> {
+    if (this.#closed) throw closedError('the server')
+    return Promise.all(Array.from({ length: this.reactors }, (_, reactor) => this.call(reactor, bytes, options)))
+  }
+
+  /**
+   * Runs `parse` of an app in the pool, on a copy of `bytes` that came by no connection, and resolves to what it returned, its parts
+   * joined. Rejects with the error of `parse`, and with `ERR_MR_NO_POOL`, `ERR_MR_NO_LISTENER`, `ERR_MR_QUEUE_FULL` (`onQueueFull: 'reject'` or
+   * `'close'`; otherwise it waits for room), `ERR_MR_TASK_TOO_LARGE`, `ERR_MR_TASK_TIMEOUT`, `ERR_MR_TASK_LOST`, `ERR_MR_OVERLOADED`,
+   * `ERR_MR_DATA`, `ERR_MR_CLOSED`, or the signal's reason. Work that has begun runs on when it is aborted; its result is dropped.
+   */
+  async run(bytes: string | Uint8Array, options: RunOptions = {}): Promise<Buffer> {
+    if (this.#closed) throw closedError('the server')
+    checkBytes('run()', bytes)
+    return this.#run('run()', bytes, 'parse', options)
+  }
+
+  /**
+   * Runs `task` of an app in the pool, on a copy of `value` as `v8.serialize` takes it, and resolves to a copy of what it returned or
+   * resolved to. Rejects as `run` does; `ERR_MR_DATA` for what cannot be copied.
+   */
+  async runTask<Result = unknown>(value: unknown, options: RunOptions = {}): Promise<Result> {
+    if (this.#closed) throw closedError('the server')
+    const bytes = valueBytes('runTask(): the value', value)
+    return valueOf(await this.#run('runTask()', bytes, 'task', options)) as Result
+  }
+
+  #run(call: string, bytes: string | Uint8Array, hook: 'parse' | 'task', options: RunOptions): Promise<Buffer> {
+    const read = new OptionReader(call, options, ['listener', 'signal'])
+    const name = read.string('listener')
+    const signal = read.signal()
+    signal?.throwIfAborted()
+    const { listener, waits } = placeOfRun(call, this.token, hook, name, Buffer.byteLength(bytes as string))
+    const result = this.#runs.add({ listener, bytes, isValue: hook === 'task', signal }, waits)
+    if (!result) throw new MultireactorError('ERR_MR_QUEUE_FULL', `${call}: the task queue is full, and the server rejects`)
+    return result
+  }
+
+  /** How many reactors run: they are numbered from 0. */
+  get reactors(): number {
+    return this.#closed ? 0 : native.activeReactors(this.token)
+  }
+
+  /**
+   * Destroys a connection, whichever reactor owns it, as `conn.destroy()` does there, behind what this thread has sent to it. Resolves to
+   * false when it has closed already.
+   */
+  async destroy(id: bigint): Promise<boolean> {
+    if (this.#closed) throw closedError('the server')
+    if (typeof id !== 'bigint') {
+      throw new MultireactorError('ERR_MR_DATA', `destroy(): the id must be the bigint of conn.id, and is ${shown(id)}`)
+    }
+    const request = this.#port.destroy(id)
+    return request >= 0 && sendOutcomes[await this.#outcome(request, true)] === 'sent'
   }
 
   #callHere(
@@ -170,14 +248,16 @@ export class ServerHandle {
     this.#local = { reactor, onCall: inContext }
   }
 
+  /** A thread with nothing else to do must live to hear what it waits for. */
   #settled(): void {
-    if (this.#waiting.size + this.#calls.size === 0 && !this.#closed) this.#port.setReferenced(false)
+    if (!this.#closed) this.#port.setReferenced(this.#waiting.size + this.#calls.size + this.#runs.size > 0)
   }
 
   #outcome(request: number, isSend: boolean): Promise<number> {
-    // A thread with nothing else to do must live to hear the outcome.
-    if (this.#waiting.size + this.#calls.size === 0) this.#port.setReferenced(true)
-    return new Promise((resolve) => this.#waiting.set(request, { isSend, resolve }))
+    return new Promise((resolve) => {
+      this.#waiting.set(request, { isSend, resolve })
+      if (this.#waiting.size === 1) this.#settled()
+    })
   }
 
   /** Counters of all threads of the server. Never waits. Throws `ERR_MR_CLOSED` when the server has closed. */
@@ -186,10 +266,11 @@ export class ServerHandle {
     return readStats(this.token)
   }
 
-  /** Pending sends resolve to `'gone'`, pending publications to 0; pending calls reject with `ERR_MR_CLOSED`. */
+  /** Pending sends resolve to `'gone'`, pending publications to 0; pending calls and runs reject with `ERR_MR_CLOSED`. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#runs.failAll(closedError('the server'))
     this.#port.close()
     for (const { isSend, resolve } of this.#waiting.values()) resolve(isSend ? sendOutcomes.indexOf('gone') : 0)
     this.#waiting.clear()

@@ -57,6 +57,7 @@ function common(settled: ReadOptions, body: 'whole' | 'stream'): HttpApp {
   for (const name of ['noDelay', 'keepAliveMs', 'outBuffer'] as const) {
     if (own[name] !== undefined) Object.assign(app, { [name]: own[name] })
   }
+  if (own.task) app.task = (value, ctx) => own.task!(value, ctx)
   if (own.onCall) app.onCall = (bytes, context) => own.onCall!(bytes, context)
   if (own.balance) app.balance = (peer, context) => own.balance!(peer, context)
   if (own.start) app.start = (context) => own.start!(context)

@@ -500,6 +500,10 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     return this.#http.conn.run(bytes)
   }
 
+  runTask<Result>(value: unknown): Promise<Result> {
+    return this.#http.conn.runTask<Result>(value)
+  }
+
   // ---------------------------------------------------------------- its body
 
   beginBody(): void {

@@ -6,7 +6,10 @@ import type { HttpResponse } from './response.js'
 import { type ReadWebSocketOptions, readWebSocketOptions, type WebSocketOptions } from './websocket_options.js'
 
 export interface HttpAppOptions<Data = unknown>
-  extends Pick<App, 'parse' | 'overloaded' | 'onCall' | 'balance' | 'start' | 'stop' | 'noDelay' | 'keepAliveMs' | 'outBuffer'> {
+  extends Pick<
+    App,
+    'parse' | 'task' | 'overloaded' | 'onCall' | 'balance' | 'start' | 'stop' | 'noDelay' | 'keepAliveMs' | 'outBuffer'
+  > {
   /** Answers one request: now, or later with a promise. Not both this and `fetch`; neither is needed beside `websocket`: 426 then. */
   request?(req: HttpRequest, res: HttpResponse): unknown
   /** As with Bun, Deno and Hono: `httpApp(app)` takes an app that has it. */
@@ -60,6 +63,7 @@ const names = [
   'maxPipelined',
   'lightGlobals',
   'parse',
+  'task',
   'overloaded',
   'onCall',
   'balance',

@@ -171,6 +171,13 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
     })
   }
   run(): Promise<Buffer> {
-    return Promise.reject(new MultireactorError('ERR_MR_NO_POOL', 'req.run(): this request is in the pool already'))
+    return inPoolAlready('req.run()')
   }
+  runTask(): Promise<never> {
+    return inPoolAlready('req.runTask()')
+  }
+}
+
+function inPoolAlready(call: string): Promise<never> {
+  return Promise.reject(new MultireactorError('ERR_MR_NO_POOL', `${call}: this request is in the pool already`))
 }

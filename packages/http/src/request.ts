@@ -22,6 +22,8 @@ export interface RequestOrigin {
   whenHalfClosed(): Promise<boolean>
   /** Runs the app's `parse` in the pool. */
   run(bytes: string | Uint8Array): Promise<Buffer>
+  /** Runs the app's `task` in the pool. */
+  runTask<Result>(value: unknown): Promise<Result>
   /** Memory that `limits.memory` counts. */
   allocate(bytes: number): Buffer
 }
@@ -202,6 +204,14 @@ export class HttpRequest {
   /** Runs the app's `parse` in the pool on these bytes, and resolves to what it returned. */
   run(bytes: string | Uint8Array): Promise<Buffer> {
     return this.#origin.run(bytes)
+  }
+
+  /**
+   * Runs the app's `task` in the pool on a copy of `value`, as `v8.serialize` takes it, and resolves to a copy of what it returned. See
+   * `Connection.runTask`.
+   */
+  runTask<Result = unknown>(value: unknown): Promise<Result> {
+    return this.#origin.runTask<Result>(value)
   }
 }
 

@@ -129,6 +129,14 @@ export class ServerWebSocket<Data = unknown> {
     return this.#socket.conn.run(bytes)
   }
 
+  /**
+   * Runs the app's `task` in the pool on a copy of `value`, as `v8.serialize` takes it, and resolves to a copy of what it returned. See
+   * `Connection.runTask`.
+   */
+  runTask<Result = unknown>(value: unknown): Promise<Result> {
+    return this.#socket.conn.runTask<Result>(value)
+  }
+
   /** False, and counted, when it has closed or closes, but for the app's own `close()`: that it knows of. */
   #speaks(call: string): boolean {
     const { state, saidGoodbye, conn } = this.#socket

@@ -9,6 +9,8 @@ import {
   replyFlag,
   runFresh,
   toEnvelope,
+  valueBytes,
+  valueOf,
 } from '@multireactor/addon'
 import type { RunningFrame } from './running_frame.js'
 import { type Bytes, isAsyncIterable, notAReply, type Reply, type TaskContext } from './task_context.js'
@@ -20,6 +22,8 @@ export interface FrameWork {
   error?: ((error: unknown, frame: Buffer, ctx: TaskContext) => Reply | Promise<Reply>) | undefined
   /** What to answer for a frame that found the queue full or waited too long. Without it the connection closes. */
   overloaded?: ((frame: Buffer, ctx: TaskContext) => Reply | Promise<Reply>) | undefined
+  /** Values in, values out: what `runTask` is about. */
+  task?: ((value: unknown, ctx: TaskContext) => unknown) | undefined
 }
 
 /** What frames that came by a listener say of it. */
@@ -102,6 +106,10 @@ export abstract class FrameLoop {
   #runHere(frame: RunningFrame, work: FrameWork): boolean {
     frame.work = work
     try {
+      if (frame.isValue) {
+        this.#runTask(frame, work)
+        return !this.pending.has(frame)
+      }
       const result = work.parse(frame.bytes, frame.context)
       if (typeof result === 'string' && !frame.isSpecial) {
         this.put(frame, last, result)
@@ -112,6 +120,15 @@ export abstract class FrameLoop {
       this.fail(frame, error)
     }
     return !this.pending.has(frame)
+  }
+
+  #runTask(frame: RunningFrame, work: FrameWork): void {
+    if (!work.task) {
+      throw new MultireactorError('ERR_MR_NO_HOOK', 'runTask(): there is no task function; export one beside parse')
+    }
+    const result = work.task(valueOf(frame.bytes), frame.context)
+    if (isPromise(result)) this.#wait(frame, result)
+    else this.settle(frame, result)
   }
 
   /** Nobody works on it any more: the app says so in its own words, or the connection closes. */
@@ -145,7 +162,7 @@ export abstract class FrameLoop {
       (value) => {
         if (frame.settled) return
         try {
-          if (isAsyncIterable(value)) return this.#wait(frame, this.#stream(frame, value))
+          if (!frame.isValue && isAsyncIterable(value)) return this.#wait(frame, this.#stream(frame, value))
         } catch (error) {
           return this.fail(frame, error)
         }
@@ -188,9 +205,9 @@ export abstract class FrameLoop {
   }
 
   /** The one settlement of a frame; later ones are ignored. Throws when `value` is no reply. */
-  settle(frame: RunningFrame, value: Reply, flags = 0): void {
+  settle(frame: RunningFrame, value: unknown, flags = 0): void {
     if (frame.settled) return
-    const bytes = joined(value)
+    const bytes = frame.isValue ? valueBytes('the result of task()', value) : joined(value as Reply)
     this.#finish(frame)
     this.put(frame, flags | last | (frame.ends ? end : 0) | (frame.failing ? failed : 0), bytes)
     this.afterSettle()

@@ -10,14 +10,14 @@ const { last } = replyFlag
 /** Beside the flags of a reply: `hold` had been called for its frame. */
 const wasHeld = 0x8000
 /** A run longer than this held up the reactor; see `native/src/exchange/cost_table.h`. */
-const stallMs = 1
+const overrunMs = 1
 /** The garbage collector says afterwards that it was there. */
 const judgeAfterMs = 20
 /** The first runs of a class on a thread, on code that has not been compiled, say little of those that follow. */
 const coldRuns = 16
-/** The engine compiles better and better code for a while, and stops the thread for that: a few moderate stalls are forgiven. */
+/** The engine compiles better and better code for a while, and stops the thread for that: a few moderate overruns are forgiven. */
 const warmRuns = 2_000
-const warmStallMs = 5
+const warmOverrunMs = 5
 const mostForgiven = 2
 
 /** Words of the box, before its rows; see `native/src/reactor/inline_box.h`. */
@@ -84,12 +84,12 @@ export class InlineLoop extends FrameLoop {
   }
 
   /**
-   * A run looked like a stall, and its class goes to the pool: unless it was only there when the garbage was collected, or when its
+   * A run looked like an overrun, and its class goes to the pool: unless it was only there when the garbage was collected, or when its
    * code was compiled.
    */
-  stall(key: number, ns: number): void {
+  overrun(key: number, ns: number): void {
     const milliseconds = ns / 1e6
-    if (this.#runs[key]! < warmRuns && milliseconds < warmStallMs && this.#forgiven[key]! < mostForgiven) {
+    if (this.#runs[key]! < warmRuns && milliseconds < warmOverrunMs && this.#forgiven[key]! < mostForgiven) {
       this.#forgiven[key]!++
       return this.#driver.judgeOverrun(key, false)
     }
@@ -97,7 +97,7 @@ export class InlineLoop extends FrameLoop {
     // It may have taken longer on the wall than it worked.
     const from = to - milliseconds - judgeAfterMs
     setTimeout(() => {
-      if (!this.#closed) this.#driver.judgeOverrun(key, milliseconds - this.#gc.between(from, to) > stallMs)
+      if (!this.#closed) this.#driver.judgeOverrun(key, milliseconds - this.#gc.between(from, to) > overrunMs)
     }, judgeAfterMs).unref()
   }
 

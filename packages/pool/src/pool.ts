@@ -13,10 +13,13 @@ import {
   replyFlag,
   shown,
   unlimited,
+  valueBytes,
+  valueOf,
   type WorkerCounterName,
   workerCounterNames,
 } from '@multireactor/addon'
 import { machine } from './machine.js'
+import { PendingRuns } from './pending_runs.js'
 import { type WorkerReplaced, WorkerGroup } from './worker_group.js'
 
 export interface PoolOptions {
@@ -51,14 +54,6 @@ export interface PoolStats {
   workers: Record<WorkerCounterName, number>[]
 }
 
-interface Waiting {
-  bytes: string | Uint8Array
-  resolve(result: Buffer): void
-  reject(error: unknown): void
-  signal: AbortSignal | undefined
-  onAbort: (() => void) | undefined
-}
-
 /**
  * Worker threads behind a native task queue, without any socket: bytes in, bytes out.
  *
@@ -75,8 +70,7 @@ export class Pool {
   readonly #group: WorkerGroup
   readonly #rejectFull: boolean
   readonly #maxBytes: number
-  readonly #runs = new Map<number, Waiting & { parts: Buffer[] }>()
-  readonly #forRoom: Waiting[] = []
+  readonly #runs: PendingRuns
   readonly #started: Promise<unknown>
   #state: 'open' | 'closing' | 'closed' = 'open'
   #idle: (() => void) | undefined
@@ -124,11 +118,13 @@ export class Pool {
     this.#port = new native.Port(
       this.#runtime,
       () => {},
-      (run, flags, bytes) => this.#onResult(run, flags, bytes),
-      () => this.#onRoom(),
+      () => {},
+      (run, flags, bytes) => this.#runs.onResult(run, flags, bytes),
+      () => this.#runs.onRoom(),
       true,
     )
     this.#port.setReferenced(false)
+    this.#runs = new PendingRuns(this.#port, () => this.#onRuns(), failureOf)
     this.#group = new WorkerGroup({
       runtime: this.#runtime,
       size,
@@ -143,12 +139,12 @@ export class Pool {
       retry,
       onEvent: () => {},
       onReplaced: (replaced) => onReplaced?.(replaced),
-      onStartFailed: (_index, error) => this.#failAll(error),
+      onStartFailed: (_index, error) => this.#runs.failAll(error),
     })
     this.#started = this.#group.start()
     this.#started.catch((error: unknown) => {
       this.#startFailure = { error }
-      this.#failAll(error)
+      this.#runs.failAll(error)
     })
     signal?.addEventListener('abort', () => void this.destroy(signal.reason), { once: true })
   }
@@ -164,29 +160,49 @@ export class Pool {
    * the signal's reason. An aborted task that has started runs on; its result is dropped.
    */
   run(bytes: string | Uint8Array, options: { signal?: AbortSignal } = {}): Promise<Buffer> {
-    return new Promise((resolve, reject) => {
-      if (this.#state !== 'open') throw closedError('the pool')
-      if (this.#startFailure) throw this.#startFailure.error
+    return new Promise((resolve) => {
+      this.#checkOpen()
       if (!isBytes(bytes)) {
         throw new MultireactorError(
           'ERR_MR_DATA',
           `pool.run(): the bytes must be a string or Uint8Array, and are ${shown(bytes)}`,
         )
       }
-      const size = Buffer.byteLength(bytes as string)
-      if (size > this.#maxBytes) {
-        throw new MultireactorError(
-          'ERR_MR_TASK_TOO_LARGE',
-          `pool.run(): the task has ${size} bytes, and maxQueuedBytes is ${this.#maxBytes}`,
-        )
-      }
-      const signal = new OptionReader('pool.run()', options, ['signal']).signal()
-      signal?.throwIfAborted()
-      const waiting: Waiting = { bytes, resolve, reject, signal, onAbort: undefined }
-      if (this.#forRoom.length === 0 && this.#submit(waiting)) return
-      if (this.#rejectFull) throw new MultireactorError('ERR_MR_QUEUE_FULL', 'pool.run(): the task queue is full')
-      this.#waitForRoom(waiting)
+      resolve(this.#run('pool.run()', bytes, false, options))
     })
+  }
+
+  /**
+   * Runs the named export `task` of the worker module, `(value, ctx) => value`, on a copy of `value`, and resolves to a copy of what it
+   * returned or resolved to. Values go as `v8.serialize` takes them: what `structuredClone` takes, without transferables. They count in bytes.
+   * Rejects as `run` does, with `ERR_MR_DATA` for what cannot be copied, and with `ERR_MR_NO_HOOK` when the module has no `task`.
+   */
+  runTask<Result = unknown>(value: unknown, options: { signal?: AbortSignal } = {}): Promise<Result> {
+    return new Promise((resolve) => {
+      this.#checkOpen()
+      const bytes = valueBytes('pool.runTask(): the value', value)
+      resolve(this.#run('pool.runTask()', bytes, true, options).then((result) => valueOf(result) as Result))
+    })
+  }
+
+  #checkOpen(): void {
+    if (this.#state !== 'open') throw closedError('the pool')
+    if (this.#startFailure) throw this.#startFailure.error
+  }
+
+  #run(where: string, bytes: string | Uint8Array, isValue: boolean, options: { signal?: AbortSignal }): Promise<Buffer> {
+    const size = Buffer.byteLength(bytes as string)
+    if (size > this.#maxBytes) {
+      throw new MultireactorError(
+        'ERR_MR_TASK_TOO_LARGE',
+        `${where}: the task has ${size} bytes, and maxQueuedBytes is ${this.#maxBytes}`,
+      )
+    }
+    const signal = new OptionReader(where, options, ['signal']).signal()
+    signal?.throwIfAborted()
+    const promise = this.#runs.add({ listener: 0, bytes, isValue, signal }, !this.#rejectFull)
+    if (!promise) throw new MultireactorError('ERR_MR_QUEUE_FULL', `${where}: the task queue is full`)
+    return promise
   }
 
   /** Counters since the start; never resets, never blocks. */
@@ -204,7 +220,7 @@ export class Pool {
   async close(): Promise<void> {
     if (this.#state !== 'open') throw closedError('the pool')
     this.#state = 'closing'
-    if (this.#runs.size + this.#forRoom.length !== 0) {
+    if (this.#runs.size !== 0) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve
       })
@@ -216,7 +232,7 @@ export class Pool {
   async destroy(reason: unknown = closedError('the pool')): Promise<void> {
     if (this.#state === 'closed') return
     this.#state = 'closing'
-    this.#failAll(reason)
+    this.#runs.failAll(reason)
     await this.#end()
   }
 
@@ -232,74 +248,11 @@ export class Pool {
     native.removeRuntime(this.#runtime)
   }
 
-  #submit(waiting: Waiting): boolean {
-    const number = this.#port.run(waiting.bytes)
-    if (number < 0) return false
-    if (this.#runs.size === 0) this.#port.setReferenced(true)
-    this.#runs.set(number, { ...waiting, parts: [] })
-    this.#onAbort(waiting, () => {
-      this.#port.forget(number)
-      this.#settle(number)
-      waiting.reject(waiting.signal!.reason)
-    })
-    return true
-  }
-
-  #waitForRoom(waiting: Waiting): void {
-    this.#forRoom.push(waiting)
-    this.#port.setReferenced(true)
-    this.#onAbort(waiting, () => {
-      this.#forRoom.splice(this.#forRoom.indexOf(waiting), 1)
-      waiting.reject(waiting.signal!.reason)
-    })
-    this.#port.awaitRoom()
-  }
-
-  #onAbort(waiting: Waiting, onAbort: () => void): void {
-    if (!waiting.signal) return
-    if (waiting.onAbort) waiting.signal.removeEventListener('abort', waiting.onAbort)
-    waiting.onAbort = onAbort
-    waiting.signal.addEventListener('abort', onAbort, { once: true })
-  }
-
-  #onRoom(): void {
-    while (this.#forRoom.length !== 0) {
-      if (!this.#submit(this.#forRoom[0]!)) {
-        this.#port.awaitRoom()
-        return
-      }
-      this.#forRoom.shift()
-    }
-  }
-
-  #onResult(number: number, flags: number, bytes: Buffer): void {
-    const run = this.#runs.get(number)
-    if (!run) return
-    if (!(flags & replyFlag.last)) {
-      run.parts.push(bytes)
-      return
-    }
-    this.#settle(number)
-    if (flags & replyFlag.error) run.reject(failureOf(flags, bytes))
-    else run.resolve(run.parts.length === 0 ? bytes : Buffer.concat([...run.parts, bytes]))
-  }
-
-  #settle(number: number): void {
-    const run = this.#runs.get(number)
-    this.#runs.delete(number)
-    if (run?.onAbort) run.signal?.removeEventListener('abort', run.onAbort)
-    if (this.#runs.size + this.#forRoom.length !== 0) return
-    if (this.#state === 'open') this.#port.setReferenced(false)
-    this.#idle?.()
-  }
-
-  #failAll(reason: unknown): void {
-    for (const waiting of this.#forRoom.splice(0)) waiting.reject(reason)
-    for (const [number, run] of [...this.#runs]) {
-      this.#port.forget(number)
-      this.#settle(number)
-      run.reject(reason)
-    }
+  /** Its thread lives as long as somebody waits for a result. */
+  #onRuns(): void {
+    const isIdle = this.#runs.size === 0
+    if (this.#state === 'open' || !isIdle) this.#port.setReferenced(!isIdle)
+    if (isIdle) this.#idle?.()
   }
 }
 

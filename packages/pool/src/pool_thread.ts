@@ -1,6 +1,6 @@
 import { workerData } from 'node:worker_threads'
 import { MultireactorError, shown, toEnvelope } from '@multireactor/addon'
-import type { Reply, TaskContext } from './task_context.js'
+import type { FrameWork } from './frame_loop.js'
 import { runThread } from './thread.js'
 import { workerRequests } from './worker_requests.js'
 
@@ -19,14 +19,24 @@ const noListener = { name: '', encrypted: false }
 void runThread(async () => {
   const { runtime, index, worker, concurrency, nice, taskTimeoutMs } = workerData as PoolThreadData
   const module = await load(worker)
-  if (typeof module.default !== 'function') {
+  const { default: parse, task } = module
+  const isTask = typeof task === 'function'
+  if (typeof parse !== 'function' && !(isTask && parse === undefined)) {
     throw new MultireactorError(
       'ERR_MR_APP_SHAPE',
-      `the default export of ${worker} must be a function (bytes, ctx) => bytes, and is ${shown(module.default)}`,
+      `the default export of ${worker} must be a function (bytes, ctx) => bytes, and is ${shown(parse)}; for pool.runTask() alone, export a function named task`,
     )
   }
-  const parse = module.default as (bytes: Buffer, ctx: TaskContext) => Reply | Promise<Reply>
-  const work = { parse }
+  if (task !== undefined && !isTask) {
+    throw new MultireactorError(
+      'ERR_MR_APP_SHAPE',
+      `task of ${worker} must be a function (value, ctx) => value, and is ${shown(task)}`,
+    )
+  }
+  const work: FrameWork = {
+    parse: typeof parse === 'function' ? (parse as FrameWork['parse']) : noParse,
+    task: isTask ? (task as FrameWork['task']) : undefined,
+  }
   const requests = workerRequests({
     runtime,
     index,
@@ -40,9 +50,13 @@ void runThread(async () => {
   return { description: undefined, requests: { ...requests } }
 })
 
-async function load(worker: string): Promise<{ default?: unknown }> {
+function noParse(): never {
+  throw new MultireactorError('ERR_MR_NO_HOOK', 'pool.run(): the worker module has no default export; export one beside task')
+}
+
+async function load(worker: string): Promise<{ default?: unknown; task?: unknown }> {
   try {
-    return (await import(worker)) as { default?: unknown }
+    return (await import(worker)) as { default?: unknown; task?: unknown }
   } catch (cause) {
     const reason = toEnvelope(cause).message
     throw new MultireactorError('ERR_MR_APP_LOAD', `the worker module ${worker} failed to load: ${reason}`, { cause })

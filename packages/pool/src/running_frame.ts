@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { causedByPeer, isBytes, MultireactorError } from '@multireactor/addon'
+import { causedByPeer, frameFlag, isBytes, MultireactorError } from '@multireactor/addon'
 import type { FrameListener, FrameLoop, FrameWork } from './frame_loop.js'
 import { type Bytes, notAReply, TaskContext } from './task_context.js'
 
@@ -78,7 +78,12 @@ export class RunningFrame {
 
   /** Its result goes to a caller, not to a connection. */
   get isRun(): boolean {
-    return (this.flags & 1) !== 0
+    return (this.flags & frameFlag.run) !== 0
+  }
+
+  /** Its bytes are a serialized value, and so is its result. */
+  get isValue(): boolean {
+    return (this.flags & frameFlag.value) !== 0
   }
 
   /** What the worker function sees of it. */
@@ -121,6 +126,7 @@ export class RunningFrame {
 
   write(part: Bytes): Promise<void> {
     if (!isBytes(part)) return Promise.reject(notAReply(part))
+    if (this.isValue) return Promise.reject(isNoStream())
     const extras = this.needExtras()
     if (this.settled || extras.gone) {
       return ignorable(Promise.reject(extras.gone ? connectionIsGone() : replyIsComplete()))
@@ -183,6 +189,13 @@ export class RunningFrame {
 
 function connectionIsGone(): Error {
   return causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'ctx.write(): the connection is closed'))
+}
+
+function isNoStream(): Error {
+  return new MultireactorError(
+    'ERR_MR_STATE',
+    'ctx.write(): task() answers with one value: return it, or hand the work to parse with run()',
+  )
 }
 
 function replyIsComplete(): Error {

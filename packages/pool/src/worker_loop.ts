@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { bufferOf, native, type NativeWorkerDriver, undetachable } from '@multireactor/addon'
+import { bufferOf, frameFlag, native, type NativeWorkerDriver, undetachable } from '@multireactor/addon'
 import { CostMeter, sampleFlag } from './cost_meter.js'
 import { FrameLoop, type FrameLoopOptions } from './frame_loop.js'
 import { ReplyBox } from './reply_box.js'
@@ -39,10 +39,8 @@ const clock = globalThis.performance
 /** What `words[measuredAt]` says of a batch: some of its frames may cost more than a hop, or have never run. */
 const mayBeDear = 2
 
-/** In the flags of a row, beside the call bit. */
-const refusedBit = 2
-/** Its frame has no room for a reply: the native side has taken it out of the batch. */
-const setAsideBit = 16
+/** Set aside: its frame has no room for a reply, and the native side has taken it out of the batch. */
+const { refused: refusedBit, setAside: setAsideBit } = frameFlag
 
 /** Takes frames from the task queue of a runtime on the current thread, runs the work, settles each frame exactly once. */
 export class WorkerLoop extends FrameLoop {

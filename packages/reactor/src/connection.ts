@@ -10,6 +10,9 @@ import {
   OptionReader,
   replyFlag,
   shown,
+  submitHow,
+  valueBytes,
+  valueOf,
 } from '@multireactor/addon'
 import { ConnectionDuplex, type DuplexOptions } from './duplex.js'
 import type { Engine } from './engine.js'
@@ -353,7 +356,7 @@ export class Connection<Data = unknown> {
     this.#engine.checkPool('submit()', this.engineListener)
     if (this.#isLate('submit()')) return
     const engine = this.#engine
-    const sequence = engine.driver.submit(this.#slot, this.#generation, frame, false) ?? -1
+    const sequence = engine.driver.submit(this.#slot, this.#generation, frame, submitHow.reply) ?? -1
     if (sequence === -1) engine.countLateCall()
     else if (engine.current === this && engine.place === -1) engine.place = sequence
     engine.touched()
@@ -367,19 +370,34 @@ export class Connection<Data = unknown> {
   run(frame: string | Uint8Array): Promise<Buffer> {
     checkBytes('run()', frame)
     this.#engine.checkPool('run()', this.engineListener)
+    return this.#run('run()', frame, submitHow.run)
+  }
+
+  /**
+   * Runs `task` of the app in the pool on a copy of `value`, and resolves to a copy of what it returned or resolved to. Values go as
+   * `v8.serialize` takes them: what `structuredClone` takes, without transferables. They count in bytes, like frames. Takes no place in
+   * the order. Rejects and throws as `run` does; `ERR_MR_DATA` for what cannot be copied.
+   */
+  runTask<Result = unknown>(value: unknown): Promise<Result> {
+    const bytes = valueBytes('runTask(): the value', value)
+    this.#engine.checkPool('runTask()', this.engineListener, 'task')
+    return ignorable(this.#run('runTask()', bytes, submitHow.value).then((result) => valueOf(result) as Result))
+  }
+
+  #run(call: string, bytes: string | Uint8Array, how: number): Promise<Buffer> {
     // The peer may leave at any time: who awaits the result is told there.
-    if (!this.isOpen) return this.#rejectedRun()
-    if (this.stream) throw streamed('run()')
-    const number = this.#engine.driver.submit(this.#slot, this.#generation, frame, true) ?? -1
+    if (!this.isOpen) return this.#rejectedRun(call)
+    if (this.stream) throw streamed(call)
+    const number = this.#engine.driver.submit(this.#slot, this.#generation, bytes, how) ?? -1
     this.#engine.touched()
     if (number === -2) {
-      return Promise.reject(new MultireactorError('ERR_MR_QUEUE_FULL', 'run(): the task queue is full, and the server rejects'))
+      return Promise.reject(new MultireactorError('ERR_MR_QUEUE_FULL', `${call}: the task queue is full, and the server rejects`))
     }
-    if (number < 0) return this.#rejectedRun()
+    if (number < 0) return this.#rejectedRun(call)
     const seldom = this.#needSeldom()
     seldom.runs ??= new Set()
     seldom.runs.add(number)
-    return this.#engine.awaitRun(number)
+    return this.#engine.awaitRun(number, call)
   }
 
   /**
@@ -794,11 +812,11 @@ export class Connection<Data = unknown> {
     return (this.#marks & mark.placed) !== 0 && this.#details() !== undefined
   }
 
-  #rejectedRun(): Promise<never> {
+  #rejectedRun(call: string): Promise<never> {
     this.#engine.countLateCall()
     const why = this.#closed ? `has closed (${this.#closed})` : 'has closed or was ended'
     return ignorable(
-      Promise.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', `run(): the connection ${why}`))),
+      Promise.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', `${call}: the connection ${why}`))),
     )
   }
 
@@ -927,11 +945,11 @@ function checkNumber(call: string, name: string, value: unknown): void {
 }
 
 /** The failure that a worker sent for a run. */
-export function runFailure(bytes: Buffer, flags: { lost: boolean; timedOut: boolean; overloaded?: boolean }): Error {
-  if (flags.overloaded)
+export function runFailure(bytes: Buffer, flags: number): Error {
+  if (flags & replyFlag.overloaded)
     return new MultireactorError('ERR_MR_OVERLOADED', 'the frame waited longer than maxWaitMs in the task queue')
-  if (flags.timedOut) return new MultireactorError('ERR_MR_TASK_TIMEOUT', 'the frame ran longer than taskTimeoutMs')
-  if (flags.lost || bytes.length === 0)
+  if (flags & replyFlag.timedOut) return new MultireactorError('ERR_MR_TASK_TIMEOUT', 'the frame ran longer than taskTimeoutMs')
+  if (flags & replyFlag.lost || bytes.length === 0)
     return new MultireactorError('ERR_MR_TASK_LOST', 'the pool worker died while it worked on this frame')
   return failureFromEnvelope(JSON.parse(bytes.toString()) as ErrorEnvelope)
 }

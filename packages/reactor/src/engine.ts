@@ -19,6 +19,7 @@ import {
   type RunMode,
   restoreFlag,
   shown,
+  submitHow,
   toEnvelope,
   undetachable,
 } from '@multireactor/addon'
@@ -58,7 +59,7 @@ export interface InlineFrames {
   endBatch(): void
   credit(stream: number, amount: number, gone: boolean): void
   gone(low: number, high: number): void
-  stall(key: number, ns: number): void
+  overrun(key: number, ns: number): void
   close(): void
 }
 
@@ -134,7 +135,7 @@ export class Engine {
   readonly #opening = new Set<unknown>()
   readonly #runs = new Map<
     number,
-    { parts: GrowingBytes | undefined; resolve(bytes: Buffer): void; reject(error: Error): void }
+    { call: string; parts: GrowingBytes | undefined; resolve(bytes: Buffer): void; reject(error: Error): void }
   >()
   readonly #box: WriteBox
   /** How much the connection whose frames are being handed out may still write before `write` says false. */
@@ -472,18 +473,19 @@ export class Engine {
     return !this.#closed && this.driver.details(slot, generation) !== undefined
   }
 
-  /** A frame that nobody parses would never settle. */
-  checkPool(call: string, listener: EngineListener): void {
+  /** Work that nobody takes would never settle. */
+  checkPool(call: string, listener: EngineListener, hook: 'parse' | 'task' = 'parse'): void {
     if (listener.isClient) {
       throw new MultireactorError(
         'ERR_MR_NO_POOL',
         `${call}: the connection to ${listener.name} is one that this server has made, and has no parse: hand the frame to the pool by the connection that it is for`,
       )
     }
-    if (!this.#hasPool || !listener.toPool) {
+    const { task } = listener.handlers as { task?: unknown }
+    if (!this.#hasPool || (hook === 'parse' ? !listener.toPool : task === undefined)) {
       throw new MultireactorError(
         'ERR_MR_NO_POOL',
-        `${call}: ${this.#hasPool ? 'the app has no parse hook' : 'there is no pool'} to hand this frame to: start the server with pool: 1 or more, and give the app a parse hook`,
+        `${call}: ${this.#hasPool ? `the app has no ${hook} hook` : 'there is no pool'} to hand this to: start the server with pool: 1 or more, and give the app a ${hook} hook`,
       )
     }
   }
@@ -519,8 +521,8 @@ export class Engine {
     }
   }
 
-  awaitRun(number: number): Promise<Buffer> {
-    return ignorable(new Promise((resolve, reject) => this.#runs.set(number, { parts: undefined, resolve, reject })))
+  awaitRun(number: number, call: string): Promise<Buffer> {
+    return ignorable(new Promise((resolve, reject) => this.#runs.set(number, { call, parts: undefined, resolve, reject })))
   }
 
   /** Takes a write of the running `message` hook. False: there is no room, or it is above the high water mark; call the driver. */
@@ -696,8 +698,8 @@ export class Engine {
         return this.#frames?.credit(rows[at + 3]!, rows[at + 4]!, rows[at + 5] !== 0)
       case eventRow.gone:
         return this.#frames?.gone(rows[at + 3]!, rows[at + 4]!)
-      case eventRow.stall:
-        return this.#frames?.stall(rows[at + 3]!, rows[at + 4]!)
+      case eventRow.overrun:
+        return this.#frames?.overrun(rows[at + 3]!, rows[at + 4]!)
       case eventRow.connected:
         return this.#onConnected(slot, rows[at + 2]!, rows[at + 3]!)
       case eventRow.connectFailed:
@@ -974,7 +976,7 @@ export class Engine {
       const frame = Buffer.from(result.frame.buffer, result.frame.byteOffset, result.frame.byteLength)
       if (listener.handlers.message) this.#message(conn, frame, used, 0)
       else if (listener.run !== 'pool') this.#frames!.place(slot, generation, frame)
-      else this.driver.submit(slot, generation, frame, false)
+      else this.driver.submit(slot, generation, frame, submitHow.reply)
       if (used < bytes.length) conn.stopIfFull()
     }
     // A framer that wants twice as much or more is shown all of it then: that happens a few times only.
@@ -1034,8 +1036,9 @@ export class Engine {
     for (const number of conn.internal.runs ?? []) {
       const run = this.#runs.get(number)
       this.#runs.delete(number)
-      const message = `run(): the connection closed (${reason}) before the result came`
-      run?.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', message)))
+      if (!run) continue
+      const message = `${run.call}: the connection closed (${reason}) before the result came`
+      run.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', message)))
     }
     if (reason === 'slow-consumer') this.#events.slowConsumer?.(conn.listener)
     conn.internal.stream?.closed(reason, rows[at + 3]! >>> 8)
@@ -1065,13 +1068,7 @@ export class Engine {
     const flags = rows[at + 7]!
     const bytes = this.#slabs.bytes(rows, at + 3)
     if (flags & replyFlag.error) {
-      run.reject(
-        runFailure(bytes, {
-          lost: (flags & replyFlag.lost) !== 0,
-          timedOut: (flags & replyFlag.timedOut) !== 0,
-          overloaded: (flags & replyFlag.overloaded) !== 0,
-        }),
-      )
+      run.reject(runFailure(bytes, flags))
     } else if (!(flags & replyFlag.last)) {
       run.parts ??= new GrowingBytes(this.allocate, Infinity)
       run.parts.push(bytes)

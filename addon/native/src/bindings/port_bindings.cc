@@ -29,10 +29,12 @@ class Port final : public Napi::ObjectWrap<Port> {
   bool isOurs(const Reply& reply) const;
   void dropReplies(ReplyBatch& batch);
   void arrived(uint32_t request);
+  double sendTo(ConnectionId id, std::span<const uint8_t> bytes, bool destroys);
 
   Napi::Value close(const Napi::CallbackInfo& info);
   Napi::Value setReferenced(const Napi::CallbackInfo& info);
   Napi::Value send(const Napi::CallbackInfo& info);
+  Napi::Value destroy(const Napi::CallbackInfo& info);
   Napi::Value publish(const Napi::CallbackInfo& info);
   Napi::Value callReactor(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
@@ -48,7 +50,7 @@ class Port final : public Napi::ObjectWrap<Port> {
   std::shared_ptr<Runtime> runtime_;
   uint16_t mailbox_ = 0;
   std::unique_ptr<LoopDriver> driver_;
-  Napi::FunctionReference onSent_, onResult_, onRoom_;
+  Napi::FunctionReference onSent_, onAnswer_, onResult_, onRoom_;
   napi_async_context context_ = nullptr;
   std::vector<Run> runs_;
   std::vector<uint32_t> freeRuns_;
@@ -82,14 +84,15 @@ uint32_t firstGeneration() {
   return ports.fetch_add(1, std::memory_order_relaxed) * 0x85ebca6bu | 1u;
 }
 
-// new Port(runtime, onSent(request, outcome), onResult(run, flags, bytes), onRoom(), ownsRuntime)
+// new Port(runtime, onSent(request, outcome), onAnswer(request, outcome, bytes), onResult(run, flags, bytes), onRoom(),
+// ownsRuntime)
 Port::Port(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<Port>(info), nextGeneration_(firstGeneration()), nextRequest_(nextGeneration_) {
-  if (!checkArguments<kU32, kFunction, kFunction, kFunction, maybe(kBool)>(info, "Port")) return;
+  if (!checkArguments<kU32, kFunction, kFunction, kFunction, kFunction, maybe(kBool)>(info, "Port")) return;
   runtime_ = runtimeOf(info);
   if (!runtime_) return;
   runtimeId_ = u32(info, 0);
-  ownsRuntime_ = info[4].IsBoolean() && info[4].As<Napi::Boolean>().Value();
+  ownsRuntime_ = info[5].IsBoolean() && info[5].As<Napi::Boolean>().Value();
   const Napi::Env env = info.Env();
   try {
     mailbox_ = exchange().openPort();
@@ -99,8 +102,9 @@ Port::Port(const Napi::CallbackInfo& info)
     return;
   }
   onSent_ = Napi::Persistent(info[1].As<Napi::Function>());
-  onResult_ = Napi::Persistent(info[2].As<Napi::Function>());
-  onRoom_ = Napi::Persistent(info[3].As<Napi::Function>());
+  onAnswer_ = Napi::Persistent(info[2].As<Napi::Function>());
+  onResult_ = Napi::Persistent(info[3].As<Napi::Function>());
+  onRoom_ = Napi::Persistent(info[4].As<Napi::Function>());
   napi_async_init(env, nullptr, Napi::String::New(env, "multireactor:port"), &context_);
   driver_ = std::make_unique<LoopDriver>(
       env, exchange().mailbox(mailbox_).fd(), [this] { onReady(); },
@@ -195,7 +199,7 @@ bool Port::onMessage(Message& message) {
   }
   if (message.kind == Message::Kind::kCallResult) {
     const auto& result = static_cast<const CallResult&>(message);
-    return callJs(Env(), onResult_, context_,
+    return callJs(Env(), onAnswer_, context_,
                   {Napi::Number::New(Env(), result.request), Napi::Number::New(Env(), static_cast<int>(result.outcome)),
                    Napi::Buffer<uint8_t>::Copy(Env(), result.data.data(), result.data.size())});
   }
@@ -249,18 +253,28 @@ Napi::Value Port::setReferenced(const Napi::CallbackInfo& info) {
 // send(id, data) -> a request number that onSent will name, or -1 gone, -2 full
 Napi::Value Port::send(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
-  const ConnectionId id = toConnectionId(info[0]);
+  return Napi::Number::New(info.Env(), sendTo(toConnectionId(info[0]), bytesOf(info[1]), false));
+}
+
+// destroy(id) -> as send, and behind what it has sent. Never full: a server must be able to end a connection whose reactor is
+// busy.
+Napi::Value Port::destroy(const Napi::CallbackInfo& info) {
+  if (!ready(info)) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), sendTo(toConnectionId(info[0]), {}, true));
+}
+
+double Port::sendTo(ConnectionId id, std::span<const uint8_t> bytes, bool destroys) {
   auto owner = exchange().directory().owner(id);
-  if (!owner || !exchange().isReactorMailbox(*owner)) return Napi::Number::New(info.Env(), -1);
+  if (!owner || !exchange().isReactorMailbox(*owner)) return -1;
   // It may have moved since the last send. While one is under way to the old owner, the next ones take the same road: they would
   // overtake it on the short one.
   const auto road = roads_.find(id.value);
   if (road != roads_.end() && exchange().isActive(road->second.mailbox)) owner = road->second.mailbox;
-  const auto bytes = bytesOf(info[1]);
   Mailbox& box = exchange().mailbox(*owner);
-  if (box.bytes() + bytes.size() > exchange().options().maxMailboxBytes) return Napi::Number::New(info.Env(), -2);
+  if (!destroys && box.bytes() + bytes.size() > exchange().options().maxMailboxBytes) return -2;
   auto message = std::make_unique<Send>();
   message->connection = id;
+  message->destroys = destroys;
   message->data.assign(bytes.begin(), bytes.end());
   message->replyTo = mailbox_;
   message->request = newRequest();
@@ -268,7 +282,7 @@ Napi::Value Port::send(const Napi::CallbackInfo& info) {
   ++roads_.try_emplace(id.value, Road{*owner, 0}).first->second.underWay;
   sends_[request] = id.value;
   box.send(std::move(message));
-  return Napi::Number::New(info.Env(), request);
+  return request;
 }
 
 // publish(topic, data, deflated, windowBits) -> a request number that onSent will name with the number of subscribers reached;
@@ -293,7 +307,7 @@ Napi::Value Port::publish(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), publication->request);
 }
 
-// callReactor(reactor, data) -> a request number that onResult will name with the outcome; -1: no such reactor; -2: too much
+// callReactor(reactor, data) -> a request number that onAnswer will name with the outcome; -1: no such reactor; -2: too much
 // waits for it
 Napi::Value Port::callReactor(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
@@ -309,10 +323,10 @@ Napi::Value Port::callReactor(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), request);
 }
 
-// run(data) -> its number that onResult will name, or -1 when the queue is full
+// run(listener, data, isValue) -> its number that onResult will name, or -1 when the queue is full
 Napi::Value Port::run(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
-  const auto bytes = bytesOf(info[0]);
+  const auto bytes = bytesOf(info[1]);
   uint32_t slot;
   if (freeRuns_.empty()) {
     slot = static_cast<uint32_t>(runs_.size());
@@ -324,7 +338,8 @@ Napi::Value Port::run(const Napi::CallbackInfo& info) {
   runs_[slot] = {nextGeneration_++, true};
   const ConnectionId id = ConnectionId::of(mailbox_, slot, runs_[slot].generation);
   exchange().directory().publish(id, mailbox_);
-  Task* task = Task::create({id, 0, 0, Task::kRun, {}}, 1, bytes.size());
+  const auto flags = static_cast<uint8_t>(Task::kRun | (info[2].As<Napi::Boolean>().Value() ? Task::kValue : Task::kNone));
+  Task* task = Task::create({id, 0, static_cast<uint16_t>(u32(info, 0)), flags, {}}, 1, bytes.size());
   task->append(bytes);
   if (!exchange().submit(task)) {
     task->release();
@@ -357,9 +372,10 @@ Napi::Value Port::awaitRoom(const Napi::CallbackInfo& info) {
 Napi::Function Port::define(Napi::Env env) {
   return DefineClass(env, "Port",
                      {method<&Port::close>("close"), method<&Port::setReferenced, kBool>("setReferenced"),
-                      method<&Port::send, kId, kBytes>("send"),
+                      method<&Port::send, kId, kBytes>("send"), method<&Port::destroy, kId>("destroy"),
                       method<&Port::publish, kText, kBytes, maybe(kBytes), maybe(numberUpTo(15))>("publish"),
-                      method<&Port::callReactor, kU32, kBytes>("callReactor"), method<&Port::run, kBytes>("run"),
+                      method<&Port::callReactor, kU32, kBytes>("callReactor"),
+                      method<&Port::run, numberUpTo(CostTable::kMaxListeners - 1), kBytes, kBool>("run"),
                       method<&Port::forget, kU32>("forget"), method<&Port::awaitRoom>("awaitRoom")});
 }
 

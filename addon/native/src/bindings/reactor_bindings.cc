@@ -719,13 +719,17 @@ Napi::Value ReactorDriver::setKeepAlive(const Napi::CallbackInfo& info) {
   return boolean(info, reactor_->setKeepAlive(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value(), u32(info, 3)));
 }
 
-// submit(slot, generation, frame, isRun) -> the sequence or call number, -1 when the connection is gone, -2 when a call found
-// the queue full
+static Task::Flags runFlags(uint32_t how) {
+  return static_cast<Task::Flags>(how == 0 ? Task::kNone : how == 1 ? Task::kRun : Task::kRun | Task::kValue);
+}
+
+// submit(slot, generation, frame, how) -> the sequence or the run's number, -1 when the connection is gone, -2 when a run found
+// the queue full. How: 0 for the connection, 1 for the caller, 2 a value for the caller
 Napi::Value ReactorDriver::submit(const Napi::CallbackInfo& info) {
   MR_READY(info);
   uint64_t sequence = 0;
   const Reactor::Submitted done =
-      reactor_->submit(u32(info, 0), u32(info, 1), bytesOf(info[2]), info[3].As<Napi::Boolean>().Value(), &sequence);
+      reactor_->submit(u32(info, 0), u32(info, 1), bytesOf(info[2]), runFlags(u32(info, 3)), &sequence);
   armTimer();
   const double number = done == Reactor::Submitted::kDone   ? static_cast<double>(sequence)
                         : done == Reactor::Submitted::kFull ? -2
@@ -964,7 +968,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::resetOnClose, kSlotArg, kGenerationArg>("resetOnClose"),
        method<&ReactorDriver::setNoDelay, kSlotArg, kGenerationArg, kBool>("setNoDelay"),
        method<&ReactorDriver::setKeepAlive, kSlotArg, kGenerationArg, kBool, kU32>("setKeepAlive"),
-       method<&ReactorDriver::submit, kSlotArg, kGenerationArg, kBytes, kBool>("submit"),
+       method<&ReactorDriver::submit, kSlotArg, kGenerationArg, kBytes, numberUpTo(2)>("submit"),
        method<&ReactorDriver::defer, kSlotArg, kGenerationArg>("defer"),
        method<&ReactorDriver::settleDeferred, kSlotArg, kGenerationArg, kSequenceArg, kBytes, kU32>("settleDeferred"),
        method<&ReactorDriver::countLateCall>("countLateCall"),

@@ -91,6 +91,27 @@ Napi::Value removeRuntime(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// describe(runtime, text): what description(runtime) says from now on, in every thread.
+Napi::Value describe(const Napi::CallbackInfo& info) {
+  if (const auto runtime = runtimeOf(info)) runtime->describe(std::string(textOf(info[1])));
+  return info.Env().Undefined();
+}
+
+Napi::Value description(const Napi::CallbackInfo& info) {
+  const auto runtime = runtimeOf(info);
+  if (!runtime) return info.Env().Undefined();
+  return Napi::String::New(info.Env(), runtime->description());
+}
+
+// activeReactors(runtime): how many run, numbered from 0.
+Napi::Value activeReactors(const Napi::CallbackInfo& info) {
+  const auto runtime = runtimeOf(info);
+  if (!runtime) return info.Env().Undefined();
+  uint32_t count = 0;
+  while (count < runtime->reactors.size() && runtime->exchange->isActive(count)) ++count;
+  return Napi::Number::New(info.Env(), count);
+}
+
 Napi::Value describeGroup(Napi::Env env, Runtime& runtime, const std::shared_ptr<ListenerGroup>& group) {
   Napi::Object result = Napi::Object::New(env);
   result.Set("group", Napi::Number::New(env, runtime.addGroup(group)));
@@ -444,6 +465,9 @@ Napi::Value closeReasonNames(const Napi::CallbackInfo& info) {
 void exportRuntime(Napi::Env env, Napi::Object exports) {
   exportFunction<&createRuntime, kObject>(env, exports, "createRuntime");
   exportFunction<&removeRuntime, kU32>(env, exports, "removeRuntime");
+  exportFunction<&describe, kU32, kText>(env, exports, "describe");
+  exportFunction<&activeReactors, kU32>(env, exports, "activeReactors");
+  exportFunction<&description, kU32>(env, exports, "description");
   exportFunction<&openListener, kU32, kObject>(env, exports, "openListener");
   exportFunction<&adoptListener, kU32, numbersFrom(-1, INT32_MAX), kObject>(env, exports, "adoptListener");
   exportFunction<&closeListener, kU32, kU32>(env, exports, "closeListener");

@@ -226,7 +226,7 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
     const auto bytes = task.frame(claim.frame.index);
     const bool fits = used + bytes.size() <= slab.size();
     row[0] = claim.token;
-    row[1] = CostTable::keyOf(task.header().listener, bytes.size());
+    row[1] = costKeyOf(task, claim.frame.index);
     row[2] = fits ? static_cast<uint32_t>(used) : UINT32_MAX;
     row[3] = static_cast<uint32_t>(bytes.size());
     row[4] = static_cast<uint32_t>(task.header().connection.value);
@@ -235,8 +235,8 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
     const bool refused =
         (task.header().flags & Task::kRefused) != 0 || (oldest != 0 && claim.frame.attempt == 0 && task.queuedAtNs < oldest);
     if (refused) slot().counters.framesShed.add(1);
-    row[7] = uint32_t{task.header().flags & uint32_t{Task::kRun}} | (refused ? static_cast<uint32_t>(Task::kRefused) : 0u) |
-             static_cast<uint32_t>(claim.frame.attempt) << 8;
+    row[7] = uint32_t{task.header().flags & uint32_t{Task::kRun | Task::kValue}} |
+             (refused ? static_cast<uint32_t>(Task::kRefused) : 0u) | static_cast<uint32_t>(claim.frame.attempt) << 8;
     row += kRowWords;
     if (!fits) continue;
     if (!bytes.empty()) std::memcpy(const_cast<uint8_t*>(slab.data()) + used, bytes.data(), bytes.size());
@@ -363,7 +363,7 @@ void WorkerDriver::planMeasuring() {
   batchKey_ = 0;
   for (const WorkerSlot::Claimed& claim : claimed_) {
     const Task& task = *claim.frame.task.get();
-    const CostTable::Key key = CostTable::keyOf(task.header().listener, task.frame(claim.frame.index).size());
+    const CostTable::Key key = costKeyOf(task, claim.frame.index);
     const bool isFirst = &claim == &claimed_.front();
     if (!isFirst && key == batchKey_) continue;
     const uint64_t cost = exchange().costs().costNs(key);

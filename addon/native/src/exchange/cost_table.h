@@ -1,5 +1,5 @@
-// What frames have cost so far, by listener and size class, and whether such a frame may run on a reactor. Written by the threads
-// that run frames, a batch at a time; read by reactors, once for each frame that they cut. Locks nothing.
+// What frames have cost so far, by listener, hook and size class, and whether such a frame may run on a reactor. Written by the
+// threads that run frames, a batch at a time; read by reactors, once for each frame that they cut. Locks nothing.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,8 @@ namespace mr {
 class CostTable {
  public:
   static constexpr uint32_t kMaxListeners = 256;
-  static constexpr uint32_t kClasses = 24;  // a class holds the sizes up to twice its smallest; the last one all that are larger
+  static constexpr uint32_t kSizes = 24;  // a class holds the sizes up to twice its smallest; the last one all that are larger
+  static constexpr uint32_t kClasses = 2 * kSizes;   // of frames for parse, then of values for task
   static constexpr uint64_t kHopNs = 50'000;         // what a frame loses by going to the pool and back, sleeping worker included
   static constexpr uint64_t kOverrunNs = 1'000'000;  // one run on a reactor that takes longer is an overrun
   static constexpr uint64_t kBannedNs = 10'000'000'000;  // after one, the class stays in the pool at least so long,
@@ -25,11 +26,11 @@ class CostTable {
   CostTable(const CostTable&) = delete;
   CostTable& operator=(const CostTable&) = delete;
 
-  // Names listener and size class in one number.
+  // Names listener, hook and size class in one number.
   using Key = uint32_t;
   static constexpr bool isKey(uint32_t key) { return (key >> 8) < kMaxListeners && (key & 0xff) < kClasses; }
-  static constexpr Key keyOf(uint16_t listener, size_t bytes) {
-    return uint32_t{listener} << 8 | std::min<uint32_t>(std::bit_width(bytes), kClasses - 1);
+  static constexpr Key keyOf(uint16_t listener, size_t bytes, bool isValue = false) {
+    return uint32_t{listener} << 8 | ((isValue ? kSizes : 0) + std::min<uint32_t>(std::bit_width(bytes), kSizes - 1));
   }
 
   // --- reactors ---

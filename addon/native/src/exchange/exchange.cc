@@ -114,7 +114,7 @@ Mailbox& Exchange::mailbox(uint16_t index) {
 void Exchange::price(Task* task) const {
   uint64_t sum = 0;
   for (uint32_t i = 0; i < task->frames(); ++i) {
-    const uint64_t cost = costs_.costNs(CostTable::keyOf(task->header().listener, task->frame(i).size()));
+    const uint64_t cost = costs_.costNs(costKeyOf(*task, i));
     if (cost == 0) return;
     sum += cost;
   }

@@ -59,6 +59,10 @@ enum class MemoryState : uint8_t {
   kHeld,  // over the limit with what JS holds, and its collectors have had their time
 };
 
+inline CostTable::Key costKeyOf(const Task& task, uint32_t frame) {
+  return CostTable::keyOf(task.header().listener, task.frame(frame).size(), (task.header().flags & Task::kValue) != 0);
+}
+
 class Exchange {
  public:
   static constexpr uint32_t kMaxMailboxes = ConnectionId::kMaxHomes;

@@ -122,10 +122,11 @@ class ReplyBatch final : public Message {
 
 enum class SendOutcome : uint8_t { kSent = 0, kBuffered = 1, kGone = 2, kFull = 3 };
 
-// Bytes from any thread for one connection; the outcome goes back to the sender's mailbox.
+// Bytes from any thread for one connection, or its end; the outcome goes back to the sender's mailbox.
 struct Send final : Message {
   Send() : Message(Kind::kSend) {}
   ConnectionId connection;
+  bool destroys = false;
   std::vector<uint8_t> data;
   uint16_t replyTo = 0;
   uint32_t request = 0;

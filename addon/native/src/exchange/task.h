@@ -19,8 +19,8 @@ namespace mr {
 class Task {
  public:
   // kRun: the result is for the handler, not for the connection. kPermitted: its reactor has let it go, and nobody sets it
-  // aside.
-  enum Flags : uint8_t { kNone = 0, kRun = 1, kRefused = 2, kPermitted = 4 };
+  // aside. kValue: its bytes are a serialized value for the app's task hook, and its result will be another.
+  enum Flags : uint8_t { kNone = 0, kRun = 1, kRefused = 2, kPermitted = 4, kValue = 8 };
 
   struct Header {
     ConnectionId connection;

@@ -170,10 +170,10 @@ class Reactor {
   bool setNoDelay(uint32_t slot, uint32_t generation, bool on);
   bool resetOnClose(uint32_t slot, uint32_t generation);
   bool setKeepAlive(uint32_t slot, uint32_t generation, bool on, uint32_t delaySeconds);
-  // A frame for the pool, at its place in the order. isRun: its result is for the caller; `sequence` names it. kFull: a run
+  // A frame for the pool, at its place in the order. kRun: its result is for the caller; `sequence` names it. kFull: a run
   // that was refused because the queue is full.
   enum class Submitted : uint8_t { kGone, kDone, kFull };
-  Submitted submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isRun, uint64_t* sequence);
+  Submitted submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, Task::Flags flags, uint64_t* sequence);
   // A place in the order that is answered later, by settleDeferred.
   bool defer(uint32_t slot, uint32_t generation, uint64_t* sequence);
   WriteResult settleDeferred(uint32_t slot, uint32_t generation, uint64_t sequence, std::span<const uint8_t> bytes,

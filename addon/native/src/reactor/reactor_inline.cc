@@ -41,7 +41,7 @@ bool Reactor::place(uint32_t slot, uint32_t generation, std::span<const uint8_t>
   *key = CostTable::keyOf(connection->listener, frame.size());
   if (!runsHere(config(*connection), *key)) {
     uint64_t unused;
-    (void)submit(slot, generation, frame, false, &unused);
+    (void)submit(slot, generation, frame, Task::kNone, &unused);
     return true;
   }
   *sequence = static_cast<uint32_t>(connection->nextSequence++);

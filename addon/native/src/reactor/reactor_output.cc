@@ -383,14 +383,14 @@ bool Reactor::end(uint32_t slot, uint32_t generation, Place place) {
   return true;
 }
 
-Reactor::Submitted Reactor::submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, bool isRun,
+Reactor::Submitted Reactor::submit(uint32_t slot, uint32_t generation, std::span<const uint8_t> frame, Task::Flags flags,
                                    uint64_t* sequence) {
+  const bool isRun = (flags & Task::kRun) != 0;
   Connection* connection = find(slot, generation);
   // The result of a call is for the hook that made it. Any other one would be put on the connection.
   if (!connection || !(isRun || isOwnedByHooks(*connection))) return Submitted::kGone;
   // Calls have numbers of their own: their results have no place in the order.
   *sequence = isRun ? nextRun_ : connection->nextSequence;
-  const Task::Flags flags = isRun ? Task::kRun : Task::kNone;
   TaskRef task(Task::create({idOf(slot), *sequence, connection->listener, flags, connection->peer}, 1, frame.size(), &recycler_));
   task->append(frame);
   task->setRoom(roomOf(config(*connection)));
@@ -462,6 +462,10 @@ void Reactor::onSend(std::unique_ptr<Message> message) {
   uint32_t slot;
   Connection* connection = locate(send.connection, &slot);
   if (!connection && exchange_->directory().owner(send.connection)) return forward(send.connection, std::move(message));
+  if (send.destroys) {
+    if (connection && destroy(slot, connection->generation, CloseReason::kDestroyed)) result->outcome = SendOutcome::kSent;
+    return exchange_->mailbox(send.replyTo).send(std::move(result));
+  }
   counters_.sends.add(1);
   if (connection && mayWrite(*connection, Writer::kSend)) {
     if (!admits(slot, send.data.size(), Admits::kOne)) {

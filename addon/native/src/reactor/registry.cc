@@ -32,6 +32,16 @@ void Runtime::dropGroups() {
   for (auto& group : groups_) dropped.push_back(std::exchange(group, nullptr));
 }
 
+void Runtime::describe(std::string text) {
+  std::lock_guard lock(mutex_);
+  description_ = std::move(text);
+}
+
+std::string Runtime::description() {
+  std::lock_guard lock(mutex_);
+  return description_;
+}
+
 Registry& Registry::instance() {
   // Never destroyed: threads may still end while the process runs its destructors.
   static auto* registry = new Registry();

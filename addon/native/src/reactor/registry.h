@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -27,8 +28,13 @@ struct Runtime {
   void dropGroup(uint32_t index);  // nobody is going to take it: it closes here
   void dropGroups();               // what no reactor has taken closes here
 
+  // What the supervisor has to say of the server to whoever reaches it by its number. Any thread.
+  void describe(std::string text);
+  std::string description();
+
  private:
   std::mutex mutex_;
+  std::string description_;
   std::vector<std::shared_ptr<ListenerGroup>> groups_;
 };
 

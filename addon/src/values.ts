@@ -1,0 +1,23 @@
+import { MultireactorError, toEnvelope } from './error.js'
+
+/**
+ * A value on its way to another thread, in V8's own format: what `structuredClone` takes, without transferables, `SharedArrayBuffer` and what
+ * belongs to a thread. Throws `ERR_MR_DATA`, with the reason as its cause, for what cannot go: functions, symbols, streams.
+ */
+export function valueBytes(what: string, value: unknown): Buffer {
+  try {
+    return v8().serialize(value)
+  } catch (cause) {
+    throw new MultireactorError(
+      'ERR_MR_DATA',
+      `${what} cannot go to another thread: ${toEnvelope(cause).message}; hand over plain data, as structuredClone() takes it`,
+      { cause },
+    )
+  }
+}
+
+/** The other side. Typed arrays in the value lie in the memory of `bytes` where that is aligned for them. */
+export const valueOf = (bytes: Uint8Array): unknown => v8().deserialize(bytes)
+
+/** Few threads need it, and it takes a millisecond to load. */
+const v8 = (): typeof import('node:v8') => process.getBuiltinModule('node:v8')
