@@ -70,7 +70,7 @@ export const mutants = [
     protects: 'a message that is above the maximum by itself',
     file: 'addon/native/src/reactor/reactor_room.cc',
     from: 'if (waiting >= cfg.outHighBytes + kBeside) {',
-    to: 'if (waiting >= 0) {',
+    to: 'if (waiting >= cfg.outHighBytes + kBeside || waiting + 1 != 0) {',
     test: 'reader: room: one message passes the maximum',
   },
   {
@@ -237,8 +237,8 @@ export const mutants = [
   {
     protects: 'who has just connected by TLS when its thread leaves',
     file: 'addon/native/src/reactor/reactor_secure.cc',
-    from: '    requestsUntilMs_ = std::max(requestsUntilMs_, nowMs_ + graceMs);\n',
-    to: '',
+    from: 'requestsUntilMs_ = std::max(requestsUntilMs_, nowMs_ + graceMs);',
+    to: 'requestsUntilMs_ = std::max(requestsUntilMs_, nowMs_ + 0 * graceMs);',
     test: 'test/dist/existing/tls.test.js: a reload answers who is in the middle of the handshake',
   },
   {
@@ -301,7 +301,7 @@ export const mutants = [
     protects: 'the path of a URL from a Host with a slash',
     file: 'packages/http/src/fetch_request.ts',
     from: 'if (neverInHost.test(host)) return false',
-    to: '',
+    to: "if (neverInHost.test(host) && host === '') return false",
     test: 'test/dist/http/response_head.test.js: is 400, and neither handler nor log hear of it',
   },
   {
@@ -526,7 +526,7 @@ export const mutants = [
     protects: 'others from a batch of frames that is cut already and takes long',
     file: 'packages/reactor/src/hook_time.ts',
     from: 'if (now - this.#since >= mostMs) {',
-    to: 'if (now < this.#since) {',
+    to: 'if (now - this.#since >= mostMs * 1e6) {',
     test: 'test/dist/integration/hook_time.test.js: leave the frames',
   },
   {
@@ -954,7 +954,7 @@ export const mutants = [
     protects: 'the most that may wait to be sent',
     file: 'addon/native/src/reactor/reactor_room.cc',
     from: 'if (connection.waitingBytes() + more <= config(connection).outMaxBytes && more < kMemoryStep) return true;',
-    to: 'if (more != SIZE_MAX) return true;',
+    to: 'if ((connection.waitingBytes() + more <= config(connection).outMaxBytes && more < kMemoryStep) || more != SIZE_MAX) return true;',
     test: 'reactor: counts a peer that does not read',
   },
   {

@@ -76,6 +76,8 @@ describe('the hooks of one batch', () => {
       `${numbered.slice(0, 7).join('\n')}\n`,
       (step) => ({
         framing: lines(),
+        // With less, frames behind it would wait for room.
+        outBuffer: { high: 16 << 20 },
         message: (conn, frame) => {
           step(frame.toString())
           conn.write(large)
