@@ -705,13 +705,6 @@ export const mutants = [
     test: 'test/dist/limits/unread_bodies.test.js: are none in an app that answers with LightResponse',
   },
   {
-    protects: 'requests from running for a peer that has left before it was their turn',
-    file: 'packages/http/src/http_connection.ts',
-    from: '    this.#waiting = []\n',
-    to: '',
-    test: 'test/dist/limits/unread_bodies.test.js: keep no request running',
-  },
-  {
     protects: 'the heap of what waits in the thread, in limits.memory',
     file: 'addon/native/src/reactor/reactor_memory.cc',
     from: '(heldTotal_ - heldByThemselves_) * kHeldBytes',

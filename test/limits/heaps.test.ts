@@ -62,13 +62,12 @@ describe('the old generations of the heaps of threads', () => {
       limits: { memory: 32 * mebibyte },
     })
     const client = await Client.connect(server.listeners[0]!.port!)
-    let lines = 0
-    const held = async (line: string): Promise<number> => {
-      client.write(line)
-      return Number((await client.lines(++lines))[lines - 1])
-    }
-    expect(await held('make\n')).to.be.above(24 * mebibyte)
-    while ((await held('look\n')) >= 16 * mebibyte) await new Promise((resolve) => setImmediate(resolve))
+    client.write('make\n')
+    await client.until(({ received }) => received.includes('collected\n'))
+    expect(Number((await client.lines(1))[0])).to.be.above(24 * mebibyte)
+    client.received = Buffer.alloc(0)
+    client.write('look\n')
+    expect(Number((await client.lines(1))[0])).to.be.below(16 * mebibyte)
     client.destroy()
     await server.close({ timeoutMs: 500 })
     expectNothingLeft(before)
