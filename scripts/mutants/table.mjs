@@ -455,7 +455,7 @@ export const mutants = [
     protects: 'the CPU that a peer spends with new keys',
     file: 'packages/reactor/src/secure_layer.ts',
     from: 'if (this.#silentBytes > mostSilentBytes) this.#fail()',
-    to: 'if (this.#silentBytes < 0) this.#fail()',
+    to: 'if (this.#silentBytes > 2 ** 20 * mostSilentBytes) this.#fail()',
     test: 'test/dist/existing/key_updates.test.js: closes as tls-error',
   },
   {
@@ -464,6 +464,13 @@ export const mutants = [
     from: 'std::min<size_t>(slab_.size - slabUsed_, secure.readBytes)',
     to: 'std::min(slab_.size - slabUsed_, kReadBytes)',
     test: 'reactor_secure: a connection is read in the steps',
+  },
+  {
+    protects: 'the memory of a body that is collected from copies of its pieces',
+    file: 'packages/reactor/src/waiting_bytes.ts',
+    from: 'if (piece.length >= this.#leastKept) {',
+    to: 'if (piece.length > mostBlock) {',
+    test: 'test/dist/http/waiting.test.js: become one whole',
   },
   // Limits that hold over the whole process.
   {
@@ -1543,7 +1550,7 @@ export const mutants = [
   {
     protects: 'the heap from bodies in pieces of one byte',
     file: 'packages/reactor/src/waiting_bytes.ts',
-    from: 'if (piece.length >= smallPiece) {',
+    from: 'if (piece.length >= this.#leastKept) {',
     to: 'if (piece.length >= 0) {',
     test: 'test/dist/http/waiting.test.js: are joined: 65,536 pieces',
   },

@@ -80,22 +80,48 @@ describe('a wrong address', () => {
     expect(again.listeners[0]!.port).to.equal(port)
   })
 
-  it('with port 0, when no port is left, says so and does not blame another server', () => {
-    const reactor = import.meta.resolve('@multireactor/reactor')
-    const program = `
-      const { Reactor } = await import('${reactor}')
+  /** What a program prints in a network of its own, with two ports for those who name none. Nobody else takes a port there. */
+  const alone = (program: string): unknown => {
+    const shell = `echo "40000 40001" > /proc/sys/net/ipv4/ip_local_port_range && exec "$0" --input-type=module -e "$1"`
+    const text = `
+      const { Reactor } = await import('${import.meta.resolve('@multireactor/reactor')}')
+      const net = await import('node:net')
+      const host = '0.0.0.0'
+      const listen = (port) => new Promise((resolve, reject) => {
+        const server = net.createServer().on('error', reject).listen(port, host, () => resolve(server))
+      })
+      ${program}`
+    const { stdout, stderr } = spawnSync('unshare', ['-rn', 'sh', '-c', shell, process.execPath, text], { encoding: 'utf8' })
+    expect(stderr).to.equal('')
+    return JSON.parse(stdout)
+  }
+
+  it('with port 0, when no port is left, fails as with net, says so and does not blame another server', () => {
+    const messages = alone(`
       const reactors = [1, 2, 3].map(() => new Reactor())
       const messages = []
-      for (const one of reactors) await one.listen({ port: 0, host: '0.0.0.0' }, { message() {} }).catch((e) => messages.push(e.message))
+      for (const one of reactors) await one.listen({ port: 0, host }, { message() {} }).catch((e) => messages.push(e.message))
+      await listen(0).catch(({ code }) => messages.push(code))
       for (const one of reactors) await one.close()
-      console.log(JSON.stringify(messages))`
-    // A network of its own, with two ports.
-    const shell = `echo "40000 40001" > /proc/sys/net/ipv4/ip_local_port_range && exec "$0" --input-type=module -e "$1"`
-    const { stdout, stderr } = spawnSync('unshare', ['-rn', 'sh', '-c', shell, process.execPath, program], { encoding: 'utf8' })
-    expect(stderr).to.equal('')
-    const messages = JSON.parse(stdout) as string[]
-    expect(messages).to.have.length(1)
+      console.log(JSON.stringify(messages))`) as string[]
+    expect(messages).to.have.length(2)
     expect(messages[0]).to.match(/^listen EADDRINUSE 0\.0\.0\.0:0: no port of net\.ipv4\.ip_local_port_range is free/)
+    expect(messages[1]).to.equal('EADDRINUSE')
+  })
+
+  it('of a server that has closed is free for any other one at once', () => {
+    const ports = alone(`
+      const ports = []
+      for (let i = 0; i < 20; i++) {
+        const reactor = new Reactor()
+        ports.push((await reactor.listen({ port: 5000, host }, { message() {} })).port)
+        await reactor.close()
+        if (i % 2 === 0) continue
+        const server = await listen(5000)
+        await new Promise((resolve) => server.close(resolve))
+      }
+      console.log(JSON.stringify(ports))`)
+    expect(ports).to.deep.equal(Array(20).fill(5000))
   })
 
   it('with a port out of range is refused with the range', async () => {

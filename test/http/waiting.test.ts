@@ -34,6 +34,21 @@ describe('bytes that wait in JavaScript', () => {
     expect(waiting.length).to.equal(0)
   })
 
+  it('of 1 MiB become one whole in memory of its size, asked for once, when the pieces are large', () => {
+    const memory = counted()
+    const waiting = new WaitingBytes(memory.allocate, 16 << 10)
+    const all = text(1 << 20)
+    for (let at = 0; at < all.length; at += 16 << 10) waiting.push(all.subarray(at, at + (16 << 10)))
+    expect(waiting.join().equals(all)).to.equal(true)
+    expect([memory.bytes, memory.times, waiting.length]).to.deep.equal([1 << 20, 1, 0])
+    // Smaller ones are copied first, into blocks; one piece is its own whole.
+    for (let at = 0; at < all.length; at += 1 << 10) waiting.push(all.subarray(at, at + (1 << 10)))
+    expect(waiting.join().equals(all)).to.equal(true)
+    expect(memory.bytes).to.be.at.most(4.1 * (1 << 20))
+    waiting.push(all)
+    expect([waiting.join() === all, waiting.join().length]).to.deep.equal([true, 0])
+  })
+
   it('keep their order, whatever the sizes, and what was taken is never written again', () => {
     const memory = counted()
     const waiting = new WaitingBytes(memory.allocate)

@@ -1,8 +1,11 @@
 import { MultireactorError } from '@multireactor/addon'
-import { type Allocate, GrowingBytes, WaitingBytes } from '@multireactor/reactor/parts'
+import { type Allocate, WaitingBytes } from '@multireactor/reactor/parts'
 
 /** Bytes of a body that may wait for their reader before the connection is paused. */
 const mostQueued = 64 << 10
+
+/** Of a body that is collected: a piece that is a part of a slab keeps all of its 256 KiB alive. */
+const leastKept = 16 << 10
 
 /** Who sends a body: it can be told to wait. */
 export interface BodySource {
@@ -103,9 +106,10 @@ export class StreamedBody {
   async all(): Promise<Buffer> {
     const first = (await this.next()) ?? Buffer.alloc(0)
     if (this.over && this.#error === undefined && this.#isEmpty) return first
-    const whole = new GrowingBytes(this.#allocate, Infinity)
+    // Copied once, when all of it is there: a whole that doubles as it comes is fresh memory of twice the size.
+    const whole = new WaitingBytes(this.#allocate, leastKept)
     for (let piece: Buffer | undefined = first; piece; piece = await this.next()) whole.push(piece)
-    return whole.bytes
+    return whole.join()
   }
 
   #take(): Buffer | undefined {

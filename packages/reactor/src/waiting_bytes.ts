@@ -13,6 +13,7 @@ const mostBlock = 64 << 10
  */
 export class WaitingBytes {
   readonly #allocate: Allocate
+  readonly #leastKept: number
   readonly #pieces: Buffer[] = []
   /** The block that is being filled; what is in it from `#taken` to `#filled` waits behind `#pieces`. */
   #block: Buffer | undefined
@@ -20,8 +21,10 @@ export class WaitingBytes {
   #filled = 0
   #length = 0
 
-  constructor(allocate: Allocate) {
+  /** `leastKept`: a smaller piece is copied, a larger one stays where it is. */
+  constructor(allocate: Allocate, leastKept: number = smallPiece) {
     this.#allocate = allocate
+    this.#leastKept = leastKept
   }
 
   get length(): number {
@@ -30,7 +33,7 @@ export class WaitingBytes {
 
   push(piece: Buffer): void {
     this.#length += piece.length
-    if (piece.length >= smallPiece) {
+    if (piece.length >= this.#leastKept) {
       this.#seal()
       this.#pieces.push(piece)
       return
@@ -50,6 +53,17 @@ export class WaitingBytes {
     const piece = this.#pieces.shift()
     if (piece) this.#length -= piece.length
     return piece
+  }
+
+  /** All of it in one piece, in counted memory. */
+  join(): Buffer {
+    const { length } = this
+    const first = this.shift()
+    if (!first || first.length === length) return first ?? Buffer.alloc(0)
+    const whole = this.#allocate(length)
+    let at = 0
+    for (let piece: Buffer | undefined = first; piece; piece = this.shift()) at += piece.copy(whole, at)
+    return whole
   }
 
   /** What is in the block becomes a piece; the rest of the block is filled later. */
