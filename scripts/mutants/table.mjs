@@ -291,6 +291,27 @@ export const mutants = [
     test: 'test/dist/http/leaving.test.js: cancels the stream /silent',
   },
   {
+    protects: 'the constructor and fetch of Node from a light request that they do not know',
+    file: 'packages/http/src/web_classes.ts',
+    from: 'for (const symbol of Object.getOwnPropertySymbols(sample)) {',
+    to: 'for (const symbol of [] as symbol[]) {',
+    test: 'test/dist/http/web_classes.test.js: can be made into another one',
+  },
+  {
+    protects: 'fields of a light request that the program has changed',
+    file: 'packages/http/src/fetch_request.ts',
+    from: 'else if (this.#headers && this.#headers !== this.#real.headers) copyFields(this.#real.headers, this.#headers)',
+    to: '',
+    test: 'test/dist/http/web_classes.test.js: keeps the fields that the program has changed',
+  },
+  {
+    protects: 'a light response from what becomes of the bytes it was made of',
+    file: 'packages/http/src/fetch_response.ts',
+    from: 'Uint8Array.from(body)',
+    to: 'body',
+    test: 'test/dist/http/web_classes.test.js: is not what the program does later',
+  },
+  {
     protects: 'the head of a stream that has produced nothing',
     file: 'packages/http/src/fetch_handler.ts',
     from: "if (read === undefined) res.write('')",

@@ -1,5 +1,5 @@
 import { MultireactorError, shown } from '@multireactor/addon'
-import { hasUrl, LightRequest } from './fetch_request.js'
+import { hasUrl, knowLightRequests, LightRequest } from './fetch_request.js'
 import { LightResponse } from './fetch_response.js'
 import type { RequestHandler } from './http_connection.js'
 import type { HttpRequest } from './request.js'
@@ -13,6 +13,7 @@ export type FetchHandler = (request: Request, ...rest: never[]) => Response | Pr
 
 /** A handler for whole responses as one that writes them. */
 export function fromFetch(app: { fetch: FetchHandler }, unread: UnreadBodies): RequestHandler {
+  knowLightRequests()
   return (req, res) => {
     // RFC 9112, section 3.2. The peer's mistake, so nothing of the app is called, and nothing is logged.
     if (!hasUrl(req)) return res.abandon(400, false)
@@ -24,7 +25,7 @@ export function fromFetch(app: { fetch: FetchHandler }, unread: UnreadBodies): R
 }
 
 function respond(req: HttpRequest, res: HttpResponse, response: unknown, unread: UnreadBodies): void | Promise<void> {
-  if (response instanceof LightResponse) {
+  if (LightResponse.isLight(response)) {
     const parts = LightResponse.partsOf(response)
     if (parts) {
       unread.sawLight()

@@ -1,4 +1,6 @@
+import { Buffer } from 'node:buffer'
 import type { HttpRequest } from './request.js'
+import { copyFields, passesFor } from './web_classes.js'
 
 const NativeRequest = globalThis.Request
 
@@ -25,6 +27,25 @@ export function hasUrl(req: HttpRequest): boolean {
   return URL.canParse(urlOf(req))
 }
 
+/** Such a target is in a URL as it is: nothing in it is escaped, and no segment means another one. */
+const plainTarget = /^\/(?!\.)(?:[\w\-.~!$&'()*+,;=:@]|%(?!2e)|\/(?!\.))*(?:\?[\w\-.~!$&()*+,;=:@%/?]*)?$/i
+/** And such a host: in lower case, with no port that its scheme implies, and no number. */
+const normalHost = /^[a-z][a-z0-9-]*(?:\.[a-z][a-z0-9-]*)*(?::(?!0|80$|443$)\d{1,4})?$/
+
+/** As a `Request` has it. */
+function normalUrlOf(req: HttpRequest): string {
+  const url = urlOf(req)
+  const host = req.header('host')
+  if (host !== undefined && plainTarget.test(req.url) && normalHost.test(host) && !host.includes('xn--')) return url
+  return new URL(url).href
+}
+
+const byteOrderMark = Buffer.from('\ufeff')
+
+function textIn(bytes: Buffer): string {
+  return bytes.toString('utf8', bytes.subarray(0, 3).equals(byteOrderMark) ? 3 : 0)
+}
+
 /** What `fetch` of an app gets: a `Request` that is made in full only when somebody asks for more than its method, URL, fields or body. */
 export class LightRequest {
   readonly #req: HttpRequest
@@ -48,12 +69,12 @@ export class LightRequest {
   }
 
   get url(): string {
-    this.#url ??= urlOf(this.#req)
+    this.#url ??= normalUrlOf(this.#req)
     return this.#url
   }
 
   get headers(): Headers {
-    this.#headers ??= new Headers(this.#req.headers)
+    this.#headers ??= this.#real?.headers ?? new Headers(this.#req.headers)
     return this.#headers
   }
 
@@ -70,7 +91,7 @@ export class LightRequest {
   }
 
   async text(): Promise<string> {
-    return this.#real ? this.#real.text() : (await this.#takeBody()).toString()
+    return this.#real ? this.#real.text() : textIn(await this.#takeBody())
   }
   async json(): Promise<unknown> {
     return JSON.parse(await this.text()) as unknown
@@ -83,10 +104,10 @@ export class LightRequest {
   async bytes(): Promise<Uint8Array> {
     return new Uint8Array(await this.arrayBuffer())
   }
-  blob(): Promise<Blob> {
+  async blob(): Promise<Blob> {
     return this.#asReal().blob()
   }
-  formData(): Promise<FormData> {
+  async formData(): Promise<FormData> {
     return this.#asReal().formData()
   }
   clone(): Request {
@@ -108,6 +129,12 @@ export class LightRequest {
   get integrity(): string {
     return ''
   }
+  get isHistoryNavigation(): boolean {
+    return false
+  }
+  get isReloadNavigation(): boolean {
+    return false
+  }
   get keepalive(): boolean {
     return false
   }
@@ -124,27 +151,69 @@ export class LightRequest {
     return ''
   }
 
+  /** As the standard has it: `GET` and `HEAD` have no body, and neither has what came without one. */
+  get #hasBody(): boolean {
+    return !/^(?:get|head)$/i.test(this.method) && this.#req.body?.length !== 0
+  }
+
   async #takeBody(): Promise<Buffer> {
+    if (!this.#hasBody) return Buffer.alloc(0)
     if (this.#bodyTaken) throw new TypeError('Body is unusable: it has been read already')
-    if (this.#req.method !== 'GET' && this.#req.method !== 'HEAD') this.#bodyTaken = true
+    this.#bodyTaken = true
     return this.#req.bytes()
   }
 
   #asReal(): Request {
-    if (this.#real) return this.#real
-    const { method } = this
-    const has = method !== 'GET' && method !== 'HEAD' && this.#req.body?.length !== 0
-    if (has && this.#bodyTaken) throw new TypeError('Body is unusable: it has been read already')
-    const whole = this.#req.body
-    this.#real = new NativeRequest(this.url, {
-      method,
-      headers: this.headers,
-      signal: this.signal,
-      ...(has ? { body: whole ? Uint8Array.from(whole) : this.#req.stream(), duplex: 'half' } : {}),
-    } as RequestInit)
+    if (!this.#real) this.#real = this.#makeReal()
+    // The program may have changed those that it has got.
+    else if (this.#headers && this.#headers !== this.#real.headers) copyFields(this.#real.headers, this.#headers)
     return this.#real
+  }
+
+  #makeReal(): Request {
+    const { method, headers, signal } = this
+    const init = { method, headers, signal, duplex: 'half' }
+    if (!this.#hasBody) return new NativeRequest(this.url, init as RequestInit)
+    if (!this.#bodyTaken) {
+      const whole = this.#req.body
+      return new NativeRequest(this.url, { ...init, body: whole ? Uint8Array.from(whole) : this.#req.stream() } as RequestInit)
+    }
+    // Its body has been read: so has that of this one.
+    const real = new NativeRequest(this.url, { ...init, body: new ReadableStream({ pull: (it) => it.close() }) } as RequestInit)
+    void real.arrayBuffer()
+    return real
+  }
+
+  /** For what knows only Node's own. */
+  static realOf(request: LightRequest): Request {
+    return request.#asReal()
+  }
+  static isLight(value: unknown): value is LightRequest {
+    return typeof value === 'object' && value !== null && #req in value
   }
 }
 
-// `instanceof Request` holds, and so does what a framework finds on the prototype.
-Object.setPrototypeOf(LightRequest.prototype, NativeRequest.prototype)
+const sample = new NativeRequest('http://localhost')
+passesFor(LightRequest.prototype, sample, LightRequest.realOf, (request) => request.headers)
+// Whoever makes another one of its kind, as it finds it, gets one of Node's.
+Object.defineProperty(LightRequest.prototype, 'constructor', { value: NativeRequest, configurable: true, writable: true })
+
+let isKnown = Object.getOwnPropertySymbols(sample).length > 0
+
+/**
+ * Where the state of Node's `Request` is private (Node 24), no other object passes for one: the constructor and `fetch` get that of Node's
+ * in its stead. Prototype and identity of the class stay: what held `Request` before knows its objects, and the other way round.
+ */
+export function knowLightRequests(): void {
+  if (isKnown) return
+  isKnown = true
+  const nativeFetch = globalThis.fetch
+  const realIn = (input: unknown): unknown => (LightRequest.isLight(input) ? LightRequest.realOf(input) : input)
+  globalThis.Request = new Proxy(NativeRequest, {
+    construct: (target, [input, ...rest], newTarget) => Reflect.construct(target, [realIn(input), ...rest], newTarget) as object,
+  })
+  Object.defineProperty(LightRequest.prototype, 'constructor', { value: globalThis.Request })
+  const fetch = async (input: unknown, ...rest: unknown[]): Promise<Response> =>
+    Reflect.apply(nativeFetch, undefined, [realIn(input), ...rest]) as Promise<Response>
+  globalThis.fetch = Object.defineProperty(fetch, 'name', { value: 'fetch' }) as typeof globalThis.fetch
+}
