@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs'
 import http2 from 'node:http2'
 import { attach, Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
+import { serve } from 'multireactor'
+import { app } from '../support/app.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
 const pem = (name: string): Buffer => readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url))
@@ -68,4 +70,16 @@ describe('an attached http2 server', () => {
       await once(session, 'close')
     })
   }
+
+  it('says goodbye to its sessions in drain, so that close() waits for none', async () => {
+    const logger = { debug() {}, info() {}, warn() {}, error() {} }
+    const server = await serve({ app: app('http2'), listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool: 1, logger })
+    const session = http2.connect(`http://127.0.0.1:${server.listeners[0]!.port}`)
+    expect((await ask(session, '/'))[1].toString()).to.equal('hello')
+    const goodbye = once(session, 'goaway')
+    const closed = once(session, 'close')
+    await server.close({ timeoutMs: 600_000 })
+    expect((await goodbye)[0]).to.equal(http2.constants.NGHTTP2_NO_ERROR)
+    await closed
+  })
 })
