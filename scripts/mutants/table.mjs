@@ -2112,8 +2112,8 @@ export const mutants = [
   {
     protects: 'the length of an inflated message',
     file: 'packages/http/src/inflate.ts',
-    from: 'if (left >= 0) return inflated.push(chunk)',
-    to: 'if (left > -most * 100) return inflated.push(chunk)',
+    from: 'if (left >= 0 && target.isWanted()) return inflated.push(chunk)',
+    to: 'if (left > -target.most * 100 && target.isWanted()) return inflated.push(chunk)',
     test: 'test/dist/websocket/deflate_order.test.js: closes with 1009 what inflates',
   },
   {
@@ -2133,14 +2133,14 @@ export const mutants = [
   {
     protects: 'the order of messages behind one that is being compressed',
     file: 'packages/http/src/deflating_sender.ts',
-    from: 'if (this.#place !== undefined) return this.#later(op, data, length)',
-    to: '',
+    from: 'if (this.#place === undefined) return this.#put(this.#conn, op, data, length, suits)',
+    to: 'if (this.#place !== null) return this.#put(this.#conn, op, data, length, suits)',
     test: 'test/dist/websocket/deflate_order.test.js: sends messages in the order of the calls',
   },
   {
     protects: 'the order of publications behind one that is being compressed',
     file: 'packages/http/src/deflating_publisher.ts',
-    from: 'if (ready && this.#waiting.length === 0)',
+    from: 'if (ready && this.#waiting.size === 0)',
     to: 'if (ready)',
     test: 'test/dist/websocket/deflate_order.test.js: sends a publication behind what was sent before',
   },
@@ -2182,8 +2182,8 @@ export const mutants = [
   {
     protects: 'the memory of messages that wait to be compressed',
     file: 'packages/http/src/deflating_sender.ts',
-    from: 'conn.allocate(Math.max(length, 1))',
-    to: 'Buffer.alloc(Math.max(length, 1))',
+    from: 'this.#conn.allocate(length)',
+    to: 'Buffer.alloc(length)',
     test: 'test/dist/websocket/deflate_serve.test.js: counts what waits to be compressed',
   },
   {
@@ -2232,7 +2232,7 @@ export const mutants = [
     protects: 'RSV1 of the first frame of a message alone',
     file: 'addon/native/src/codec/websocket.cc',
     from: 'if (reserved != 0 && !(mayBeCompressed && reserved == kCompressedBit)) return false;',
-    to: 'if ((reserved & ~kCompressedBit) != 0) return false;',
+    to: 'if (reserved != 0 && !(mayBeCompressed || (deflates && reserved == kCompressedBit))) return false;',
     test: 'websocket: RSV1 stands on the first frame',
   },
 ]

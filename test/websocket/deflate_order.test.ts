@@ -1,11 +1,13 @@
 import { once } from 'node:events'
+import { promisify } from 'node:util'
+import { constants, inflateRaw } from 'node:zlib'
 import { type HttpAppOptions, type ServerWebSocket, webSocketMessage } from '@multireactor/http'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
 import { Client } from '../support/client.js'
 import { HttpServer } from '../support/http.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
-import { behindHandshake, closeFrame, deflatedFrames, frame, handshake, wordsOf } from '../support/websocket.js'
+import { behindHandshake, closeFrame, deflated, deflatedFrames, frame, handshake, wordsOf } from '../support/websocket.js'
 
 const text = 1
 const binary = 2
@@ -299,6 +301,40 @@ describe('permessage-deflate on other threads', () => {
     expect(stays.got.filter((each) => each === 'a1000000')).to.have.length(5)
   })
 
+  it('delivers nothing of a peer that has gone while its message is inflated, and leaves a server that closes in peace', async () => {
+    const most = 128 << 20
+    const bomb = deflatedFrames(binary, Buffer.alloc(most))
+    const delivered: number[] = []
+    let gone = 0
+    const server = await start({
+      maxMessageBytes: most,
+      message: (_, data) => delivered.push(data.length),
+      close() {
+        gone++
+      },
+    })
+    /** Its message has come, and is being inflated. */
+    const inflating = async (): Promise<Client> => {
+      const before = server.reactor.stats().framesRead
+      const client = await raw(server, offer)
+      client.write(bomb)
+      // The handshake is a frame, too.
+      while (server.reactor.stats().framesRead < before + 2) await new Promise(setImmediate)
+      return client
+    }
+    const client = await inflating()
+    client.socket.resetAndDestroy()
+    while (gone === 0) await new Promise(setImmediate)
+    await inflating()
+    await server.reactor.close({ timeoutMs: 1 })
+    servers.pop()
+    // As much work for zlib's threads as was left of both.
+    const zeros = deflated(Buffer.alloc(most))
+    for (let i = 0; i < 3; i++) await promisify(inflateRaw)(zeros, { finishFlush: constants.Z_SYNC_FLUSH, chunkSize: 1 << 20 })
+    expect(delivered).to.deep.equal([])
+    expect(server.errors).to.deep.equal([])
+  })
+
   it('gives each subscriber the form of a publication that it can read', async () => {
     const server = await start({ open: (ws) => ws.subscribe('all'), message: (ws, data) => ws.publish('all', data) })
     const peers = [
@@ -350,6 +386,42 @@ describe('permessage-deflate on other threads', () => {
     expect(results).to.deep.equal([true, true, false, false, false, false, false, false, true])
     expect(got.at(-1)).to.equal('d7')
     expect(drains).to.equal(1)
+  })
+
+  it('keeps thousands of small messages behind a large one, and publications, in order and in little memory', async () => {
+    const count = 50_000
+    let grown = 0
+    const server = await start(
+      {
+        open: (ws) => ws.subscribe('all'),
+        message(ws) {
+          const before = process.memoryUsage().arrayBuffers
+          ws.send(large('a', 1_000_000))
+          ws.publish('all', large('b', 1_000_000))
+          for (let i = 0; i < count; i++) ws.send(`c${i}`)
+          for (let i = 0; i < count; i++) ws.publish('all', `d${i}`)
+          grown = process.memoryUsage().arrayBuffers - before
+        },
+      },
+      { outBuffer: { max: 256 << 20 } },
+    )
+    const client = new WebSocket(`ws://127.0.0.1:${server.port}/`, { perMessageDeflate: true })
+    clients.push(client)
+    const next = { c: 0, d: 0 }
+    let wrong = 0
+    const all = new Promise<void>((resolve) => {
+      client.on('message', (data: Buffer) => {
+        const said = data.toString()
+        const kind = said[0] as 'c' | 'd'
+        if (data.length < 1_000 && said !== `${kind}${next[kind]++}`) wrong++
+        if (next.c === count && next.d === count) resolve()
+      })
+    })
+    await once(client, 'open')
+    client.send('go')
+    await all
+    expect(wrong).to.equal(0)
+    expect(grown).to.be.below(64 << 20)
   })
 
   it('closes as slow-consumer when an app goes on sending what is not compressed yet', async () => {

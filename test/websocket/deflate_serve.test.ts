@@ -117,7 +117,8 @@ describe('permessage-deflate on a server', function () {
     await server.reload()
     raw.write(Buffer.concat([message.subarray(half), frame(9, 'read')]))
     await raw.until(({ received }) => received.includes('read'))
-    await a.until(() => a.got.includes('behind 8000000') && a.got.filter((each) => each === '8000000 bytes').length === 2)
+    const count = (word: string): number => a.got.filter((each) => each === word).length
+    await a.until(() => count('behind 8000000') === 2 && count('8000000 bytes') === 2)
     expect(await a.ask('large 40000', 2)).to.deep.equal(['40000 bytes', 'behind 40000'])
     expect(await a.ask('y'.repeat(100_000))).to.deep.equal(['100000 yyyyy'])
     raw.destroy()

@@ -4,6 +4,8 @@ import type { Deflated } from '@multireactor/reactor/parts'
 import { bytesOf, deflatedForm, type Deflation, mostNow } from './deflation.js'
 import { type Opcode, opOf, plainMessage } from './websocket_frames.js'
 
+/** What one that waits costs beside its bytes. */
+const perMessage = 256
 /** As much as may wait to be delivered. */
 const mostWaiting = 64 << 20
 
@@ -25,7 +27,8 @@ interface Waiting {
  */
 export class DeflatingPublisher {
   readonly #deflation: Deflation
-  #waiting: Waiting[] = []
+  /** In the order of the calls. */
+  readonly #waiting = new Set<Waiting>()
   #waitingBytes = 0
 
   constructor(deflation: Deflation) {
@@ -43,22 +46,28 @@ export class DeflatingPublisher {
       ? deflatedForm(opOf(data), bytes.length, this.#deflation.now(bytes, serverMaxWindowBits), serverMaxWindowBits)
       : undefined
     const ready = small || !suits
-    if (ready && this.#waiting.length === 0) return conn.internal.publishFor(topic, frame, deflated)
-    if (this.#waitingBytes + frame.length > mostWaiting) return false
-    // In memory that counts.
-    const kept = conn.allocate(frame.length)
-    kept.set(frame)
+    if (ready && this.#waiting.size === 0) return conn.internal.publishFor(topic, frame, deflated)
+    if (this.#waitingBytes + frame.length + perMessage > mostWaiting) return false
+    const kept = ready ? frame : countedCopy(conn, frame)
     const waiting: Waiting = { conn, topic, frame: kept, ready, deflated }
-    this.#waiting.push(waiting)
-    this.#waitingBytes += kept.length
+    this.#waiting.add(waiting)
+    this.#waitingBytes += kept.length + perMessage
     if (!ready) this.#compress(waiting, opOf(data), kept.subarray(kept.length - bytes.length))
     return true
   }
 
   /** The connection leaves this thread: what it has published goes now, as it is. */
   leave(conn: AnyConnection): void {
-    const last = this.#waiting.map((each) => each.conn).lastIndexOf(conn)
-    for (let i = 0; i <= last; i++) this.#publishFirst()
+    let count = 0
+    let last = 0
+    for (const each of this.#waiting) {
+      count++
+      if (each.conn === conn) last = count
+    }
+    for (const each of this.#waiting) {
+      if (last-- === 0) return
+      this.#publishFirst(each)
+    }
   }
 
   #compress(waiting: Waiting, op: Opcode, bytes: Uint8Array): void {
@@ -66,7 +75,10 @@ export class DeflatingPublisher {
     const settle = (deflated: Deflated | undefined): void => {
       waiting.ready = true
       waiting.deflated = deflated
-      while (this.#waiting[0]?.ready) this.#publishFirst()
+      for (const each of this.#waiting) {
+        if (!each.ready) return
+        this.#publishFirst(each)
+      }
     }
     this.#deflation.later(bytes, serverMaxWindowBits).then(
       (deflated) => settle(deflatedForm(op, bytes.length, deflated, serverMaxWindowBits)),
@@ -75,9 +87,10 @@ export class DeflatingPublisher {
     )
   }
 
-  #publishFirst(): void {
-    const { conn, topic, frame, deflated } = this.#waiting.shift()!
-    this.#waitingBytes -= frame.length
+  #publishFirst(first: Waiting): void {
+    this.#waiting.delete(first)
+    const { conn, topic, frame, deflated } = first
+    this.#waitingBytes -= frame.length + perMessage
     try {
       conn.internal.publishFor(topic, frame, deflated)
     } catch (error) {
@@ -85,4 +98,10 @@ export class DeflatingPublisher {
       if (!(error instanceof MultireactorError)) throw error
     }
   }
+}
+
+function countedCopy(conn: AnyConnection, frame: Buffer): Buffer {
+  const copy = conn.allocate(frame.length)
+  copy.set(frame)
+  return copy
 }

@@ -1,13 +1,17 @@
 import { Buffer } from 'node:buffer'
 import { lengthOf } from '@multireactor/addon'
 import type { Connection, DeferredReply } from '@multireactor/reactor'
+import { GrowingBytes } from '@multireactor/reactor/parts'
 import { bytesOf, type Deflation, mostNow } from './deflation.js'
-import { type Opcode, opcode, sendFrame } from './websocket_frames.js'
+import { type FrameTarget, type Opcode, opcode, sendFrame } from './websocket_frames.js'
 
-interface Waiting {
-  op: Opcode
-  bytes: Buffer
-}
+/** What waits behind a message that is being compressed. */
+type Waiting =
+  /** Another large message. */
+  | { kind: 'large'; op: Opcode; bytes: Buffer }
+  /** Messages that are not, as they go: however many there are, they are one piece of memory. */
+  | { kind: 'frames'; frames: GrowingBytes }
+  | { kind: 'close'; payload: Buffer }
 
 /** What a sender tells its WebSocket. */
 export interface SenderEvents {
@@ -53,10 +57,10 @@ export class DeflatingSender {
 
   message(op: Opcode, data: string | Uint8Array): boolean {
     const length = typeof data === 'string' ? Buffer.byteLength(data) : lengthOf(data)
-    if (this.#place !== undefined) return this.#later(op, data, length)
-    if (!this.#deflation.suits(length, this.#windowBits)) return sendFrame(this.#conn, op, data)
-    if (length > mostNow) return this.#later(op, data, length)
-    return this.#put(this.#conn, op, data, this.#deflation.now(bytesOf(data), this.#windowBits), length)
+    const suits = this.#deflation.suits(length, this.#windowBits)
+    if (suits && length > mostNow) return this.#later(length, () => this.#addLarge(op, data, length))
+    if (this.#place === undefined) return this.#put(this.#conn, op, data, length, suits)
+    return this.#later(length, () => this.#addFrame(op, data, length, suits))
   }
 
   /** A Ping or Pong, which may go between messages. */
@@ -67,7 +71,7 @@ export class DeflatingSender {
   /** A Close frame, behind all messages. */
   close(payload: Buffer): void {
     if (this.#place === undefined) return void sendFrame(this.#conn, opcode.close, payload)
-    this.#waiting!.push({ op: opcode.close, bytes: payload })
+    this.#waiting?.push({ kind: 'close', payload })
   }
 
   /** Calls back when nothing waits here any more; at once, if so it is. */
@@ -92,7 +96,7 @@ export class DeflatingSender {
     this.#whenIdle = undefined
   }
 
-  #later(op: Opcode, data: string | Uint8Array, length: number): boolean {
+  #later(length: number, add: () => void): boolean {
     const conn = this.#conn
     if (!conn.isOpen) {
       conn.internal.countLateCall()
@@ -105,12 +109,8 @@ export class DeflatingSender {
       conn.destroy('slow-consumer')
       return false
     }
-    const bytes = conn.allocate(Math.max(length, 1)).subarray(0, length)
-    if (typeof data === 'string') bytes.write(data)
-    else bytes.set(data)
     this.#waiting ??= []
-    this.#waiting.push({ op, bytes })
-    this.#waitingBytes += length
+    add()
     if (this.#place === undefined) {
       this.#hold()
       this.#goOn()
@@ -118,6 +118,30 @@ export class DeflatingSender {
     const hasRoom = this.#waitingBytes + conn.writableLength < highBytes
     if (!hasRoom) this.#saidNo = true
     return hasRoom
+  }
+
+  #addLarge(op: Opcode, data: string | Uint8Array, length: number): void {
+    const bytes = this.#conn.allocate(length)
+    if (typeof data === 'string') bytes.write(data)
+    else bytes.set(data)
+    this.#waiting!.push({ kind: 'large', op, bytes })
+    this.#waitingBytes += length
+  }
+
+  #addFrame(op: Opcode, data: string | Uint8Array, length: number, suits: boolean): void {
+    let last = this.#waiting!.at(-1)
+    if (last?.kind !== 'frames') {
+      const { mostBytes } = this.#conn.internal.engineListener
+      last = { kind: 'frames', frames: new GrowingBytes(this.#conn.allocate, mostBytes) }
+      this.#waiting!.push(last)
+    }
+    const { frames } = last
+    const write = (bytes: Uint8Array): boolean => {
+      frames.push(bytes)
+      this.#waitingBytes += bytes.length
+      return true
+    }
+    this.#put({ write }, op, data, length, suits)
   }
 
   /** The next place in the order, which nobody can overtake once something has come of it. What has waited behind the last one goes first. */
@@ -132,30 +156,28 @@ export class DeflatingSender {
     for (;;) {
       const next = this.#waiting?.[0]
       if (next === undefined) return this.#finish()
-      const { op, bytes } = next
-      if (op === opcode.close) {
+      if (next.kind === 'large') return this.#compress(next.op, next.bytes)
+      if (next.kind === 'close') {
         // Nothing may come behind it.
         this.#hold()
-        sendFrame(this.#place!, op, bytes)
-      } else if (!this.#deflation.suits(bytes.length, this.#windowBits)) {
-        this.#room = sendFrame(this.#place!, op, bytes)
-      } else if (bytes.length > mostNow) {
-        return this.#compress(next)
-      } else {
-        this.#room = this.#put(this.#place!, op, bytes, this.#deflation.now(bytes, this.#windowBits), bytes.length)
+        sendFrame(this.#place!, opcode.close, next.payload)
+        this.#waiting?.shift()
+        continue
       }
-      this.#taken(bytes)
+      const { bytes } = next.frames
+      this.#room = this.#place!.write(bytes)
+      this.#taken(bytes.length)
     }
   }
 
-  #compress({ op, bytes }: Waiting): void {
+  #compress(op: Opcode, bytes: Buffer): void {
     const place = this.#place!
     this.#deflation.later(bytes, this.#windowBits).then(
       (deflated) => {
         // Dropped meanwhile.
         if (this.#place !== place) return
-        this.#room = this.#put(place, op, bytes, deflated, bytes.length)
-        this.#taken(bytes)
+        this.#room = putShorter(place, op, bytes, deflated, bytes.length)
+        this.#taken(bytes.length)
         if (this.#waiting !== undefined && this.#waiting.length > 0) this.#hold()
         this.#goOn()
       },
@@ -168,9 +190,9 @@ export class DeflatingSender {
     )
   }
 
-  #taken(bytes: Buffer): void {
+  #taken(bytes: number): void {
     this.#waiting?.shift()
-    this.#waitingBytes -= bytes.length
+    this.#waitingBytes -= bytes
   }
 
   #finish(): void {
@@ -184,14 +206,13 @@ export class DeflatingSender {
     if (this.#room) this.#events.onRoom()
   }
 
-  /** The shorter one of both forms. */
-  #put(
-    target: { write(bytes: Uint8Array): boolean },
-    op: Opcode,
-    data: string | Uint8Array,
-    deflated: Buffer,
-    plain: number,
-  ): boolean {
-    return deflated.length < plain ? sendFrame(target, op, deflated, true) : sendFrame(target, op, data)
+  #put(target: FrameTarget, op: Opcode, data: string | Uint8Array, length: number, suits: boolean): boolean {
+    if (!suits) return sendFrame(target, op, data)
+    return putShorter(target, op, data, this.#deflation.now(bytesOf(data), this.#windowBits), length)
   }
+}
+
+/** The shorter one of both forms of a message. */
+function putShorter(target: FrameTarget, op: Opcode, data: string | Uint8Array, deflated: Buffer, plain: number): boolean {
+  return deflated.length < plain ? sendFrame(target, op, deflated, true) : sendFrame(target, op, data)
 }

@@ -74,13 +74,22 @@ export function inflateNow(payload: Uint8Array, most: number): Inflated {
   }
 }
 
-/** The same on another thread, into memory that counts while it grows. Rejects for want of memory only. */
-export async function inflateLater(payload: Uint8Array, most: number, allocate: Allocate): Promise<Inflated> {
-  const inflated = new GrowingBytes(allocate, most)
+export interface InflateTarget {
+  /** At most so many bytes. */
+  most: number
+  /** Memory that counts while it grows. */
+  allocate: Allocate
+  /** False: nobody waits for the message any more, and it resolves to `'too-large'` soon. */
+  isWanted(): boolean
+}
+
+/** The same on another thread. Rejects when there is no memory. */
+export async function inflateLater(payload: Uint8Array, target: InflateTarget): Promise<Inflated> {
+  const inflated = new GrowingBytes(target.allocate, target.most)
   const streams = new Streams(payload)
   for (;;) {
     try {
-      const taken = await inflateStream(streams.rest, most, inflated)
+      const taken = await inflateStream(streams.rest, target, inflated)
       if (taken === undefined) return 'too-large'
       const end = streams.take(taken)
       if (end) return end === 'whole' ? inflated.bytes : end
@@ -90,17 +99,21 @@ export async function inflateLater(payload: Uint8Array, most: number, allocate: 
   }
 }
 
-/** Resolves to how many bytes of the input were one stream. Undefined: it makes too much. */
-function inflateStream(input: Buffer, most: number, inflated: GrowingBytes): Promise<number | undefined> {
+/** Resolves to how many bytes of the input were one stream. Undefined: it makes too much, or nobody wants it. */
+function inflateStream(input: Buffer, target: InflateTarget, inflated: GrowingBytes): Promise<number | undefined> {
   const before = inflated.bytes
-  let left = most - before.length
+  let left = target.most - before.length
   const stream = createInflateRaw(withWindow({ chunkSize: chunkFor(input.length, left) }, before))
   return new Promise((resolve, reject) => {
     stream.on('data', (chunk: Buffer) => {
       left -= chunk.length
-      if (left >= 0) return inflated.push(chunk)
+      try {
+        if (left >= 0 && target.isWanted()) return inflated.push(chunk)
+        resolve(undefined)
+      } catch (error) {
+        reject(error)
+      }
       stream.destroy()
-      resolve(undefined)
     })
     stream.on('end', () => resolve(stream.bytesWritten))
     stream.on('error', reject)

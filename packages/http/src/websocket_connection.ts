@@ -136,12 +136,14 @@ export class WebSocketConnection implements SenderEvents {
       // The slab is not kept for it.
       const copy = this.conn.allocate(payload.length)
       copy.set(payload)
-      const inflated = await zlibLane.run(() => inflateLater(copy, this.#settings.maxMessageBytes, this.conn.allocate))
+      const isWanted = (): boolean => this.state === 'open' && this.conn.isOpen
+      const target = { most: this.#settings.maxMessageBytes, allocate: this.conn.allocate, isWanted }
+      const inflated = await zlibLane.run(() => inflateLater(copy, target))
       this.#inflating = false
-      if (this.state === 'open') this.#onInflated(inflated, isText, true)
+      if (isWanted()) this.#onInflated(inflated, isText, true)
     } catch (error) {
       this.#inflating = false
-      this.#failed(error, 'message')
+      if (this.conn.isOpen) this.#failed(error, 'message')
     }
     if (!this.#paused && this.conn.isOpen) this.conn.resume()
     this.conn.hold(false)
