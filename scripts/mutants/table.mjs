@@ -493,6 +493,13 @@ export const mutants = [
     to: 'if (piece.length > mostBlock) {',
     test: 'test/dist/http/waiting.test.js: become one whole',
   },
+  {
+    protects: 'the size of reads with TLS from a thread that waits for a core',
+    file: 'packages/reactor/src/piece_size.ts',
+    from: 'if (++this.#slow > this.#pardons)',
+    to: 'if (++this.#slow > 0 * this.#pardons)',
+    test: 'test/dist/integration/piece_size.test.js: outlives a single slow piece',
+  },
   // Limits that hold over the whole process.
   {
     protects: 'connections of the process',

@@ -2,6 +2,7 @@
 export { Engine, type EngineEvents, type InlineFrames } from './engine.js'
 export { beforeDrain, type MessageIn, messageIn } from './engine_listener.js'
 export { webSocket, webSocketInfo } from './websocket_framing.js'
+export { PieceSize } from './piece_size.js'
 export { type Allocate, GrowingBytes, smallPiece, WaitingBytes } from './waiting_bytes.js'
 export { ignorable } from './connection.js'
 export { addDeflatedForm, type Deflated } from './deflated_forms.js'

@@ -105,7 +105,7 @@ export class SecureLayer {
   readonly #generation: number
   readonly #stream: CipherStream
   #socket: TLSSocket | undefined
-  readonly #pieces = new PieceSize(firstPiece)
+  readonly #pieces = new PieceSize(firstPiece, 1)
   /** Received since the last plaintext. */
   #silentBytes = 0
   #closed = false
