@@ -74,6 +74,7 @@ function onReactors(settled: ReadOptions, handler: RequestHandler, unread: Unrea
     requestTimeoutMs: settled.requestTimeoutMs,
     endAborts: settled.halfClose === 'abort',
     webSockets: settled.websocket && new WebSocketSettings(settled.websocket),
+    upgrades: own.upgrade && ((req) => own.upgrade!(req)),
     unread,
   }
   const onSlab: MessageIn = (conn, slab, start, length, info) => httpOf(conn, settings).onFrame(slab, start, length, info)

@@ -3,6 +3,7 @@ import { type BadFrame, type CloseReason, type Connection, type DeferredReply, h
 import { ignorable } from '@multireactor/reactor/parts'
 import { type BodySource, StreamedBody } from './body.js'
 import { mostDiscarded } from './discarded.js'
+import { mayUpgrade, OtherUpgrade, type ProtocolUpgradeHook } from './other_upgrade.js'
 import { overdue } from './overdue.js'
 import { aborted, HttpRequest, peerEnded, type RequestOrigin } from './request.js'
 import { type Bytes, HttpResponse, type ResponseTarget } from './response.js'
@@ -27,6 +28,8 @@ export interface HttpSettings {
   /** A FIN aborts the signals of the requests that are being answered. */
   readonly endAborts: boolean
   readonly webSockets: WebSocketSettings | undefined
+  /** Decides about requests for other protocols. */
+  readonly upgrades: ProtocolUpgradeHook | undefined
   /** Of a `fetch` handler. */
   readonly unread: UnreadBodies | undefined
 }
@@ -79,6 +82,10 @@ export class HttpConnection {
     const { webSockets } = this.settings
     if ((info & upgrade) !== 0 && webSockets !== undefined && asksForWebSocket(exchange.request)) {
       return exchange.handle(() => new WebSocketUpgrade(this, webSockets, exchange).handle(length))
+    }
+    const { upgrades } = this.settings
+    if ((info & upgrade) !== 0 && upgrades !== undefined && mayUpgrade(exchange.request, length)) {
+      return exchange.handle(() => new OtherUpgrade(this, upgrades, exchange).handle())
     }
     if (this.settings.unread) return this.#runBounded(exchange, this.settings.unread)
     this.#run(exchange)

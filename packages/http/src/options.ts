@@ -2,6 +2,7 @@ import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
 import type { App } from '@multireactor/core'
 import type { FetchHandler } from './fetch_handler.js'
 import type { HttpRequest } from './request.js'
+import type { ProtocolUpgradeAnswer } from './other_upgrade.js'
 import type { HttpResponse } from './response.js'
 import { type ReadWebSocketOptions, readWebSocketOptions, type WebSocketOptions } from './websocket_options.js'
 
@@ -16,6 +17,11 @@ export interface HttpAppOptions<Data = unknown>
   fetch?: FetchHandler
   /** WebSockets on the same port. Only on reactors. */
   websocket?: WebSocketOptions<Data>
+  /**
+   * Decides about a request with `Upgrade` for another protocol than a WebSocket of `websocket`: what it returns, or resolves to, accepts it, and
+   * without it the request is answered as any other. Requests with content, of HTTP/1.0, or that close are not asked about. Only on reactors.
+   */
+  upgrade?(req: HttpRequest): ProtocolUpgradeAnswer | Promise<ProtocolUpgradeAnswer>
   /** Answers for a handler that threw or rejected, when the response has not begun. Default: 500. The error is reported in any case. */
   error?(error: unknown, req: HttpRequest, res: HttpResponse): unknown
   /** Where the handler runs. In the pool it gets complete bodies, and does not keep a reactor waiting. Default `'reactor'`. */
@@ -50,6 +56,7 @@ const names = [
   'request',
   'fetch',
   'websocket',
+  'upgrade',
   'error',
   'run',
   'maxHeadBytes',
@@ -113,6 +120,13 @@ export function readOptions<Data>(options: HttpAppOptions<Data>): ReadOptions {
     )
   }
   const run = read.oneOf('run', 'reactor', ['reactor', 'pool'])
+  const upgrade = read.func<NonNullable<HttpAppOptions['upgrade']>>('upgrade')
+  if (run === 'pool' && upgrade !== undefined) {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `httpApp(): a connection is never in the pool; leave out run: 'pool', or upgrade`,
+    )
+  }
   if (run === 'pool' && websocket !== undefined) {
     throw new MultireactorError(
       'ERR_MR_OPTION_TYPE',
