@@ -61,8 +61,18 @@ export const knownDifferences: readonly Known[] = [
     stricter: 'own',
     holds: (first) => values(first, 'expect').some((value) => value.toLowerCase() !== '100-continue'),
   },
+  {
+    what: 'a `Content-Length` above `maxBodyBytes`',
+    stricter: 'own',
+    holds: (first) => values(first, 'content-length').some((value) => Number(value) > 1 << 20),
+  },
   { what: 'a chunk size of more than 15 digits', stricter: 'own', holds: ({ rest }) => longSize.test(rest) },
   { what: 'a method that is not registered, and `PRI`', stricter: 'node', holds: ({ line }) => !llhttpMethods.test(line) },
+  {
+    what: 'an `http(s)://` target whose host is none',
+    stricter: 'node',
+    holds: ({ line }) => /^\S+ https?:\/\/(?![-\w.~!$&'()*+,;=:@%[\]]*[/?# ])/.test(line),
+  },
   { what: 'HTTP/1.2 to HTTP/1.9', stricter: 'node', holds: ({ line }) => / HTTP\/1\.[2-9]$/.test(line) },
   {
     what: 'blanks around `;` and `=` in the extensions of a chunk',
@@ -114,11 +124,14 @@ export function differenceOf(own: Reading, node: Reading): Difference | undefine
     reading.last !== undefined &&
     !refuses(reading) &&
     (reading.open === undefined || reading.last === 'upgrade')
+  // It is said to be whole even if its body is broken.
+  const upgrades = node.last === 'upgrade' && common === node.requests.length - 1 && ownStops
+  if (upgrades) return { kind: 'node ends', common }
   if (ends(own) || ends(node)) return ends(own) && ends(node) ? undefined : { kind: ends(own) ? 'own ends' : 'node ends', common }
   if (ownStops && nodeStops) {
     if (refuses(own) === refuses(node)) {
-      // Neither is wrong as long as it is open: the rest of the request is missing.
-      return refuses(own) || own.open === node.open ? undefined : { kind: 'boundary', common }
+      // Here a request with a short body is seen when it is whole; until then both wait for the rest.
+      return refuses(own) || own.open === undefined || own.open === node.open ? undefined : { kind: 'boundary', common }
     }
     return { kind: refuses(own) ? 'own' : 'node', common }
   }

@@ -90,6 +90,7 @@ interface Seen {
   reading: Reading
   /** In the order of their heads; undefined: the body has not ended. */
   bodies: { head: string; body: Buffer | undefined }[]
+  stream: string
   /** Where each frame ends. */
   ends: number[]
   done: () => void
@@ -133,8 +134,11 @@ export class OwnReader {
       framing: http1({ body: 'whole' }),
       open,
       message: (conn, frame) => {
-        const { ends } = this.#of.get(conn.remotePort!)!
-        ends.push((ends.at(-1) ?? 0) + frame.length)
+        const { ends, stream } = this.#of.get(conn.remotePort!)!
+        let at = ends.at(-1) ?? 0
+        // Empty lines before a request are no part of its frame.
+        while (stream.startsWith('\r\n', at)) at += 2
+        ends.push(at + frame.length)
       },
       close: (conn) => this.#of.get(conn.remotePort!)?.done(),
     })
@@ -146,7 +150,7 @@ export class OwnReader {
     return Promise.all(streams.map(async (stream) => (await this.#readOne(stream, this.#streams)).reading))
   }
 
-  /** What stands behind so many requests; but for empty lines between them, which may be in front of it. */
+  /** What stands behind so many requests. */
   async behind(stream: string, requests: number): Promise<string> {
     const { ends } = await this.#readOne(stream, this.#wholes)
     return stream.slice(requests === 0 ? 0 : ends[requests - 1])
@@ -159,7 +163,7 @@ export class OwnReader {
     await once(socket, 'connect')
     const from = socket.localPort!
     const reading: Reading = { requests: [], open: undefined, refused: undefined, last: undefined }
-    const seen: Seen = { reading, bodies: [], ends: [], done: () => {} }
+    const seen: Seen = { reading, bodies: [], stream, ends: [], done: () => {} }
     const closed = new Promise<void>((resolve) => {
       seen.done = resolve
     })
