@@ -2131,6 +2131,13 @@ export const mutants = [
   },
   // Compressed WebSocket messages.
   {
+    protects: 'a large message that a suspend hook sends',
+    file: 'packages/http/src/websocket_connection.ts',
+    from: 'this.#sender?.leave()',
+    to: '',
+    test: 'test/dist/websocket/deflate_serve.test.js: sends a large message of a suspend hook',
+  },
+  {
     protects: 'the length of an inflated message',
     file: 'packages/http/src/inflate.ts',
     from: 'if (left >= 0 && target.isWanted()) return inflated.push(chunk)',

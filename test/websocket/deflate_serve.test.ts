@@ -124,6 +124,15 @@ describe('permessage-deflate on a server', function () {
     raw.destroy()
   })
 
+  it('sends a large message of a suspend hook before the next thread goes on', async () => {
+    const peer = await connect(await start({ reactors: 1 }))
+    await peer.ask('speak')
+    await server.reload()
+    await peer.until(() => peer.got.length === 2)
+    expect(peer.got).to.deep.equal(['spoken', '50000 bytes'])
+    expect(await peer.ask('where')).to.deep.equal(['reactor 0'])
+  })
+
   it('keeps half a compressed message, in fragments, through a reload', async () => {
     const port = await start({ reactors: 1 })
     const raw = await Client.connect(port)
@@ -204,6 +213,28 @@ describe('permessage-deflate on a server', function () {
     expect(await peer.ask('large 3000000', 2)).to.deep.equal(['3000000 bytes', 'behind 3000000'])
     expect(await peer.ask('publish 100000', 2)).to.deep.equal(['100000 bytes', 'behind 100000'])
     expect(await peer.ask('w'.repeat(2_000_000))).to.deep.equal(['2000000 wwwww'])
+  })
+
+  it('closes a connection whose thread dies while a message of it is compressed or inflated, rather than lose the message', async () => {
+    const port = await start({ reactors: 1 })
+    const compressed = await connect(port)
+    const idle = await connect(port)
+    const killer = await connect(port)
+    const inflated = await Client.connect(port)
+    inflated.write(handshake({ 'Sec-WebSocket-Extensions': offer }))
+    await inflated.until(({ received }) => received.includes('\r\n\r\n'))
+    const replaced = once(server as never, 'reactorReplaced')
+    const framesRead = (): number => server.stats().reactors[0]!.framesRead
+    const before = framesRead()
+    inflated.write(deflatedFrames(1, Buffer.alloc(60 << 20, 'i')))
+    compressed.socket.send('large 60000000')
+    while (framesRead() < before + 2) await new Promise(setImmediate)
+    killer.socket.send('die')
+    await replaced
+    expect((await compressed.closed)[0]).to.equal(1006)
+    await inflated.untilClosed()
+    expect(await idle.ask('where')).to.deep.equal(['reactor 0'])
+    expect(compressed.got).to.deep.equal([])
   })
 
   it('counts what waits to be compressed in limits.memory', async () => {

@@ -41,6 +41,7 @@ export class DeflatingSender {
   /** Whether what was last sent found room. */
   #room = true
   #saidNo = false
+  #leaving = false
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
   constructor(conn: Connection<any>, deflation: Deflation, windowBits: number, events: SenderEvents) {
@@ -58,9 +59,14 @@ export class DeflatingSender {
   message(op: Opcode, data: string | Uint8Array): boolean {
     const length = typeof data === 'string' ? Buffer.byteLength(data) : lengthOf(data)
     const suits = this.#deflation.suits(length, this.#windowBits)
-    if (suits && length > mostNow) return this.#later(length, () => this.#addLarge(op, data, length))
+    if (suits && length > mostNow && !this.#leaving) return this.#later(length, () => this.#addLarge(op, data, length))
     if (this.#place === undefined) return this.#put(this.#conn, op, data, length, suits)
     return this.#later(length, () => this.#addFrame(op, data, length, suits))
+  }
+
+  /** The connection leaves this thread: what is still sent is compressed at once, since nothing may be under way when it goes. */
+  leave(): void {
+    this.#leaving = true
   }
 
   /** A Ping or Pong, which may go between messages. */

@@ -435,6 +435,7 @@ export class WebSocketConnection implements SenderEvents {
 
   async suspend(): Promise<WebSocketState> {
     const { own } = this.#settings
+    this.#sender?.leave()
     const { isText = false, isCompressed = false, all } = this.#parts ?? {}
     const parts = all && { isText, isCompressed, bytes: all.bytes }
     const closing = this.state === 'closing' ? { code: this.#code, reason: this.#reason } : undefined
