@@ -279,8 +279,8 @@ export const mutants = [
   {
     protects: 'who reads a body from waiting for a rest that a FIN has cut off',
     file: 'packages/http/src/http_connection.ts',
-    from: "if (exchange) this.refuse(exchange, 400, 'the peer ended its side",
-    to: "if (exchange && this.closing) this.refuse(exchange, 400, 'the peer ended its side",
+    from: 'else this.refuse(exchange, 400, why)',
+    to: '',
     test: 'test/dist/http/leaving.test.js: in the middle of a body',
   },
   {

@@ -194,6 +194,27 @@ describe('a peer that leaves an HTTP request', () => {
     await reactor.close({ timeoutMs: 0 })
   })
 
+  it('in the middle of a body gets the rest of a response that has begun', async () => {
+    const reactor = new Reactor()
+    const { port } = await reactor.listen(
+      where,
+      httpApp({
+        async request(req, res) {
+          res.write('begun, ')
+          const failed = await req.bytes().catch((error: NodeJS.ErrnoException) => error.code)
+          res.end(`then ${String(failed)}`)
+        },
+      }),
+    )
+    const client = await Client.connect(port, { allowHalfOpen: true })
+    client.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nab')
+    await client.until(({ received }) => received.includes('begun'))
+    client.socket.end()
+    await client.untilClosed()
+    expect(textOf(client)).to.match(/7\r\nbegun, \r\n10\r\nthen ERR_MR_HTTP\r\n0\r\n\r\n$/)
+    await reactor.close({ timeoutMs: 0 })
+  })
+
   it('settles whenHalfClosed() when its response ends first, and after the end', async () => {
     const server = held()
     const client = await to(await server.listen('request', false), false)

@@ -167,11 +167,15 @@ export class HttpConnection {
 
   /** The rest of the request at hand is not read; its response says why, if it has not begun. */
   refuse(exchange: ReactorExchange, status: number, why: string): void {
+    this.#giveUpBody(exchange, status, why)
+    exchange.response.abandon(status, true)
+  }
+
+  #giveUpBody(exchange: ReactorExchange, status: number, why: string): void {
     this.#receiving = undefined
     this.closing = true
     overdue.delete(exchange)
     exchange.body?.fail(causedByPeer(new MultireactorError('ERR_MR_HTTP', `the request was given up with ${status}: ${why}`)))
-    exchange.response.abandon(status, true)
   }
 
   /** Requests are being answered. */
@@ -206,8 +210,12 @@ export class HttpConnection {
     if (this.socket !== undefined) return
     this.halfClosed = true
     const exchange = this.#receiving
-    // RFC 9112, section 8: the request is incomplete, and nobody should wait for the rest of it.
-    if (exchange) this.refuse(exchange, 400, 'the peer ended its side of the connection in the middle of the body')
+    if (exchange) {
+      const why = 'the peer ended its side of the connection in the middle of the body'
+      // RFC 9112, section 8: the request is incomplete, and nobody should wait for the rest of it. A response that has begun goes on.
+      if (exchange.response.headersSent) this.#giveUpBody(exchange, 400, why)
+      else this.refuse(exchange, 400, why)
+    }
     for (const each of this.#open) each.onHalfClosed()
   }
 
