@@ -18,7 +18,7 @@ export * from './native.js'
 export { outliveOutput } from './output.js'
 export { causedByPeer, isPeersDoing } from './peers_doing.js'
 export { undetachable } from './slab.js'
-export { valueBytes, valueOf } from './values.js'
+export { valueBytes, valueFrom } from './values.js'
 export { didYouMean, OptionReader, shown } from './options.js'
 
 /** The native module of this process. Loaded with the package, so that a missing build is said at the start. */

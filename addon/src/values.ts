@@ -17,7 +17,7 @@ export function valueBytes(what: string, value: unknown): Buffer {
 }
 
 /** The other side. Typed arrays in the value lie in the memory of `bytes` where that is aligned for them. */
-export const valueOf = (bytes: Uint8Array): unknown => v8().deserialize(bytes)
+export const valueFrom = (bytes: Uint8Array): unknown => v8().deserialize(bytes)
 
 /** Few threads need it, and it takes a millisecond to load. */
 const v8 = (): typeof import('node:v8') => process.getBuiltinModule('node:v8')

@@ -11,7 +11,7 @@ import {
   sendOutcomes,
   shown,
   valueBytes,
-  valueOf,
+  valueFrom,
 } from '@multireactor/addon'
 import { PendingRuns } from '@multireactor/pool/runs'
 import { callResult, checkBytes, checkCallSize, checkPublication, deflatedFormOf, runFailure } from '@multireactor/reactor/app'
@@ -189,7 +189,7 @@ export class ServerHandle {
   async runTask<Result = unknown>(value: unknown, options: RunOptions = {}): Promise<Result> {
     if (this.#closed) throw closedError('the server')
     const bytes = valueBytes('runTask(): the value', value)
-    return valueOf(await this.#run('runTask()', bytes, 'task', options)) as Result
+    return valueFrom(await this.#run('runTask()', bytes, 'task', options)) as Result
   }
 
   #run(call: string, bytes: string | Uint8Array, hook: 'parse' | 'task', options: RunOptions): Promise<Buffer> {

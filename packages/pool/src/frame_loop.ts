@@ -10,7 +10,7 @@ import {
   runFresh,
   toEnvelope,
   valueBytes,
-  valueOf,
+  valueFrom,
 } from '@multireactor/addon'
 import type { RunningFrame } from './running_frame.js'
 import { type Bytes, isAsyncIterable, notAReply, type Reply, type TaskContext } from './task_context.js'
@@ -126,7 +126,7 @@ export abstract class FrameLoop {
     if (!work.task) {
       throw new MultireactorError('ERR_MR_NO_HOOK', 'runTask(): there is no task function; export one beside parse')
     }
-    const result = work.task(valueOf(frame.bytes), frame.context)
+    const result = work.task(valueFrom(frame.bytes), frame.context)
     if (isPromise(result)) this.#wait(frame, result)
     else this.settle(frame, result)
   }

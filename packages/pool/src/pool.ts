@@ -14,7 +14,7 @@ import {
   shown,
   unlimited,
   valueBytes,
-  valueOf,
+  valueFrom,
   type WorkerCounterName,
   workerCounterNames,
 } from '@multireactor/addon'
@@ -181,7 +181,7 @@ export class Pool {
     return new Promise((resolve) => {
       this.#checkOpen()
       const bytes = valueBytes('pool.runTask(): the value', value)
-      resolve(this.#run('pool.runTask()', bytes, true, options).then((result) => valueOf(result) as Result))
+      resolve(this.#run('pool.runTask()', bytes, true, options).then((result) => valueFrom(result) as Result))
     })
   }
 

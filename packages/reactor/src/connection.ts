@@ -12,7 +12,7 @@ import {
   shown,
   submitHow,
   valueBytes,
-  valueOf,
+  valueFrom,
 } from '@multireactor/addon'
 import { ConnectionDuplex, type DuplexOptions } from './duplex.js'
 import type { Engine } from './engine.js'
@@ -381,7 +381,7 @@ export class Connection<Data = unknown> {
   runTask<Result = unknown>(value: unknown): Promise<Result> {
     const bytes = valueBytes('runTask(): the value', value)
     this.#engine.checkPool('runTask()', this.engineListener, 'task')
-    return ignorable(this.#run('runTask()', bytes, submitHow.value).then((result) => valueOf(result) as Result))
+    return ignorable(this.#run('runTask()', bytes, submitHow.value).then((result) => valueFrom(result) as Result))
   }
 
   #run(call: string, bytes: string | Uint8Array, how: number): Promise<Buffer> {
