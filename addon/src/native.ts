@@ -183,6 +183,8 @@ export interface NativeReactorDriver {
   /** What lies behind `rawEnd` is cut again in the next turn: the hooks of this batch have had their time. */
   handBack(slot: number, generation: number, rawEnd: number, begun: number): boolean
   details(slot: number, generation: number): NativeDetails | undefined
+  /** Also of a connection that has closed in this turn. */
+  peer(slot: number, generation: number): [remoteAddress: string, remotePort: number, family: 0 | 4 | 6] | undefined
   localAddress(slot: number, generation: number): [address: string, port: number] | undefined
   subscribe(slot: number, generation: number, topic: string, policy: number): 0 | 1 | 2 | 3
   unsubscribe(slot: number, generation: number, topic: string): boolean | undefined

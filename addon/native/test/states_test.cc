@@ -190,6 +190,98 @@ TEST("states: what waited between replies does not follow the reply that ends th
   CHECK_EQ(scene.server.read(scene.client, 64), "last words");
 }
 
+TEST("states: a deferred reply that comes behind the end of its connection is told so") {
+  for (const bool unordered : {false, true}) {
+    ListenerConfig listener = lines(false);
+    listener.unordered = unordered;
+    Reactors server(listener);
+    std::optional<EventRow> open;
+    server.js().hook = [&](const EventRow& row, std::string_view) {
+      if (row.event == Event::kOpen) open = row;
+    };
+    const Fd client = server.connect();
+    server.until([&] { return open.has_value(); });
+    Reactor& reactor = server.reactor();
+    uint64_t first = 0, second = 0;
+    CHECK(reactor.defer(open->slot, open->generation, &first) && reactor.defer(open->slot, open->generation, &second));
+    const auto settle = [&](uint64_t place, std::string_view said, uint16_t flags) {
+      return reactor.settleDeferred(open->slot, open->generation, place, spanOf(said), flags);
+    };
+    CHECK(settle(first, "last", Reply::kLast | Reply::kEnd) == Reactor::WriteResult::kBelowHigh);
+    CHECK(settle(second, "late", Reply::kLast) == Reactor::WriteResult::kGone);
+    CHECK_EQ(server.read(client, 64), "last");
+  }
+}
+
+TEST("states: a peer that has half-closed gets what a hook that was at work then still writes") {
+  Reactors server(lines(false));
+  std::optional<EventRow> frame;
+  server.js().hook = [&](const EventRow& row, std::string_view) {
+    if (row.event != Event::kFrame) return;
+    frame = row;
+    CHECK(server.reactor().hold(row.slot, row.generation, true) != Reactor::kNoPlace);
+  };
+  const Fd client = server.connect();
+  say(client, "question\n");
+  ::shutdown(client.get(), SHUT_WR);
+  server.until([&] { return server.js().saw("0 end"); });
+  server.turns(3);
+  CHECK_EQ(server.open(), 1u);
+  (void)server.reactor().write(frame->slot, frame->generation, spanOf("answer"), Reactor::Place::kBetween);
+  (void)server.reactor().hold(frame->slot, frame->generation, false);
+  CHECK_EQ(server.read(client, 64), "answer");
+  server.until([&] { return server.open() == 0; });
+  CHECK_EQ(server.closed(CloseReason::kEnd), 1u);
+}
+
+TEST("states: a peer that has half-closed is told of the end although its connection is to move") {
+  Reactors server(lines(false), 2);
+  std::optional<EventRow> frame;
+  server.js().hook = [&](const EventRow& row, std::string_view) {
+    if (row.event == Event::kHandover) CHECK(server.reactor().moveNow(row.slot, row.generation, {}, false));
+    if (row.event != Event::kFrame) return;
+    frame = row;
+    CHECK(server.reactor().hold(row.slot, row.generation, true) != Reactor::kNoPlace);
+  };
+  const Fd client = server.connect();
+  say(client, "question\n");
+  ::shutdown(client.get(), SHUT_WR);
+  server.until([&] { return server.js().saw("0 end"); });
+  server.turns(3);
+  CHECK(server.reactor().moveTo(frame->slot, frame->generation, 1, Reactor::kOutsideMessage));
+  (void)server.reactor().hold(frame->slot, frame->generation, false);
+  server.until([&] { return server.open() == 0 && server.reactor(1).counters().open.get() == 0; });
+}
+
+TEST("states: a finished connection that is paused sees the end of its peer") {
+  Scene scene(false);
+  scene.enter(State::kFinished);
+  CHECK(scene.server.reactor().pause(scene.slot, scene.generation, Reactor::kOutsideMessage));
+  ::shutdown(scene.client.get(), SHUT_WR);
+  scene.server.until([&] { return scene.server.open() == 0; });
+}
+
+TEST("states: a finished connection that moves waits for its peer no longer than any other") {
+  Reactors server(lines(false), 2);
+  std::optional<EventRow> open, handover;
+  server.js().hook = [&](const EventRow& row, std::string_view) {
+    if (row.event == Event::kOpen) open = row;
+    if (row.event == Event::kHandover) handover = row;
+  };
+  const Fd client = server.connect();
+  server.until([&] { return open.has_value(); });
+  Reactor& reactor = server.reactor();
+  CHECK(reactor.moveTo(open->slot, open->generation, 1, Reactor::kOutsideMessage));
+  server.until([&] { return handover.has_value(); });
+  // While its suspend hook is asked.
+  (void)reactor.write(open->slot, open->generation, spanOf("bye"), Reactor::Place::kBetween);
+  CHECK(reactor.end(open->slot, open->generation, Reactor::Place::kBetween));
+  CHECK_EQ(server.read(client, 64), "bye");
+  CHECK(reactor.moveNow(open->slot, open->generation, {}, false));
+  server.until([&] { return server.reactor(1).counters().open.get() == 1; });
+  CHECK(server.reactor(1).untilNextTimerMs() > 0);
+}
+
 TEST("states: without order, no stream begins while a reply could come in the middle of it") {
   ListenerConfig listener = lines(false);
   listener.unordered = true;

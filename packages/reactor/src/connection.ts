@@ -57,8 +57,11 @@ const mark = {
   destroySaid: 16,
   /** The app itself has piped it, or told it to move. */
   placed: 32,
+  /** A hook has failed: it closes behind the replies that are owed. */
+  failed: 64,
 } as const
-const goes = mark.endSaid | mark.destroySaid
+const leaves = mark.destroySaid | mark.failed
+const goes = mark.endSaid | leaves
 const neverStops = goes | mark.full | mark.unheard
 export const notStopped = -2
 /** More than `outBuffer.high` waits: whether it stops is asked when a further frame is at hand. */
@@ -239,7 +242,8 @@ export class Connection<Data = unknown> {
         `destroy(): the reason must be one of ${closeReasons.join(', ')}, and is ${shown(reason)}`,
       )
     }
-    if (this.#isGone()) return
+    // One that has failed may wait for a reply that is owed: the app need not.
+    if (this.#closed !== undefined || (this.#marks & mark.destroySaid) !== 0) return this.#engine.countLateCall()
     this.#stop()
     this.#marks |= mark.destroySaid
     this.#engine.driver.destroy(this.#slot, this.#generation, number)
@@ -251,9 +255,9 @@ export class Connection<Data = unknown> {
    * order; -1: none. Nothing is delivered any more.
    */
   fail(reason: CloseReason, place: number): void {
-    if (this.#closed !== undefined || (this.#marks & mark.destroySaid) !== 0) return
+    if (this.#closed !== undefined || (this.#marks & leaves) !== 0) return
     this.#stop()
-    this.#marks |= mark.destroySaid
+    this.#marks |= mark.failed
     this.#engine.driver.fail(this.#slot, this.#generation, closeReasons.indexOf(reason), place)
     this.#engine.touched()
   }
@@ -583,7 +587,7 @@ export class Connection<Data = unknown> {
   }
   /** True once the connection is closed, or about to be because of `destroy()`. */
   get destroyed(): boolean {
-    return this.#closed !== undefined || (this.#marks & mark.destroySaid) !== 0 || this.#details() === undefined
+    return this.#closed !== undefined || (this.#marks & leaves) !== 0 || this.#details() === undefined
   }
 
   /** Called by the engine, once. */
@@ -717,9 +721,9 @@ export class Connection<Data = unknown> {
 
   #peer() {
     if (this.#seldom?.remote) return this.#seldom.remote
-    const details = this.#details()
-    if (!details || details[2] === 0) return undefined
-    const remote = { address: details[0], port: details[1], family: families[details[2]] }
+    const peer = this.#closed ? undefined : this.#engine.driver.peer(this.#slot, this.#generation)
+    if (!peer || peer[2] === 0) return undefined
+    const remote = { address: peer[0], port: peer[1], family: families[peer[2]] }
     this.#needSeldom().remote = remote
     return remote
   }
@@ -802,7 +806,7 @@ export class Connection<Data = unknown> {
 
   /** The same for calls that are allowed whoever owns the bytes. */
   #isGone(): boolean {
-    if (this.#closed === undefined && (this.#marks & mark.destroySaid) === 0) return false
+    if (this.#closed === undefined && (this.#marks & leaves) === 0) return false
     this.#engine.countLateCall()
     return true
   }

@@ -79,6 +79,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::Value consumed(const Napi::CallbackInfo& info);
   Napi::Value handBack(const Napi::CallbackInfo& info);
   Napi::Value details(const Napi::CallbackInfo& info);
+  Napi::Value peer(const Napi::CallbackInfo& info);
   Napi::Value localAddress(const Napi::CallbackInfo& info);
   Napi::Value listenerCount(const Napi::CallbackInfo& info);
   Napi::Value updateListener(const Napi::CallbackInfo& info);
@@ -866,6 +867,18 @@ Napi::Value ReactorDriver::details(const Napi::CallbackInfo& info) {
   return row;
 }
 
+// peer(slot, generation) -> [remoteAddress, remotePort, family]
+Napi::Value ReactorDriver::peer(const Napi::CallbackInfo& info) {
+  MR_READY(info);
+  Peer peer;
+  if (!reactor_->findPeer(u32(info, 0), u32(info, 1), &peer)) return info.Env().Undefined();
+  Napi::Array row = Napi::Array::New(info.Env(), 3);
+  row.Set(0u, hostOf(peer));
+  row.Set(1u, Napi::Number::New(info.Env(), peer.port));
+  row.Set(2u, Napi::Number::New(info.Env(), static_cast<int>(peer.family)));
+  return row;
+}
+
 // localAddress(slot, generation) -> [address, port]
 Napi::Value ReactorDriver::localAddress(const Napi::CallbackInfo& info) {
   MR_READY(info);
@@ -985,6 +998,7 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::consumed, kSlotArg, kGenerationArg, kU32, kU32>("consumed"),
        method<&ReactorDriver::handBack, kSlotArg, kGenerationArg, kU32, kU32>("handBack"),
        method<&ReactorDriver::details, kSlotArg, kGenerationArg>("details"),
+       method<&ReactorDriver::peer, kSlotArg, kGenerationArg>("peer"),
        method<&ReactorDriver::localAddress, kSlotArg, kGenerationArg>("localAddress"),
        method<&ReactorDriver::subscribe, kSlotArg, kGenerationArg, kText, numberUpTo(2)>("subscribe"),
        method<&ReactorDriver::unsubscribe, kSlotArg, kGenerationArg, kText>("unsubscribe"),

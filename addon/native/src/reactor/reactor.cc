@@ -548,6 +548,14 @@ bool Reactor::details(uint32_t slot, uint32_t generation, Details* out) {
   return true;
 }
 
+bool Reactor::findPeer(uint32_t slot, uint32_t generation, Peer* out) {
+  owner_.assertCurrent(__func__);
+  const Connection* connection = table_.find(slot, generation);
+  if (!connection || connection->has(Connection::kAway)) return false;
+  *out = connection->peer;
+  return true;
+}
+
 Result<Address> Reactor::localAddress(uint32_t slot, uint32_t generation) {
   const Connection* connection = find(slot, generation);
   if (!connection) return Result<Address>::failure(EBADF);

@@ -232,6 +232,8 @@ class Reactor {
     uint32_t inFlight;
   };
   bool details(uint32_t slot, uint32_t generation, Details* out);
+  // Also of a connection that has closed in this turn: hooks may hear of it only now.
+  bool findPeer(uint32_t slot, uint32_t generation, Peer* out);
   Result<Address> localAddress(uint32_t slot, uint32_t generation);
 
   // The app has called something on a connection that had closed.
@@ -602,7 +604,7 @@ class Reactor {
     if (connection.has(Connection::kPausedByOutput) && connection.extras) ++connection.extras->passes;
   }
   void retainItself(Connection& connection) { retain(connection), ++heldByThemselves_; }
-  void release(Connection& connection);
+  void release(uint32_t slot);
   void onMoved(Message& message);
   void onReleased(ConnectionId id);
   void forgetName(uint32_t slot);

@@ -159,10 +159,15 @@ bool Reactor::framerIsLost(const Connection& connection) const {
   return connection.framing != ownFraming(connection) && framings_[connection.framing].kind == FramingKind::kCustom;
 }
 
-void Reactor::release(Connection& connection) {
+void Reactor::release(uint32_t slot) {
+  Connection& connection = table_.at(slot);
   if (connection.held == 0) return;
   --connection.held;
   --heldTotal_;
+  if (connection.has(Connection::kReadEnded)) {
+    ended_.push_back(slot);
+    requestTurn();
+  }
   if (quiescing_ || connection.has(Connection::kMoving)) requestTurn();
 }
 
@@ -172,7 +177,7 @@ uint64_t Reactor::hold(uint32_t slot, uint32_t generation, bool on) {
   if (on) {
     retain(*connection);
   } else {
-    release(*connection);
+    release(slot);
     if (connection->has(Connection::kDraining)) {
       ended_.push_back(slot);
       requestTurn();
@@ -315,7 +320,7 @@ bool Reactor::moveTo(uint32_t slot, uint32_t generation, uint32_t reactor, uint3
 
 void Reactor::beginMove(uint32_t slot, uint32_t reactor) {
   Connection& connection = table_.at(slot);
-  if (connection.isBound()) return;
+  if (connection.isBound() || connection.has(Connection::kFinSent)) return;  // it closes soon enough where it is
   if (reactor == kAnySibling && nextSibling() == Exchange::kNoReactor) return;
   connection.moveTarget = static_cast<uint16_t>(reactor);
   if (connection.has(Connection::kMoving | Connection::kClient | Connection::kPiped)) return;
@@ -490,6 +495,7 @@ void Reactor::adoptMoved(Moved& moved) {
   if (!connection.fd.valid()) return;
   account(slot);
   armDeadline(slot);
+  if (connection.has(Connection::kFinSent)) startTimer(slot, nowMs_ + kLingerMs);
   if (connection.aside()) {
     listAside(slot);
     lookAside();
@@ -497,6 +503,7 @@ void Reactor::adoptMoved(Moved& moved) {
   if (handingOver_) connection.set(Connection::kPausedForHandover);
   if (connection.in) addPending(slot);
   if (!connection.out.empty()) markDirty(slot);
+  if (connection.has(Connection::kReadEnded)) ended_.push_back(slot);
   // One that is paused as well: the set tells of its reset.
   setInterest(slot, interestOf(connection));
   if (!connection.fd.valid()) return;

@@ -81,7 +81,7 @@ void Reactor::settleInline() {
       counters_.repliesLate.add(1);
       continue;
     }
-    if (row.flags & InlineBox::kWasHeld) release(*connection);
+    if (row.flags & InlineBox::kWasHeld) release(row.slot);
     Reply reply;
     reply.sequence = fullSequence(*connection, row.sequence);
     reply.length = row.length;
@@ -103,7 +103,7 @@ void Reactor::replyInline(const InlineReply& part, std::span<const uint8_t> byte
     counters_.repliesLate.add(1);
     return exchange_->giveCredit(own, part.stream, part.credit, true);
   }
-  if (part.flags & InlineBox::kWasHeld) release(*connection);
+  if (part.flags & InlineBox::kWasHeld) release(part.slot);
   Reply reply;
   reply.sequence = fullSequence(*connection, part.sequence);
   reply.length = static_cast<uint32_t>(bytes.size());

@@ -673,7 +673,8 @@ void Reactor::finishEnded() {
     // Its hook has the next turn to answer, as behind the end of a socket.
     if (connection.secure() && connection.secure()->toldInTurn == counters_.turns.get()) continue;
     const bool stays = config(connection).allowHalfOpen || connection.has(Connection::kPiped | Connection::kStreamed);
-    if (connection.has(Connection::kReadEnded) && !stays) connection.set(Connection::kEnding);
+    // A hook that is still at work may have an answer: release() comes back here.
+    if (connection.has(Connection::kReadEnded) && !stays && !connection.heldByHooks()) connection.set(Connection::kEnding);
     maybeFinish(slot);
   }
 }
@@ -732,6 +733,8 @@ void Reactor::resumeStopped() {
 bool Reactor::pause(uint32_t slot, uint32_t generation, uint32_t rawEnd) {
   Connection* connection = find(slot, generation);
   if (!connection) return false;
+  // What its peer still sends is read away, or nobody would see its end.
+  if (connection->has(Connection::kFinSent)) return true;
   stopAtCurrent(*connection, rawEnd);
   pauseFor(slot, Connection::kPausedByUser);
   return true;

@@ -66,7 +66,7 @@ void Reactor::onRunResult(uint32_t slot, const Reply& reply, std::span<const uin
   rows_.back().e = reply.flags;
   if (reply.flags & Reply::kLast) {
     settledOne(connection);
-    release(connection);
+    release(slot);
     leaveOrderLimit(slot, connection);
     ended_.push_back(slot);  // a half-closed peer may have waited for just this
   }
@@ -449,10 +449,12 @@ Reactor::WriteResult Reactor::settleDeferred(uint32_t slot, uint32_t generation,
   reply.sequence = sequence;
   reply.length = static_cast<uint32_t>(bytes.size());
   reply.flags = flags;
-  if (flags & Reply::kLast) release(*connection);
+  // Its end came before this.
+  const bool refused = !mayWrite(*connection, Writer::kReply);
+  if (flags & Reply::kLast) release(slot);
   onReply(reply, bytes);
   requestTurn();
-  return connection->fd.valid() ? roomLeft(slot) : WriteResult::kGone;
+  return connection->fd.valid() && !refused ? roomLeft(slot) : WriteResult::kGone;
 }
 
 void Reactor::onSend(std::unique_ptr<Message> message) {
