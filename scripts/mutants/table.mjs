@@ -919,7 +919,7 @@ export const mutants = [
     protects: 'a chunk whose extensions are none',
     file: 'addon/native/src/codec/http1_chunks.cc',
     from: 'if (!isExtensions({data + digits, at - digits})) return broken();',
-    to: '(void)isExtensions;',
+    to: '(void)isExtensions({data + digits, at - digits});',
     test: 'http1: http1: everything that two readers could understand differently',
   },
   {
