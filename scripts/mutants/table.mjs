@@ -300,8 +300,8 @@ export const mutants = [
   {
     protects: 'fields of a light request that the program has changed',
     file: 'packages/http/src/fetch_request.ts',
-    from: 'else if (this.#headers && this.#headers !== this.#real.headers) copyFields(this.#real.headers, this.#headers)',
-    to: '',
+    from: 'copyFields(this.#real.headers, this.#headers)',
+    to: 'copyFields(new Headers(), this.#headers)',
     test: 'test/dist/http/web_classes.test.js: keeps the fields that the program has changed',
   },
   {
