@@ -312,20 +312,6 @@ export const mutants = [
     test: 'test/dist/http/web_classes.test.js: is not what the program does later',
   },
   {
-    protects: 'the responses before an upgrade from its 101',
-    file: 'packages/http/src/other_upgrade.ts',
-    from: 'if (!isThenable(answer) && !this.#http.hasOpen) return this.#decide(answer)',
-    to: 'if (!isThenable(answer)) return this.#decide(answer)',
-    test: 'test/dist/http/upgrade.test.js: comes behind the responses to the requests before',
-  },
-  {
-    protects: 'the next request from the bytes of one whose upgrade is decided later',
-    file: 'packages/http/src/other_upgrade.ts',
-    from: 'this.#http.pause(pauseFor.upgrade)',
-    to: '',
-    test: 'test/dist/http/upgrade.test.js: gives the connection to the hook that accepts /later',
-  },
-  {
     protects: 'the head of a stream that has produced nothing',
     file: 'packages/http/src/fetch_handler.ts',
     from: "if (read === undefined) res.write('')",
