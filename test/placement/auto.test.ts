@@ -40,7 +40,7 @@ describe("run: 'auto'", () => {
     client.destroy()
   })
 
-  it('sends a class that stalled the reactor to the pool, and counts one stall', async () => {
+  it('sends a class that overran to the pool, and counts one overrun', async () => {
     const client = await connect()
     await untilInline(client)
     expect(await ask(client, 'work 30')).to.equal('worked 30') // of the size of `where`

@@ -32,6 +32,17 @@ TEST("costs: a class holds the sizes up to twice its smallest, of one listener")
   CHECK_EQ(costs.costNs(CostTable::keyOf(2, 64)), 0u);
 }
 
+TEST("costs: values for task are no frames for parse, however large either is") {
+  for (const size_t bytes : {size_t{0}, size_t{64}, SIZE_MAX}) {
+    const CostTable::Key value = CostTable::keyOf(255, bytes, true);
+    CHECK(CostTable::isKey(value));
+    for (const size_t other : {size_t{0}, size_t{64}, SIZE_MAX}) CHECK(value != CostTable::keyOf(255, other));
+  }
+  CostTable costs;
+  costs.learnInPool(CostTable::keyOf(1, 64, true), 1, kDear, 0);
+  CHECK_EQ(costs.costNs(CostTable::keyOf(1, 64)), 0u);
+}
+
 TEST("costs: what is unknown or dear goes to the pool, what is cheaper than a hop stays") {
   CostTable costs;
   CHECK(!costs.staysInline(kKey));
@@ -55,7 +66,7 @@ TEST("costs: one odd run on a reactor sends nothing away, many do") {
   CHECK(costs.costNs(kKey) > kDear / 2);
 }
 
-TEST("costs: after a stall a class stays in the pool for 10 s and 100 cheap runs in a row") {
+TEST("costs: after an overrun a class stays in the pool for 10 s and 100 cheap runs in a row") {
   CostTable costs;
   run(costs, 1, kCheap);
   costs.ban(kKey, 5'000'000, kSecond);

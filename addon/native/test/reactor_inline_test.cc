@@ -88,7 +88,7 @@ TEST("inline: a batch of cheap frames is measured from outside, and costs are le
   CHECK_EQ(server.reactor().inlineBox().measured, 1u);
 }
 
-TEST("inline: a stall that JS measured bans the class, and the reactor asks for a verdict") {
+TEST("inline: an overrun that JS measured bans the class, and the reactor asks for a verdict") {
   Reactors server(running(Run::kAuto));
   (void)server.reactor().inlineBox();
   cheap(server, 3);
@@ -108,7 +108,7 @@ TEST("inline: a stall that JS measured bans the class, and the reactor asks for 
   CHECK_EQ(server.read(a, 4), "abc\n");
   const CostTable::Key key = CostTable::keyOf(0, 3);
   if (server.exchange->costs().isBanned(key)) {  // not where the thread got no core in those 20 ms
-    server.until([&] { return server.js().saw("0 stall"); });
+    server.until([&] { return server.js().saw("0 overrun"); });
     server.reactor().judgeOverrun(key, true);
     CHECK_EQ(server.reactor().counters().inlineOverruns.get(), 1u);
     CHECK(server.exchange->costs().isBanned(key));

@@ -128,7 +128,7 @@ class Js final : public EventSink {
       case Event::kGone:
         return "gone";
       case Event::kOverrun:
-        return "stall";
+        return "overrun";
       case Event::kBalance:
         return "balance";
       case Event::kBadFrame:
