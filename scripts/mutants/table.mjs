@@ -319,10 +319,10 @@ export const mutants = [
     test: 'test/dist/http/response_head.test.js: leaves at once when a fetch handler streams',
   },
   {
-    protects: 'the path of a URL from a Host with a slash',
+    protects: 'the path of a URL from being its host',
     file: 'packages/http/src/fetch_request.ts',
-    from: 'if (neverInHost.test(host)) return false',
-    to: "if (neverInHost.test(host) && host === '') return false",
+    from: "if (host === '') return false",
+    to: "if (host === 'none') return false",
     test: 'test/dist/http/response_head.test.js: is 400, and neither handler nor log hear of it',
   },
   {
@@ -343,7 +343,7 @@ export const mutants = [
     protects: 'the context of the caller of an onCall hook',
     file: 'packages/core/src/server_handle.ts',
     from: 'this.#local = { reactor, onCall: inContext }',
-    to: 'this.#local = { reactor, onCall }',
+    to: 'this.#local = { reactor, onCall: inContext && onCall }',
     test: 'test/dist/integration/async_context.test.js: an onCall hook starts afresh',
   },
   {

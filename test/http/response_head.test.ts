@@ -171,6 +171,7 @@ describe('the head of an HTTP response', () => {
     ]) {
       expect(await status(host), host).to.equal(400)
     }
+    expect(await status('', '/path')).to.equal(400)
     for (const host of ['a', 'A.example:8080', '127.0.0.1', '[::1]:80', 'a_b', 'xn--bcher-kva.example']) {
       expect(await status(host), host).to.equal(200)
     }

@@ -8,8 +8,6 @@ const NativeRequest = globalThis.Request
 const plainHost = /^[a-z0-9.-]+(?::\d{1,4})?$/i
 /** What only a parser can judge: a last name that is a number is an IPv4 address or wrong, and Punycode has rules of its own. */
 const oddHost = /(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?(?::\d*)?$|xn--/i
-/** What would end the host of a URL, so that its path began in a field of the peer. */
-const neverInHost = /[/\\?#@]|^$/
 
 function urlOf(req: HttpRequest): string {
   const target = req.url
@@ -22,7 +20,8 @@ export function hasUrl(req: HttpRequest): boolean {
   const host = req.header('host')
   if (req.url.startsWith('/') || req.url === '*') {
     if (host === undefined || (plainHost.test(host) && !oddHost.test(host))) return true
-    if (neverInHost.test(host)) return false
+    // The framer lets nothing else in that would end the host of a URL. Behind an empty one, the path would be the host.
+    if (host === '') return false
   }
   return URL.canParse(urlOf(req))
 }
