@@ -108,15 +108,16 @@ export function shown(value: unknown): string {
 
 /** What an earlier version called so; see CHANGELOG.md. */
 const newNames = new Map([
-  ['called', 'onCall'],
-  ['resume', 'restore'],
-  ['keepAliveSeconds', 'keepAliveMs'],
+  ['called', { name: 'onCall', unit: '' }],
+  ['resume', { name: 'restore', unit: '' }],
+  // 60 seconds, taken over as 60, would be valid.
+  ['keepAliveSeconds', { name: 'keepAliveMs', unit: ', in milliseconds' }],
 ])
 
 /** `, did you mean 'port'?`, the new name of an old one, or all that are known when none is near. */
 export function didYouMean(word: string, known: readonly string[]): string {
   const renamed = newNames.get(word)
-  if (renamed !== undefined && known.includes(renamed)) return `: it is '${renamed}' now`
+  if (renamed !== undefined && known.includes(renamed.name)) return `: it is '${renamed.name}' now${renamed.unit}`
   let best = ''
   let least = Math.max(2, Math.floor(word.length / 3)) + 1
   for (const candidate of known) {

@@ -10,7 +10,7 @@ export function valueBytes(what: string, value: unknown): Buffer {
   } catch (cause) {
     throw new MultireactorError(
       'ERR_MR_DATA',
-      `${what} cannot go to another thread: ${toEnvelope(cause).message}; hand over plain data, as structuredClone() takes it`,
+      `${what} cannot go to another thread: ${toEnvelope(cause).message.replace(/\.$/, '')}; hand over plain data, as structuredClone() takes it`,
       { cause },
     )
   }

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { serve } from '@multireactor/core'
+import { httpApp } from '@multireactor/http'
 import { expect } from 'chai'
 import { failureOf, fixture } from '../fixtures/bad-failure.js'
 
@@ -82,6 +83,12 @@ describe('a wrong app', () => {
     const error = await serving(fixture('bad-old-name.js'))
     expect(error.code).to.equal('ERR_MR_UNKNOWN_OPTION')
     expect(error.message).to.include("'called': it is 'onCall' now")
+  })
+
+  it('with keepAliveSeconds of an earlier version is told the name of today and its unit', async () => {
+    expect(() => httpApp({ request() {}, keepAliveSeconds: 60 } as never)).to.throw(
+      "'keepAliveSeconds': it is 'keepAliveMs' now, in milliseconds",
+    )
   })
 
   it('with a hook that is no function is refused', async () => {

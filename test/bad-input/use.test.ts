@@ -171,7 +171,11 @@ describe('wrong use', () => {
       })
       const socket = connect(server.listeners[0]!.port, '127.0.0.1')
       socket.write('go\n')
-      expect(await received(socket)).to.equal('submit ERR_MR_NO_POOL, run ERR_MR_NO_POOL')
+      const answer = await received(socket)
+      expect(answer).to.match(/^submit ERR_MR_NO_POOL .* run ERR_MR_NO_POOL /)
+      // What is asked for is what is missing.
+      expect(answer).to.include(pool === 0 ? 'start the server with pool: 1 or more' : 'the app has no parse hook')
+      expect(answer.includes('pool: 1')).to.equal(pool === 0)
     }
   })
 
@@ -228,6 +232,10 @@ describe('wrong use', () => {
         attempt(() => conn.setKeepAlive('x' as never), '\'on\' must be true or false, and is "x"')
         attempt(() => conn.setKeepAlive(true, '5' as never), "setKeepAlive(): 'initialDelayMs' must be a number, and is")
         attempt(() => conn.setTimeout('5' as never), '\'milliseconds\' must be a number, and is "5"')
+        attempt(
+          () => conn.reply('', true as never),
+          'reply(): the options must be an object such as { ascii: true }, and are true',
+        )
         attempt(() => conn.toDuplex(null as never), 'toDuplex(): the options must be an object, and are null')
         attempt(() => conn.toDuplex({ allowHalfOpen: 1 } as never), "'allowHalfOpen' must be true or false, and is 1")
         attempt(() => conn.toDuplex({ highWaterMark: '1' } as never), "'highWaterMark' must be a number")
@@ -238,7 +246,7 @@ describe('wrong use', () => {
     const socket = connect(port, '127.0.0.1')
     socket.write('go')
     expect(await received(socket)).to.equal('done')
-    expect(Object.keys(errors)).to.have.length(7)
+    expect(Object.keys(errors)).to.have.length(8)
     for (const [text, error] of Object.entries(errors)) {
       expect((await error).code, text).to.equal('ERR_MR_OPTION_TYPE')
       expect((await error).message).to.include(text)

@@ -124,7 +124,10 @@ export abstract class FrameLoop {
 
   #runTask(frame: RunningFrame, work: FrameWork): void {
     if (!work.task) {
-      throw new MultireactorError('ERR_MR_NO_HOOK', 'runTask(): there is no task function; export one beside parse')
+      throw new MultireactorError(
+        'ERR_MR_NO_HOOK',
+        "runTask(): the worker's module has no task function: export one named 'task'",
+      )
     }
     const result = work.task(valueFrom(frame.bytes), frame.context)
     if (isPromise(result)) this.#wait(frame, result)
@@ -310,7 +313,12 @@ export abstract class FrameLoop {
   protected connectionGone(id: bigint): void {
     for (const frame of [...(this.#watching.get(id) ?? [])]) {
       frame.abort(
-        causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'the connection that this frame came from is closed')),
+        causedByPeer(
+          new MultireactorError(
+            'ERR_MR_CONNECTION_CLOSED',
+            'the result has no receiver: the connection has closed, or the caller has aborted',
+          ),
+        ),
       )
     }
   }

@@ -51,7 +51,10 @@ void runThread(async () => {
 })
 
 function noParse(): never {
-  throw new MultireactorError('ERR_MR_NO_HOOK', 'pool.run(): the worker module has no default export; export one beside task')
+  throw new MultireactorError(
+    'ERR_MR_NO_HOOK',
+    "pool.run(): the worker's module has no default export: export the function that takes the bytes as default",
+  )
 }
 
 async function load(worker: string): Promise<{ default?: unknown; task?: unknown }> {

@@ -208,7 +208,7 @@ export class Connection<Data = unknown> {
    */
   reply(text: string, options?: { ascii?: boolean }): boolean {
     checkBytes('reply()', text)
-    checkOptions('reply()', options)
+    checkOptions('reply()', options, ' such as { ascii: true }')
     const ascii = options?.ascii === true
     const engine = this.#engine
     if (this.#isLate('reply()')) return false
@@ -938,9 +938,9 @@ function checkBoolean(call: string, name: string, value: unknown): void {
   throw new MultireactorError('ERR_MR_OPTION_TYPE', `${call}: '${name}' must be true or false, and is ${shown(value)}`)
 }
 
-function checkOptions(call: string, options: unknown): void {
+function checkOptions(call: string, options: unknown, example = ''): void {
   if (options === undefined || (typeof options === 'object' && options !== null)) return
-  throw new MultireactorError('ERR_MR_OPTION_TYPE', `${call}: the options must be an object, and are ${shown(options)}`)
+  throw new MultireactorError('ERR_MR_OPTION_TYPE', `${call}: the options must be an object${example}, and are ${shown(options)}`)
 }
 
 function checkNumber(call: string, name: string, value: unknown): void {

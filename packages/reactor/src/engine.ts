@@ -485,7 +485,9 @@ export class Engine {
     if (!this.#hasPool || (hook === 'parse' ? !listener.toPool : task === undefined)) {
       throw new MultireactorError(
         'ERR_MR_NO_POOL',
-        `${call}: ${this.#hasPool ? `the app has no ${hook} hook` : 'there is no pool'} to hand this to: start the server with pool: 1 or more, and give the app a ${hook} hook`,
+        this.#hasPool
+          ? `${call}: the app has no ${hook} hook to hand this to: give it one`
+          : `${call}: there is no pool to hand this to: start the server with pool: 1 or more, and give the app a ${hook} hook`,
       )
     }
   }
