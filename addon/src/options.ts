@@ -121,7 +121,9 @@ export function didYouMean(word: string, known: readonly string[]): string {
   let best = ''
   let least = Math.max(2, Math.floor(word.length / 3)) + 1
   for (const candidate of known) {
-    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
+    // A unit that was left out is no typing error, and longer than one.
+    const short = candidate.replace(/(Ms|Bytes)$/, '')
+    const distance = Math.min(...[candidate, short].map((name) => editDistance(word.toLowerCase(), name.toLowerCase())))
     if (distance < least) {
       least = distance
       best = candidate

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { serve } from '@multireactor/core'
 import { httpApp } from '@multireactor/http'
+import { Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { failureOf, fixture } from '../fixtures/bad-failure.js'
 
@@ -89,6 +90,26 @@ describe('a wrong app', () => {
     expect(() => httpApp({ request() {}, keepAliveSeconds: 60 } as never)).to.throw(
       "'keepAliveSeconds': it is 'keepAliveMs' now, in milliseconds",
     )
+  })
+
+  it('of HTTP with a hook that is no function is refused where it was written', () => {
+    for (const name of ['parse', 'task', 'overloaded', 'onCall', 'balance', 'start', 'stop']) {
+      expect(() => httpApp({ request() {}, [name]: 5 } as never), name).to.throw(
+        `httpApp(): '${name}' must be a function, and is 5`,
+      )
+    }
+  })
+
+  it('with an option out of range is told the listener', async () => {
+    await using reactor = new Reactor()
+    for (const [options, text] of [
+      [{ idleTimeoutMs: -5 }, 'the app of listener "front": \'idleTimeoutMs\' must be a whole number from 0'],
+      [{ maxPendingMessages: 0 }, 'the app of listener "front": \'maxPendingMessages\''],
+      [{ outBuffer: { high: 'x' } }, 'the app of listener "front" outBuffer: \'high\' must be a number, and is "x"'],
+    ] as const) {
+      const error = await failureOf(() => reactor.listen({ name: 'front', port: 0 }, { message() {}, ...(options as object) }))
+      expect(error.message).to.include(text)
+    }
   })
 
   it('with a hook that is no function is refused', async () => {

@@ -14,6 +14,7 @@ describe('wrong options', () => {
   it('of serve(): an unknown one is refused with the nearest name, at every depth', async () => {
     const wrong: [Record<string, unknown>, string][] = [
       [{ reactor: 1 }, "unknown option 'reactor', did you mean 'reactors'?"],
+      [{ startTimeout: 1 }, "unknown option 'startTimeout', did you mean 'startTimeoutMs'?"],
       [{ Pool: 1 }, "unknown option 'Pool', did you mean 'pool'?"],
       [{ listen: { prot: 1 } }, "unknown option 'prot', did you mean 'port'?"],
       [{ pool: { taskTimeoutMS: 1 } }, "unknown option 'taskTimeoutMS', did you mean 'taskTimeoutMs'?"],

@@ -20,7 +20,7 @@ Serves an app module (.js or .ts) with several reactors and a pool.
   --reactors N        Reactor threads. Default: one for each CPU that the process, or its container, may use
   --balance POLICY    Which reactor gets a connection: kernel (default), least-connections, address
   --pin               Keep each reactor on one CPU, in turn
-  --pool N            Pool workers. Default: the same if the app has parse
+  --pool N            Pool workers. Default: the same if the app has parse or task
   --start-timeout MS  Time for a thread to load the app and run its start hook. Default: 60000
   --task-timeout MS   Time limit of one parse. Default: 30000
   --hook-timeout MS   Time limit of a hook; its thread is then replaced. Default: 30000

@@ -76,7 +76,7 @@ export interface ServeOptions {
   listen: number | ServeAddress | readonly (number | ServeAddress)[]
   /** Threads with an epoll set each. Default: one for each CPU that the process may use, by its affinity and its cgroup's quota. */
   reactors?: number
-  /** Pool workers, or more about them. Default: as many as `reactors` has by default, if the app has `parse`. 0: none. */
+  /** Pool workers, or more about them. Default: as many as `reactors` has by default, if the app has `parse` or `task`. 0: none. */
   pool?: number | PoolSettings
   /**
    * Which reactor gets a fresh connection. `'kernel'` (default): the one whose listening socket the kernel chose.

@@ -26,12 +26,8 @@ const leastWindowBits = 9
 /** The options, checked, with their defaults. Undefined: nothing is compressed. */
 export function readDeflateOptions(where: string, options: unknown): ReadDeflateOptions | undefined {
   if (options === undefined || options === false) return undefined
-  const read = new OptionReader(where, options === true ? {} : options, [
-    'thresholdBytes',
-    'level',
-    'serverMaxWindowBits',
-    'clientMaxWindowBits',
-  ])
+  const names = ['thresholdBytes', 'level', 'serverMaxWindowBits', 'clientMaxWindowBits']
+  const read = new OptionReader(where, options === true ? {} : options, names, 'true, false or an object of options')
   return {
     thresholdBytes: read.integer('thresholdBytes', 1024, 0, 0x7fff_ffff),
     level: read.integer('level', 1, 1, 9),

@@ -103,6 +103,8 @@ export interface ReadOptions {
   websocket: ReadWebSocketOptions | undefined
 }
 
+const passedOn = ['parse', 'task', 'overloaded', 'onCall', 'balance', 'start', 'stop'] as const
+
 /** Throws for options that do not exist, do not fit, or contradict each other. */
 export function readOptions<Data>(options: HttpAppOptions<Data>): ReadOptions {
   // A framework's app has members of its own: it is taken for its fetch.
@@ -121,6 +123,8 @@ export function readOptions<Data>(options: HttpAppOptions<Data>): ReadOptions {
   }
   const run = read.oneOf('run', 'reactor', ['reactor', 'pool'])
   const upgrade = read.func<NonNullable<HttpAppOptions['upgrade']>>('upgrade')
+  // Those that are only passed on: here is where the program wrote them.
+  for (const name of passedOn) read.func(name)
   if (run === 'pool' && upgrade !== undefined) {
     throw new MultireactorError(
       'ERR_MR_OPTION_TYPE',
@@ -130,7 +134,7 @@ export function readOptions<Data>(options: HttpAppOptions<Data>): ReadOptions {
   if (run === 'pool' && websocket !== undefined) {
     throw new MultireactorError(
       'ERR_MR_OPTION_TYPE',
-      `httpApp(): WebSockets live on reactors; leave out run: 'pool', and hand what is heavy to parse with req.run() and ws.run()`,
+      `httpApp(): WebSockets live on reactors; leave out run: 'pool', and hand what is heavy to the pool with req.runTask() and ws.runTask()`,
     )
   }
   if (run === 'pool' && read.raw('parse') !== undefined) {

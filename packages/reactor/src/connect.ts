@@ -76,7 +76,7 @@ export async function connect<Data>(
   const { hooks, connectionOptions } = boundHooks(where, handlers)
   const framing = connectionOptions.framing ?? raw()
   // Who connects speaks first as a rule, so there is no time limit for the other side's first byte unless it is asked for.
-  const native = nativeListener({ firstByteTimeoutMs: 0, ...connectionOptions }, framing, {
+  const native = nativeListener(where, { firstByteTimeoutMs: 0, ...connectionOptions }, framing, {
     hooks: hooksOf(hooks),
     toPool: false,
     answersOverload: false,
@@ -91,7 +91,7 @@ export async function connect<Data>(
     toPool: false,
     highBytes: native.outHighBytes,
     mostBytes: native.outMaxBytes,
-    maxPending: readMaxPending(connectionOptions),
+    maxPending: readMaxPending(where, connectionOptions),
     run: 'pool',
     messageIn: undefined,
     secure: undefined,

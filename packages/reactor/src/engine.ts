@@ -201,7 +201,8 @@ export class Engine {
     let hooks = hooksOf(handlers)
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
     if (framing.cut) hooks |= hookBit.message
-    const native = nativeListener(options, framing, {
+    const where = `the app of listener ${JSON.stringify(name)}`
+    const native = nativeListener(where, options, framing, {
       hooks,
       toPool: toPool && !handlers.message,
       answersOverload,
@@ -212,7 +213,7 @@ export class Engine {
     const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
     const highBytes = native.outHighBytes
     const mostBytes = native.outMaxBytes
-    const maxPending = readMaxPending(options)
+    const maxPending = readMaxPending(where, options)
     const listener = { name, framing, handlers, toPool, run, messageIn: inSlab, highBytes, mostBytes, maxPending, secure }
     const number = this.#listeners.length
     inOurClass(() => {

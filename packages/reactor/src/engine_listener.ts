@@ -61,8 +61,8 @@ export function hooksOf(handlers: ConnectionHandlers<unknown> & HandoverHandlers
 }
 
 /** `maxPendingMessages`, checked. The native side knows nothing of promises. */
-export function readMaxPending(options: ConnectionOptions): number {
-  const read = new OptionReader('listener options', options, connectionOptionNames)
+export function readMaxPending(where: string, options: ConnectionOptions): number {
+  const read = new OptionReader(where, options, connectionOptionNames)
   return read.integer('maxPendingMessages', 32, 1, 1 << 20)
 }
 
@@ -77,11 +77,16 @@ export interface ListenerTraits {
   secure: boolean
 }
 
-/** Throws for options that are wrong. */
-export function nativeListener(options: ConnectionOptions, framing: Framing, traits: ListenerTraits): NativeListener {
+/** Throws for options that are wrong, in the name of `where`. */
+export function nativeListener(
+  where: string,
+  options: ConnectionOptions,
+  framing: Framing,
+  traits: ListenerTraits,
+): NativeListener {
   const { hooks, toPool, answersOverload, run, balance, secure } = traits
-  const read = new OptionReader('listener options', options, connectionOptionNames)
-  const marks = new OptionReader('outBuffer', read.raw('outBuffer'), ['high', 'low', 'max'])
+  const read = new OptionReader(where, options, connectionOptionNames)
+  const marks = new OptionReader(`${where} outBuffer`, read.raw('outBuffer'), ['high', 'low', 'max'])
   const high = marks.integer('high', 64 << 10, 1, 2 ** 40)
   return {
     framing: framing.native,
