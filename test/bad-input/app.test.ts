@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { serve } from '@multireactor/core'
+import { createServer } from 'node:http'
+import { MultireactorError } from '@multireactor/addon'
+import { attach, serve } from '@multireactor/core'
 import { httpApp } from '@multireactor/http'
 import { Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
@@ -90,6 +92,23 @@ describe('a wrong app', () => {
     expect(() => httpApp({ request() {}, keepAliveSeconds: 60 } as never)).to.throw(
       "'keepAliveSeconds': it is 'keepAliveMs' now, in milliseconds",
     )
+  })
+
+  it('of attach() that makes no server is told what to return', async () => {
+    expect(() => attach(createServer() as never)).to.throw(
+      MultireactorError,
+      /must be a function that makes the server.* is an object \(Server\)/,
+    )
+    for (const [made, text] of [
+      [undefined, 'has returned undefined'],
+      [5, 'has returned 5'],
+      [() => {}, 'has returned a function: return http.createServer(app)'],
+    ] as const) {
+      const app = attach(() => made as never)
+      const error = await failureOf(async () => app.start!({ role: 'reactor' } as never))
+      expect(error.code, text).to.equal('ERR_MR_OPTION_TYPE')
+      expect(error.message).to.include(text)
+    }
   })
 
   it('of HTTP with a hook that is no function is refused where it was written', () => {

@@ -1,4 +1,4 @@
-import { OptionReader } from '@multireactor/addon'
+import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
 import type { AttachOptions, ExistingServer } from '@multireactor/reactor'
 import { hooksFor, ServerFace, type ExistingServerSide, existingServer } from '@multireactor/reactor/app'
 import type { App, StartContext } from './app.js'
@@ -32,6 +32,12 @@ export function attach(
   make: (context: StartContext) => ExistingServer | AttachedServer | Promise<ExistingServer | AttachedServer>,
   hooks: AttachHooks = {},
 ): App<undefined> & { readonly [existingServer]: ExistingServerSide | undefined } {
+  if (typeof make !== 'function') {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `attach(): must be a function that makes the server, such as () => http.createServer(handler), since it runs once in each reactor's thread, and is ${shown(make)}`,
+    )
+  }
   const read = new OptionReader('attach()', hooks, hookNames)
   for (const name of hookNames) read.func(name)
   let face: ServerFace | undefined
@@ -42,6 +48,13 @@ export function attach(
     async start(context) {
       if (context.role !== 'reactor') return
       const made = await make(context)
+      if (typeof made !== 'object' || made === null) {
+        const remedy = typeof made === 'function' ? ': return http.createServer(app)' : ''
+        throw new MultireactorError(
+          'ERR_MR_OPTION_TYPE',
+          `attach(): the function must return a server such as http.createServer() makes, or { server, drain, close }, and has returned ${shown(made)}${remedy}`,
+        )
+      }
       const { server, ...options } = 'server' in made ? (made as AttachedServer) : { server: made }
       close = 'close' in options ? options.close : undefined
       face = new ServerFace(server, options.drain ? { drain: options.drain } : {})
