@@ -117,6 +117,31 @@ describe('an upgrade to another protocol', () => {
     expect(server.errors).to.have.nested.property('[0].message', 'from open')
   })
 
+  it('leaves the bound on fetch handlers to the requests that it does not want', async () => {
+    let running = 0
+    let most = 0
+    const waiting: (() => void)[] = []
+    const own = await HttpServer.start({
+      async fetch() {
+        most = Math.max(most, ++running)
+        await new Promise<void>((resolve) => {
+          waiting.push(resolve)
+          setImmediate(() => waiting.shift()!())
+        })
+        running--
+        return new Response('x')
+      },
+      upgrade: (req) => (req.path === '/later' ? Promise.resolve(undefined) : undefined),
+    })
+    for (const target of ['/', '/later']) {
+      const last = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+      const answers = (await own.exchange(ask(target).repeat(32) + last)).match(/HTTP\/1.1 200/g)
+      expect(answers, target).to.have.length(33)
+    }
+    await own.close()
+    expect(most).to.be.at.most(4)
+  })
+
   it('is not for the pool', () => {
     expect(() => httpApp({ run: 'pool', request: () => {}, upgrade: () => undefined })).to.throw('leave out')
   })

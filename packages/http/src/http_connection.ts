@@ -87,8 +87,12 @@ export class HttpConnection {
     if ((info & upgrade) !== 0 && upgrades !== undefined && mayUpgrade(exchange.request, length)) {
       return exchange.handle(() => new OtherUpgrade(this, upgrades, exchange).handle())
     }
-    if (this.settings.unread) return this.#runBounded(exchange, this.settings.unread)
-    this.#run(exchange)
+    if (this.#hasRoomFor(exchange)) this.#run(exchange)
+  }
+
+  /** The handler's turn, for a request that has turned out to be one like the others. Inside its hook, or later. */
+  answer(exchange: ReactorExchange): unknown {
+    return this.#hasRoomFor(exchange) ? this.settings.handler(exchange.request, exchange.response) : undefined
   }
 
   #run(exchange: ReactorExchange): void {
@@ -100,16 +104,19 @@ export class HttpConnection {
     contexts.mark = mark
   }
 
-  /** A pipelined request waits where the bodies of those before it lie in streams; see `UnreadBodies`. */
-  #runBounded(exchange: ReactorExchange, { most }: UnreadBodies): void {
-    if (this.#unread < most && this.#waiting.length === 0) {
+  /** False: a pipelined request waits, and runs later, where the bodies of those before it lie in streams; see `UnreadBodies`. */
+  #hasRoomFor(exchange: ReactorExchange): boolean {
+    const { unread } = this.settings
+    if (unread === undefined) return true
+    if (this.#unread < unread.most && this.#waiting.length === 0) {
       this.#unread++
       exchange.isUnread = true
-      return this.#run(exchange)
+      return true
     }
     exchange.keepPlace()
     this.#waiting.push(exchange)
     this.pause(pauseFor.unread)
+    return false
   }
 
   /** The response of a request has begun: what is known of its body is counted. */

@@ -70,8 +70,7 @@ export class OtherUpgrade {
   }
 
   #answer(): unknown {
-    const { request, response } = this.#exchange
-    return this.#http.settings.handler(request, response)
+    return this.#http.answer(this.#exchange)
   }
 
   #decide(answer: ProtocolUpgradeAnswer): unknown {
