@@ -2333,4 +2333,18 @@ export const mutants = [
     to: 'if (bytes > maxQueuedBytes + 1e9) {',
     test: 'test/dist/call/run_task.test.js: say what is missing',
   },
+  {
+    protects: 'the bound on fetch handlers from requests that upgrade(req) does not want',
+    file: 'packages/http/src/http_connection.ts',
+    from: 'return this.#hasRoomFor(exchange) ? this.settings.handler(',
+    to: 'return this.#open.size >= 0 ? this.settings.handler(',
+    test: 'test/dist/http/upgrade.test.js: leaves the bound on fetch handlers',
+  },
+  {
+    protects: 'the bytes of a run that waits for room from their caller',
+    file: 'packages/pool/src/pending_runs.ts',
+    from: 'run.bytes = new Uint8Array(run.bytes)',
+    to: 'run.bytes = run.bytes.subarray()',
+    test: 'test/dist/call/run_task.test.js: have copied the bytes before they return',
+  },
 ]

@@ -7,6 +7,8 @@ import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
+// The types of Node name it, and no class of it.
+const wasm = (globalThis as unknown as { WebAssembly: { Module: new (bytes: Uint8Array) => object } }).WebAssembly
 const silent = { debug() {}, info() {}, warn() {}, error() {} }
 type Failure = Error & { code?: string }
 const failure = (promise: Promise<unknown>): Promise<Failure> =>
@@ -83,6 +85,10 @@ describe('work that is handed to the pool', () => {
       expect(returned.code).to.equal('ERR_MR_DATA')
       expect(returned.message).to.include('the result of task()')
       expect((await failure(server!.runTask('write'))).code).to.equal('ERR_MR_STATE')
+      // V8 writes it, and does not read it again.
+      const module = new wasm.Module(Buffer.from('0061736d01000000', 'hex'))
+      expect((await failure(server!.runTask(module))).code).to.equal('ERR_MR_DATA')
+      expect((await failure(server!.runTask('module'))).code).to.equal('ERR_MR_DATA')
       const client = await Client.connect(server!.listeners[0]!.port)
       client.write('runTask "throw"\nfunction\nrunTask "function"\nrunTask "write"\nrunTask "reject"\n')
       expect(await client.lines(5)).to.deep.equal(['E_OWN', 'ERR_MR_DATA', 'ERR_MR_DATA', 'ERR_MR_STATE', 'TypeError'])
@@ -179,6 +185,19 @@ describe('work that is handed to the pool', () => {
       const refused = results.filter((one) => one.status === 'rejected').map((one) => (one.reason as Failure).code)
       expect(new Set(refused)).to.deep.equal(new Set(['ERR_MR_QUEUE_FULL']))
       for (const [i, one] of results.entries()) if (one.status === 'fulfilled') expect(one.value).to.equal(i)
+    })
+
+    it('have copied the bytes before they return, for those that wait for room, too', async () => {
+      await start({ pool: { size: 1, maxQueued: 2 } })
+      const blocked = server!.runTask('block')
+      const before = Array.from({ length: 20 }, (_, i) => server!.runTask(i))
+      const [changed, detached] = [new Uint8Array(4).fill(0x61), new Uint8Array(4).fill(0x62)]
+      const runs = Promise.all([server!.run(changed), server!.run(detached)])
+      changed.fill(0x63)
+      structuredClone(detached.buffer, { transfer: [detached.buffer] })
+      await blocked
+      await Promise.all(before)
+      expect((await runs).map(String)).to.deep.equal(['parsed aaaa', 'parsed bbbb'])
     })
 
     it('drop what is aborted, whether it waits or runs, and go on', async () => {

@@ -49,6 +49,8 @@ export class PendingRuns {
     })
     if (this.#forRoom.size === 0 && this.#submit(run)) return promise
     if (!waits) return undefined
+    // The caller's again when this has returned. Values have been copied already.
+    if (!run.isValue && typeof run.bytes !== 'string') run.bytes = new Uint8Array(run.bytes)
     this.#forRoom.add(run)
     this.#watch(run, () => {
       this.#forRoom.delete(run)
