@@ -721,8 +721,8 @@ export const mutants = [
   {
     protects: 'memory from the bodies of pipelined requests that nobody has read',
     file: 'packages/http/src/http_connection.ts',
-    from: 'if (this.#unread < most && this.#waiting.length === 0) {',
-    to: 'if (most > 0) {',
+    from: 'if (this.#unread < unread.most && this.#waiting.length === 0) {',
+    to: 'if (unread.most > 0) {',
     test: 'test/dist/limits/unread_bodies.test.js: are few of one connection',
   },
   {
