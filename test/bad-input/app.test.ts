@@ -6,6 +6,7 @@ import { httpApp } from '@multireactor/http'
 import { Reactor } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { failureOf, fixture } from '../fixtures/bad-failure.js'
+import { Client } from '../support/client.js'
 
 const serving = (app: URL | string, pool = 0) =>
   failureOf(() => serve({ app, listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool }))
@@ -167,5 +168,21 @@ describe('a wrong app', () => {
     expect(stderr).to.equal('')
     expect(stdout).to.match(/^ERR_MR_APP_IS_MAIN .*running main module.*multireactor serve .*bad-main\.mjs/)
     expect(status).to.equal(0)
+  })
+})
+
+describe('an app without framing', () => {
+  it('is served, CommonJS that was compiled from an ES module too, and told of once', async () => {
+    const warnings: string[] = []
+    const logger = { debug() {}, info() {}, warn: (message: string) => warnings.push(message), error() {} }
+    const app = fixture('compiled-cjs.cjs')
+    await using server = await serve({ app, listen: { port: 0, host: '127.0.0.1' }, reactors: 2, logger })
+    const client = await Client.connect(server.listeners[0]!.port)
+    client.write('hello\n')
+    expect(await client.lines(1)).to.deep.equal(['hello'])
+    client.destroy()
+    await client.untilClosed()
+    expect(warnings).to.have.length(1)
+    expect(warnings[0]).to.include(`${app} has no framing`).and.include('framing: raw()')
   })
 })

@@ -139,7 +139,7 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
     const place = port === 0 ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
     console.log(`listening on ${place} with ${reactors} reactor${reactors === 1 ? '' : 's'}`)
   }
-  console.log(server.startLine)
+  console.log(`${server.startLine}, pid ${process.pid}`)
   // The threads may have read the app before it was changed.
   if (reloadAsked) process.emit('SIGHUP')
   return ended

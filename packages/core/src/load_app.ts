@@ -56,7 +56,14 @@ async function loadApp(url: string, fetchAdapter: string | undefined): Promise<A
   } catch (cause) {
     throw new MultireactorError('ERR_MR_APP_LOAD', `the app ${url} failed to load: ${toEnvelope(cause).message}`, { cause })
   }
-  return checkedApp(url, await adapted(url, module.default, fetchAdapter))
+  return checkedApp(url, await adapted(url, exportedBy(module.default), fetchAdapter))
+}
+
+/** CommonJS that was compiled from an ES module has its default export one level deeper: Node gives all its exports as the default one. */
+function exportedBy(exported: unknown): unknown {
+  const isCompiled =
+    typeof exported === 'object' && exported !== null && (exported as { __esModule?: unknown }).__esModule === true
+  return isCompiled ? (exported as { default?: unknown }).default : exported
 }
 
 /** The apps of some listeners, each imported once. */

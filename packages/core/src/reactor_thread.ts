@@ -47,6 +47,8 @@ export interface AppDescription {
   needsPool: boolean
   /** Some frames may run on the reactor. */
   runsFrames: boolean
+  /** Modules of apps that do not say how bytes become frames. */
+  unframed: string[]
   /** By listener: the hooks of its app that `server.run` and `server.runTask` may ask for. */
   hooks: { parse: boolean; task: boolean }[]
 }
@@ -138,6 +140,7 @@ void runThread(async (side: ThreadSide) => {
     usesPool: all.some(usesPool),
     needsPool: all.some((app) => app.parse !== undefined && app.message === undefined && app.run !== 'inline'),
     runsFrames: all.some((app) => app.run !== undefined && app.run !== 'pool'),
+    unframed: [...apps].filter(([, app]) => app.framing === undefined && !(existingServer in app)).map(([url]) => url),
     hooks: listeners.map(({ loaded }) => ({ parse: loaded.parse !== undefined, task: loaded.task !== undefined })),
   }
   const runFrames = (engine: Engine): void => {

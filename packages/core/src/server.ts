@@ -237,11 +237,16 @@ export class Server {
     // A pool that was asked for starts beside the reactors; otherwise the app is asked first whether it needs one.
     const early = given.pool && pool.size > 0 ? this.#startPool(this.#plans) : undefined
     early?.catch(() => {})
-    const { usesPool, needsPool, hooks } = (await this.#reactors.grow(reactors))[0]!
+    const { usesPool, needsPool, hooks, unframed } = (await this.#reactors.grow(reactors))[0]!
     this.#checkPool('serve()', needsPool)
     if (early) await early
     else if (usesPool && pool.size > 0) await this.#startPool(this.#plans)
     this.#describe(hooks)
+    for (const url of unframed) {
+      logger.warn(
+        `the app ${url} has no framing, so its hooks get what one read gave, and TCP splits and joins messages as it likes: say framing: lines(), lengthPrefixed() or another, or framing: raw() if that is what you want`,
+      )
+    }
     await this.#listen()
     if (pool.onQueueFull !== 'pause' || pool.maxWaitMs > 0) {
       this.#shedWatch = setInterval(() => this.#tellShed(), shedEveryMs).unref()
