@@ -8,6 +8,9 @@ const lookahead = 262
 const leastZlibBits = 9
 const mostZlibBits = 15
 const mostMemLevel = 8
+/** What zlib adds to data that it cannot shorten is less. */
+const mostAdded = 64
+const mostChunk = 64 << 10
 
 /** Compresses a message, without any context of others, for a window of so many bits. */
 export function deflateNow(bytes: Uint8Array, windowBits: number, level: number): Buffer {
@@ -27,7 +30,9 @@ export function deflateLater(bytes: Uint8Array, windowBits: number, level: numbe
 /** zlib's memory for a message that is smaller than its window is smaller, too, and making it costs less. */
 function optionsFor(length: number, windowBits: number, level: number): ZlibOptions {
   const bits = Math.max(Math.min(Math.ceil(Math.log2(length + lookahead)), windowBits, mostZlibBits), leastZlibBits)
-  return { level, windowBits: bits, memLevel: Math.min(bits - 5, mostMemLevel), finishFlush: constants.Z_SYNC_FLUSH }
+  // By default each call takes 16 or 64 KiB for its output, and a short message would keep them until the collector comes.
+  const chunkSize = Math.min(length + (length >> 8) + mostAdded, mostChunk)
+  return { level, windowBits: bits, memLevel: Math.min(bits - 5, mostMemLevel), chunkSize, finishFlush: constants.Z_SYNC_FLUSH }
 }
 
 function withoutTail(deflated: Buffer): Buffer {
