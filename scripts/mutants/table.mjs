@@ -2347,4 +2347,18 @@ export const mutants = [
     to: 'run.bytes = run.bytes.subarray()',
     test: 'test/dist/call/run_task.test.js: have copied the bytes before they return',
   },
+  {
+    protects: 'a request from a hook of httpApp that is no function',
+    file: 'packages/http/src/options.ts',
+    from: 'for (const name of passedOn) read.func(name)',
+    to: 'for (const name of passedOn) read.raw(name)',
+    test: 'test/dist/bad-input/app.test.js: of HTTP with a hook that is no function',
+  },
+  {
+    protects: 'the author of an app who gives attach a server from an error without a remedy',
+    file: 'packages/core/src/attach.ts',
+    from: "if (typeof make !== 'function') {",
+    to: "if (typeof make === 'string') {",
+    test: 'test/dist/bad-input/app.test.js: of attach() that makes no server',
+  },
 ]
