@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { ConnectionDuplex } from '@multireactor/reactor'
 import { expect } from 'chai'
 import { httpApp } from '@multireactor/http'
@@ -140,6 +141,29 @@ describe('an upgrade to another protocol', () => {
     }
     await own.close()
     expect(most).to.be.at.most(4)
+  })
+
+  it('leaves nothing in AsyncLocalStorage to later requests, when it is not wanted', async () => {
+    const storage = new AsyncLocalStorage<string>()
+    const enters = async (req: { path: string }): Promise<void> => {
+      storage.enterWith(req.path)
+      if (req.path === '/later') await new Promise(setImmediate)
+    }
+    const other = await HttpServer.start({
+      request: (_req, res) => void res.end(`<${storage.getStore()}>`),
+      upgrade: async (req) => enters(req).then(() => undefined),
+      websocket: { upgrade: async (req) => enters(req).then(() => false as const), message() {} },
+    })
+    const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n'
+    for (const first of [ask('/now'), ask('/later'), ask('/now', 'websocket', key), ask('/later', 'websocket', key)]) {
+      const client = await Client.connect(other.port)
+      const plain = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+      client.write(`${first}${plain}${plain.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n')}`)
+      await client.untilClosed()
+      const bodies = client.received.toString().match(/<[^>]*>/g)!
+      expect(bodies.slice(-2), first).to.deep.equal(['<undefined>', '<undefined>'])
+    }
+    await other.close()
   })
 
   it('is not for the pool', () => {

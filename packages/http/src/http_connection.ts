@@ -1,4 +1,4 @@
-import { causedByPeer, contexts, MultireactorError, runFresh } from '@multireactor/addon'
+import { type Context, causedByPeer, contexts, currentContext, MultireactorError, runFresh } from '@multireactor/addon'
 import { type BadFrame, type CloseReason, type Connection, type DeferredReply, http1Info } from '@multireactor/reactor'
 import { ignorable } from '@multireactor/reactor/parts'
 import { type BodySource, StreamedBody } from './body.js'
@@ -66,6 +66,8 @@ export class HttpConnection {
   /** Those that wait until there is room for one more. Their connection is paused. */
   #waiting: ReactorExchange[] = []
   #pausedFor = 0
+  /** That of the connection before the first upgrade hook ran: what one has entered stays with a connection that it has upgraded. */
+  #before: Context | undefined
 
   constructor(conn: AnyConnection, settings: HttpSettings) {
     this.conn = conn
@@ -81,10 +83,12 @@ export class HttpConnection {
     if ((info & contentFollows) !== 0) this.#receiving = exchange
     const { webSockets } = this.settings
     if ((info & upgrade) !== 0 && webSockets !== undefined && asksForWebSocket(exchange.request)) {
+      this.#before ??= currentContext()
       return exchange.handle(() => new WebSocketUpgrade(this, webSockets, exchange).handle(length))
     }
     const { upgrades } = this.settings
     if ((info & upgrade) !== 0 && upgrades !== undefined && mayUpgrade(exchange.request, length)) {
+      this.#before ??= currentContext()
       return exchange.handle(() => new OtherUpgrade(this, upgrades, exchange).handle())
     }
     if (this.#hasRoomFor(exchange)) this.#run(exchange)
@@ -98,7 +102,7 @@ export class HttpConnection {
   #run(exchange: ReactorExchange): void {
     const { handler } = this.settings
     // Each request has a context of its own, whatever the one before it has entered.
-    if (contexts.used) return runFresh(undefined, exchange.handle, exchange, handler)
+    if (contexts.used) return runFresh(this.#before, exchange.handle, exchange, handler)
     const { mark } = contexts
     exchange.handle(handler)
     contexts.mark = mark
