@@ -343,7 +343,7 @@ export const mutants = [
     protects: 'the context of the caller of an onCall hook',
     file: 'packages/core/src/server_handle.ts',
     from: 'this.#local = { reactor, onCall: inContext }',
-    to: 'this.#local = { reactor, onCall: inContext && onCall }',
+    to: 'this.#local = { reactor, onCall: inContext.length > 9 ? inContext : onCall }',
     test: 'test/dist/integration/async_context.test.js: an onCall hook starts afresh',
   },
   {
@@ -1692,7 +1692,7 @@ export const mutants = [
     protects: 'frames that no parse would settle',
     file: 'packages/reactor/src/engine.ts',
     from: "if (!this.#hasPool || (hook === 'parse' ? !listener.toPool : task === undefined)) {",
-    to: 'if (!this.#hasPool) {',
+    to: "if (!this.#hasPool || (hook !== 'parse' && task === undefined)) {",
     test: 'test/dist/bad-input/use.test.js: of a connection: frames that nobody parses',
   },
   {
@@ -2311,13 +2311,6 @@ export const mutants = [
     from: 'if (!waits) return undefined',
     to: 'if (!waits && run === undefined) return undefined',
     test: 'test/dist/call/run_task.test.js: wait for room in the queue, or are refused',
-  },
-  {
-    protects: 'who waits for room from what has been aborted meanwhile',
-    file: 'packages/pool/src/pending_runs.ts',
-    from: '      this.#forRoom.delete(run)\n      this.#changed(this.size === 0)',
-    to: '      this.#changed(this.size === 0)',
-    test: 'test/dist/call/run_task.test.js: drop what is aborted',
   },
   {
     protects: 'the one result of task from parts of a stream',

@@ -147,7 +147,7 @@ describe('multireactor serve in a control group', () => {
     ] as const) {
       const server = serve(...args)
       const [said] = await server.line(/^\d+ reactors? .*/)
-      expect(said).to.equal(`${line}, memory limit 256 MiB (half of the cgroup's 512 MiB)`)
+      expect(said).to.equal(`${line}, memory limit 256 MiB (half of the cgroup's 512 MiB), pid ${server.child.pid}`)
       server.child.kill('SIGTERM')
       expect((await server.ended).code).to.equal(0)
     }
