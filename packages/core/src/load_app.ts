@@ -7,20 +7,9 @@ import { connectionOptionNames, type Framing, handoverHookNames, hookNames, isFr
 import type { App } from './app.js'
 import type { ListenerPlan } from './reactor_thread.js'
 
-const appKeys = [
-  ...hookNames,
-  ...handoverHookNames,
-  ...connectionOptionNames,
-  'run',
-  'balance',
-  'parse',
-  'task',
-  'error',
-  'overloaded',
-  'onCall',
-  'start',
-  'stop',
-] as const
+/** Beside the hooks of connections. */
+const appHookNames = ['balance', 'parse', 'task', 'error', 'overloaded', 'onCall', 'start', 'stop'] as const
+const appKeys = [...hookNames, ...handoverHookNames, ...connectionOptionNames, 'run', ...appHookNames] as const
 
 /** On the main thread, which never imports the app: where its module is. Throws `ERR_MR_APP_NOT_FOUND`, `ERR_MR_APP_IS_MAIN`. */
 export function appUrl(where: string, app: unknown): string {
@@ -128,19 +117,7 @@ function checkedApp(url: string, app: unknown): App<any> {
     )
   }
   const read = new OptionReader(where, app, appKeys)
-  for (const hook of [
-    ...hookNames,
-    ...handoverHookNames,
-    'balance',
-    'parse',
-    'task',
-    'error',
-    'overloaded',
-    'onCall',
-    'start',
-    'stop',
-  ])
-    read.func(hook)
+  for (const hook of [...hookNames, ...handoverHookNames, ...appHookNames]) read.func(hook)
   if (!read.raw('parse') && !read.raw('message')) {
     throw new MultireactorError(
       'ERR_MR_APP_SHAPE',
