@@ -1,7 +1,7 @@
 import { MultireactorError } from '@multireactor/addon'
 import type { Connection } from '@multireactor/reactor'
 import type { Deflated } from '@multireactor/reactor/parts'
-import { bytesOf, deflatedForm, type Deflation, mostNow } from './deflation.js'
+import { bytesOf, type Deflation, mostNow } from './deflation.js'
 import { type Opcode, opOf, plainMessage } from './websocket_frames.js'
 
 /** What one that waits costs beside its bytes. */
@@ -37,14 +37,11 @@ export class DeflatingPublisher {
 
   /** False: refused. */
   publish(conn: AnyConnection, topic: string, data: string | Uint8Array): boolean {
-    const { serverMaxWindowBits } = this.#deflation.limits
     const bytes = bytesOf(data)
     const frame = plainMessage(data)
-    const suits = this.#deflation.suits(bytes.length, serverMaxWindowBits)
+    const suits = this.#deflation.suits(bytes.length, this.#deflation.limits.serverMaxWindowBits)
     const small = suits && bytes.length <= mostNow
-    const deflated = small
-      ? deflatedForm(opOf(data), bytes.length, this.#deflation.now(bytes, serverMaxWindowBits), serverMaxWindowBits)
-      : undefined
+    const deflated = small ? this.#deflation.formNow(opOf(data), bytes) : undefined
     const ready = small || !suits
     if (ready && this.#waiting.size === 0) return conn.internal.publishFor(topic, frame, deflated)
     if (this.#waitingBytes + frame.length + perMessage > mostWaiting) return false
@@ -71,7 +68,6 @@ export class DeflatingPublisher {
   }
 
   #compress(waiting: Waiting, op: Opcode, bytes: Uint8Array): void {
-    const { serverMaxWindowBits } = this.#deflation.limits
     const settle = (deflated: Deflated | undefined): void => {
       waiting.ready = true
       waiting.deflated = deflated
@@ -80,11 +76,8 @@ export class DeflatingPublisher {
         this.#publishFirst(each)
       }
     }
-    this.#deflation.later(bytes, serverMaxWindowBits).then(
-      (deflated) => settle(deflatedForm(op, bytes.length, deflated, serverMaxWindowBits)),
-      // Without memory for it, it goes as it is.
-      () => settle(undefined),
-    )
+    // Without memory for it, it goes as it is.
+    this.#deflation.formLater(op, bytes).then(settle, () => settle(undefined))
   }
 
   #publishFirst(first: Waiting): void {

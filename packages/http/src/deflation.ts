@@ -39,17 +39,25 @@ export class Deflation {
   later(bytes: Uint8Array, windowBits: number): Promise<Buffer> {
     return zlibLane.run(() => deflateLater(bytes, windowBits, this.#level))
   }
+
+  /** The frame of a message for all whose window is large enough. Undefined: it would be no shorter. */
+  formNow(op: Opcode, bytes: Uint8Array): Deflated | undefined {
+    return this.#formOf(op, bytes.length, this.now(bytes, this.limits.serverMaxWindowBits))
+  }
+
+  async formLater(op: Opcode, bytes: Uint8Array): Promise<Deflated | undefined> {
+    return this.#formOf(op, bytes.length, await this.later(bytes, this.limits.serverMaxWindowBits))
+  }
+
+  #formOf(op: Opcode, plain: number, deflated: Buffer): Deflated | undefined {
+    if (deflated.length >= plain) return undefined
+    const needed = Math.max(Math.ceil(Math.log2(plain)), leastWindowBits)
+    return { bytes: compressedFrame(op, deflated), windowBits: Math.min(needed, this.limits.serverMaxWindowBits) }
+  }
 }
 
 /** Of this thread, in both directions. */
 export const zlibLane: DeflateLane = new DeflateLane(mostAtOnce)
-
-/** The frame of a message and what inflating it needs. Undefined: it would be no shorter. */
-export function deflatedForm(op: Opcode, plain: number, deflated: Buffer, windowBits: number): Deflated | undefined {
-  if (deflated.length >= plain) return undefined
-  const needed = Math.max(Math.ceil(Math.log2(plain)), leastWindowBits)
-  return { bytes: compressedFrame(op, deflated), windowBits: Math.min(needed, windowBits) }
-}
 
 export function bytesOf(data: string | Uint8Array): Uint8Array {
   return typeof data === 'string' ? Buffer.from(data) : data

@@ -1,7 +1,7 @@
 import { OptionReader } from '@multireactor/addon'
 import { addDeflatedForm } from '@multireactor/reactor/parts'
 import { type DeflateOptions, readDeflateOptions } from './deflate_options.js'
-import { bytesOf, deflatedForm, Deflation } from './deflation.js'
+import { bytesOf, Deflation } from './deflation.js'
 import { checkMessage, opOf, plainMessage } from './websocket_frames.js'
 
 export interface WebSocketMessageOptions {
@@ -26,10 +26,8 @@ export function webSocketMessage(data: string | Uint8Array, options: WebSocketMe
 }
 
 function addDeflated(message: Buffer, data: string | Uint8Array, deflation: Deflation): void {
-  const { serverMaxWindowBits } = deflation.limits
   const bytes = bytesOf(data)
-  if (!deflation.suits(bytes.length, serverMaxWindowBits)) return
-  const deflated = deflation.now(bytes, serverMaxWindowBits)
-  const form = deflatedForm(opOf(data), bytes.length, deflated, serverMaxWindowBits)
+  if (!deflation.suits(bytes.length, deflation.limits.serverMaxWindowBits)) return
+  const form = deflation.formNow(opOf(data), bytes)
   if (form) addDeflatedForm(message, form)
 }
