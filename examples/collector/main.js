@@ -1,9 +1,9 @@
-import { serve } from 'multireactor'
+import { handleSignals, serve } from 'multireactor'
 
 const { PORT = '5514', SOCKET = '/tmp/collector.sock', METRICS_PORT = PORT === '0' ? '0' : '9100' } = process.env
 const { REACTORS = '2', POOL = '2', PER_ADDRESS = '100' } = process.env
 
-const server = await serve({
+const starting = serve({
   app: new URL('./app.ts', import.meta.url),
   listen: [
     { name: 'lines', port: Number(PORT) },
@@ -18,9 +18,10 @@ const server = await serve({
   limits: { connectionsPerAddress: Number(PER_ADDRESS) },
 })
 
-// Before anything is printed: whoever reads the lines may send a signal at once.
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => server.close())
+// SIGTERM and SIGINT close in order, SIGHUP reloads.
+handleSignals(starting)
 
-for (const { name, address, port } of server.listeners) {
+const { listeners } = await starting
+for (const { name, address, port } of listeners) {
   console.log(port === 0 ? `${name} listening on ${address}` : `${name} listening on port ${port}`)
 }

@@ -1,10 +1,10 @@
-import { serve } from 'multireactor'
+import { handleSignals, serve } from 'multireactor'
 
 // PORT and the three ports after it; PORT=0 lets the system choose all four.
 const first = Number(process.env.PORT ?? 7000)
 const port = (offset) => (first === 0 ? 0 : first + offset)
 
-const server = await serve({
+const starting = serve({
   app: new URL('./app.ts', import.meta.url),
   listen: [
     { name: 'text', port: port(0) },
@@ -15,7 +15,8 @@ const server = await serve({
   reactors: 1,
 })
 
-// Before anything is printed: whoever reads the lines may send a signal at once.
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => server.close())
+// SIGTERM and SIGINT close in order, SIGHUP reloads.
+handleSignals(starting)
 
-for (const { name, port } of server.listeners) console.log(`${name} listening on port ${port}`)
+const { listeners } = await starting
+for (const { name, port } of listeners) console.log(`${name} listening on port ${port}`)

@@ -1,8 +1,8 @@
-import { serve } from 'multireactor'
+import { handleSignals, serve } from 'multireactor'
 
 const { PORT = '7000', REACTORS = '2', POOL = '2', CALL_TIMEOUT_MS = '30000' } = process.env
 
-const server = await serve({
+const starting = serve({
   app: new URL('./app.ts', import.meta.url),
   listen: { name: 'rpc', port: Number(PORT) },
   reactors: Number(REACTORS),
@@ -10,7 +10,8 @@ const server = await serve({
   pool: { size: Number(POOL), taskTimeoutMs: Number(CALL_TIMEOUT_MS), onQueueFull: 'reject' },
 })
 
-// Before anything is printed: whoever reads the lines may send a signal at once.
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => server.close())
+// SIGTERM and SIGINT close in order, SIGHUP reloads.
+handleSignals(starting)
 
-for (const { name, port } of server.listeners) console.log(`${name} listening on port ${port}`)
+const { listeners } = await starting
+for (const { name, port } of listeners) console.log(`${name} listening on port ${port}`)

@@ -20,7 +20,7 @@ const { port } = await reactor.listen(
     },
   },
 )
-// Before anything is printed: whoever reads the line may send a signal at once.
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reactor.close())
+// Before anything is printed: whoever reads the line may send a signal at once. A second one has its default action.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => reactor.close())
 
 console.log(`listening on port ${port}`)

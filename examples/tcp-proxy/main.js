@@ -1,8 +1,8 @@
-import { serve } from 'multireactor'
+import { handleSignals, serve } from 'multireactor'
 
 const { PORT = '7000', REACTORS = '2', PROXY_FROM, CONNECTIONS, CONNECTIONS_PER_ADDRESS } = process.env
 
-const server = await serve({
+const starting = serve({
   app: new URL('./app.ts', import.meta.url),
   listen: {
     name: 'proxy',
@@ -19,13 +19,8 @@ const server = await serve({
   },
 })
 
-// Before anything is printed: whoever reads the lines may send a signal at once.
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => server.close())
-process.on('SIGHUP', () =>
-  server.reload().then(
-    () => console.log('reloaded'),
-    (error) => console.error(error),
-  ),
-)
+// SIGTERM and SIGINT close in order, SIGHUP reloads.
+handleSignals(starting)
 
-for (const { name, port } of server.listeners) console.log(`${name} listening on port ${port}`)
+const { listeners } = await starting
+for (const { name, port } of listeners) console.log(`${name} listening on port ${port}`)

@@ -2354,4 +2354,33 @@ export const mutants = [
     to: "if (typeof make === 'string') {",
     test: 'test/dist/bad-input/app.test.js: of attach() that makes no server',
   },
+  // Signals of a program.
+  {
+    protects: 'a SIGHUP that comes while the server starts',
+    file: 'packages/core/src/signals.ts',
+    from: "if (reloadAsked) process.emit('SIGHUP')",
+    to: 'void reloadAsked',
+    test: 'test/dist/cli/signals.test.js: remembers a SIGHUP',
+  },
+  {
+    protects: 'a second signal that does not wait',
+    file: 'packages/core/src/signals.ts',
+    from: 'if (closing) process.exit(1)',
+    to: 'if (closing) return',
+    test: 'test/dist/cli/signals.test.js: does not wait on a second signal',
+  },
+  {
+    protects: 'the exit code of a server that an error closed',
+    file: 'packages/core/src/signals.ts',
+    from: 'process.exitCode = 1',
+    to: '',
+    test: 'test/dist/cli/signals.test.js: makes the exit code 1',
+  },
+  {
+    protects: 'the default actions of signals when the server has closed',
+    file: 'packages/core/src/signals.ts',
+    from: 'for (const stop of stops) stop()',
+    to: 'void stops',
+    test: 'test/dist/cli/signals.test.js: gives the signals back when the program',
+  },
 ]

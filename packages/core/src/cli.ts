@@ -5,6 +5,7 @@ import type { ListenTls } from '@multireactor/reactor'
 import { CertificateFiles } from './certificate_files.js'
 import type { ServeAddress } from './options.js'
 import { type Server, startServer } from './server.js'
+import { handleSignals } from './signals.js'
 
 const help = `Usage: multireactor serve APP [options]
 
@@ -112,13 +113,7 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
   }
   const closeTimeoutMs = milliseconds('--close-timeout', values['close-timeout'] ?? '5000')
   const reloadTimeoutMs = milliseconds('--reload-timeout', values['reload-timeout'] ?? '5000')
-  // Without a hook the signal ends a process that is still starting.
-  let reloadAsked = false
-  const onEarlyReload = (): void => {
-    reloadAsked = true
-  }
-  process.on('SIGHUP', onEarlyReload)
-  const server = await startServer({
+  const starting = startServer({
     app,
     ...(fetchAdapter === undefined ? {} : { fetchAdapter }),
     listen: addresses,
@@ -132,85 +127,30 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
       ...(values.pool === undefined ? {} : { size: number('--pool', values.pool) }),
       ...(values['task-timeout'] === undefined ? {} : { taskTimeoutMs: number('--task-timeout', values['task-timeout']) }),
     },
-  }).finally(() => process.off('SIGHUP', onEarlyReload))
-  // Before anything is printed: who reads the lines may send a signal at once.
-  const ended = untilSignal(server, { closeTimeoutMs, reloadTimeoutMs }, tls)
+  })
+  const ended = handleSignals(starting, {
+    closeTimeoutMs,
+    reloadTimeoutMs,
+    ...(tls ? { beforeReload: (server) => renew(server, tls.read()) } : {}),
+  })
+  const server = await starting
+  tls?.watch(
+    async (pair) => {
+      await renew(server, pair)
+      console.log('renewed the certificate')
+    },
+    (error) => console.error(`multireactor: the new certificate cannot be used, the old one goes on: ${error.message}`),
+  )
   for (const { address, port, reactors } of server.listeners) {
     const place = port === 0 ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
     console.log(`listening on ${place} with ${reactors} reactor${reactors === 1 ? '' : 's'}`)
   }
   console.log(`${server.startLine}, pid ${process.pid}`)
-  // The threads may have read the app before it was changed.
-  if (reloadAsked) process.emit('SIGHUP')
-  return ended
+  return ended.finally(() => tls?.close())
 }
 
-/** SIGINT and SIGTERM close in an orderly way; a second one does not wait. SIGHUP reloads the app. 1 when the server closes by itself. */
-function untilSignal(
-  server: Server,
-  { closeTimeoutMs, reloadTimeoutMs }: { closeTimeoutMs: number; reloadTimeoutMs: number },
-  files: CertificateFiles | undefined,
-): Promise<number> {
-  const renew = async (tls: ListenTls): Promise<void> => {
-    for (const { name, port } of server.listeners) if (port !== 0) await server.setTls(name, tls)
-  }
-  files?.watch(
-    async (tls) => {
-      await renew(tls)
-      console.log('renewed the certificate')
-    },
-    (error) => console.error(`multireactor: the new certificate cannot be used, the old one goes on: ${error.message}`),
-  )
-  return new Promise<number>((resolve, reject) => {
-    let closing = false
-    server.once('handedOver', ({ answered, destroyed }) => {
-      console.log(`handed over: ${answered} answered, ${destroyed} destroyed`)
-      process.off('SIGINT', onSignal)
-      process.off('SIGTERM', onSignal)
-      process.off('SIGHUP', onReload)
-      resolve(0)
-    })
-    const onSignal = (): void => {
-      if (closing) process.exit(1)
-      closing = true
-      server.close({ timeoutMs: closeTimeoutMs }).then(({ answered, destroyed }) => {
-        console.log(`closed: ${answered} answered, ${destroyed} destroyed`)
-        process.off('SIGINT', onSignal)
-        process.off('SIGTERM', onSignal)
-        process.off('SIGHUP', onReload)
-        resolve(0)
-      }, reject)
-    }
-    let reloading = false
-    let again = false
-    const onReload = (): void => {
-      if (closing) return
-      // However many signals come meanwhile, one more reload reads what they are about.
-      again = reloading
-      if (reloading) return
-      reloading = true
-      const renewed = async (): Promise<void> => {
-        if (files) await renew(files.read())
-        await server.reload({ timeoutMs: reloadTimeoutMs })
-      }
-      renewed()
-        .then(
-          () => console.log('reloaded'),
-          (error: Error) => console.error(`multireactor: reload failed, the old code goes on: ${error.message}`),
-        )
-        .finally(() => {
-          reloading = false
-          if (again) onReload()
-        })
-    }
-    // It said why when it happened.
-    void server.closed.then((error) => {
-      if (error) resolve(1)
-    })
-    process.on('SIGINT', onSignal)
-    process.on('SIGTERM', onSignal)
-    process.on('SIGHUP', onReload)
-  }).finally(() => files?.close())
+async function renew(server: Server, tls: ListenTls): Promise<void> {
+  for (const { name, port } of server.listeners) if (port !== 0) await server.setTls(name, tls)
 }
 
 function tlsFiles(cert: string | undefined, key: string | undefined): CertificateFiles | undefined {

@@ -50,4 +50,5 @@ export type { CloseResult, Server, ServerEvents, ServerListener, ServerStats } f
 export { prometheusContentType, prometheusText } from './prometheus.js'
 export type { ThreadStats } from './stats.js'
 export { serve } from './serve.js'
+export { handleSignals, type SignalOptions } from './signals.js'
 export { type CallOptions, type RunOptions, type SendOutcome, ServerHandle } from './server_handle.js'

@@ -1,0 +1,160 @@
+import { MultireactorError, OptionReader, outliveOutput, shown } from '@multireactor/addon'
+import type { Logger } from './options.js'
+import type { Server } from './server.js'
+
+export interface SignalOptions {
+  /** SIGINT and SIGTERM: time to answer what is in flight, in ms. Default 5,000. */
+  closeTimeoutMs?: number
+  /** SIGHUP: time for the old threads to finish their connections, in ms. Default 5,000. */
+  reloadTimeoutMs?: number
+  /** SIGHUP: called before each reload, to read again what the program itself has read. What it throws fails the reload, and the old code goes on. */
+  beforeReload?: (server: Server) => void | Promise<void>
+  /** Receives `closed: …`, `reloaded` and what failed. Default: stdout and stderr. */
+  logger?: Pick<Logger, 'info' | 'error'>
+}
+
+type Settings = Required<Omit<SignalOptions, 'beforeReload'>> & Pick<SignalOptions, 'beforeReload'>
+
+/** What asks the process to end: calls `end`, and returns what makes it stop watching. A second call of `end` does not wait. */
+type Watch = (end: () => void) => () => void
+
+/** Everything that ends a server in order. */
+const watches: readonly Watch[] = [onSignals]
+
+function onSignals(end: () => void): () => void {
+  return listenTo(['SIGINT', 'SIGTERM'], end)
+}
+
+function listenTo(signals: readonly NodeJS.Signals[], listener: () => void): () => void {
+  for (const signal of signals) process.on(signal, listener)
+  return () => {
+    for (const signal of signals) process.off(signal, listener)
+  }
+}
+
+/**
+ * Makes signals do what operators expect. SIGINT and SIGTERM call `server.close()`; a second one exits at once with code 1. SIGHUP calls
+ * `server.reload()`; signals that come while it reloads make one more reload together. Given the promise of `serve()`, it remembers a SIGHUP that
+ * comes during the start. When the server has closed, for whatever reason, the signals have their default actions again.
+ *
+ * Call it on the main thread, before anything is printed: whoever reads that the server listens may send a signal at once.
+ *
+ * @returns Resolves when the server has closed: to 0, or to 1 and with `process.exitCode` 1 when an error closed it. To 1 when it did not start.
+ * Rejects with what `server.close()` rejected with. Throws `ERR_MR_OPTION_TYPE`, `ERR_MR_OPTION_RANGE` and `ERR_MR_UNKNOWN_OPTION`.
+ */
+export function handleSignals(server: Server | Promise<Server>, options: SignalOptions = {}): Promise<number> {
+  const where = 'handleSignals()'
+  if (typeof server !== 'object' || server === null || !('reload' in server || 'then' in server)) {
+    const forms = 'a server, or the promise of serve()'
+    throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: the first argument must be ${forms}, and is ${shown(server)}`)
+  }
+  const settings = readOptions(where, options)
+  if (!('then' in server)) return untilClosed(server, settings)
+  // Without a hook the signal ends a process that is still starting.
+  let reloadAsked = false
+  const stop = listenTo(['SIGHUP'], () => {
+    reloadAsked = true
+  })
+  return server.then(
+    (started) => {
+      const ended = untilClosed(started, settings)
+      stop()
+      // The threads may have read the app before it was changed.
+      if (reloadAsked) process.emit('SIGHUP')
+      return ended
+    },
+    // Whoever awaits the promise of serve() has the error.
+    () => {
+      stop()
+      return 1
+    },
+  )
+}
+
+function untilClosed(server: Server, { closeTimeoutMs, reloadTimeoutMs, beforeReload, logger }: Settings): Promise<number> {
+  return new Promise<number>((resolve, reject) => {
+    let closing = false
+    const end = (): void => {
+      if (closing) process.exit(1)
+      closing = true
+      server.close({ timeoutMs: closeTimeoutMs }).then(
+        ({ answered, destroyed }) => {
+          logger.info(`closed: ${answered} answered, ${destroyed} destroyed`)
+          resolve(0)
+        },
+        // It is closing already, by the program or for a successor.
+        (error: Error) => (error instanceof MultireactorError && error.code === 'ERR_MR_CLOSED' ? undefined : reject(error)),
+      )
+    }
+    let reloading = false
+    let again = false
+    const reload = async (): Promise<void> => {
+      await beforeReload?.(server)
+      await server.reload({ timeoutMs: reloadTimeoutMs })
+    }
+    const onReload = (): void => {
+      if (closing) return
+      // However many signals come meanwhile, one more reload reads what they are about.
+      again = reloading
+      if (reloading) return
+      reloading = true
+      reload()
+        .then(
+          () => logger.info('reloaded'),
+          (error: unknown) => {
+            if (closing) return
+            logger.error(`reload failed, the old code goes on: ${error instanceof Error ? error.message : shown(error)}`)
+          },
+        )
+        .finally(() => {
+          reloading = false
+          if (again) onReload()
+        })
+    }
+    server.once('handedOver', ({ answered, destroyed }) => {
+      logger.info(`handed over: ${answered} answered, ${destroyed} destroyed`)
+      resolve(0)
+    })
+    const stops = [...watches.map((watch) => watch(end)), listenTo(['SIGHUP'], onReload)]
+    void server.closed.then((error) => {
+      for (const stop of stops) stop()
+      // The server has reported the error. A supervisor that restarts what has failed looks at the exit code.
+      if (error) {
+        process.exitCode = 1
+        resolve(1)
+      }
+      // The lines above come first.
+      else setImmediate(() => resolve(0))
+    })
+  })
+}
+
+function readOptions(where: string, options: SignalOptions): Settings {
+  const read = new OptionReader(where, options, ['closeTimeoutMs', 'reloadTimeoutMs', 'beforeReload', 'logger'])
+  const beforeReload = read.func<NonNullable<SignalOptions['beforeReload']>>('beforeReload')
+  const logger = read.raw('logger') ?? consoleLogger
+  const { info, error } = logger as Partial<Logger>
+  if (typeof info !== 'function' || typeof error !== 'function') {
+    throw new MultireactorError(
+      'ERR_MR_OPTION_TYPE',
+      `${where}: 'logger' must be an object with the functions info, error, and is ${shown(logger)}`,
+    )
+  }
+  return {
+    closeTimeoutMs: read.integer('closeTimeoutMs', 5_000, 0, 0x7fff_ffff),
+    reloadTimeoutMs: read.integer('reloadTimeoutMs', 5_000, 0, 0x7fff_ffff),
+    logger: logger as Pick<Logger, 'info' | 'error'>,
+    ...(beforeReload ? { beforeReload } : {}),
+  }
+}
+
+const consoleLogger: Pick<Logger, 'info' | 'error'> = {
+  info(line) {
+    outliveOutput()
+    console.log(line)
+  },
+  error(line) {
+    outliveOutput()
+    console.error(`multireactor: ${line}`)
+  },
+}
