@@ -2,6 +2,8 @@
 export const errorCodes = {
   ERR_MR_ADDON_DUPLICATE: 'Two copies of @multireactor/addon are loaded in one process. Run `npm dedupe`.',
   ERR_MR_ADDON_MISSING: 'There is no native build for this platform. The message holds the command that makes one.',
+  ERR_MR_ADMIN_TOKEN:
+    'The token file of `admin` holds no usable token, or a host that others can reach has none; the message names which.',
   ERR_MR_APP_IS_MAIN: 'The app module is the running main module: each thread would start the server again.',
   ERR_MR_APP_LOAD: 'The app module threw while it was loaded; the cause is attached.',
   ERR_MR_APP_NOT_FOUND: 'There is no file at the path of the app module.',

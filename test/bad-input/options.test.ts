@@ -20,7 +20,7 @@ describe('wrong options', () => {
       [{ pool: { taskTimeoutMS: 1 } }, "unknown option 'taskTimeoutMS', did you mean 'taskTimeoutMs'?"],
       [
         { xyzzyxyzzy: 1 },
-        '(known: app, listen, reactors, pool, balance, pin, limits, startTimeoutMs, hookTimeoutMs, resourceLimits, logger, signal, control, fetchAdapter)',
+        '(known: app, listen, reactors, pool, balance, pin, limits, startTimeoutMs, hookTimeoutMs, resourceLimits, logger, signal, control, admin, fetchAdapter)',
       ],
     ]
     for (const [options, text] of wrong) {

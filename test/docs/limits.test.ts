@@ -43,7 +43,7 @@ async function defaults(work: () => Promise<unknown> | unknown): Promise<Map<str
 }
 
 /** Numbers that are no limits. */
-const noLimits = ['port', 'reactors', 'size', 'keepAliveMs', 'timeoutMs', 'nice']
+const noLimits = ['port', 'reactors', 'size', 'keepAliveMs', 'timeoutMs', 'drainDelayMs', 'nice']
 
 /** Whole expressions such as `64 << 10`, `size_t{64} << 20` and `1u << kSlotBits`. */
 function constant(source: string, name: string): number {

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type BalancePolicy, didYouMean, MultireactorError, outliveOutput } from '@multireactor/addon'
 import type { ListenTls } from '@multireactor/reactor'
+import { adminAddress } from './admin_options.js'
 import { CertificateFiles } from './certificate_files.js'
-import type { ServeAddress } from './options.js'
+import type { ServeAddress, ServeOptions } from './options.js'
 import { type Server, startServer } from './server.js'
 import { handleSignals } from './signals.js'
 
@@ -18,6 +19,8 @@ Serves an app module (.js or .ts) with several reactors and a pool.
   --tls-key FILE      Its private key, in PEM. Both are used anew when they change, and on SIGHUP
   --systemd           Sockets from systemd (socket activation)
   --control FILE      Unix socket for hot restarts: a new process with the same FILE takes over
+  --admin [HOST:]PORT HTTP listener with /metrics, /healthz and /readyz. Default host: 127.0.0.1
+  --admin-token FILE  Token that /metrics asks for (Bearer). Needed where HOST is not a loopback address
   --reactors N        Reactor threads. Default: one for each CPU that the process, or its container, may use
   --balance POLICY    Which reactor gets a connection: kernel (default), least-connections, address
   --pin               Keep each reactor on one CPU, in turn
@@ -26,6 +29,7 @@ Serves an app module (.js or .ts) with several reactors and a pool.
   --task-timeout MS   Time limit of one parse. Default: 30000
   --hook-timeout MS   Time limit of a hook; its thread is then replaced. Default: 30000
   --reload-timeout MS Time for the old threads to finish their connections on SIGHUP. Default: 5000
+  --drain-delay MS    Time between /readyz saying 503 and the end of accepting, on SIGINT or SIGTERM. Default: 0
   --close-timeout MS  Time to answer what is in flight on SIGINT or SIGTERM. Default: 5000
   --help, -h          This text
   --version, -v       The version
@@ -42,6 +46,8 @@ const options = {
   'tls-key': { type: 'string' },
   systemd: { type: 'boolean' },
   control: { type: 'string' },
+  admin: { type: 'string' },
+  'admin-token': { type: 'string' },
   reactors: { type: 'string' },
   balance: { type: 'string' },
   pin: { type: 'boolean' },
@@ -50,6 +56,7 @@ const options = {
   'task-timeout': { type: 'string' },
   'hook-timeout': { type: 'string' },
   'reload-timeout': { type: 'string' },
+  'drain-delay': { type: 'string' },
   'close-timeout': { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
@@ -79,7 +86,12 @@ export async function main(argv: readonly string[], defaults: CliDefaults = {}):
     }
     console.error(`multireactor: ${error.message} [${error.code}]`)
     if (error.code === 'ERR_MR_APP_LOAD' && error.cause instanceof Error) console.error(error.cause.stack)
-    return error.code.startsWith('ERR_MR_OPTION') || error.code === 'ERR_MR_TLS' || error.code === 'ERR_MR_APP_NOT_FOUND' ? 2 : 1
+    return error.code.startsWith('ERR_MR_OPTION') ||
+      error.code === 'ERR_MR_TLS' ||
+      error.code === 'ERR_MR_ADMIN_TOKEN' ||
+      error.code === 'ERR_MR_APP_NOT_FOUND'
+      ? 2
+      : 1
   }
 }
 
@@ -112,12 +124,14 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
     })
   }
   const closeTimeoutMs = milliseconds('--close-timeout', values['close-timeout'] ?? '5000')
+  const drainDelayMs = milliseconds('--drain-delay', values['drain-delay'] ?? '0')
   const reloadTimeoutMs = milliseconds('--reload-timeout', values['reload-timeout'] ?? '5000')
   const starting = startServer({
     app,
     ...(fetchAdapter === undefined ? {} : { fetchAdapter }),
     listen: addresses,
     ...(values.control === undefined ? {} : { control: { path: values.control, timeoutMs: closeTimeoutMs } }),
+    ...adminOptions(values.admin, values['admin-token']),
     ...(values.reactors === undefined ? {} : { reactors: number('--reactors', values.reactors) }),
     ...(values.balance === undefined ? {} : { balance: values.balance as BalancePolicy }),
     ...(values.pin ? { pin: true } : {}),
@@ -130,6 +144,7 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
   })
   const ended = handleSignals(starting, {
     closeTimeoutMs,
+    drainDelayMs,
     reloadTimeoutMs,
     ...(tls ? { beforeReload: (server) => renew(server, tls.read()) } : {}),
   })
@@ -151,6 +166,12 @@ async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Prom
 
 async function renew(server: Server, tls: ListenTls): Promise<void> {
   for (const { name, port } of server.listeners) if (port !== 0) await server.setTls(name, tls)
+}
+
+function adminOptions(address: string | undefined, tokenFile: string | undefined): Pick<ServeOptions, 'admin'> {
+  if (address === undefined && tokenFile !== undefined) throw new UsageError('--admin-token goes with --admin')
+  if (address === undefined) return {}
+  return { admin: { ...adminAddress('--admin', address), ...(tokenFile === undefined ? {} : { tokenFile }) } }
 }
 
 function tlsFiles(cert: string | undefined, key: string | undefined): CertificateFiles | undefined {

@@ -41,6 +41,7 @@ export {
 export type { RunMode } from '@multireactor/addon'
 export type { Bytes, WorkerReplaced, Reply, TaskContext } from '@multireactor/pool'
 export { type App, type CallContext, defineApp, type StartContext } from './app.js'
+export type { AdminSettings } from './admin_options.js'
 export type { ControlSettings } from './control.js'
 export type { PinChoice, PinSettings } from './pin.js'
 export type { ReactorReplaced } from './reactor_group.js'

@@ -11,6 +11,7 @@ import {
 import { type Machine, machine } from '@multireactor/pool/group'
 import type { ListenAddress, ListenTls } from '@multireactor/reactor'
 import { addressOptionNames, readTls } from '@multireactor/reactor/listen'
+import { type AdminSettings, type CheckedAdmin, readAdmin } from './admin_options.js'
 import { type ControlSettings, readControl } from './control.js'
 import { type PinChoice, type Pins, type PinSettings, readPin } from './pin.js'
 import { appUrl } from './load_app.js'
@@ -110,6 +111,12 @@ export interface ServeOptions {
    */
   control?: string | ControlSettings
   /**
+   * HTTP listener for operations: `/metrics` (Prometheus), `/healthz` and `/readyz`. A port, `'[HOST:]PORT'`, or an object. On the main
+   * thread, so it answers while reactors are stuck. On a host that is not a loopback address it needs `tokenFile`, which `/metrics` then asks
+   * for. Default: none. See docs/metrics.md.
+   */
+  admin?: number | string | AdminSettings
+  /**
    * The URL of a module with `adapt(exported)`, which makes an app of a module whose default export has `fetch`. `serve` of
    * `multireactor` names its own.
    */
@@ -141,6 +148,7 @@ export interface ServeSettings {
   logger: Logger
   signal: AbortSignal | undefined
   control: Required<ControlSettings> | undefined
+  admin: CheckedAdmin | undefined
   fetchAdapter: string | undefined
 }
 
@@ -172,6 +180,7 @@ const optionNames = [
   'logger',
   'signal',
   'control',
+  'admin',
   'fetchAdapter',
 ] as const
 
@@ -211,6 +220,7 @@ export function readServeOptions(options: ServeOptions): ServeSettings {
     logger: readLogger(read.raw('logger')),
     signal: read.signal(),
     control: readControl(where, read.raw('control')),
+    admin: readAdmin(where, read.raw('admin')),
   }
 }
 

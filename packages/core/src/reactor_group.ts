@@ -72,6 +72,8 @@ const failureBackoff = { ...backoff, mostBackoffMs: 2_000 }
 const looks = 4
 /** An asynchronous frame that is late errs alone, in its own thread; so much later the thread does not turn. */
 const leastGraceMs = 250
+/** How long a reactor may take to turn once when it is asked whether it does. A probe waits a second by default (Kubernetes). */
+const turnWithinMs = 500
 const turnsColumn = reactorCounterNames.indexOf('turns')
 
 /** It has a thread, and nobody is ending or asking that already. */
@@ -87,6 +89,7 @@ export class ReactorGroup {
   #watch: NodeJS.Timeout | undefined
   #frameWatch: NodeJS.Timeout | undefined
   #framesWatchedAt = 0
+  #turning: Promise<boolean> | undefined
   #closing = false
 
   constructor(options: ReactorGroupOptions) {
@@ -408,6 +411,29 @@ export class ReactorGroup {
         return true
       })
     }
+  }
+
+  /** Whether a reactor turns, and so accepts. Asked by a probe: the turns are watched closely only while one waits. */
+  anyTurns(): Promise<boolean> {
+    this.#turning ??= this.#seeTurn().finally(() => {
+      this.#turning = undefined
+    })
+    return this.#turning
+  }
+
+  async #seeTurn(): Promise<boolean> {
+    const turnsOf = () => native.readCounters(this.#options.runtime).reactors.map((row) => row[turnsColumn]!)
+    const before = turnsOf()
+    for (let waitMs = 1, until = performance.now() + turnWithinMs; !this.#closing; waitMs *= 2) {
+      const driving = [...this.#members.entries()].filter(([, { driving, thread }]) => driving && thread !== undefined)
+      for (const [index] of driving) native.wakeReactor(this.#options.runtime, index)
+      await new Promise((resolve) => setTimeout(resolve, waitMs).unref())
+      if (this.#closing) return false
+      const now = turnsOf()
+      if (driving.some(([index]) => now[index] !== before[index])) return true
+      if (performance.now() > until) return false
+    }
+    return false
   }
 
   #endStuck(): void {

@@ -24,6 +24,7 @@ import {
   ReportLimit,
 } from '@multireactor/reactor/listen'
 import type { ListenTls } from '@multireactor/reactor'
+import type { AdminServer } from './admin_server.js'
 import { ControlServer, Predecessor } from './control.js'
 import { inFull } from './in_full.js'
 import {
@@ -38,6 +39,7 @@ import {
 import { cpuOf } from './pin.js'
 import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
 import type { AppDescription, ListenerPlan } from './reactor_thread.js'
+import { prometheusText } from './prometheus.js'
 import { startLine } from './start_line.js'
 import { readStats, type ThreadStats } from './stats.js'
 import type { ServerDescription } from './server_description.js'
@@ -140,6 +142,11 @@ export class Server {
   #failure: Error | undefined
   #predecessor: Predecessor | undefined
   #control: ControlServer | undefined
+  #admin: AdminServer | undefined
+  /** Why no traffic should come here. */
+  #unready: string | undefined = 'the server is starting'
+  /** `close()` was called, and may wait for `drainDelayMs`. */
+  #isLeaving = false
   #onClosed!: (error: Error | undefined) => void
   readonly #closed = new Promise<Error | undefined>((resolve) => {
     this.#onClosed = resolve
@@ -231,6 +238,7 @@ export class Server {
       const { fetchAdapter } = this.#settings
       this.#plans.push({ name, app, balance, address: literal, port, ...(fetchAdapter && { fetchAdapter }), ...(tls && { tls }) })
     }
+    await this.#openAdmin(this.#predecessor !== undefined)
     // A third process must not find a free path, so that it is opened before it is served.
     const controlListener = control && openControl(this.#runtime, 'serve() control', control.path, inherited)
     inherited?.closeRest()
@@ -259,18 +267,50 @@ export class Server {
     ).unref()
     await this.#takeOver()
     if (controlListener !== undefined) this.#serveControl(controlListener, control!.timeoutMs)
+    if (!this.#isLeaving) this.#unready = undefined
     logger.info(this.startLine)
   }
 
   /** What it was started with, and why, in one line. Used by the command. */
   get startLine(): string {
     const { reactors, pool, limits, given, machine } = this.#settings
-    return startLine({ reactors, workers: this.#group ? pool.size : 0, memory: limits.memory, given, machine })
+    const { admin } = this
+    return startLine({ reactors, workers: this.#group ? pool.size : 0, memory: limits.memory, given, machine, admin })
+  }
+
+  /** Where `/metrics`, `/healthz` and `/readyz` are, with the real port. */
+  get admin(): { readonly address: string; readonly port: number } | undefined {
+    return this.#admin?.address
+  }
+
+  /** Before any thread: a probe sees that the process lives while the app is loaded. */
+  async #openAdmin(hasPredecessor: boolean): Promise<void> {
+    const { admin, logger } = this.#settings
+    if (!admin) return
+    // Not before it is wanted: few servers start with it, and it loads node:http.
+    const { AdminServer } = await import('./admin_server.js')
+    this.#admin = new AdminServer(admin, {
+      metrics: () => prometheusText(this.stats()),
+      unready: () => this.#whyUnready(),
+      warn: (message) => logger.warn(message),
+    })
+    try {
+      await this.#admin.listen()
+    } catch (error) {
+      // It may be the predecessor's.
+      if (!hasPredecessor || (error as { code?: string }).code !== 'EADDRINUSE') throw error
+    }
+  }
+
+  async #whyUnready(): Promise<string | undefined> {
+    return this.#unready ?? ((await this.#reactors.anyTurns()) ? this.#unready : 'no reactor accepts connections')
   }
 
   /** Tells the predecessor to go. */
   async #takeOver(): Promise<void> {
-    await this.#predecessor?.ready()
+    const gone = this.#predecessor?.ready()
+    if (gone && this.#admin && !this.#admin.address) await this.#admin.listenAfter(gone)
+    await gone
     this.#predecessor = undefined
   }
 
@@ -602,11 +642,21 @@ export class Server {
 
   /**
    * Stops accepting without resetting anybody who is queued, answers what is in flight, closes. What is still open after
-   * `timeoutMs` (default 5,000) is destroyed. Rejects with `ERR_MR_CLOSED` when it was closed before.
+   * `timeoutMs` (default 5,000) is destroyed. For `drainDelayMs` (default 0) before that the server goes on serving while `/readyz` says 503, so
+   * that load balancers stop sending connections. Rejects with `ERR_MR_CLOSED` when it was closed before.
    */
-  async close(options: { timeoutMs?: number } = {}): Promise<CloseResult> {
-    const timeoutMs = new OptionReader('server.close()', options, ['timeoutMs']).integer('timeoutMs', 5_000, 0, 0x7fff_ffff)
-    if (this.#state !== 'open') throw closedError('the server')
+  async close(options: { timeoutMs?: number; drainDelayMs?: number } = {}): Promise<CloseResult> {
+    const read = new OptionReader('server.close()', options, ['timeoutMs', 'drainDelayMs'])
+    const timeoutMs = read.integer('timeoutMs', 5_000, 0, 0x7fff_ffff)
+    const drainDelayMs = read.integer('drainDelayMs', 0, 0, 0x7fff_ffff)
+    if (this.#state !== 'open' || this.#isLeaving) throw closedError('the server')
+    this.#isLeaving = true
+    this.#unready = 'the server is closing'
+    if (drainDelayMs > 0) {
+      await within(this.#closed, drainDelayMs)
+      // An abort or a successor has been quicker.
+      if (this.#state !== 'open') throw closedError('the server')
+    }
     this.#state = 'closing'
     return this.#close(timeoutMs)
   }
@@ -614,6 +664,9 @@ export class Server {
   async #handOver(timeoutMs: number): Promise<void> {
     if (this.#state !== 'open') return
     this.#state = 'closing'
+    this.#unready = 'the server is closing'
+    // The successor waits for its port.
+    this.#admin?.close()
     this.#emit('handedOver', await this.#close(timeoutMs))
   }
 
@@ -658,7 +711,7 @@ export class Server {
 
   /** The same as `close()`; when it is closing already, resolves with it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#state === 'open') await this.close()
+    if (this.#state === 'open' && !this.#isLeaving) await this.close()
     else await this.#closed
   }
 
@@ -687,8 +740,10 @@ export class Server {
     clearInterval(this.#memoryWatch)
     this.#control?.close()
     this.#predecessor?.close()
+    this.#unready = 'the server is closing'
     await this.#reactors.terminate()
     await this.#group?.terminate()
+    this.#admin?.close()
     this.#state = 'closed'
     this.#handle.close()
     native.removeRuntime(this.#runtime)

@@ -5,6 +5,8 @@ import type { Server } from './server.js'
 export interface SignalOptions {
   /** SIGINT and SIGTERM: time to answer what is in flight, in ms. Default 5,000. */
   closeTimeoutMs?: number
+  /** SIGINT and SIGTERM: how long the server serves on while `/readyz` says 503, before it closes, in ms. Default 0. */
+  drainDelayMs?: number
   /** SIGHUP: time for the old threads to finish their connections, in ms. Default 5,000. */
   reloadTimeoutMs?: number
   /** SIGHUP: called before each reload, to read again what the program itself has read. What it throws fails the reload, and the old code goes on. */
@@ -71,13 +73,16 @@ export function handleSignals(server: Server | Promise<Server>, options: SignalO
   )
 }
 
-function untilClosed(server: Server, { closeTimeoutMs, reloadTimeoutMs, beforeReload, logger }: Settings): Promise<number> {
+function untilClosed(
+  server: Server,
+  { closeTimeoutMs, drainDelayMs, reloadTimeoutMs, beforeReload, logger }: Settings,
+): Promise<number> {
   return new Promise<number>((resolve, reject) => {
     let closing = false
     const end = (): void => {
       if (closing) process.exit(1)
       closing = true
-      server.close({ timeoutMs: closeTimeoutMs }).then(
+      server.close({ timeoutMs: closeTimeoutMs, drainDelayMs }).then(
         ({ answered, destroyed }) => {
           logger.info(`closed: ${answered} answered, ${destroyed} destroyed`)
           resolve(0)
@@ -130,7 +135,7 @@ function untilClosed(server: Server, { closeTimeoutMs, reloadTimeoutMs, beforeRe
 }
 
 function readOptions(where: string, options: SignalOptions): Settings {
-  const read = new OptionReader(where, options, ['closeTimeoutMs', 'reloadTimeoutMs', 'beforeReload', 'logger'])
+  const read = new OptionReader(where, options, ['closeTimeoutMs', 'drainDelayMs', 'reloadTimeoutMs', 'beforeReload', 'logger'])
   const beforeReload = read.func<NonNullable<SignalOptions['beforeReload']>>('beforeReload')
   const logger = read.raw('logger') ?? consoleLogger
   const { info, error } = logger as Partial<Logger>
@@ -142,6 +147,7 @@ function readOptions(where: string, options: SignalOptions): Settings {
   }
   return {
     closeTimeoutMs: read.integer('closeTimeoutMs', 5_000, 0, 0x7fff_ffff),
+    drainDelayMs: read.integer('drainDelayMs', 0, 0, 0x7fff_ffff),
     reloadTimeoutMs: read.integer('reloadTimeoutMs', 5_000, 0, 0x7fff_ffff),
     logger: logger as Pick<Logger, 'info' | 'error'>,
     ...(beforeReload ? { beforeReload } : {}),
