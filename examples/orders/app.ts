@@ -11,12 +11,18 @@ interface Order {
 export default defineApp({
   framing: lines({ maxBytes: 1 << 20 }),
   parse(line) {
-    const { id, price, count } = JSON.parse(line.toString()) as Order
-    if (!Number.isFinite(price) || !Number.isFinite(count)) throw new TypeError('an order needs a price and a count')
-    return `${JSON.stringify({ id, total: price * count })}\n`
+    const order: unknown = JSON.parse(line.toString())
+    if (!isOrder(order)) throw new TypeError('an order needs a price and a count')
+    return `${JSON.stringify({ id: order.id, total: order.price * order.count })}\n`
   },
   // What to answer when parse() failed. Without this hook the connection would be closed.
   error(err) {
     return `${JSON.stringify({ error: err instanceof Error ? err.message : String(err) })}\n`
   },
 })
+
+/** A peer sends what it likes: `null` is JSON, too. */
+function isOrder(value: unknown): value is Order {
+  const { price, count } = (value ?? {}) as Partial<Order>
+  return Number.isFinite(price) && Number.isFinite(count)
+}

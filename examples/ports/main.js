@@ -2,7 +2,7 @@ import { handleSignals, serve } from 'multireactor'
 
 // PORT and the three ports after it; PORT=0 lets the system choose all four.
 const first = Number(process.env.PORT ?? 7000)
-const port = (offset) => (first === 0 ? 0 : first + offset)
+const port = (/** @type {number} */ offset) => (first === 0 ? 0 : first + offset)
 
 const starting = serve({
   app: new URL('./app.ts', import.meta.url),

@@ -1,4 +1,7 @@
-// Runs in the pool's threads: bytes in, bytes out. A throw rejects the pool.run() that sent the bytes, and nothing else.
+/**
+ * Runs in the pool's threads: bytes in, bytes out. A throw rejects the pool.run() that sent the bytes, and nothing else.
+ * @param {Buffer} bytes
+ */
 export default function countPrimes(bytes) {
   const limit = Number(bytes.toString())
   if (!Number.isInteger(limit) || limit < 0 || limit > 1e8)

@@ -78,16 +78,25 @@ export function nativeBuilds(folder: string): string[] {
 }
 
 /** An empty folder with one package installed, and its siblings only as far as it depends on them. */
-export async function installAlone(packed: Packed, name: string): Promise<Installed> {
+export function installAlone(packed: Packed, name: string): Promise<Installed> {
+  return install(packed, [name])
+}
+
+/** An empty folder with all of them. */
+export function installAll(packed: Packed): Promise<Installed> {
+  return install(packed, [...packed.tarballs.keys()])
+}
+
+async function install(packed: Packed, names: readonly string[]): Promise<Installed> {
   const folder = mkdtempSync(join(packed.folder, 'user-'))
   const tarball = (of: string): string => `file:${packed.tarballs.get(of)}`
-  const siblings = [...packed.tarballs.keys()].filter((other) => other !== name)
+  const siblings = [...packed.tarballs.keys()].filter((other) => !names.includes(other))
   writeFileSync(
     join(folder, 'package.json'),
     JSON.stringify({
       private: true,
       type: 'module',
-      dependencies: { [name]: tarball(name) },
+      dependencies: Object.fromEntries(names.map((name) => [name, tarball(name)])),
       overrides: Object.fromEntries(siblings.map((other) => [other, tarball(other)])),
     }),
   )
