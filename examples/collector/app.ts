@@ -7,8 +7,11 @@ import { parseSyslog } from './syslog.ts'
 const mostBytes = 64 << 10
 
 // In each worker's thread.
-const sink = new Sink(process.env['OUT'] ?? 'collected.jsonl')
 const counts = new Counts()
+const sink = new Sink(process.env['OUT'] ?? 'collected.jsonl', {
+  onLost: (records) => counts.lose(records),
+  say: (line) => console.error(`collector: ${line}`),
+})
 
 export default defineApp({
   framing: {

@@ -5,21 +5,28 @@ export const severities = ['emerg', 'alert', 'crit', 'err', 'warning', 'notice',
 interface Report {
   thread: number
   counts: number[]
+  lost: number
 }
 
 const channel = 'collector counts'
 
-/** How many messages this thread has parsed, by severity. It tells the others, a few times a second. */
+/** How many messages this thread has parsed, by severity, and how many records it has lost. It tells the others, a few times a second. */
 export class Counts {
   static readonly #everyMs = 200
   readonly #counts = severities.map(() => 0)
+  #lost = 0
   #channel: BroadcastChannel | undefined
   #timer: NodeJS.Timeout | undefined
 
   add(severity: number | undefined): void {
     const index = severity ?? severities.indexOf('unknown')
     this.#counts[index]!++
-    this.#timer ??= setTimeout(() => this.#tell(), Counts.#everyMs)
+    this.#tellSoon()
+  }
+
+  lose(records: number): void {
+    this.#lost += records
+    this.#tellSoon()
   }
 
   close(): void {
@@ -27,28 +34,38 @@ export class Counts {
     this.#channel?.close()
   }
 
+  #tellSoon(): void {
+    this.#timer ??= setTimeout(() => this.#tell(), Counts.#everyMs)
+  }
+
   #tell(): void {
     this.#timer = undefined
     this.#channel ??= unreferenced()
-    this.#channel.postMessage({ thread: threadId, counts: this.#counts } satisfies Report)
+    this.#channel.postMessage({ thread: threadId, counts: this.#counts, lost: this.#lost } satisfies Report)
   }
 }
 
 /** What all of them have told. Threads that are gone stay in the sum. */
 export class CountsOfAll {
-  readonly #latest = new Map<number, number[]>()
+  readonly #latest = new Map<number, Report>()
   readonly #channel = unreferenced()
 
   constructor() {
     this.#channel.onmessage = (event) => {
-      const { thread, counts } = (event as { data: Report }).data
-      this.#latest.set(thread, counts)
+      const { data } = event as { data: Report }
+      this.#latest.set(data.thread, data)
     }
   }
 
   sum(index: number): number {
     let sum = 0
-    for (const counts of this.#latest.values()) sum += counts[index]!
+    for (const { counts } of this.#latest.values()) sum += counts[index]!
+    return sum
+  }
+
+  get lost(): number {
+    let sum = 0
+    for (const { lost } of this.#latest.values()) sum += lost
     return sum
   }
 

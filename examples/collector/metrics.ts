@@ -20,6 +20,10 @@ export default httpApp({
 
 function messages(): string {
   const samples = severities.map((severity, i) => `collector_messages_total{severity="${severity}"} ${counts.sum(i)}\n`)
-  const help = '# HELP collector_messages_total Messages collected, by severity.\n# TYPE collector_messages_total counter\n'
-  return help + samples.join('')
+  return (
+    '# HELP collector_messages_total Messages collected, by severity.\n# TYPE collector_messages_total counter\n' +
+    samples.join('') +
+    '# HELP collector_records_lost_total Records that could not be written.\n# TYPE collector_records_lost_total counter\n' +
+    `collector_records_lost_total ${counts.lost}\n`
+  )
 }

@@ -57,8 +57,9 @@ function parseModern(text: string): Record | undefined {
 
 /** Structured data from `at` on: `-`, or one or more of `[id name="value" …]`, where `"`, `\` and `]` are escaped in values. */
 function parseData(text: string, at: number): { data: { [id: string]: { [name: string]: string } }; end: number } | undefined {
-  const data: { [id: string]: { [name: string]: string } } = {}
-  if (text[at] === '-') return { data, end: at + 1 }
+  if (text[at] === '-') return { data: {}, end: at + 1 }
+  // A sender chooses the names: an assignment to `__proto__` would make no property.
+  const elements: [id: string, values: { [name: string]: string }][] = []
   const element = /\[([^\s="\]]+)((?: [^\s="\]]+="(?:[^"\\\]]|\\.)*")*)\]/y
   const parameter = / ([^\s="\]]+)="((?:[^"\\\]]|\\.)*)"/g
   let end = at
@@ -68,9 +69,9 @@ function parseData(text: string, at: number): { data: { [id: string]: { [name: s
     if (!match) break
     end = element.lastIndex
     const values = [...match[2]!.matchAll(parameter)].map(([, name, value]) => [name!, value!.replace(/\\(["\\\]])/g, '$1')])
-    data[match[1]!] = Object.fromEntries(values) as { [name: string]: string }
+    elements.push([match[1]!, Object.fromEntries(values) as { [name: string]: string }])
   }
-  return end === at || (end < text.length && text[end] !== ' ') ? undefined : { data, end }
+  return end === at || (end < text.length && text[end] !== ' ') ? undefined : { data: Object.fromEntries(elements), end }
 }
 
 function parseClassic(text: string, now: Date): Record | undefined {

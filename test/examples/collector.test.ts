@@ -1,4 +1,5 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import fs, { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -121,6 +122,51 @@ describe('the example collector', function () {
     expect(metrics).to.be.above(0)
   })
 
+  it('says what a full disk has cost, counts it, goes on, and writes again when there is room', async () => {
+    const out = join(home, 'out.jsonl')
+    symlinkSync('/dev/full', out)
+    const { example, lines, metrics } = await started({ POOL: '1' })
+    const send = async (text: string): Promise<void> => {
+      const { code } = await tool('nc', ['-N', '127.0.0.1', String(lines)], text)
+      expect(code).to.equal(0)
+    }
+    const until = async (name: string, least: number, labels?: { [name: string]: string }): Promise<number> => {
+      for (;;) {
+        const value = sumOf(await scrape(metrics), name, labels)
+        if (value >= least) return value
+      }
+    }
+    // Those that are there when it fails wait; of the others, those for which there is no room are lost.
+    await send('first\n')
+    while (!example.errors.includes(`${out} cannot be written (ENOSPC)`)) await until('collector_messages', 1)
+    const long = 'x'.repeat(60_000)
+    const count = 100
+    await send(`${long}\n`.repeat(count))
+    await until('collector_messages', count + 1)
+    const lost = await until('collector_records_lost', 1)
+    expect(lost).to.be.below(count)
+    const replacement = join(home, 'replacement')
+    symlinkSync(join(home, 'room.jsonl'), replacement)
+    renameSync(replacement, out)
+    while (!example.errors.includes(`${out} is written again`)) await until('collector_messages', 1)
+    await send('last\n')
+    await until('collector_messages', count + 2)
+    expect(await example.stop()).to.equal(0)
+    const messages = records().map(({ message }) => message)
+    expect(messages[0]).to.equal('first')
+    expect(messages.at(-1)).to.equal('last')
+    expect(messages.filter((message) => message === long)).to.have.length(count - lost)
+    expect(example.errors).to.include(`${lost} records are lost, ${lost} by now`).and.not.include('replaced')
+  })
+
+  it('says at the end what it could not write', async () => {
+    const { example, lines, metrics } = await started({ POOL: '1', OUT: '/dev/full' })
+    expect((await tool('nc', ['-N', '127.0.0.1', String(lines)], 'one\ntwo\n')).code).to.equal(0)
+    while (sumOf(await scrape(metrics), 'collector_messages') < 2);
+    expect(await example.stop()).to.equal(0)
+    expect(example.errors).to.include('/dev/full cannot be written (ENOSPC)').and.include('2 records are lost, 2 by now')
+  })
+
   it('closes what is too much from one address, and says so in the metrics', async () => {
     const { example, lines, octets, metrics } = await started({ PER_ADDRESS: '3' })
     // Another address than the scraper's. Which of four the reactors see last is theirs to say: one is too many.
@@ -140,6 +186,44 @@ describe('the example collector', function () {
     const { stdout } = await tool('curl', ['-sS', '-o', '/dev/null', '-w', '%{http_code}', `http://127.0.0.1:${metrics}/`])
     expect(stdout).to.equal('404')
     expect(await example.stop()).to.equal(0)
+  })
+
+  describe('its sink', () => {
+    it('writes a record that a full disk has cut once more, as a line of its own', async () => {
+      const { Sink } = (await importExample('collector/sink.ts')) as {
+        Sink: new (path: string, options: object) => { write(record: object): void; close(): void }
+      }
+      const path = join(home, 'cut.jsonl')
+      let again: (() => void) | undefined
+      const writtenAgain = new Promise<void>((resolve) => {
+        again = resolve
+      })
+      const said: string[] = []
+      const say = (line: string): void => {
+        said.push(line)
+        if (line.endsWith('is written again')) again!()
+      }
+      const sink = new Sink(path, { retryMs: 1, onLost() {}, say })
+      // What the kernel does on a full disk: a part, then nothing.
+      const { writeSync } = fs
+      let calls = 0
+      fs.writeSync = ((fd: number, bytes: Buffer, at: number): number => {
+        if (++calls === 2) throw Object.assign(new Error('full'), { code: 'ENOSPC' })
+        return writeSync(fd, bytes, at, calls === 1 ? 12 : bytes.length - at)
+      }) as typeof writeSync
+      syncBuiltinESMExports()
+      try {
+        for (const n of [1, 2, 3]) sink.write({ n })
+        await writtenAgain
+      } finally {
+        fs.writeSync = writeSync
+        syncBuiltinESMExports()
+      }
+      sink.close()
+      expect(readFileSync(path, 'utf8')).to.equal('{"n":1}\n{"n"\n{"n":2}\n{"n":3}\n')
+      expect(said[0]).to.include('cannot be written (ENOSPC)')
+      expect(said).to.have.length(2)
+    })
   })
 
   describe('its parser', () => {
@@ -194,6 +278,11 @@ describe('the example collector', function () {
       expect(new Date(record.time!).getFullYear()).to.equal(2023)
       expect(time('<13>Jan  2 01:00:00 host x: y').getFullYear()).to.equal(2024)
       expect(parseSyslog('<0>Jan  2 01:00:00 kernel: panic', now)).to.deep.include({ app: 'kernel', message: 'panic' })
+    })
+
+    it('keeps names that JavaScript has other plans with', () => {
+      const { data } = parseSyslog('<34>1 - h a - - [__proto__ __proto__="x" constructor="y"][constructor a="b"] m', now)
+      expect(JSON.stringify(data)).to.equal('{"__proto__":{"__proto__":"x","constructor":"y"},"constructor":{"a":"b"}}')
     })
 
     it('keeps what is neither as it is', () => {
