@@ -1,6 +1,8 @@
 import { type Connection, defineApp, proxyHeader, raw } from 'multireactor'
-import { settings } from './settings.ts'
+import { readSettings } from './settings.js'
 import { type Upstream, Upstreams } from './upstreams.ts'
+
+const settings = readSettings(process.env)
 
 // One set of upstreams in each reactor's thread, with its own view of their health.
 const upstreams = new Upstreams(settings.upstreams, settings.choice, settings.mostPerUpstream)
@@ -39,7 +41,7 @@ async function connectToOne(conn: Connection<undefined>): Promise<Connection<und
   const tried = new Set<Upstream>()
   for (let attempt = 0; attempt < settings.attempts && !conn.destroyed; attempt++) {
     const upstream = upstreams.choose(tried)
-    if (!upstream) return undefined
+    if (!upstream) break
     tried.add(upstream)
     upstream.open++
     try {
@@ -50,5 +52,6 @@ async function connectToOne(conn: Connection<undefined>): Promise<Connection<und
       upstream.down(error)
     }
   }
+  if (!conn.destroyed) upstreams.tellRefused()
   return undefined
 }

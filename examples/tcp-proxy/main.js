@@ -1,21 +1,30 @@
 import { handleSignals, serve } from 'multireactor'
+import { readSettings } from './settings.js'
 
-const { PORT = '7000', REACTORS = '2', PROXY_FROM, CONNECTIONS, CONNECTIONS_PER_ADDRESS } = process.env
+/** @type {ReturnType<typeof readSettings>} */
+let settings
+try {
+  settings = readSettings(process.env)
+} catch (error) {
+  console.error(/** @type {Error} */ (error).message)
+  process.exit(2)
+}
+const { port, reactors, proxyFrom, connections, connectionsPerAddress } = settings
 
 const starting = serve({
   app: new URL('./app.ts', import.meta.url),
   listen: {
     name: 'proxy',
-    port: Number(PORT),
+    port,
     // Behind another proxy: who the peers are is in the header that it sends.
-    ...(PROXY_FROM ? { proxyProtocol: { from: PROXY_FROM.split(',') } } : {}),
+    ...(proxyFrom ? { proxyProtocol: { from: proxyFrom } } : {}),
   },
-  reactors: Number(REACTORS),
+  reactors,
   pool: 0,
   limits: {
     // Each client takes two: its own connection, and the one to an upstream.
-    ...(CONNECTIONS ? { connections: Number(CONNECTIONS) } : {}),
-    ...(CONNECTIONS_PER_ADDRESS ? { connectionsPerAddress: Number(CONNECTIONS_PER_ADDRESS) } : {}),
+    ...(connections ? { connections } : {}),
+    ...(connectionsPerAddress ? { connectionsPerAddress } : {}),
   },
 })
 

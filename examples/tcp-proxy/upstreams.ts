@@ -1,20 +1,18 @@
 import type { ConnectTarget, ReactorHandle } from 'multireactor'
-
-export type Choice = 'round-robin' | 'least-connections'
+import type { Choice, UpstreamAddress } from './settings.js'
 
 /** One server behind the proxy, as this thread sees it. */
 export class Upstream {
   readonly target: ConnectTarget
   readonly #name: string
+  readonly #full = new LimitedLine()
   /** Connections that this thread has to it, those under way included. */
   open = 0
   healthy = true
 
-  /** `host:port`, `[address]:port`, or the path of a Unix socket. */
-  constructor(name: string) {
+  constructor({ name, target }: UpstreamAddress) {
     this.#name = name
-    const [, host, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(name)?.filter((part) => part !== undefined) ?? []
-    this.target = name.startsWith('/') ? { path: name } : { host: host ?? name, port: Number(port) }
+    this.target = target
   }
 
   up(): void {
@@ -27,18 +25,41 @@ export class Upstream {
     if (this.healthy) console.log(`${this.#name} is down: ${code}`)
     this.healthy = false
   }
+
+  full(most: number): void {
+    this.#full.say((more) => `${this.#name} is full: ${most} connections of this reactor${more}`)
+  }
+}
+
+/** A line that a peer can bring about as often as it likes: once in ten seconds, with what happened meanwhile. */
+class LimitedLine {
+  static readonly #everyMs = 10_000
+  #next = 0
+  #unsaid = 0
+
+  say(line: (more: string) => string): void {
+    const now = performance.now()
+    if (now < this.#next) {
+      this.#unsaid++
+      return
+    }
+    console.log(line(this.#unsaid === 0 ? '' : ` (and ${this.#unsaid} times before)`))
+    this.#next = now + LimitedLine.#everyMs
+    this.#unsaid = 0
+  }
 }
 
 export class Upstreams {
   readonly #all: Upstream[]
   readonly #choice: Choice
   readonly #most: number
+  readonly #refused = new LimitedLine()
   #next = 0
   #timer: NodeJS.Timeout | undefined
 
   /** `most`: connections of one upstream, of this thread. */
-  constructor(names: readonly string[], choice: Choice, most: number) {
-    this.#all = names.map((name) => new Upstream(name))
+  constructor(addresses: readonly UpstreamAddress[], choice: Choice, most: number) {
+    this.#all = addresses.map((address) => new Upstream(address))
     this.#choice = choice
     this.#most = most
   }
@@ -48,13 +69,23 @@ export class Upstreams {
    * little. Undefined when all have been tried or are full.
    */
   choose(tried: ReadonlySet<Upstream>): Upstream | undefined {
-    const free = this.#all.filter((upstream) => !tried.has(upstream) && upstream.open < this.#most)
+    const free = this.#all.filter((upstream) => {
+      if (tried.has(upstream)) return false
+      if (upstream.open < this.#most) return true
+      upstream.full(this.#most)
+      return false
+    })
     const healthy = free.filter((upstream) => upstream.healthy)
     const candidates = healthy.length > 0 ? healthy : free
     // Also where the fewest decide: among equals it goes round.
     const first = candidates[this.#next++ % candidates.length]
     if (this.#choice === 'round-robin' || !first) return first
     return candidates.reduce((least, other) => (other.open < least.open ? other : least), first)
+  }
+
+  /** A client that nobody takes is closed. */
+  tellRefused(): void {
+    this.#refused.say((more) => `a client was closed: no upstream could be reached, or all are full${more}`)
   }
 
   /** Connects to each of them now and then: who accepts is healthy. */

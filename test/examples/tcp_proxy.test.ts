@@ -200,6 +200,51 @@ describe('the example tcp-proxy', function () {
     })
   }
 
+  it('says everything that is wrong with its settings, and does not start', async () => {
+    Example.environment = {
+      UPSTREAMS: '127.0.0.1:80, host name:80,nowhere,::1:80,a:0',
+      SEND_PROXY: 'yes',
+      CHOICE: 'best',
+      ATTEMPTS: '0',
+    }
+    const example = new Example('tcp-proxy')
+    expect(await example.exit()).to.equal(2)
+    const forms = 'host:port, [address]:port or /path, with commas between'
+    expect(example.errors.trimEnd().split('\n')).to.deep.equal([
+      ...['host name:80', 'nowhere', '::1:80', 'a:0'].map((name) => `UPSTREAMS must be ${forms}, and has '${name}'`),
+      "SEND_PROXY must be 0, 1, 2, and is 'yes'",
+      "CHOICE must be round-robin, least-connections, and is 'best'",
+      "ATTEMPTS must be a whole number from 1 to 1000, and is '0'",
+    ])
+    expect(example.output).to.equal('')
+  })
+
+  it('takes spaces between upstreams, empty variables, and 0 for no PROXY header', async () => {
+    const all = await upstreams('a', 'b')
+    const { example, port } = await proxy({
+      UPSTREAMS: ` ${all.map(({ address }) => address).join(' , ')} `,
+      REACTORS: '1',
+      SEND_PROXY: '0',
+      CHOICE: '',
+      PROXY_FROM: '',
+    })
+    expect([await curl(port), await curl(port)]).to.deep.equal(['a\n', 'b\n'])
+    expect(await example.stop()).to.equal(0)
+  })
+
+  it('says which upstream is full, and that a client was closed for it, not for each client', async () => {
+    const [web] = await upstreams('web')
+    const { example, port } = await proxy({ UPSTREAMS: web!.address, REACTORS: '1', PER_UPSTREAM: '1', CHECK_MS: '1000000' })
+    const kept = await Client.connect(port)
+    kept.write('GET / HTTP/1.1\r\nHost: proxy\r\n\r\n')
+    await kept.until(({ received }) => received.toString().includes('web'))
+    for (let i = 0; i < 5; i++) await (await Client.connect(port)).untilClosed()
+    kept.destroy()
+    expect(await example.stop()).to.equal(0)
+    expect(example.output.match(/is full: 1 connections of this reactor/g)).to.have.length(1)
+    expect(example.output.match(/a client was closed: no upstream could be reached, or all are full/g)).to.have.length(1)
+  })
+
   it('limits the connections of one address', async () => {
     const [web] = await upstreams('web')
     const { example, port } = await proxy({ UPSTREAMS: web!.address, CONNECTIONS_PER_ADDRESS: '2' })
