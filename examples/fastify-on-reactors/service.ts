@@ -6,6 +6,9 @@ interface Note {
   text: string
 }
 
+/** The oldest note goes when there are more: whoever posts does not decide how much memory there is. */
+const mostNotes = 10_000
+
 export function build(): FastifyInstance {
   const app = Fastify({ logger: false })
   const notes = new Map<number, Note>()
@@ -19,6 +22,7 @@ export function build(): FastifyInstance {
     async (request, reply) => {
       const note = { id: ++last, text: request.body.text }
       notes.set(note.id, note)
+      notes.delete(note.id - mostNotes)
       return reply.code(201).send(note)
     },
   )

@@ -17,5 +17,6 @@ test('answers light routes, and orders that are good and bad', async (t) => {
     return [response.status, await response.json()]
   }
   assert.deepEqual(await order('{"id":1,"lines":[{"price":5,"count":3}]}'), [200, { id: 1, total: 15 }])
-  assert.deepEqual(await order('{"id":"x","lines":[{"price":5,"count":3}]}'), [422, ['id must be a whole number']])
+  assert.deepEqual(await order('{"id":"x","lines":[{"price":5,"count":3}]}'), [422, { errors: ['id must be a whole number'] }])
+  assert.deepEqual(await order('null'), [400, { errors: ['the body must be an object'] }])
 })

@@ -3,22 +3,39 @@ interface Order {
   lines: { price: number; count: number }[]
 }
 
-/** An order's total, or everything that is wrong with it. Takes its time with a large one. */
-export function validate(bytes: Uint8Array): { id: number; total: number } | string[] {
-  let order: Partial<Order>
+/** What is answered: a total with 200, what is wrong with 400 (no document at all) or 422. */
+export interface Verdict {
+  status: 200 | 400 | 422
+  body: { id: number; total: number } | { errors: string[] }
+}
+
+/** A document of many megabytes can be wrong in a million places. */
+const mostErrors = 20
+
+/** An order's total, or what is wrong with it. Takes its time with a large one. Whatever a client sends, it does not throw. */
+export function validate(bytes: Uint8Array): Verdict {
+  let order: unknown
   try {
-    order = JSON.parse(Buffer.from(bytes).toString()) as Partial<Order>
+    order = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString())
   } catch {
-    return ['the body is no JSON']
+    return { status: 400, body: { errors: ['the body is not JSON'] } }
   }
-  const wrong: string[] = []
-  if (!Number.isInteger(order.id)) wrong.push('id must be a whole number')
-  if (!Array.isArray(order.lines) || order.lines.length === 0) return [...wrong, 'lines must be a list with something in it']
+  if (!isObject(order)) return { status: 400, body: { errors: ['the body must be an object'] } }
+  const { id, lines } = order as Partial<Record<keyof Order, unknown>>
+  const errors: string[] = []
+  if (!Number.isInteger(id)) errors.push('id must be a whole number')
+  if (!Array.isArray(lines) || lines.length === 0) errors.push('lines must be a list with something in it')
   let total = 0
-  for (const [i, { price, count }] of order.lines.entries()) {
-    if (!(price >= 0)) wrong.push(`lines[${i}].price must not be negative`)
-    if (!Number.isInteger(count) || count < 1) wrong.push(`lines[${i}].count must be a whole number from 1`)
-    total += price * count
+  for (const [i, line] of Array.isArray(lines) ? lines.entries() : []) {
+    if (errors.length >= mostErrors) break
+    const { price, count } = (isObject(line) ? line : {}) as Partial<Record<string, unknown>>
+    if (typeof price !== 'number' || price < 0) errors.push(`lines[${i}].price must be a number, and not negative`)
+    else if (!Number.isInteger(count) || (count as number) < 1) errors.push(`lines[${i}].count must be a whole number from 1`)
+    else total += price * (count as number)
   }
-  return wrong.length > 0 ? wrong : { id: order.id!, total }
+  return errors.length > 0 ? { status: 422, body: { errors } } : { status: 200, body: { id: id as number, total } }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

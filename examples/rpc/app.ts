@@ -5,11 +5,16 @@ import { decodeRequest, encode, errorResponse, mostBytes, type Request, RpcError
 
 const cancellations = new Cancellations()
 
+/** Calls of one connection that a cancel may still reach: as many as may be under way. */
+const mostInFlight = 1000
+
 export default defineApp({
   framing: lengthPrefixed({ maxBytes: mostBytes }),
   // Each answer has the id of its call: whoever is ready first, leaves first.
   order: 'none',
-  maxInFlight: 1000,
+  maxInFlight: mostInFlight,
+
+  open: () => ({ heavy: new Set<number>() }),
 
   // On the reactor: a look at the call, and the light ones themselves.
   message(conn, frame) {
@@ -20,9 +25,18 @@ export default defineApp({
       // Nobody can tell which call this was: the conversation is over.
       return conn.end(encode(errorResponse(0, error)))
     }
-    if ('cancel' in request) return cancellations.tell(conn.id, request.cancel)
+    const calls = conn.data.heavy
+    if ('cancel' in request) {
+      // All threads are told: only of a call that there is, and once.
+      if (calls.delete(request.cancel)) cancellations.tell(conn.id, request.cancel)
+      return
+    }
     const { id, method, params } = request
-    if (Object.hasOwn(heavy, method)) return conn.submit(frame)
+    if (Object.hasOwn(heavy, method)) {
+      calls.add(id)
+      if (calls.size > mostInFlight) for (const oldest of calls) if (calls.delete(oldest)) break
+      return conn.submit(frame)
+    }
     try {
       if (!Object.hasOwn(light, method)) throw new RpcError('unknown-method', `there is no method ${method}`)
       const run = light[method as keyof typeof light] as (params: unknown, address: string) => unknown

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net'
-import { encode, headerBytes, type Method, mostBytes, type Params, type Response, type Result, RpcError } from './protocol.ts'
+import { decodeResponse, encode, headerBytes, type Method, mostBytes, type Params, type Result, RpcError } from './protocol.ts'
 
 export interface CallOptions {
   /** Rejects with `timeout`, and cancels the call on the server. Default: the client's. */
@@ -60,6 +60,13 @@ export class RpcClient {
       return Promise.reject(new RpcError('overloaded', `${this.#mostPending} calls have no answer yet`))
     }
     const id = ++this.#lastId
+    let request: Buffer
+    try {
+      // Before anything waits for the answer: it throws for params that cannot be sent.
+      request = encode({ id, method, params })
+    } catch (error) {
+      return Promise.reject(new RpcError('bad-request', (error as Error).message))
+    }
     return new Promise((resolve, reject) => {
       const settle = (): void => {
         clearTimeout(timer)
@@ -84,7 +91,7 @@ export class RpcClient {
           reject(error)
         },
       })
-      this.#socket.write(encode({ id, method, params }))
+      this.#socket.write(request)
     })
   }
 
@@ -102,18 +109,22 @@ export class RpcClient {
     let at = 0
     while (this.#unread.length - at >= headerBytes) {
       const length = this.#unread.readUInt32BE(at)
-      if (length > mostBytes) return this.close()
+      if (length > mostBytes) {
+        this.#socket.destroy()
+        return this.#onLost(`the server sent a message of ${length} bytes, at most ${mostBytes} are allowed`)
+      }
       const end = at + headerBytes + length
       if (end > this.#unread.length) break
-      this.#onResponse(JSON.parse(this.#unread.toString('utf8', at + headerBytes, end)) as Response)
+      this.#onResponse(this.#unread.subarray(at + headerBytes, end))
       at = end
     }
     this.#unread = this.#unread.subarray(at)
   }
 
-  #onResponse(response: Response): void {
-    // Of a call that was cancelled, or ran out of time, the answer is no longer of interest.
-    const pending = this.#pending.get(response.id)
+  #onResponse(body: Buffer): void {
+    const response = decodeResponse(body)
+    // Of a call that was cancelled, or ran out of time, the answer is no longer of interest. One that names no call leaves its call to its time limit.
+    const pending = response && this.#pending.get(response.id)
     if (!pending) return
     if ('error' in response) pending.reject(new RpcError(response.error.code, response.error.message))
     else pending.resolve(response.result)

@@ -20,10 +20,11 @@ export type Response = { id: number; result: unknown } | { id: number; error: { 
 export type ErrorCode =
   | 'bad-request' // no message of this protocol, or params that the method does not take
   | 'unknown-method'
-  | 'failed' // the method threw
+  | 'failed' // the method threw, or its result is too large
   | 'cancelled'
   | 'timeout' // on the server, or on the client
   | 'overloaded' // more calls wait than may
+  | 'bad-response' // only said by the client: the answer is no message of this protocol
   | 'connection-lost' // only said by the client
 
 export class RpcError extends Error {
@@ -38,8 +39,11 @@ export class RpcError extends Error {
 export const headerBytes = 4
 export const mostBytes = 1 << 20
 
+/** Throws `failed` for more than `mostBytes`, which the other side would refuse, and a `TypeError` for what JSON does not have. */
 export function encode(message: Request | Cancel | Response): Buffer {
   const body = Buffer.from(JSON.stringify(message))
+  if (body.length > mostBytes)
+    throw new RpcError('failed', `the message has ${body.length} bytes, at most ${mostBytes} are allowed`)
   const header = Buffer.alloc(headerBytes)
   header.writeUInt32BE(body.length)
   return Buffer.concat([header, body])
@@ -58,7 +62,35 @@ export function decodeRequest(body: Buffer): Request | Cancel {
   throw new RpcError('bad-request', 'the message has neither a method with an id nor a cancel')
 }
 
+/** An answer. One that is none, but says whose it would have been, is an error of that call; undefined: nobody can tell whose it is. */
+export function decodeResponse(body: Buffer): Response | undefined {
+  const text = body.toString()
+  let message: unknown
+  try {
+    message = JSON.parse(text)
+  } catch {
+    // `encode` writes the id first.
+    const id = /^\{"id":(\d{1,15})[,}]/.exec(text)?.[1]
+    return id === undefined ? undefined : badResponse(Number(id), 'the answer is no JSON')
+  }
+  if (typeof message !== 'object' || message === null) return undefined
+  const { id, error } = message as { id?: unknown; error?: { code?: unknown; message?: unknown } | null }
+  if (typeof id !== 'number' || !Number.isSafeInteger(id)) return undefined
+  if ('error' in message) {
+    const isError = typeof error?.code === 'string' && typeof error.message === 'string'
+    return isError ? (message as Response) : badResponse(id, 'the answer has an error without a code and a message')
+  }
+  // A method without a result has none in JSON.
+  return { id, result: (message as { result?: unknown }).result }
+}
+
+function badResponse(id: number, message: string): Response {
+  return { id, error: { code: 'bad-response', message } }
+}
+
+/** What a method throws on purpose is for the caller. Anything else is for the log: its message may name what is inside. */
 export function errorResponse(id: number, error: unknown): Response {
-  const code = error instanceof RpcError ? error.code : 'failed'
-  return { id, error: { code, message: error instanceof Error ? error.message : String(error) } }
+  if (error instanceof RpcError) return { id, error: { code: error.code, message: error.message } }
+  console.error(error)
+  return { id, error: { code: 'failed', message: 'the method failed' } }
 }

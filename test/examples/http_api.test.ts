@@ -46,8 +46,18 @@ describe('the example http-api', function () {
     const bad = await curl('-d', '{"id":"x","lines":[]}', `${url}/orders`)
     expect([bad.status, JSON.parse(bad.body)]).to.deep.equal([
       422,
-      ['id must be a whole number', 'lines must be a list with something in it'],
+      { errors: ['id must be a whole number', 'lines must be a list with something in it'] },
     ])
+    for (const none of ['null', '7', '"order"', '[]', 'true', '', '{']) {
+      const { status, body } = await curl('-d', none, `${url}/orders`)
+      expect([status, Object.keys(JSON.parse(body) as object)], none).to.deep.equal([400, ['errors']])
+    }
+    for (const lines of ['null', '{}', '[null]', '[[]]', '[{"price":null,"count":1}]', '[{"price":1,"count":"1"}]', '"ab"']) {
+      const { status, body } = await curl('-d', `{"id":1,"lines":${lines}}`, `${url}/orders`)
+      expect([status, (JSON.parse(body) as { errors: string[] }).errors.length], lines).to.deep.equal([422, 1])
+    }
+    const many = await curl('-d', `{"id":1,"lines":[${Array.from({ length: 5_000 }, () => 'null').join()}]}`, `${url}/orders`)
+    expect([many.status, (JSON.parse(many.body) as { errors: string[] }).errors.length]).to.deep.equal([422, 20])
     const folder = mkdtempSync(join(tmpdir(), 'multireactor-http-api-'))
     const file = join(folder, 'order.json')
     writeFileSync(file, JSON.stringify({ id: 2, lines: Array.from({ length: 50_000 }, () => ({ price: 1, count: 2 })) }))

@@ -134,10 +134,68 @@ describe('the example rpc', function () {
       id: 0,
       error: { code: 'bad-request', message: 'the message is no JSON' },
     })
+    for (const none of ['null', '[]', '7', '{"id":1}', '{"id":1.5,"method":"add"}', '{"id":1,"method":null}', '{"cancel":"1"}']) {
+      const other = await Client.connect(port)
+      other.write(Buffer.concat([Buffer.from([0, 0, 0, none.length]), Buffer.from(none)]))
+      await other.untilClosed()
+      expect(other.received.toString(), none).to.include('"bad-request"')
+    }
+    for (const params of ['null', '[]', '7', '"ab"', '{"a":{},"b":1}']) {
+      const call = `{"id":1,"method":"add","params":${params}}`
+      const other = await Client.connect(port)
+      other.write(Buffer.concat([Buffer.from([0, 0, 0, call.length]), Buffer.from(call)]))
+      await other.until(({ received }) => received.toString().endsWith('}}'))
+      expect(other.received.toString(), params).to.include('"id":1').and.include('"bad-request"')
+      other.destroy()
+    }
     const huge = await Client.connect(port)
     huge.write(Buffer.from('\x7f\xff\xff\xff', 'latin1'))
     await huge.untilClosed()
     expect(huge.received).to.have.length(0)
+  })
+
+  it('has a client that takes an answer that is none for an error of its call, and goes on', async () => {
+    const answers: { [method: string]: (id: number) => string } = {
+      broken: (id) => `{"id":${id},"result":`,
+      nobody: () => 'hello',
+      nothing: () => 'null',
+      list: () => '[]',
+      stranger: () => '{"id":"x","result":1}',
+      wordless: (id) => `{"id":${id},"error":null}`,
+      good: (id) => `{"id":${id},"result":7}`,
+    }
+    const server = net.createServer((socket) => {
+      socket.on('data', (data) => {
+        for (let at = 0; at < data.length; at += 4 + data.readUInt32BE(at)) {
+          const message = JSON.parse(data.toString('utf8', at + 4, at + 4 + data.readUInt32BE(at))) as {
+            id: number
+            method?: string
+          }
+          if (message.method === undefined) continue
+          const body = Buffer.from(answers[message.method]!(message.id))
+          const header = Buffer.alloc(4)
+          header.writeUInt32BE(body.length)
+          socket.write(Buffer.concat([header, body]))
+        }
+      })
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const client = await connected((server.address() as net.AddressInfo).port)
+    // Nobody can tell whose answer these are: their calls run out of time.
+    const unanswered = ['nobody', 'nothing', 'list', 'stranger'].map((method) =>
+      codeOf(client.call(method, {}, { timeoutMs: 500 })),
+    )
+    const rejected = ['broken', 'wordless'].map((method) => codeOf(client.call(method, {})))
+    expect(await client.call('good', {})).to.equal(7)
+    expect(await Promise.all(rejected)).to.deep.equal(['bad-response', 'bad-response'])
+    expect(await Promise.all(unanswered)).to.deep.equal(['timeout', 'timeout', 'timeout', 'timeout'])
+    expect(await codeOf(client.call('good', { value: 1n }))).to.equal('bad-request')
+    expect(await codeOf(client.call('good', { value: 'x'.repeat(2 ** 20) }))).to.equal('bad-request')
+    expect(await client.call('good', {})).to.equal(7)
+    client.close()
+    server.close()
+    await once(server, 'close')
   })
 
   it('has a client that notices a server that goes away', async () => {
