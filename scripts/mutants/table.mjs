@@ -2379,7 +2379,7 @@ export const mutants = [
   {
     protects: 'the default actions of signals when the server has closed',
     file: 'packages/core/src/signals.ts',
-    from: 'for (const stop of stops) stop()',
+    from: 'for (const stop of stops) stop?.()',
     to: 'void stops',
     test: 'test/dist/cli/signals.test.js: gives the signals back when the program',
   },
@@ -2432,5 +2432,34 @@ export const mutants = [
     from: '// The successor waits for its port.\n    this.#admin?.close()',
     to: '',
     test: 'test/dist/admin/admin.test.js: goes to the successor of a hot restart',
+  },
+  // A server under npm.
+  {
+    protects: 'npm: the end of a server whose shell has ended',
+    file: 'packages/core/src/parents.ts',
+    from: 'if (this.areThere) return',
+    to: 'return',
+    test: 'test/dist/cli/npm.test.js: answers what is in flight and closes when npm start is ended',
+  },
+  {
+    protects: 'npm: the end of a server whose shell goes on',
+    file: 'packages/core/src/parents.ts',
+    from: 'if (!isUnderNpm(parent)) break',
+    to: 'if (isUnderNpm(parent)) break',
+    test: 'test/dist/cli/npm.test.js: answers what is in flight and closes when npm run is killed',
+  },
+  {
+    protects: 'npm: the close that is under way when npm ends',
+    file: 'packages/core/src/signals.ts',
+    from: 'if (closing) return\n      logger.info(',
+    to: 'if (closing) process.exit(1)\n      logger.info(',
+    test: 'test/dist/cli/npm.test.js: finishes closing when npm ends meanwhile',
+  },
+  {
+    protects: 'npm: a daemon that npm has started',
+    file: 'packages/core/src/parents.ts',
+    from: " || statOf('self')?.session === process.pid",
+    to: '',
+    test: 'test/dist/cli/npm.test.js: goes on as a daemon',
   },
 ]

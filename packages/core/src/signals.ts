@@ -1,5 +1,6 @@
 import { MultireactorError, OptionReader, outliveOutput, shown } from '@multireactor/addon'
 import type { Logger } from './options.js'
+import { Parents } from './parents.js'
 import type { Server } from './server.js'
 
 export interface SignalOptions {
@@ -17,16 +18,6 @@ export interface SignalOptions {
 
 type Settings = Required<Omit<SignalOptions, 'beforeReload'>> & Pick<SignalOptions, 'beforeReload'>
 
-/** What asks the process to end: calls `end`, and returns what makes it stop watching. A second call of `end` does not wait. */
-type Watch = (end: () => void) => () => void
-
-/** Everything that ends a server in order. */
-const watches: readonly Watch[] = [onSignals]
-
-function onSignals(end: () => void): () => void {
-  return listenTo(['SIGINT', 'SIGTERM'], end)
-}
-
 function listenTo(signals: readonly NodeJS.Signals[], listener: () => void): () => void {
   for (const signal of signals) process.on(signal, listener)
   return () => {
@@ -37,7 +28,7 @@ function listenTo(signals: readonly NodeJS.Signals[], listener: () => void): () 
 /**
  * Makes signals do what operators expect. SIGINT and SIGTERM call `server.close()`; a second one exits at once with code 1. SIGHUP calls
  * `server.reload()`; signals that come while it reloads make one more reload together. Given the promise of `serve()`, it remembers a SIGHUP that
- * comes during the start. When the server has closed, for whatever reason, the signals have their default actions again.
+ * comes during the start. Under npm or npx, which pass no signal on, it closes the server when they end. When the server has closed, for whatever reason, the signals have their default actions again.
  *
  * Call it on the main thread, before anything is printed: whoever reads that the server listens may send a signal at once.
  *
@@ -51,7 +42,9 @@ export function handleSignals(server: Server | Promise<Server>, options: SignalO
     throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: the first argument must be ${forms}, and is ${shown(server)}`)
   }
   const settings = readOptions(where, options)
-  if (!('then' in server)) return untilClosed(server, settings)
+  // Not when the server has started: npm may end before.
+  const parents = Parents.ofNpm()
+  if (!('then' in server)) return untilClosed(server, settings, parents)
   // Without a hook the signal ends a process that is still starting.
   let reloadAsked = false
   const stop = listenTo(['SIGHUP'], () => {
@@ -59,7 +52,7 @@ export function handleSignals(server: Server | Promise<Server>, options: SignalO
   })
   return server.then(
     (started) => {
-      const ended = untilClosed(started, settings)
+      const ended = untilClosed(started, settings, parents)
       stop()
       // The threads may have read the app before it was changed.
       if (reloadAsked) process.emit('SIGHUP')
@@ -76,11 +69,11 @@ export function handleSignals(server: Server | Promise<Server>, options: SignalO
 function untilClosed(
   server: Server,
   { closeTimeoutMs, drainDelayMs, reloadTimeoutMs, beforeReload, logger }: Settings,
+  parents: Parents | undefined,
 ): Promise<number> {
   return new Promise<number>((resolve, reject) => {
     let closing = false
-    const end = (): void => {
-      if (closing) process.exit(1)
+    const close = (): void => {
       closing = true
       server.close({ timeoutMs: closeTimeoutMs, drainDelayMs }).then(
         ({ answered, destroyed }) => {
@@ -90,6 +83,16 @@ function untilClosed(
         // It is closing already, by the program or for a successor.
         (error: Error) => (error instanceof MultireactorError && error.code === 'ERR_MR_CLOSED' ? undefined : reject(error)),
       )
+    }
+    const onEnd = (): void => {
+      if (closing) process.exit(1)
+      close()
+    }
+    const onParentGone = (): void => {
+      // A signal to the whole group, such as Ctrl-C, ends npm while the server is closing.
+      if (closing) return
+      logger.info('the npm that ran this process has ended: closing')
+      close()
     }
     let reloading = false
     let again = false
@@ -120,9 +123,9 @@ function untilClosed(
       logger.info(`handed over: ${answered} answered, ${destroyed} destroyed`)
       resolve(0)
     })
-    const stops = [...watches.map((watch) => watch(end)), listenTo(['SIGHUP'], onReload)]
+    const stops = [listenTo(['SIGINT', 'SIGTERM'], onEnd), listenTo(['SIGHUP'], onReload), parents?.watch(onParentGone)]
     void server.closed.then((error) => {
-      for (const stop of stops) stop()
+      for (const stop of stops) stop?.()
       // The server has reported the error. A supervisor that restarts what has failed looks at the exit code.
       if (error) {
         process.exitCode = 1
