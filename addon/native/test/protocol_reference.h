@@ -146,20 +146,38 @@ class RespReference final : public ProtocolReference {
   }
 
   void onInline(char byte) {
-    if (byte == '\n') {
-      done();
-      return;
-    }
+    if (byte == '\n') return balanced() ? done() : fail(FrameError::kMalformed);
     line_.push_back(byte);
     const uint64_t most = std::min(config_.resp.maxLineBytes, config_.maxBytes - 1);
     const uint64_t body = line_.back() == '\r' ? line_.size() - 1 : line_.size();
     if (body > most) fail(FrameError::kTooLarge);
   }
 
+  // Word by word: each part of a word is plain, or quoted to its end.
+  bool balanced() const {
+    const std::string spaces = " \t\n\v\f\r";
+    std::string rest = line_;
+    while (!rest.empty() && (rest.back() == '\0' || spaces.find(rest.back()) != std::string::npos)) rest.pop_back();
+    while (!rest.empty()) {
+      const char quote = rest[0];
+      rest.erase(0, 1);
+      if (quote != '"' && quote != '\'') continue;
+      for (;; rest.erase(0, 1)) {
+        if (rest.empty()) return false;
+        if (rest[0] == quote) break;
+        const bool escapes = rest[0] == '\\' && rest.size() > 1 && (quote == '"' || rest[1] == quote);
+        if (escapes) rest.erase(0, 1);
+      }
+      rest.erase(0, 1);
+      if (!rest.empty() && spaces.find(rest[0]) == std::string::npos) return false;
+    }
+    return true;
+  }
+
   void onNumber(char byte) {
     const bool isBulk = type_ == '$' || type_ == '!' || type_ == '=';
     const uint64_t most = isBulk ? config_.resp.maxBulkBytes : config_.resp.maxElements;
-    const bool mayBeNull = isCommand() ? type_ == '*' : type_ == '$' || type_ == '*';
+    const bool mayBeNull = type_ == '*' || (!isCommand() && type_ == '$');
     if (byte == '\r') {
       if (line_.empty() || line_ == "-") return fail(FrameError::kMalformed);
       state_ = State::kNumberEnd;
@@ -167,7 +185,9 @@ class RespReference final : public ProtocolReference {
     }
     line_.push_back(byte);
     if (line_[0] == '-') {
-      if (!mayBeNull || (line_ != "-" && line_ != "-1")) fail(FrameError::kMalformed);
+      if (!mayBeNull) return fail(FrameError::kMalformed);
+      if (isCommand()) return onNegative(byte);
+      if (line_ != "-" && line_ != "-1") fail(FrameError::kMalformed);
       return;
     }
     if (byte < '0' || byte > '9' || (line_.size() > 1 && line_[0] == '0')) return fail(FrameError::kMalformed);
@@ -176,8 +196,15 @@ class RespReference final : public ProtocolReference {
     if (value > most) fail(FrameError::kTooLarge);
   }
 
+  // Of a command: as many digits as a number of 64 bits has in any case.
+  void onNegative(char byte) {
+    if (line_.size() == 1) return;
+    if (byte < '0' || byte > '9' || line_[1] == '0') return fail(FrameError::kMalformed);
+    if (line_.size() > 19) fail(FrameError::kTooLarge);
+  }
+
   void onNumberRead() {
-    const bool isNull = line_ == "-1";
+    const bool isNull = line_[0] == '-';
     const uint64_t value = isNull ? 0 : std::stoull(line_);
     if (type_ == '$' || type_ == '!' || type_ == '=') {
       if (isNull) return settle();
