@@ -1,9 +1,12 @@
 // The keys of this reactor, and how the others ask for them.
-import { CommandReader, ReplyWriter } from '@multireactor/codecs'
+import { CommandReader, encodeReplies, type ReplyWriter } from '@multireactor/codecs'
+import type { ServerHandle } from 'multireactor'
 import { CommandError, commands } from './commands.ts'
 import { Database } from './database.ts'
 
 export const database = new Database()
+/** The reactor of this thread. */
+export const here = { shard: 0, server: undefined as unknown as ServerHandle }
 
 /** Runs one command that has been checked; its reply goes to `out`, an error too. */
 export function run(args: CommandReader, out: ReplyWriter): void {
@@ -17,54 +20,44 @@ export function run(args: CommandReader, out: ReplyWriter): void {
   }
 }
 
-// What crosses: how ('c' commands, 't' a transaction), the protocol, and the commands as they came. Back: for commands the length of each
-// reply, and the replies.
-const asCommands = 0x63
-const asTransaction = 0x74
+// What crosses: how ('c' commands, 't' a transaction), the protocol, and the commands as they came. Back: their replies.
+const kinds = { commands: 0x63, transaction: 0x74 }
 
-const reader = new CommandReader()
-const writer = new ReplyWriter()
-
-export function request(kind: 'commands' | 'transaction', protocol: 2 | 3, raw: readonly Uint8Array[]): Buffer {
-  return Buffer.concat([Uint8Array.of(kind === 'commands' ? asCommands : asTransaction, protocol), ...raw])
+/**
+ * The replies of a shard to commands, in their order; of a transaction, its one reply. Commands that are sent to a shard by one thread run there in
+ * the order in which they were sent. A shard that does not answer: an error for each reply that is owed.
+ */
+export function ask(
+  shard: number,
+  protocol: 2 | 3,
+  raw: readonly Uint8Array[],
+  kind: keyof typeof kinds = 'commands',
+): Buffer | Promise<Buffer> {
+  const bytes = Buffer.concat([Uint8Array.of(kinds[kind], protocol), ...raw])
+  if (shard === here.shard) return answer(bytes)
+  return here.server.call(shard, bytes).catch((error: Error) =>
+    encodeReplies((out) => {
+      const owed = kind === 'transaction' ? 1 : raw.length
+      for (let i = 0; i < owed; i++) out.error(`ERR shard ${shard} did not answer: ${error.message}`)
+    }),
+  )
 }
 
-/** The other side of `request`, for the `onCall` hook. */
+/** The other side of `ask`, for the `onCall` hook. Nothing else runs between the commands: this is one turn of one thread. */
 export function answer(bytes: Buffer): Buffer {
-  writer.protocol = bytes[1] === 3 ? 3 : 2
+  const protocol = bytes[1] === 3 ? 3 : 2
   const raw = bytes.subarray(2)
-  return bytes[0] === asTransaction ? transaction(raw) : answerEach(raw)
+  return encodeReplies((out) => {
+    out.protocol = protocol
+    if (bytes[0] === kinds.transaction) out.array(countOf(raw))
+    const args = new CommandReader(raw)
+    while (args.next()) run(args, out)
+  })
 }
 
-function answerEach(raw: Buffer): Buffer {
-  const ends: number[] = []
-  reader.start(raw)
-  while (reader.next()) {
-    run(reader, writer)
-    ends.push(writer.size)
-  }
-  const head = Buffer.allocUnsafe(4 * (ends.length + 1))
-  head.writeUInt32LE(ends.length, 0)
-  for (const [i, end] of ends.entries()) head.writeUInt32LE(end, 4 * (i + 1))
-  return Buffer.concat([head, writer.take()])
-}
-
-/** The replies in an answer to commands, in their order. */
-export function replies(answered: Buffer): Buffer[] {
-  const count = answered.readUInt32LE(0)
-  const first = 4 * (count + 1)
-  const ends = Array.from({ length: count + 1 }, (_, i) => first + (i === 0 ? 0 : answered.readUInt32LE(4 * i)))
-  return ends.slice(1).map((end, i) => answered.subarray(ends[i], end))
-}
-
-/** Nothing else runs between the commands: this is one turn of one thread. */
-function transaction(raw: Buffer): Buffer {
+function countOf(raw: Buffer): number {
+  const args = new CommandReader(raw)
   let count = 0
-  const all = new CommandReader()
-  all.start(raw)
-  while (all.next()) count++
-  writer.array(count)
-  all.start(raw)
-  while (all.next()) run(all, writer)
-  return Buffer.from(writer.take())
+  while (args.next()) count++
+  return count
 }

@@ -1,4 +1,5 @@
 // Which reactor has a key: the 16,384 slots of a Redis cluster, in as many ranges as there are reactors.
+import type { CommandReader } from '@multireactor/codecs'
 
 export const shards = Number(process.env.SHARDS ?? 1)
 
@@ -28,4 +29,12 @@ export function slotOf(key: string): number {
 
 export function shardOf(key: string): number {
   return shards === 1 ? 0 : Math.floor((slotOf(key) * shards) / 16_384)
+}
+
+/** The keys of a command, by where they stand in it. */
+export function keysOf(keys: [first: number, last: number, step: number] | undefined, args: CommandReader): string[] {
+  const found: string[] = []
+  const [first, last, step] = keys ?? [0, 0, 0]
+  if (first > 0) for (let i = first; i <= (last < 0 ? args.count + last : last); i += step) found.push(args.text(i))
+  return found
 }

@@ -2,8 +2,9 @@ import {
   CommandReader,
   decodeValue,
   encodeCommand,
+  encodeReplies,
   mqtt,
-  ReplyWriter,
+  type ReplyWriter,
   RespError,
   type RespValue,
   resp,
@@ -15,8 +16,7 @@ import fc from 'fast-check'
 import { Client } from '../support/client.js'
 
 function commandsOf(bytes: string | Uint8Array): string[][] {
-  const reader = new CommandReader()
-  reader.start(Buffer.from(bytes as string, 'latin1'))
+  const reader = new CommandReader(Buffer.from(bytes as string, 'latin1'))
   const all: string[][] = []
   while (reader.next()) all.push(reader.texts())
   return all
@@ -28,8 +28,7 @@ describe('RESP commands', () => {
       fc.property(
         fc.array(fc.array(fc.uint8Array({ maxLength: 40 }), { minLength: 1, maxLength: 5 }), { maxLength: 4 }),
         (commands) => {
-          const reader = new CommandReader()
-          reader.start(Buffer.concat(commands.map((words) => encodeCommand(words))))
+          const reader = new CommandReader(Buffer.concat(commands.map((words) => encodeCommand(words))))
           for (const words of commands) {
             expect(reader.next()).to.equal(true)
             expect(reader.count).to.equal(words.length)
@@ -48,16 +47,14 @@ describe('RESP commands', () => {
   it('are text of any length, one character for a byte', () => {
     const every = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))
     const words = Array.from({ length: 257 }, (_, length) => every.subarray(256 - length))
-    const reader = new CommandReader()
-    reader.start(encodeCommand(words))
+    const reader = new CommandReader(encodeCommand(words))
     reader.next()
     for (const [i, word] of words.entries()) expect(reader.text(i)).to.equal(word.toString('latin1'))
   })
 
   it('are known by their names, also when one that begins alike came before', () => {
     const names = ['get', 'GETSET', 'GE', 'get', 'Get', 'SET', 'getset', '', 'GET']
-    const reader = new CommandReader()
-    reader.start(Buffer.concat(names.map((name) => encodeCommand([name, 'x']))))
+    const reader = new CommandReader(Buffer.concat(names.map((name) => encodeCommand([name, 'x']))))
     for (const name of names) {
       reader.next()
       expect(reader.name()).to.equal(name.toUpperCase())
@@ -66,14 +63,18 @@ describe('RESP commands', () => {
 
   it('may be lines of words, with quotes and escapes, and empty ones are passed over', () => {
     expect(commandsOf('SET k v\r\n')).to.deep.equal([['SET', 'k', 'v']])
-    expect(commandsOf('\r\n\nPING\n*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\n')).to.deep.equal([['PING'], ['PING']])
+    expect(commandsOf('\r\n\nPING\n*0\r\n*-1\r\n*-10\r\n*1\r\n$4\r\nPING\r\n')).to.deep.equal([['PING'], ['PING']])
     expect(commandsOf(String.raw`set "a b\x41\n" 'it\'s'   last` + '\r\n')).to.deep.equal([['set', 'a bA\n', "it's", 'last']])
     expect(commandsOf('get "unbalanced\r\n')).to.deep.equal([])
+    expect(commandsOf(`a"b c"  d'e f' \t""\r\n`)).to.deep.equal([['ab c', 'de f', '']])
+    // No space, though \s thinks so: the second byte of à in UTF-8.
+    expect(commandsOf('set k \xc3\xa0\r\n')).to.deep.equal([['set', 'k', '\xc3\xa0']])
   })
 
   it('have names without case, and whole numbers', () => {
-    const reader = new CommandReader()
-    reader.start(encodeCommand(['gEt', '-12', '9007199254740991', '9007199254740992', '007', '-0', '', '1x', '0']))
+    const reader = new CommandReader(
+      encodeCommand(['gEt', '-12', '9007199254740991', '9007199254740992', '007', '-0', '', '1x', '0']),
+    )
     reader.next()
     expect(reader.name()).to.equal('GET')
     expect([1, 2, 3, 4, 5, 6, 7, 8].map((i) => reader.integer(i))).to.deep.equal([
@@ -87,19 +88,18 @@ describe('RESP commands', () => {
       0,
     ])
     expect(() => reader.text(9)).to.throw(RangeError)
-    reader.start(encodeCommand(['x'.repeat(200)]))
-    reader.next()
-    expect(reader.name()).to.equal('')
+    const long = new CommandReader(encodeCommand(['x'.repeat(200)]))
+    long.next()
+    expect(long.name()).to.equal('')
   })
 })
 
 describe('RESP replies', () => {
-  const write = (protocol: 2 | 3, how: (writer: ReplyWriter) => void): string => {
-    const writer = new ReplyWriter()
-    writer.protocol = protocol
-    how(writer)
-    return writer.take().toString('latin1')
-  }
+  const write = (protocol: 2 | 3, how: (writer: ReplyWriter) => void): string =>
+    encodeReplies((writer) => {
+      writer.protocol = protocol
+      how(writer)
+    }).toString('latin1')
 
   it('are written in RESP2 and in RESP3', () => {
     const all = (writer: ReplyWriter) => {

@@ -105,7 +105,12 @@ describe('the redis example', function () {
     const replies: string[] = []
     for (let i = 0; i < 2000; i++) {
       commands.push(`SET k${i % 100} v${i}`, `GET k${i % 100}`, 'PING', 'nonsense')
-      replies.push('+OK\r\n', `$${`v${i}`.length}\r\nv${i}\r\n`, '+PONG\r\n', "-ERR unknown command 'nonsense'\r\n")
+      replies.push(
+        '+OK\r\n',
+        `$${`v${i}`.length}\r\nv${i}\r\n`,
+        '+PONG\r\n',
+        "-ERR unknown command 'nonsense', with args beginning with: \r\n",
+      )
     }
     const bytes = Buffer.from(commands.map((command) => `${command}\r\n`).join(''))
     for (let at = 0; at < bytes.length; at += 1013) client.write(bytes.subarray(at, at + 1013))
@@ -135,11 +140,204 @@ describe('the redis example', function () {
     )
   })
 
+  it('lets commands of one connection take effect in the order in which they were sent, wherever their keys lie', async () => {
+    for (const tag of ['a', 'b', 'c', 'd', 'e']) {
+      await raw(
+        [`SET ${tag} 10`, 'MULTI', `INCR ${tag}`, 'EXEC', `GET ${tag}`, `DEL ${tag}`, `EXISTS ${tag}`],
+        '+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n:11\r\n$2\r\n11\r\n:1\r\n:0\r\n',
+      )
+    }
+    // One who hears of a change sees it, whichever reactor has the key, and whoever it is that hears of it.
+    const [writer, subscriber] = [await Client.connect(port), await Client.connect(port)]
+    const reader = await Client.connect(port)
+    subscriber.write('SUBSCRIBE changes\r\n')
+    const subscribed = '*3\r\n$9\r\nsubscribe\r\n$7\r\nchanges\r\n:1\r\n'
+    await subscriber.bytes(subscribed.length)
+    let published = subscribed
+    let read = ''
+    for (let i = 100; i < 200; i++) {
+      const key = `key${i}`
+      writer.write(`SET ${key} ${i}\r\nSET ${key} ${i + 1}\r\nPUBLISH changes ${key}\r\n`)
+      published += `*3\r\n$7\r\nmessage\r\n$7\r\nchanges\r\n$6\r\n${key}\r\n`
+      await subscriber.bytes(published.length)
+      reader.write(`GET ${key}\r\n`)
+      read += `$3\r\n${i + 1}\r\n`
+      await reader.bytes(read.length)
+    }
+    expect(subscriber.received.toString()).to.equal(published)
+    expect(reader.received.toString()).to.equal(read)
+    await writer.bytes('+OK\r\n+OK\r\n:1\r\n'.length * 100)
+    expect(writer.received.toString()).to.equal('+OK\r\n+OK\r\n:1\r\n'.repeat(100))
+    for (const client of [writer, subscriber, reader]) {
+      client.destroy()
+      await client.untilClosed()
+    }
+  })
+
+  it('tells a subscriber that it has subscribed before it tells it anything else', async () => {
+    await raw(
+      ['SET k v', 'SUBSCRIBE c', 'PUBLISH c x', 'GET k', 'UNSUBSCRIBE', 'PUBLISH c y', 'RESET'],
+      '+OK\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n' +
+        "-ERR Can't execute 'publish': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n" +
+        "-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n" +
+        '*3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n:0\r\n+RESET\r\n',
+    )
+    const client = await Client.connect(port)
+    client.write('HELLO 3\r\n')
+    await client.until(({ received }) => received.includes('modules\r\n*0\r\n'))
+    const hello = client.received.length
+    client.write('SET k v\r\nSUBSCRIBE c\r\nPUBLISH c x\r\nGET k\r\n')
+    await client.until(({ received }) => received.includes('$1\r\nv\r\n'))
+    const [head, tail] = client.received.subarray(hello).toString().split('>3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n')
+    expect(head).to.match(/^\+OK\r\n>3\r\n\$9\r\nsubscribe\r\n\$1\r\nc\r\n:1\r\n/)
+    expect(`${head}${tail}`).to.equal('+OK\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n:1\r\n$1\r\nv\r\n')
+    client.destroy()
+    await client.untilClosed()
+  })
+
+  it('gives each connection its own replies, whatever patterns others ask for', async () => {
+    await raw(['SET k v', 'KEYS [z-a]'], '+OK\r\n*1\r\n$1\r\nk\r\n')
+    const patterns = ['[z-a', '[^', '[', '[]', '(', '{1}', 'a\\\\', '[[:alpha:]]']
+    await raw(
+      patterns.map((pattern) => `KEYS x${pattern}`),
+      '*0\r\n'.repeat(patterns.length),
+    )
+    await raw(['PING'], '+PONG\r\n')
+  })
+
+  it('answers KEYS a*a*…b over long keys at once', async () => {
+    await raw(
+      [`SET ${'a'.repeat(10_000)} v`, `KEYS ${'a*'.repeat(200)}b`, `KEYS ${'a*'.repeat(3)}`],
+      `+OK\r\n*0\r\n*1\r\n$10000\r\n${'a'.repeat(10_000)}\r\n`,
+    )
+  })
+
+  for (const [bad, words] of [
+    ['*x\r\n', 'invalid multibulk length'],
+    ['*3000000000\r\n', 'invalid multibulk length'],
+    ['*1\r\n$-1\r\n', 'invalid bulk length'],
+    ['*1\r\n$2000000000\r\n', 'invalid bulk length'],
+    ['*1\r\nfoo\r\n', "expected '$', got 'f'"],
+    ['set "k v\r\n', 'unbalanced quotes in request'],
+    ['x'.repeat(70_000), 'too big inline request'],
+  ] as const) {
+    it(`says what is wrong, behind the replies that are owed, and closes: ${words}`, async () => {
+      const client = await Client.connect(port)
+      // Keys of all shards: their replies are awaited.
+      client.write(`SET a 1\r\nSET b 2\r\nSET c 3\r\nPING\r\n${bad}`)
+      await client.untilClosed()
+      expect(client.received.toString()).to.equal(`${'+OK\r\n'.repeat(3)}+PONG\r\n-ERR Protocol error: ${words}\r\n`)
+      expect(client.error).to.equal(undefined)
+    })
+  }
+
+  it('refuses in the words of redis-server', async () => {
+    const arity = (name: string) => `ERR wrong number of arguments for '${name}' command`
+    const notInteger = 'ERR value is not an integer or out of range'
+    const least = '-9223372036854775808'
+    for (const [line, reply] of [
+      ['PING a b', arity('ping')],
+      ['ECHO', arity('echo')],
+      ['GET a b', arity('get')],
+      ['LPOP l 1 2', arity('lpop')],
+      ['RPOP l x', notInteger],
+      ['LPOP l -1', 'ERR value is out of range, must be positive'],
+      ['SPOP s 1 2', 'ERR syntax error'],
+      ['SPOP s -1', 'ERR value is out of range, must be positive'],
+      ['SPOP l', 'WRONGTYPE Operation against a key holding the wrong kind of value'],
+      ['MSET k v k', arity('mset')],
+      ['HSET h f', arity('hset')],
+      ['HSET h f v f', arity('hset')],
+      ['HINCRBY h f x', notInteger],
+      ['HINCRBY h text 1', 'ERR hash value is not an integer'],
+      ['HINCRBY h most 1', 'ERR increment or decrement would overflow'],
+      ['INCR most', 'ERR increment or decrement would overflow'],
+      [`DECRBY n ${least}`, 'ERR decrement would overflow'],
+      ['INCRBY n 1.5', notInteger],
+      ['INCR zeros', notInteger],
+      ['SET k v EX', 'ERR syntax error'],
+      ['SET k v NX XX', 'ERR syntax error'],
+      ['SET k v EX 1 PX 1', 'ERR syntax error'],
+      ['SET k v EX 1 KEEPTTL', 'ERR syntax error'],
+      ['SET k v EX 0', "ERR invalid expire time in 'set' command"],
+      ['SET k v EX 9223372036854775807', "ERR invalid expire time in 'set' command"],
+      ['SETEX k 0 v', "ERR invalid expire time in 'setex' command"],
+      ['EXPIRE n 9223372036854776', "ERR invalid expire time in 'expire' command"],
+      ['EXPIRE n -9223372036854776', "ERR invalid expire time in 'expire' command"],
+      ['EXPIRE n x', notInteger],
+      ['EXPIRE n 1 AB', 'ERR Unsupported option AB'],
+      ['EXPIRE n 1 NX XX', 'ERR NX and XX, GT or LT options at the same time are not compatible'],
+      ['EXPIRE n 1 GT LT', 'ERR GT and LT options at the same time are not compatible'],
+      ['SCAN x', 'ERR invalid cursor'],
+      ['SCAN 0 COUNT 0', 'ERR syntax error'],
+      ['FLUSHALL NOW', 'ERR syntax error'],
+      ['SELECT 16', 'ERR DB index is out of range'],
+      ['CONFIG NONE', "ERR unknown subcommand 'NONE'. Try CONFIG HELP."],
+      ['nonsense a "b c"', "ERR unknown command 'nonsense', with args beginning with: 'a' 'b c' "],
+    ] as const) {
+      await raw(
+        [
+          'SET n 1',
+          'SET zeros 007',
+          'SET most 9223372036854775807',
+          'LPUSH l x',
+          'SADD s m',
+          'HSET h text x most 9223372036854775807',
+          line,
+          'FLUSHALL',
+        ],
+        `+OK\r\n+OK\r\n+OK\r\n:1\r\n:1\r\n:2\r\n-${reply}\r\n+OK\r\n`,
+      )
+    }
+  })
+
+  it('keeps the conditions of EXPIRE: NX, XX, GT, LT', async () => {
+    await raw(
+      [
+        ...['SET k v', 'EXPIRE k 100 XX', 'EXPIRE k 100 GT', 'EXPIRE k 100 NX', 'EXPIRE k 200 NX', 'TTL k'],
+        ...['EXPIRE k 50 GT', 'EXPIRE k 200 GT', 'TTL k', 'EXPIRE k 300 LT', 'EXPIRE k 50 LT', 'EXPIRE k 60 XX GT', 'TTL k'],
+        ...['PERSIST k', 'EXPIRE k 70 LT', 'TTL k', 'PEXPIREAT k 1 GT', 'EXPIRE k -1 LT', 'EXISTS k', 'EXPIRE k 1 NX'],
+      ],
+      `+OK\r\n${[0, 0, 1, 0, 100, 0, 1, 200, 0, 1, 1, 60, 1, 1, 70, 0, 1, 0, 0].map((n) => `:${n}\r\n`).join('')}`,
+    )
+  })
+
+  it('counts with 64 bits, and pops so many as are asked for', async () => {
+    await raw(
+      ['SET n 9223372036854775806', 'INCR n', 'DECRBY n 9223372036854775807', 'DECRBY n 9223372036854775807', 'GET n'],
+      '+OK\r\n:9223372036854775807\r\n:0\r\n:-9223372036854775807\r\n$20\r\n-9223372036854775807\r\n',
+    )
+    await raw(
+      [
+        'RPUSH l a b c',
+        'LPOP l 2',
+        'LPOP l 0',
+        'RPOP l 9',
+        'LPOP l 1',
+        'LPOP l',
+        'SADD s a b',
+        'SPOP s 0',
+        'SPOP s 9',
+        'SPOP s',
+        'EXISTS l s',
+      ],
+      ':3\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n*0\r\n*1\r\n$1\r\nc\r\n*-1\r\n$-1\r\n:2\r\n*0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n$-1\r\n:0\r\n',
+    )
+  })
+
+  it('ends at QUIT, behind the replies before it, and runs nothing behind it', async () => {
+    const client = await Client.connect(port)
+    client.write('SET a 1\r\nSET b 2\r\nSET c 3\r\nQUIT\r\nSET a 2\r\n')
+    await client.untilClosed()
+    expect(client.received.toString()).to.equal('+OK\r\n'.repeat(4))
+    await raw(['GET a'], '$1\r\n1\r\n')
+  })
+
   it('closes a connection that does not speak RESP, after the answers that it is owed', async () => {
     const client = await Client.connect(port)
     client.write('PING\r\n*1\r\n+no\r\n')
     await client.untilClosed()
-    expect(client.received.toString()).to.equal('+PONG\r\n')
+    expect(client.received.toString()).to.equal("+PONG\r\n-ERR Protocol error: expected '$', got '+'\r\n")
   })
 
   it('lets redis-benchmark run, 64 commands at once', async () => {

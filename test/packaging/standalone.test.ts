@@ -68,8 +68,7 @@ await pool.close()
     files: {
       'main.js': `
 import { CommandReader, encodeCommand, resp } from '@multireactor/codecs'
-const reader = new CommandReader()
-reader.start(encodeCommand(['GET', 'key']))
+const reader = new CommandReader(encodeCommand(['GET', 'key']))
 console.log(reader.next(), reader.count, reader.text(1), resp().native.kind)
 `,
     },

@@ -116,8 +116,8 @@ TEST("resp: a line of words is a command, and an empty one too") {
 }
 
 TEST("resp: what is no command is malformed at its first wrong byte") {
-  for (const char* bad : {"*x", "*-0", "*-x", "*--", "*-\r", "*\r", "*01", "*+", "*1\n", "*1\rx", "*1\r\n+", "*1\r\n$-", "*1\r\n$x",
-                          "*1\r\n$01", "*1\r\n$1\r\nab", "*1\r\n$1\r\na\rx", "*2\r\n$1\r\na\r\n*"}) {
+  for (const char* bad : {"*x", "*-0", "*-x", "*--", "*-\r", "*\r", "*01", "*+", "*1\n", "*1\rx", "*1\r\n+", "*1\r\n$-",
+                          "*1\r\n$x", "*1\r\n$01", "*1\r\n$1\r\nab", "*1\r\n$1\r\na\rx", "*2\r\n$1\r\na\r\n*"}) {
     Note note([=] { return bad; });
     const std::string_view text(bad);
     checkError(cutOf(commands(), text), FrameError::kMalformed);
@@ -136,15 +136,11 @@ TEST("resp: what is wrong with a command has a code") {
   config.resp.maxElements = 9;
   config.resp.maxLineBytes = 40;
   for (const auto& [bytes, error, code] : {
-           Case{"*x", FrameError::kMalformed, 1},
-           Case{"*10", FrameError::kTooLarge, 1},
-           Case{"*-1000000000000000000", FrameError::kTooLarge, 1},
-           Case{"*1\r\n$-", FrameError::kMalformed, 2},
-           Case{"*1\r\n$61", FrameError::kTooLarge, 2},
-           Case{"*1\r\n$1\r\nab", FrameError::kMalformed, 2},
+           Case{"*x", FrameError::kMalformed, 1}, Case{"*10", FrameError::kTooLarge, 1},
+           Case{"*-1000000000000000000", FrameError::kTooLarge, 1}, Case{"*1\r\n$-", FrameError::kMalformed, 2},
+           Case{"*1\r\n$61", FrameError::kTooLarge, 2}, Case{"*1\r\n$1\r\nab", FrameError::kMalformed, 2},
            Case{"1234567890123456789012345678901234567890x", FrameError::kTooLarge, 3},
-           Case{"a \"b\n", FrameError::kMalformed, 4},
-           Case{"*1\r\nfoo", FrameError::kMalformed, 0x100 | 'f'},
+           Case{"a \"b\n", FrameError::kMalformed, 4}, Case{"*1\r\nfoo", FrameError::kMalformed, 0x100 | 'f'},
            Case{"*1\r\n\xff", FrameError::kMalformed, 0x1ff},
            Case{"*1\r\n$60\r\n", FrameError::kTooLarge, 0},  // the whole command is
        }) {
@@ -156,7 +152,8 @@ TEST("resp: what is wrong with a command has a code") {
 }
 
 TEST("resp: quotes of a line end at the end of a word") {
-  for (const char* line : {"a \"b c\" d\n", "a\"b c\"\r\n", "'it\\'s'\n", "\"\\\"\" x\n", "\"a\"\t\"b\"\n", "\"a'\"\n", "a\\\n"}) {
+  for (const char* line :
+       {"a \"b c\" d\n", "a\"b c\"\r\n", "'it\\'s'\n", "\"\\\"\" x\n", "\"a\"\t\"b\"\n", "\"a'\"\n", "a\\\n"}) {
     Note note([=] { return std::string(line); });
     checkWhole(commands(), line);
   }

@@ -1,5 +1,6 @@
 export { type MqttFramingOptions, mqtt } from './mqtt_framing.js'
 export { CommandReader } from './resp_commands.js'
+export { protocolError } from './resp_errors.js'
 export { type RespCommandOptions, type RespValueOptions, resp, respValues } from './resp_framing.js'
-export { ReplyWriter } from './resp_replies.js'
+export { answerCommands, encodeReplies, type ReplyWriter } from './resp_replies.js'
 export { decodeValue, encodeCommand, RespError, type RespPush, type RespValue } from './resp_values.js'

@@ -7,11 +7,11 @@ const newline = 0x0a
 const longestName = 32
 
 /**
- * Takes the commands of a frame of `resp()` apart, one after the other, without an object for each: `start(frame)`, then `next()`
- * until it says false. The frame has been checked by the framing. One reader does for a whole thread.
+ * Takes the commands of a frame of `resp()` apart, one after the other, without an object for each: `next()` until it returns false. The
+ * frame has been checked by the framing. A reader has one frame, so that a hook which awaits goes on in its own.
  */
 export class CommandReader {
-  #frame: Buffer = Buffer.alloc(0)
+  readonly #frame: Buffer
   #from = 0
   #at = 0
   /** Where each argument begins and ends. */
@@ -19,13 +19,9 @@ export class CommandReader {
   #count = 0
   /** Of inline commands, whose words may hold escapes: they lie in a buffer of their own. */
   #words: Buffer | undefined
-  readonly #names = new NameTable()
 
-  start(frame: Buffer): void {
+  constructor(frame: Buffer) {
     this.#frame = frame
-    this.#from = 0
-    this.#at = 0
-    this.#count = 0
   }
 
   /** To the next command that has any arguments; false when there is none left. */
@@ -39,6 +35,11 @@ export class CommandReader {
     return false
   }
 
+  /** The next `next()` reads this command again: for one that has to wait until others have been answered. */
+  unread(): void {
+    this.#at = this.#from
+  }
+
   /** Arguments of this command, its name included. */
   get count(): number {
     return this.#count
@@ -46,7 +47,7 @@ export class CommandReader {
 
   /** The first argument in upper case; the same string object for the same name. Empty when it is too long to be a name. */
   name(): string {
-    return this.#names.of(this.#source, this.#places[0]!, this.#places[1]!)
+    return names.of(this.#source, this.#places[0]!, this.#places[1]!)
   }
 
   /** An argument as the bytes that it has: one character each. Fit for keys, and it can be written back by `ReplyWriter`. */
@@ -87,7 +88,7 @@ export class CommandReader {
     return negative ? -value : value
   }
 
-  /** The command as it came, as a view of the frame: another reader can start with it. */
+  /** The command as it came, as a view of the frame: a frame for another reader. */
   raw(): Buffer {
     return this.#frame.subarray(this.#from, this.#at)
   }
@@ -112,7 +113,7 @@ export class CommandReader {
     let at = this.#at + 1
     let count = 0
     if (frame[at] === 0x2d)
-      at += 2 // -1: no command
+      at = frame.indexOf(carriageReturn, at) // less than none: no command
     else for (; frame[at] !== carriageReturn; at++) count = count * 10 + frame[at]! - 0x30
     at += 2
     for (let i = 0; i < count; i++) {
@@ -180,6 +181,9 @@ class NameTable {
   }
 }
 
+/** Of this thread: names are the same whoever sends them. */
+const names = new NameTable()
+
 function upper(byte: number): number {
   return byte >= 0x61 && byte <= 0x7a ? byte - 32 : byte
 }
@@ -191,23 +195,50 @@ function same(bytes: Buffer, source: Buffer, from: number, to: number): boolean 
 }
 
 const escapes: Record<string, string> = { n: '\n', r: '\r', t: '\t', b: '\b', a: '\x07' }
+const spaces = ' \t\n\v\f\r'
+const delimiters = `${spaces}"'`
 
-/** The words of an inline command: double quotes with escapes, single quotes, spaces between. Unbalanced quotes: no words. */
+/**
+ * The words of an inline command, as redis-server takes a line apart: spaces between them; double quotes with escapes and single quotes,
+ * which may begin in the middle of a word and end it. Unbalanced quotes, which the framing refuses: no words.
+ */
 function splitWords(line: string): string[] {
   const words: string[] = []
-  const pattern = /\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s"']+))(?=\s|$)/y
-  const text = line.replace(/[\s\0]+$/, '')
-  while (pattern.lastIndex < text.length) {
-    const match = pattern.exec(text)
-    if (!match) return []
-    const [, double, single, plain] = match
-    if (double !== undefined) {
-      words.push(
-        double.replace(/\\(?:x([0-9a-fA-F]{2})|(.))/gs, (_, hex: string | undefined, other: string) =>
-          hex === undefined ? (escapes[other] ?? other) : String.fromCharCode(Number.parseInt(hex, 16)),
-        ),
-      )
-    } else words.push(single === undefined ? plain! : single.replaceAll("\\'", "'"))
+  let to = line.length
+  while (to > 0 && (line[to - 1] === '\0' || spaces.includes(line[to - 1]!))) to--
+  for (let at = 0; ; ) {
+    while (at < to && spaces.includes(line[at]!)) at++
+    if (at >= to) return words
+    let word = ''
+    while (at < to && !spaces.includes(line[at]!)) {
+      const quote = line[at]!
+      if (quote !== '"' && quote !== "'") {
+        const from = at
+        while (at < to && !delimiters.includes(line[at]!)) at++
+        word += line.slice(from, at)
+        continue
+      }
+      const end = endOfQuoted(line, at + 1, to, quote)
+      if (end < 0 || (end + 1 < to && !spaces.includes(line[end + 1]!))) return []
+      word += unquoted(line.slice(at + 1, end), quote)
+      at = end + 1
+    }
+    words.push(word)
   }
-  return words
+}
+
+/** Where the quote that ends it stands; -1 when there is none. A backslash takes the next character along: between single quotes, a quote only. */
+function endOfQuoted(text: string, from: number, to: number, quote: string): number {
+  for (let at = from; at < to; at++) {
+    if (text[at] === quote) return at
+    if (text[at] === '\\' && (quote === '"' || text[at + 1] === quote)) at++
+  }
+  return -1
+}
+
+function unquoted(text: string, quote: string): string {
+  if (quote === "'") return text.replaceAll("\\'", "'")
+  return text.replace(/\\(?:x([0-9a-fA-F]{2})|(.))/gs, (_, hex: string | undefined, other: string) =>
+    hex === undefined ? (escapes[other] ?? other) : String.fromCharCode(Number.parseInt(hex, 16)),
+  )
 }

@@ -1,35 +1,122 @@
 import { Buffer } from 'node:buffer'
+import { MultireactorError } from '@multireactor/addon'
+import { CommandReader } from './resp_commands.js'
+
 const carriageReturn = 0x0d
 const newline = 0x0a
 const firstBytes = 4096
-/** What one large reply made it grow to is not kept for ever. */
+/** What one large reply made a buffer grow to is not kept for ever. */
 const keptBytes = 1 << 20
 
+/** The buffer for the next writer of this thread. While a writer has it there is none, and a second writer gets a buffer of its own. */
+let spare: Buffer | undefined
+/** The buffer of a writer whose callback has returned: every write asks for room first, and finds none. */
+const closed = Buffer.alloc(0)
+
 /**
- * Builds replies into one buffer, in RESP2 or RESP3, for one `conn.write` of all of them: strings with one character for each byte
- * (as `CommandReader.text` gives them) or bytes. One writer does for a whole thread.
+ * Builds replies in RESP2 or RESP3, from strings with one character for each byte (as `CommandReader.text` gives them) or from bytes.
+ * `answerCommands` and `encodeReplies` make one for each callback, and it ends with the callback: a later write throws
+ * `ERR_MR_REPLY_WRITER`. So a reply that was begun for one connection cannot reach another one.
  */
 export class ReplyWriter {
-  /** 2 or 3: what the types that only RESP3 has become. The connection's, set before its replies are written. */
+  /** 2 (default) or 3: what the types that only RESP3 has become. Set it to the protocol of the connection, first. */
   protocol: 2 | 3 = 2
-  #buffer = Buffer.allocUnsafeSlow(firstBytes)
+  #buffer: Buffer
   #size = 0
+  /** Replies to commands that have been answered: they are owed, and stay. */
+  #kept = 0
 
-  /** Bytes written since the last `take()`. */
+  private constructor(buffer: Buffer) {
+    this.#buffer = buffer
+  }
+
+  /** @internal */
+  static answer(
+    conn: { write(bytes: Uint8Array): unknown },
+    commands: CommandReader,
+    callback: (command: CommandReader, out: ReplyWriter) => unknown,
+  ): boolean {
+    const out = ReplyWriter.#open()
+    try {
+      while (commands.next()) {
+        const result = callback(commands, out)
+        if (result !== out) refuseDeferred('answerCommands', result)
+        out.#kept = out.#size
+        if (result === false) return out.#send(conn, false)
+      }
+      return out.#send(conn, true)
+    } catch (error) {
+      out.#sendKept(conn)
+      throw error
+    } finally {
+      out.#close()
+    }
+  }
+
+  /** @internal */
+  static encode(callback: (out: ReplyWriter) => unknown): Buffer {
+    const out = ReplyWriter.#open()
+    try {
+      const result = callback(out)
+      if (result !== out) refuseDeferred('encodeReplies', result)
+      out.#kept = out.#size
+      return out.#give()
+    } finally {
+      out.#close()
+    }
+  }
+
+  static #open(): ReplyWriter {
+    const buffer = spare ?? Buffer.allocUnsafeSlow(firstBytes)
+    spare = undefined
+    return new ReplyWriter(buffer)
+  }
+
+  #send(conn: { write(bytes: Uint8Array): unknown }, result: boolean): boolean {
+    if (this.#kept !== 0) conn.write(this.#give())
+    return result
+  }
+
+  /** Bytes that no later writer touches: whatever gets them may keep them, as a stream does. Few are copied, many go with their buffer. */
+  #give(): Buffer {
+    const bytes = this.#buffer.subarray(0, this.#kept)
+    this.#kept = 0
+    if (bytes.length <= firstBytes) return Buffer.from(bytes)
+    this.#buffer = closed
+    return bytes
+  }
+
+  /** Behind a callback that has thrown: its own reply is dropped, those before it leave. */
+  #sendKept(conn: { write(bytes: Uint8Array): unknown }): void {
+    try {
+      this.#send(conn, true)
+    } catch {
+      // The connection has ended, too: the error of the callback says why.
+    }
+  }
+
+  #close(): void {
+    if (this.#buffer !== closed && this.#buffer.length <= keptBytes) spare = this.#buffer
+    this.#buffer = closed
+    this.#size = 0
+  }
+
+  /** Bytes written so far. */
   get size(): number {
     return this.#size
   }
 
-  /** What was written, valid until the next write; then it is empty again. */
-  take(): Buffer {
-    const taken = this.#buffer.subarray(0, this.#size)
-    this.#size = 0
-    if (this.#buffer.length > keptBytes) this.#buffer = Buffer.allocUnsafeSlow(firstBytes)
-    return taken
-  }
-
-  /** Forgets what was written behind the first `size` bytes. */
+  /**
+   * Forgets what was written behind the first `size` bytes. Throws `ERR_MR_OPTION_RANGE` for more than there are, and for less than the
+   * replies to earlier commands.
+   */
   rewind(size: number): void {
+    if (!Number.isInteger(size) || size < this.#kept || size > this.#size) {
+      throw new MultireactorError(
+        'ERR_MR_OPTION_RANGE',
+        `rewind(): ${size} is not a whole number from ${this.#kept} to ${this.#size}`,
+      )
+    }
     this.#size = size
   }
 
@@ -68,22 +155,22 @@ export class ReplyWriter {
 
   /** The head of an array; so many values follow. */
   array(count: number): this {
-    return this.#head(0x2a, count)
+    return this.#aggregate(0x2a, count)
   }
 
   /** The head of a set: an array in RESP2. */
   set(count: number): this {
-    return this.#head(this.protocol === 2 ? 0x2a : 0x7e, count)
+    return this.#aggregate(this.protocol === 2 ? 0x2a : 0x7e, count)
   }
 
   /** The head of a map of so many pairs: an array of twice as many in RESP2. */
   map(pairs: number): this {
-    return this.protocol === 2 ? this.#head(0x2a, pairs * 2) : this.#head(0x25, pairs)
+    return this.protocol === 2 ? this.#aggregate(0x2a, pairs, 2) : this.#aggregate(0x25, pairs)
   }
 
   /** The head of a push: an array in RESP2. */
   push(count: number): this {
-    return this.#head(this.protocol === 2 ? 0x2a : 0x3e, count)
+    return this.#aggregate(this.protocol === 2 ? 0x2a : 0x3e, count)
   }
 
   /** A number with a fraction: a bulk string in RESP2. */
@@ -109,6 +196,13 @@ export class ReplyWriter {
     this.#reserve(value.length)
     this.#put(value)
     return this
+  }
+
+  #aggregate(type: number, count: number, valuesOfEach = 1): this {
+    if (!Number.isSafeInteger(count) || count < 0) {
+      throw new MultireactorError('ERR_MR_OPTION_RANGE', `a reply cannot have ${count} elements`)
+    }
+    return this.#head(type, count * valuesOfEach)
   }
 
   #line(type: number, text: string): this {
@@ -151,8 +245,56 @@ export class ReplyWriter {
 
   #reserve(bytes: number): void {
     if (this.#buffer.length - this.#size >= bytes) return
+    if (this.#buffer === closed) throw noLonger()
     const grown = Buffer.allocUnsafeSlow(Math.max(this.#buffer.length * 2, this.#size + bytes))
     this.#buffer.copy(grown, 0, 0, this.#size)
     this.#buffer = grown
   }
+}
+
+/**
+ * Answers the commands of a frame of `resp()` with one `conn.write` for all of them. `callback` is called for each command, in order, and writes
+ * its reply to `out` before it returns. For the hooks of a reactor; it takes the thread that it is called on.
+ *
+ * - When the callback returns `false`, its reply is the last one: the commands behind it stay unread, and the result is `false`. Given a
+ *   `CommandReader`, `answerCommands` goes on where that one stands.
+ * - When the callback throws, the replies to the commands before it leave, what it had written itself is dropped, and the error is thrown.
+ * - An asynchronous callback, or a generator, is refused with `ERR_MR_REPLY_WRITER`: await first, and write with `encodeReplies` then.
+ *
+ * `ERR_MR_CONNECTION_CLOSED` is thrown when the callback has ended the connection: return `false`, and call `conn.end()` afterwards.
+ */
+export function answerCommands(
+  conn: { write(bytes: Uint8Array): unknown },
+  commands: Buffer | CommandReader,
+  callback: (command: CommandReader, out: ReplyWriter) => unknown,
+): boolean {
+  return ReplyWriter.answer(conn, commands instanceof CommandReader ? commands : new CommandReader(commands), callback)
+}
+
+/**
+ * The replies that `callback` writes to `out` before it returns, as bytes of their own: for `parse`, a deferred reply, a publication or a file.
+ * Throws what the callback throws, and `ERR_MR_REPLY_WRITER` for one that is asynchronous or a generator. On any thread.
+ */
+export function encodeReplies(callback: (out: ReplyWriter) => unknown): Buffer {
+  return ReplyWriter.encode(callback)
+}
+
+/** A promise or a generator would write when the bytes have left. */
+function refuseDeferred(name: string, result: unknown): void {
+  if (result === null || (typeof result !== 'object' && typeof result !== 'function')) return
+  const { then, next } = result as { then?: unknown; next?: unknown }
+  if (typeof then !== 'function' && typeof next !== 'function') return
+  // What becomes of it is told here, and not once more as a rejection that nothing handles.
+  if (typeof then === 'function') then.call(result, undefined, () => {})
+  throw new MultireactorError(
+    'ERR_MR_REPLY_WRITER',
+    `${name}(): the callback returned a ${typeof then === 'function' ? 'promise' : 'generator'}, and has to write before it returns`,
+  )
+}
+
+function noLonger(): MultireactorError {
+  return new MultireactorError(
+    'ERR_MR_REPLY_WRITER',
+    'the callback of this reply writer has returned: it writes nothing any more',
+  )
 }

@@ -39,7 +39,8 @@ Number readCount(const Scan& scan, uint64_t most) {
 
 bool isSpace(uint8_t byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
 
-// Whether each quote of a line of words ends, at the end of a word. The reader of commands takes the words apart by the same rules.
+// Whether each quote of a line of words ends, at the end of a word. The reader of commands takes the words apart by the same
+// rules.
 bool areQuotesBalanced(const uint8_t* line, size_t size) {
   while (size != 0 && (line[size - 1] == 0 || isSpace(line[size - 1]))) --size;
   uint8_t quote = 0;
