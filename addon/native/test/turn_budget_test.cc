@@ -222,7 +222,7 @@ TEST("hooks that take long get fewer frames in a turn, and quick ones as many as
     return most;
   };
   CHECK(mostInOneTurn(1'000) > 500);  // nothing is known of them yet
-  // 4 ms are 40 of them, and slow hooks have one batch in a turn.
+  // 2 ms are 20 of them, and slow hooks have one batch in a turn.
   CHECK(mostInOneTurn(1'000) <= 50);
   // One quick batch between slow ones tells little.
   burnNs = 0;

@@ -1,5 +1,5 @@
 /** How long the hooks of one batch may run before the rest of it is handed back; `kHooksNs` of `native/src/reactor/reactor.h`. */
-const mostMs = 4
+const mostMs = 2
 /** Rows that run before the first look at the clock: small batches are not timed. */
 const firstLook = 8
 const mostRows = 64

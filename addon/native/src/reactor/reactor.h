@@ -255,10 +255,10 @@ class Reactor {
   static constexpr size_t kReadBytes = 64 << 10;       // one receive of one connection
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
-  static constexpr uint64_t kHooksNs = 4'000'000;         // CPU time of the hooks of one batch: the next one is as large as fits
+  static constexpr uint64_t kHooksNs = 2'000'000;         // CPU time of the hooks of one batch: the next one is as large as fits
   static constexpr uint32_t kLeastRows = 16;              // a smaller batch is not measured, nor made smaller
   static constexpr size_t kMaxRowsPerTurn = 4096;         // for hooks; who is read last may add kMaxFramesPerTurn
-  static constexpr size_t kFlushBytes = 1 << 20;          // sent to one connection
+  static constexpr size_t kFlushBytes = 256 << 10;        // sent to one connection
   static constexpr uint32_t kAsideLooks = 256;            // connections whose frames were set aside
   static constexpr uint32_t kMaxDeliveriesPerTurn = 256;  // of publications to subscribers
   static constexpr uint32_t kMaxSpreadPerTurn = 2048;     // publications looked at, subscribers that fall behind

@@ -10,8 +10,8 @@ namespace mr {
 
 class TurnBudget {
  public:
-  static constexpr size_t kBytes = 4 << 20;         // copied, received or sent in one turn
-  static constexpr uint64_t kCpuNs = 8'000'000;     // of the thread, without the hooks of the app
+  static constexpr size_t kBytes = 2 << 20;         // copied, received or sent in one turn
+  static constexpr uint64_t kCpuNs = 4'000'000;     // of the thread, without the hooks of the app
   static constexpr uint32_t kShares = 8;            // the phases of a turn divide it by these
   static constexpr size_t kUnitBytes = 256;         // what a step counts beside its bytes
   static constexpr size_t kSyscallBytes = 2 << 10;  // what a system call counts beside its bytes
