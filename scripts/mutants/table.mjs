@@ -686,9 +686,30 @@ export const mutants = [
   {
     protects: 'the system from free slabs while much is held',
     file: 'addon/native/src/base/slab_pool.cc',
-    from: 'const size_t most = on ? kFewKept : kMostKept;',
-    to: 'const size_t most = on ? kMostKept : kMostKept;',
+    from: 'keptBytes_ + room > (few ? kFewKept * kSlabBytes : kMostKeptBytes)',
+    to: 'keptBytes_ + room > kMostKeptBytes',
     test: 'slab_pool: few slabs are kept',
+  },
+  {
+    protects: 'the system from free blocks of other sizes while much is held',
+    file: 'addon/native/src/base/slab_pool.cc',
+    from: '(few && !isSlab) || ',
+    to: '(few && !isSlab && false) || ',
+    test: 'slab_pool: blocks of other sizes go back',
+  },
+  {
+    protects: 'the whole heap from being collected for slabs that die young',
+    file: 'addon/native/src/bindings/convert.cc',
+    from: 'void collectYoungIfMany(Napi::Env env) { Napi::ArrayBuffer::New(env, 1); }',
+    to: 'void collectYoungIfMany(Napi::Env) {}',
+    test: 'test/dist/memory/young.test.js: are collected with the young',
+  },
+  {
+    protects: 'who takes a block from one that is too small',
+    file: 'addon/native/src/base/slab_pool.cc',
+    from: 'return (size + step - 1) / step * step;',
+    to: 'return size / step * step;',
+    test: 'slab_pool: a block goes to the next one',
   },
   {
     protects: 'giving back what the threads of a server at rest have let go of',

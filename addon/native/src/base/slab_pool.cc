@@ -3,14 +3,14 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
 
 namespace mr {
 
 namespace {
 
-void unmap(const std::vector<void*>& slabs) {
-  for (void* slab : slabs) ::munmap(slab, SlabPool::kSlabBytes);
-}
+constexpr size_t kPage = 4 << 10;
+constexpr size_t kEvenly = 4;  // so many sizes are a page apart; those above are a quarter of a doubling apart
 
 }  // namespace
 
@@ -19,46 +19,75 @@ SlabPool& SlabPool::instance() {
   return *pool;
 }
 
-SlabPool::~SlabPool() { unmap(kept_); }
+SlabPool::~SlabPool() { letAllGo(); }
+
+size_t SlabPool::roomFor(size_t size) {
+  if (size <= kPage) return kPage;
+  const size_t step = std::max(std::bit_floor(size - 1) / kEvenly, kPage);
+  return (size + step - 1) / step * step;
+}
+
+size_t SlabPool::shelfOf(size_t room) {
+  if (room <= kEvenly * kPage) return room / kPage - 1;
+  const size_t below = std::bit_floor(room - 1), doublings = static_cast<size_t>(std::countr_zero(below / (kEvenly * kPage)));
+  return kEvenly * (1 + doublings) + (room - below) / (below / kEvenly) - 1;
+}
+
+size_t SlabPool::roomOf(size_t shelf) {
+  if (shelf < kEvenly) return (shelf + 1) * kPage;
+  const size_t below = kEvenly * kPage << (shelf / kEvenly - 1);
+  return below + (shelf % kEvenly + 1) * (below / kEvenly);
+}
+
+void SlabPool::unmap(const std::vector<Block>& blocks) {
+  for (const Block& block : blocks) ::munmap(block.memory, block.room);
+}
 
 void* SlabPool::take(size_t size, uint64_t nowMs) {
-  if (size == kSlabBytes) {
-    std::vector<void*> surplus;
+  const size_t room = roomFor(size);
+  if (room <= kLargest) {
+    std::vector<Block> surplus;
     void* memory = nullptr;
     {
       std::lock_guard lock(mutex_);
       surplus = unused(nowMs);
-      if (!kept_.empty()) {
-        memory = kept_.back();
-        kept_.pop_back();
+      Shelf& shelf = shelves_[shelfOf(room)];
+      if (!shelf.blocks.empty()) {
+        memory = shelf.blocks.back();
+        shelf.blocks.pop_back();
+        keptBytes_ -= room;
       }
-      least_ = std::min(least_, kept_.size());
+      shelf.least = std::min(shelf.least, shelf.blocks.size());
     }
     unmap(surplus);
     if (memory) return memory;
   }
   // All pages of a slab will be written: one call for them is cheaper than a fault for each.
-  const int populate = size == kSlabBytes ? MAP_POPULATE : 0;
-  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | populate, -1, 0);
+  const int populate = room == kSlabBytes ? MAP_POPULATE : 0;
+  void* memory = ::mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | populate, -1, 0);
   return memory == MAP_FAILED ? nullptr : memory;
 }
 
 void SlabPool::giveBack(void* memory, size_t size, uint64_t nowMs) {
-  if (size != kSlabBytes) {
-    ::munmap(memory, size);
-    return;
-  }
-  std::vector<void*> surplus;
+  const size_t room = roomFor(size);
+  std::vector<Block> surplus;
   {
     std::lock_guard lock(mutex_);
     surplus = unused(nowMs);
-    (kept_.size() < most_.load(std::memory_order_relaxed) ? kept_ : surplus).push_back(memory);
+    const bool few = few_.load(std::memory_order_relaxed);
+    const bool isSlab = room == kSlabBytes;
+    if (room > kLargest || (few && !isSlab) || keptBytes_ + room > (few ? kFewKept * kSlabBytes : kMostKeptBytes)) {
+      surplus.push_back({memory, room});
+    } else {
+      shelves_[shelfOf(room)].blocks.push_back(memory);
+      keptBytes_ += room;
+    }
   }
   unmap(surplus);
 }
 
 void SlabPool::letGo(uint64_t nowMs) {
-  std::vector<void*> surplus;
+  std::vector<Block> surplus;
   {
     std::lock_guard lock(mutex_);
     surplus = unused(nowMs);
@@ -67,44 +96,54 @@ void SlabPool::letGo(uint64_t nowMs) {
 }
 
 void SlabPool::keepFew(bool on) {
-  const size_t most = on ? kFewKept : kMostKept;
-  if (most_.load(std::memory_order_relaxed) == most || most_.exchange(most, std::memory_order_relaxed) == most || !on) return;
-  std::vector<void*> surplus;
+  if (few_.load(std::memory_order_relaxed) == on || few_.exchange(on, std::memory_order_relaxed) == on || !on) return;
+  std::vector<Block> surplus;
   {
     std::lock_guard lock(mutex_);
-    if (kept_.size() <= kFewKept) return;
-    surplus.assign(kept_.begin() + kFewKept, kept_.end());
-    kept_.resize(kFewKept);
-    least_ = std::min(least_, kept_.size());
+    for (size_t at = 0; at < kShelves; ++at) {
+      const size_t kept = shelves_[at].blocks.size(), most = at == shelfOf(kSlabBytes) ? kFewKept : 0;
+      if (kept > most) takeOff(at, kept - most, &surplus);
+    }
   }
   unmap(surplus);
 }
 
 void SlabPool::letAllGo() {
-  std::vector<void*> all;
+  std::vector<Block> all;
   {
     std::lock_guard lock(mutex_);
-    all.swap(kept_);
-    least_ = 0;
+    for (size_t at = 0; at < kShelves; ++at) takeOff(at, shelves_[at].blocks.size(), &all);
   }
   unmap(all);
 }
 
-size_t SlabPool::kept() const {
+size_t SlabPool::keptBytes() const {
   std::lock_guard lock(mutex_);
-  return kept_.size();
+  return keptBytes_;
+}
+
+// Those that have lain longest.
+void SlabPool::takeOff(size_t at, size_t count, std::vector<Block>* found) {
+  Shelf& shelf = shelves_[at];
+  const auto begin = shelf.blocks.begin(), end = begin + static_cast<std::ptrdiff_t>(count);
+  const size_t room = roomOf(at);
+  for (auto block = begin; block != end; ++block) found->push_back({*block, room});
+  shelf.blocks.erase(begin, end);
+  shelf.least = std::min(shelf.least, shelf.blocks.size());
+  keptBytes_ -= count * room;
 }
 
 // Those that have lain here all the time since it was last asked; at most once in kUnusedMs.
-std::vector<void*> SlabPool::unused(uint64_t nowMs) {
-  std::vector<void*> found;
+std::vector<SlabPool::Block> SlabPool::unused(uint64_t nowMs) {
+  std::vector<Block> found;
   if (nowMs < sinceMs_ + kUnusedMs) return found;
-  const size_t beyond = kept_.size() > kAlwaysKept ? kept_.size() - kAlwaysKept : 0;
-  // The ones at the front have lain longest.
-  const auto end = kept_.begin() + static_cast<std::ptrdiff_t>(std::min(least_, beyond));
-  found.assign(kept_.begin(), end);
-  kept_.erase(kept_.begin(), end);
-  least_ = kept_.size();
+  for (size_t at = 0; at < kShelves; ++at) {
+    Shelf& shelf = shelves_[at];
+    const size_t always = at == shelfOf(kSlabBytes) ? kAlwaysKept : 0;
+    const size_t beyond = shelf.blocks.size() > always ? shelf.blocks.size() - always : 0;
+    takeOff(at, std::min(shelf.least, beyond), &found);
+    shelf.least = shelf.blocks.size();
+  }
   sinceMs_ = nowMs;
   return found;
 }

@@ -1,8 +1,10 @@
 // Memory for received bytes that JS holds. Whole pages from the kernel, so that what the collector gives back is really given
 // back, and does not stay behind in the allocator's arenas between small blocks. Some are kept for the next one who asks: a
-// collector gives back all at once what was received since it last looked, and pages that come anew have to be cleared first.
+// collector gives back all at once what was received since it last looked, and pages that come anew have to be cleared first,
+// which costs more than what is then written to them.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -16,11 +18,12 @@ namespace mr {
 // Any thread.
 class SlabPool {
  public:
-  static constexpr size_t kSlabBytes = 256 << 10;  // the size that is kept; others go back at once
-  static constexpr size_t kMostKept = 128;
-  static constexpr size_t kAlwaysKept = 32;    // what is beyond goes back when nobody has wanted it
-  static constexpr size_t kFewKept = 8;        // while much memory is held
-  static constexpr uint64_t kUnusedMs = 1000;  // for so long
+  static constexpr size_t kSlabBytes = 256 << 10;     // what a reactor receives into
+  static constexpr size_t kLargest = 4 << 20;         // a larger block goes back at once
+  static constexpr size_t kMostKeptBytes = 32 << 20;  // of all sizes
+  static constexpr size_t kAlwaysKept = 32;           // slabs; what is beyond goes back when nobody has wanted it
+  static constexpr size_t kFewKept = 8;               // slabs, and no other block, while much memory is held
+  static constexpr uint64_t kUnusedMs = 1000;         // for so long
 
   // Of the process. Never destroyed: a collector may still give back while the process runs its destructors.
   static SlabPool& instance();
@@ -30,24 +33,42 @@ class SlabPool {
   SlabPool(const SlabPool&) = delete;
   SlabPool& operator=(const SlabPool&) = delete;
 
-  // Null when the kernel gives no more. Not zeroed when it was used before.
+  // Null when the kernel gives no more. Not zeroed when it was used before. `size` is that of take().
   void* take(size_t size, uint64_t nowMs = monotonicMs());
   void giveBack(void* memory, size_t size, uint64_t nowMs = monotonicMs());
   // What nobody has wanted for kUnusedMs, as take() does by the way.
   void letGo(uint64_t nowMs = monotonicMs());
-  // Whether much memory is held: free slabs are resident, and no limit counts them.
+  // Whether much memory is held: free blocks are resident, and no limit counts them.
   void keepFew(bool on);
-  // Memory is short: free slabs are of more use elsewhere.
+  // Memory is short: free blocks are of more use elsewhere.
   void letAllGo();
-  size_t kept() const;
+  size_t keptBytes() const;
+
+  // What a block of that size takes: four sizes for each doubling, so that a block fits the next one who asks for about as much.
+  static size_t roomFor(size_t size);
 
  private:
-  std::vector<void*> unused(uint64_t nowMs);
+  // Blocks of one size.
+  struct Shelf {
+    std::vector<void*> blocks;
+    size_t least = 0;  // of blocks, since sinceMs_
+  };
+  struct Block {
+    void* memory;
+    size_t room;
+  };
+  static constexpr size_t kShelves = 36;
+
+  static size_t shelfOf(size_t room);
+  static size_t roomOf(size_t shelf);
+  static void unmap(const std::vector<Block>& blocks);
+  void takeOff(size_t shelf, size_t count, std::vector<Block>* found);
+  std::vector<Block> unused(uint64_t nowMs);
 
   mutable std::mutex mutex_;
-  std::atomic<size_t> most_{kMostKept};
-  std::vector<void*> kept_;
-  size_t least_ = 0;  // of kept_, since then
+  std::atomic<bool> few_{false};
+  std::array<Shelf, kShelves> shelves_;
+  size_t keptBytes_ = 0;
   uint64_t sinceMs_ = 0;
 };
 
