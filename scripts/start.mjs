@@ -6,8 +6,8 @@ import { prepare } from './prepare.mjs'
 await whenMain(import.meta.url, async () => {
   prepare()
   const port = process.env.PORT ?? '7000'
-  const shown = port === '0' ? 'PORT, with the port that it names below' : port
-  console.log(`once it listens, try: echo '{"id":1,"price":2.5,"count":4}' | nc -N localhost ${shown}`)
+  const shown = port === '0' ? 'PORT (the port that it names below)' : `localhost:${port}`
+  console.log(`once it listens, try: npx multireactor send ${shown} '{"id":1,"price":2.5,"count":4}'`)
   process.chdir(root)
   process.argv.splice(1, Infinity, join(root, 'packages/multireactor/bin/multireactor.js'))
   process.argv.push('serve', 'examples/orders/app.ts', '--port', port, '--reactors', '2', '--pool', '2')

@@ -2568,4 +2568,26 @@ export const mutants = [
     to: 'static_cast<uint16_t>(what)',
     test: 'protocol_codec: resp: what is wrong with a command has a code',
   },
+  // The client of the command.
+  {
+    protects: 'send: no success without every reply',
+    file: 'packages/core/src/send.ts',
+    from: 'if (untilEnd || isDone()) resolve()',
+    to: 'if (untilEnd || received > 0) resolve()',
+    test: 'test/dist/cli/send.test.js: exits with 1 when a reply does not come',
+  },
+  {
+    protects: 'send: the size of a reply',
+    file: 'packages/core/src/send_wire.ts',
+    from: 'if (wanted > mostReplyBytes) throw',
+    to: 'if (wanted > Number.MAX_SAFE_INTEGER) throw',
+    test: 'test/dist/cli/send.test.js: exits with 1 when a reply does not come',
+  },
+  {
+    protects: 'help behind other arguments',
+    file: 'packages/core/src/cli.ts',
+    from: "if (known.includes('--help') || known.includes('-h'))",
+    to: "if (known[0] === '--help' || known[0] === '-h')",
+    test: 'test/dist/cli/cli.test.js: prints help wherever it is asked for',
+  },
 ]

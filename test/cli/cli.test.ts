@@ -184,6 +184,25 @@ describe('the command', () => {
     }
   })
 
+  it('prints help wherever it is asked for, with whatever stands before', async () => {
+    for (const [args, usage] of [
+      [['serve', '--help'], 'Usage: multireactor serve'],
+      [['serve', 'no-such-app.js', '--prot', '1', '-h'], 'Usage: multireactor serve'],
+      [['srve', '--help'], 'Usage: multireactor serve'],
+      [['--port', '--help'], 'Usage: multireactor serve'],
+      [['send', '--help'], 'Usage: multireactor send'],
+      [['send', 'nowhere', '--cuont', '-h'], 'Usage: multireactor send'],
+      [['--help', 'send'], 'Usage: multireactor send'],
+    ] as const) {
+      const { code, out, err } = await run(...args).ended
+      expect(out).to.include(usage)
+      expect([code, err]).to.deep.equal([0, ''])
+    }
+    // Behind -- it is a message, or a file.
+    const { code } = await run('send', '127.0.0.1:1', '--', '--help').ended
+    expect(code).to.equal(1)
+  })
+
   it('prints its version and exits with 0', async () => {
     const { version } = JSON.parse(readFileSync(new URL('packages/multireactor/package.json', root), 'utf8')) as {
       version: string

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
 import { dirname, join, relative } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -99,7 +98,7 @@ describe('the program of the README', () => {
 
   it('answers as the README says, and ends on SIGTERM', async () => {
     const program = /```ts\n(\/\/ app\.ts\n.*?)```/s.exec(read('README.md'))?.[1]
-    const [, request, answer] = /echo '([^']+)' \| nc [^#]*# (\S+)/.exec(read('README.md')) ?? []
+    const [, request, answer] = /npx multireactor send \S+ '([^']+)' +# (\S+)/.exec(read('README.md')) ?? []
     const command = /npx multireactor (serve app\.ts .*)/.exec(read('README.md'))?.[1]
     expect([program, request, answer, command]).to.not.include(undefined)
     writeFileSync(join(folder, 'app.ts'), program!)
@@ -116,10 +115,9 @@ describe('the program of the README', () => {
     }
     expect(port).to.be.above(0)
 
-    const socket = connect({ port: port!, host: '127.0.0.1' })
-    socket.end(`${request}\n`)
+    const client = spawn(process.execPath, [bin, 'send', `127.0.0.1:${port}`, request!], { stdio: ['ignore', 'pipe', 'inherit'] })
     let received = ''
-    for await (const chunk of socket.setEncoding('utf8')) received += chunk
+    for await (const chunk of client.stdout.setEncoding('utf8')) received += chunk
     expect(received).to.equal(`${answer}\n`)
 
     server.kill('SIGTERM')

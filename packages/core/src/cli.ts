@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
 import { type BalancePolicy, didYouMean, MultireactorError, outliveOutput } from '@multireactor/addon'
 import type { ListenTls } from '@multireactor/reactor'
 import { adminAddress } from './admin_options.js'
@@ -7,8 +6,10 @@ import { CertificateFiles } from './certificate_files.js'
 import type { ServeAddress, ServeOptions } from './options.js'
 import { type Server, startServer } from './server.js'
 import { handleSignals } from './signals.js'
+import { milliseconds, number, parseCommand, UsageError } from './usage.js'
 
 const help = `Usage: multireactor serve APP [options]
+       multireactor send ADDRESS [MESSAGE …] [options]   (see multireactor send --help)
 
 Serves an app module (.js or .ts) with several reactors and a pool.
 
@@ -36,6 +37,8 @@ Serves an app module (.js or .ts) with several reactors and a pool.
 
 Limits of memory, connections, queue and heaps: the options of serve() in a program (docs/limits.md).
 
+Exit codes: 0 closed in order, 1 it could not start or an error closed it, 2 wrong usage, options or app.
+
 Example: multireactor serve app.ts --port 7000 --reactors 2 --pool 2`
 
 const options = {
@@ -58,11 +61,8 @@ const options = {
   'reload-timeout': { type: 'string' },
   'drain-delay': { type: 'string' },
   'close-timeout': { type: 'string' },
-  help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const
-
-class UsageError extends Error {}
 
 /** What the package with the command brings along. */
 export interface CliDefaults {
@@ -76,7 +76,9 @@ export async function main(argv: readonly string[], defaults: CliDefaults = {}):
     return await run(argv, defaults)
   } catch (error) {
     if (error instanceof UsageError) {
-      console.error(`multireactor: ${error.message}\nRun \`multireactor --help\` for the options.`)
+      console.error(
+        `multireactor: ${error.message}\nRun \`multireactor ${argv[0] === 'send' ? 'send ' : ''}--help\` for the options.`,
+      )
       return 2
     }
     if (!(error instanceof MultireactorError)) {
@@ -96,18 +98,21 @@ export async function main(argv: readonly string[], defaults: CliDefaults = {}):
 }
 
 async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Promise<number> {
-  const { values, positionals } = parse(argv)
-  if (values.help) {
-    console.log(help)
+  // Whatever else stands there: who asks for help has not got it right yet.
+  const known = argv.slice(0, argv.includes('--') ? argv.indexOf('--') : argv.length)
+  if (known.includes('--help') || known.includes('-h')) {
+    console.log(known.find((word) => !word.startsWith('-')) === 'send' ? (await import('./send_command.js')).sendHelp : help)
     return 0
   }
+  if (argv[0] === 'send') return (await import('./send_command.js')).sendCommand(argv.slice(1))
+  const { values, positionals } = parseCommand(argv, options)
   if (values.version) {
     console.log(version())
     return 0
   }
   const [command, app, ...rest] = positionals
   if (command === undefined) throw new UsageError('no command given: try `multireactor serve app.ts`')
-  if (command !== 'serve') throw new UsageError(`unknown command '${command}'${didYouMean(command, ['serve'])}`)
+  if (command !== 'serve') throw new UsageError(`unknown command '${command}'${didYouMean(command, ['serve', 'send'])}`)
   if (app === undefined) throw new UsageError('serve needs an app module: `multireactor serve app.ts`')
   if (rest.length > 0) throw new UsageError(`serve takes one app module, and got '${rest[0]}' too`)
   const host = values.host ?? (process.env['HOST'] || undefined)
@@ -186,31 +191,6 @@ function firstPair(files: CertificateFiles): ListenTls {
   } catch (error) {
     throw new UsageError((error as Error).message)
   }
-}
-
-function parse(argv: readonly string[]) {
-  try {
-    return parseArgs({ args: [...argv], options, allowPositionals: true })
-  } catch (error) {
-    const unknown = /Unknown option '(--?[^'\s]+)'/.exec(error instanceof Error ? error.message : '')?.[1]
-    if (unknown === undefined) throw new UsageError(error instanceof Error ? error.message : String(error))
-    const hint = didYouMean(unknown.replace(/^-+/, ''), Object.keys(options)).replace("mean '", "mean '--")
-    throw new UsageError(`unknown option '${unknown}'${hint}`)
-  }
-}
-
-function number(flag: string, text: string): number {
-  const value = Number(text)
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
-    throw new UsageError(`${flag} must be a whole number, and is '${text}'`)
-  return value
-}
-
-/** Checked at the start: a signal is no moment to find out. */
-function milliseconds(flag: string, text: string): number {
-  const value = number(flag, text)
-  if (value > 0x7fff_ffff) throw new UsageError(`${flag} is in milliseconds, at most ${0x7fff_ffff}, and is '${text}'`)
-  return value
 }
 
 function version(): string {
