@@ -2375,6 +2375,49 @@ export const mutants = [
     to: "if (typeof make === 'string') {",
     test: 'test/dist/bad-input/app.test.js: of attach() that makes no server',
   },
+  // Examples.
+  {
+    protects: 'a gateway from a peer that sends and never logs in',
+    file: 'examples/gateway/app.ts',
+    from: "setTimeout(() => refuse(conn, 'no login in time'), loginMs),",
+    to: 'setTimeout(() => {}, loginMs),',
+    test: 'test/dist/examples/gateway.test.js: closes a peer that does not log in',
+  },
+  {
+    protects: 'a gateway from a device that is there twice',
+    file: 'examples/gateway/app.ts',
+    from: 'return { isLatest: devices.replace(question.device, BigInt(question.since)) }',
+    to: 'return { isLatest: true }',
+    test: 'test/dist/examples/gateway.test.js: has one connection for each device',
+  },
+  {
+    protects: 'a gateway from commands that wait for a mute device',
+    file: 'examples/gateway/devices.ts',
+    from: "if (waiting.size >= mostWaiting) return 'busy'",
+    to: '',
+    test: 'test/dist/examples/gateway.test.js: bounds what waits for a device',
+  },
+  {
+    protects: 'a collector from a full disk',
+    file: 'examples/collector/sink.ts',
+    from: 'this.#fail(error as NodeJS.ErrnoException)',
+    to: 'throw error',
+    test: 'test/dist/examples/collector.test.js: says what a full disk has cost',
+  },
+  {
+    protects: 'a caller of http-api from a line that is null',
+    file: 'examples/http-api/validate.ts',
+    from: '(isObject(line) ? line : {})',
+    to: '(line as object)',
+    test: 'test/dist/examples/http_api.test.js: answers curl',
+  },
+  {
+    protects: 'a client of rpc from an answer that is no JSON',
+    file: 'examples/rpc/protocol.ts',
+    from: "return id === undefined ? undefined : badResponse(Number(id), 'the answer is no JSON')",
+    to: 'throw new Error(id)',
+    test: 'test/dist/examples/rpc.test.js: has a client that takes an answer',
+  },
   // Signals of a program.
   {
     protects: 'a SIGHUP that comes while the server starts',
