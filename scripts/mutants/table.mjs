@@ -2418,6 +2418,20 @@ export const mutants = [
     to: 'throw new Error(id)',
     test: 'test/dist/examples/rpc.test.js: has a client that takes an answer',
   },
+  {
+    protects: 'the players of a game from a room in two places',
+    file: 'examples/game/app.ts',
+    from: 'else joinAtHome(conn, conn.data.room)',
+    to: 'else join(conn)',
+    test: 'test/dist/examples/game.test.js: ends in the room that was joined last',
+  },
+  {
+    protects: 'a game from players who do not read',
+    file: 'examples/game/room.ts',
+    from: 'if (!this.#slow.has(member) && !member.write(state)) this.#slow.add(member)',
+    to: 'member.write(state)',
+    test: 'test/dist/examples/game.test.js: keeps no queue of states',
+  },
   // Signals of a program.
   {
     protects: 'a SIGHUP that comes while the server starts',
