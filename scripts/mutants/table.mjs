@@ -2432,6 +2432,13 @@ export const mutants = [
     to: 'member.write(state)',
     test: 'test/dist/examples/game.test.js: keeps no queue of states',
   },
+  {
+    protects: 'a sender of ingest from an ok for what is not stored',
+    file: 'examples/ingest/writer.ts',
+    from: 'for (const { reject } of batch) reject(error)',
+    to: 'for (const { resolve } of batch) resolve()',
+    test: 'test/dist/examples/ingest.test.js: answers readings that it could not store',
+  },
   // Signals of a program.
   {
     protects: 'a SIGHUP that comes while the server starts',

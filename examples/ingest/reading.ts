@@ -1,0 +1,25 @@
+export interface Reading {
+  /** Chosen by the sender: a reading that is sent again is stored once. */
+  id: string
+  name: string
+  value: number
+  /** Milliseconds since 1970. */
+  at: number
+}
+
+/** What a line says; a string says what is wrong with it. */
+export function readReading(line: string, now: number): Reading | string {
+  let sent: unknown
+  try {
+    sent = JSON.parse(line)
+  } catch {
+    return 'a reading is a line of JSON'
+  }
+  if (typeof sent !== 'object' || sent === null) return 'a reading is an object'
+  const { id, name, value, at = now } = sent as { [key: string]: unknown }
+  if (typeof id !== 'string' || id.length < 1 || id.length > 64) return 'id must have 1 to 64 characters'
+  if (typeof name !== 'string' || name.length < 1 || name.length > 64) return 'name must have 1 to 64 characters'
+  if (typeof value !== 'number' || !Number.isFinite(value)) return 'value must be a number'
+  if (typeof at !== 'number' || !Number.isSafeInteger(at) || at < 0) return 'at must be milliseconds since 1970'
+  return { id, name, value, at }
+}
