@@ -14,6 +14,7 @@ const names = readdirSync(join(root, 'examples'), { withFileTypes: true })
 interface Manifest {
   scripts: Record<'start' | 'typecheck' | 'test', string>
   dependencies: Record<string, string>
+  optionalDependencies?: Record<string, string>
   devDependencies: Record<string, string>
 }
 
@@ -28,8 +29,8 @@ class Copy {
     const isOurs = (path: string): boolean => !/\/(node_modules|collected\.jsonl)$/.test(path)
     cpSync(join(root, 'examples', name), this.#folder, { recursive: true, filter: isOurs })
     this.manifest = JSON.parse(readFileSync(join(this.#folder, 'package.json'), 'utf8')) as Manifest
-    const { dependencies, devDependencies } = this.manifest
-    for (const one of Object.keys({ ...dependencies, ...devDependencies })) {
+    const { dependencies, optionalDependencies, devDependencies } = this.manifest
+    for (const one of Object.keys({ ...dependencies, ...optionalDependencies, ...devDependencies })) {
       // Ours come out of the tarballs. The others are the pinned ones that the repository has: no registry is asked.
       const from = join(one in packages ? installed.folder : root, 'node_modules', one)
       this.#link(one, from)
@@ -54,6 +55,9 @@ class Copy {
       PORT: '0',
       PREBUILDS_ONLY: '1',
       SOCKET: join(this.#folder, 'example.sock'),
+      // The gateway does not start without them, as its README says.
+      DEVICE_SECRET: '0123456789abcdef',
+      API_TOKEN: 'fedcba9876543210',
     }
     const command = this.manifest.scripts[script].replace(/--port \d+/, '--port 0')
     const child = spawn('/bin/sh', ['-c', `exec ${command}`], { cwd: this.#folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
