@@ -59,17 +59,25 @@ export function lengthOf(view: Uint8Array): number {
  * has.
  */
 export function isReadable(view: Uint8Array): boolean {
-  try {
-    const length = lengthOf(view)
-    if (length === 0) keys.call(view)
-    return view.length === length
-  } catch {
-    return false
-  }
+  return mostBytesOf(view) >= 0
 }
 
 /** What can be sent. It is a Uint8Array if the engine says so, whatever its prototype and properties say. */
 export function isBytes(value: unknown): value is string | Uint8Array {
-  if (typeof value === 'string') return true
-  return kindGetter.call(value) === 'Uint8Array' && isReadable(value as Uint8Array)
+  return mostBytesOf(value) >= 0
+}
+
+/** How many bytes what can be sent has at most: a text may have fewer. -1: it cannot be sent. */
+export function mostBytesOf(value: unknown): number {
+  if (typeof value === 'string') return value.length * 3
+  if (kindGetter.call(value) !== 'Uint8Array') return -1
+  try {
+    // In this order: the former may be a function of the app that transfers the memory.
+    const said = (value as Uint8Array).length
+    const length = lengthGetter.call(value)
+    if (length === 0) keys.call(value)
+    return said === length ? length : -1
+  } catch {
+    return -1
+  }
 }

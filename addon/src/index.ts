@@ -2,7 +2,7 @@ import { load } from './load.js'
 import type { Native } from './native.js'
 
 export { type Context, contexts, currentContext, runFresh } from './contexts.js'
-export { bufferOf, isBytes, lengthOf, readLatin1, writeLatin1, writeUtf8 } from './buffers.js'
+export { bufferOf, isBytes, lengthOf, mostBytesOf, readLatin1, writeLatin1, writeUtf8 } from './buffers.js'
 export {
   closedError,
   type ErrorEnvelope,

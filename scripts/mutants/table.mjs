@@ -1564,8 +1564,8 @@ export const mutants = [
   {
     protects: 'a frame whose reply has no memory any more from never settling',
     file: 'addon/src/buffers.ts',
-    from: 'if (length === 0) keys.call(view)',
-    to: 'if (length === -1) keys.call(view)',
+    from: 'if (length === 0) keys.call(value)',
+    to: 'if (length === -1) keys.call(value)',
     test: 'test/dist/pool/pool.test.js: does so for bytes whose memory is gone',
   },
   {
@@ -1768,8 +1768,8 @@ export const mutants = [
   {
     protects: 'what lay in shared memory before from a view that claims to be longer than it is',
     file: 'addon/src/buffers.ts',
-    from: 'return view.length === length',
-    to: 'return true',
+    from: 'return said === length ? length : -1',
+    to: 'return said === length || said >= 0 ? length : -1',
     test: 'test/dist/bad-input/bytes.test.js: isBytes believes no property and no prototype',
   },
   {

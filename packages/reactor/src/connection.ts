@@ -5,7 +5,7 @@ import {
   type CloseReason,
   type ErrorEnvelope,
   failureFromEnvelope,
-  isBytes,
+  mostBytesOf,
   MultireactorError,
   OptionReader,
   replyFlag,
@@ -190,10 +190,10 @@ export class Connection<Data = unknown> {
    * Throws `ERR_MR_DATA`, and `ERR_MR_CONNECTION_CLOSED` between your own `end()` and the close.
    */
   write(data: string | Uint8Array): boolean {
-    checkBytes('write()', data)
+    const most = checkBytes('write()', data)
     if (this.#isLate('write()')) return false
     const engine = this.#engine
-    if (engine.current === this && engine.box(this.#slot, this.#generation, data)) return true
+    if (engine.current === this && engine.box(this.#slot, this.#generation, data, most)) return true
     const result = engine.driver.write(this.#slot, this.#generation, data, engine.current === this)
     if (result === 0) engine.countLateCall()
     else if (result === 1) this.markWriteFull()
@@ -207,12 +207,15 @@ export class Connection<Data = unknown> {
    * `message`, as `write`.
    */
   reply(text: string, options?: { ascii?: boolean }): boolean {
-    checkBytes('reply()', text)
+    const most = checkBytes('reply()', text)
     checkOptions('reply()', options, ' such as { ascii: true }')
     const ascii = options?.ascii === true
     const engine = this.#engine
     if (this.#isLate('reply()')) return false
-    return (engine.current === this && engine.reply(this.#slot, this.#generation, text, ascii)) || this.write(text)
+    return (
+      (engine.current === this && engine.reply(this.#slot, this.#generation, text, ascii ? text.length : most, ascii)) ||
+      this.write(text)
+    )
   }
 
   /**
@@ -928,8 +931,10 @@ function checkFraming(framing: unknown): void {
   throw new MultireactorError('ERR_MR_OPTION_TYPE', `setFraming(): must be a framing such as lines(), and is ${shown(framing)}`)
 }
 
-export function checkBytes(call: string, data: unknown): asserts data is string | Uint8Array {
-  if (isBytes(data)) return
+/** How many bytes it has at most: `mostBytesOf`. */
+export function checkBytes(call: string, data: unknown): number {
+  const most = mostBytesOf(data)
+  if (most >= 0) return most
   throw new MultireactorError('ERR_MR_DATA', `${call}: the data must be a string or Uint8Array, and is ${shown(data)}`)
 }
 

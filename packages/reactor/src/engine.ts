@@ -529,8 +529,8 @@ export class Engine {
   }
 
   /** Takes a write of the running `message` hook. False: there is no room, or it is above the high water mark; call the driver. */
-  box(slot: number, generation: number, data: string | Uint8Array): boolean {
-    const length = this.#box.add(slot, generation, data, this.#room)
+  box(slot: number, generation: number, data: string | Uint8Array, most: number): boolean {
+    const length = this.#box.add(slot, generation, data, most, this.#room)
     if (length < 0) {
       this.#time.soon()
       this.#room = 0 // how much waits is not known here any more
@@ -554,8 +554,8 @@ export class Engine {
    * Takes text at the place of the frame at hand, however much waits already: the reply of a protocol that asks nothing about room.
    * False: it does not fit; call the driver.
    */
-  reply(slot: number, generation: number, text: string, ascii: boolean): boolean {
-    const length = this.#box.add(slot, generation, text, Infinity, ascii)
+  reply(slot: number, generation: number, text: string, most: number, ascii: boolean): boolean {
+    const length = this.#box.add(slot, generation, text, most, Infinity, ascii)
     this.#room -= length
     return length >= 0
   }

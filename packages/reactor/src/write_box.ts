@@ -1,4 +1,4 @@
-import { lengthOf, type NativeReactorDriver, writeLatin1, writeUtf8 } from '@multireactor/addon'
+import { type NativeReactorDriver, writeLatin1, writeUtf8 } from '@multireactor/addon'
 
 const rowWords = 4
 /** A larger write costs more to copy than to hand over. */
@@ -24,12 +24,11 @@ export class WriteBox {
   }
 
   /**
-   * How many bytes it took, or -1 when there is no room: then the driver is to be called. `room`: a larger write is not taken. `ascii`: the
-   * text is known to be nothing else. Throws for what has no bytes: every caller has looked, and a row whose length is no number would give
-   * the next ones to other connections.
+   * How many bytes it took, or -1 when there is no room: then the driver is to be called. `most`: how many bytes the data has at most, as
+   * `mostBytesOf` says: a row whose length is no number would give the next ones to other connections. `room`: a larger write is not taken.
+   * `ascii`: the text is known to be nothing else.
    */
-  add(slot: number, generation: number, data: string | Uint8Array, room: number, ascii = false): number {
-    const most = typeof data !== 'string' ? lengthOf(data) : ascii ? data.length : data.length * 3
+  add(slot: number, generation: number, data: string | Uint8Array, most: number, room: number, ascii = false): number {
     if (most > mostBytes || most >= room) return -1
     const count = this.#count[0]!
     // The driver has emptied it.

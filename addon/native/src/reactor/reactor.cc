@@ -228,6 +228,7 @@ void Reactor::planRows(uint64_t rows, uint64_t tookNs) {
   // Slow hooks come in bursts: one quick batch between two slow ones is no reason to forget them.
   const uint64_t most = std::min<uint64_t>(kMaxRowsPerTurn, uint64_t{mostRows_} * 4 / 3 + 1);
   mostRows_ = static_cast<uint32_t>(std::clamp<uint64_t>(fits, kLeastRows, most));
+  if (mostRows_ == kMaxRowsPerTurn && tookNs < kHooksNs / 8) unmeasured_ = kUnmeasured;
 }
 
 // Where hooks are slow, the rows of a turn are shared by all connections that wait.
@@ -265,7 +266,8 @@ bool Reactor::deliver() {
     const uint64_t rows = delivering_.size();
     if (!closed_.empty()) markLastChances();
     handedBack_ = false;
-    const uint64_t hooksSinceNs = rows >= kLeastRows ? threadCpuNs() : 0;
+    const bool measures = rows >= kLeastRows && (unmeasured_ == 0 || --unmeasured_ == 0);
+    const uint64_t hooksSinceNs = measures ? threadCpuNs() : 0;
     const EventSink::Delivered delivered = sink_->deliver(delivering_);
     budget_.comeBack();
     outBudget_.comeBack();

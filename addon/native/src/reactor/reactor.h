@@ -256,6 +256,7 @@ class Reactor {
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
   static constexpr uint64_t kHooksNs = 2'000'000;         // CPU time of the hooks of one batch: the next one is as large as fits
+  static constexpr uint32_t kUnmeasured = 4;              // where hooks have long been quick, one of so many batches is measured
   static constexpr uint32_t kLeastRows = 16;              // a smaller batch is not measured, nor made smaller
   static constexpr size_t kMaxRowsPerTurn = 4096;         // for hooks; who is read last may add kMaxFramesPerTurn
   static constexpr size_t kFlushBytes = 256 << 10;        // sent to one connection
@@ -714,14 +715,15 @@ class Reactor {
   std::vector<std::span<const uint8_t>> group_;
   // What a turn may spend, of what comes in and of what is sent; and what it has left for the next one.
   TurnBudget budget_, outBudget_;
-  uint32_t mostRows_ = kMaxRowsPerTurn;                   // as many as hooks have time for, as the last large batches went
-  uint32_t rowsEach_ = kMaxFramesPerTurn;                 // of one connection, in this turn
-  uint64_t rowsBegun_ = 0;                                // of the batch at hand, when the first connection was handed back
-  bool handedBack_ = false;                               // something of it was
-  bool pendingFirst_ = false;                             // in this turn, what waits is cut before anything is received
-  std::vector<uint32_t> untouched_;                       // handed back before a hook had seen anything of it in this batch
-  std::span<const epoll_event> events_;                   // told by epoll and not looked at yet
-  std::deque<std::pair<uint32_t, uint32_t>> due_;         // whose timers have expired: slot, generation
+  uint32_t unmeasured_ = 0;                        // so many batches to come, but one: asking for the CPU time is a system call
+  uint32_t mostRows_ = kMaxRowsPerTurn;            // as many as hooks have time for, as the last large batches went
+  uint32_t rowsEach_ = kMaxFramesPerTurn;          // of one connection, in this turn
+  uint64_t rowsBegun_ = 0;                         // of the batch at hand, when the first connection was handed back
+  bool handedBack_ = false;                        // something of it was
+  bool pendingFirst_ = false;                      // in this turn, what waits is cut before anything is received
+  std::vector<uint32_t> untouched_;                // handed back before a hook had seen anything of it in this batch
+  std::span<const epoll_event> events_;            // told by epoll and not looked at yet
+  std::deque<std::pair<uint32_t, uint32_t>> due_;  // whose timers have expired: slot, generation
   std::vector<std::pair<uint32_t, uint32_t>> releasing_;  // whose order window has replies that may leave: slot, generation
   // Connections with frames that were set aside. How many of them are to be looked at, and what has been let go.
   struct Listed {
