@@ -3,6 +3,7 @@ import type { Random } from '../support/random.js'
 import { kind, record, topics, topicName as tcpTopic } from './records.js'
 import { callCodes, publication, schedule } from './operations.js'
 import { attempt, type Expected, nextNumber, randomOf, type Story, newStory, tell, threadId, turnOf } from './story.js'
+import { compare, someJob, task, taskCodes } from './tasks.js'
 import { someForm, someNoBytes, someNonsense } from './values.js'
 import { work } from './work.js'
 
@@ -34,7 +35,7 @@ async function request(req: HttpRequest, res: HttpResponse): Promise<void> {
     over = true
   }
   const step = (): void => {
-    const way = random.below(21)
+    const way = random.below(22)
     const odd = someNonsense(random)
     const noBytes = someNoBytes(random)
     if (way < 3) {
@@ -90,7 +91,13 @@ async function request(req: HttpRequest, res: HttpResponse): Promise<void> {
     else if (way === 16) make('req.header wrong', () => req.header(odd as never), { wrong: true })
     else if (way === 17) make('req.run wrong', () => req.run(noBytes as never), { wrong: true })
     else if (way === 18) make('req.run', () => req.run(`job ${story.letter} ${story.sequence} 6 1 whole 3`), { may: callCodes })
-    else if (way === 19) make('drained', () => res.drained())
+    else if (way === 21) {
+      const { job, wanted, spoil } = someJob(random, story.letter, story.sequence)
+      make('req.runTask', () => req.runTask(job).then((got) => compare('req.runTask', wanted, got)), {
+        may: [...callCodes, ...taskCodes],
+      })
+      spoil()
+    } else if (way === 19) make('drained', () => res.drained())
     else if (way === 20 && random.below(4) === 0) end()
   }
   for (let i = random.below(6); i > 0; i--) step()
@@ -173,6 +180,7 @@ function speak(ws: ServerWebSocket<Story>, story: Story, random: Random, key: st
 export default httpApp<Story>({
   request,
   parse: work,
+  task,
   websocket: {
     upgrade: (req) => {
       const { story } = storyOf(req)

@@ -1,5 +1,6 @@
 import { defineApp, lines } from '@multireactor/core'
 import { describeOpen, misuse, start } from './hooks.js'
+import { task } from './tasks.js'
 import { work } from './work.js'
 
 export default defineApp({
@@ -8,5 +9,6 @@ export default defineApp({
   onCall: describeOpen,
   framing: lines(),
   parse: work,
+  task,
   outBuffer: { high: 8 << 10, low: 1 << 10, max: 2 << 20 },
 })

@@ -1,6 +1,7 @@
 import { custom, defineApp } from '@multireactor/core'
 import { misuse } from './hooks.js'
 import { narrow } from './story.js'
+import { task } from './tasks.js'
 import { refuse, work } from './work.js'
 
 export default defineApp({
@@ -13,6 +14,7 @@ export default defineApp({
   allowHalfOpen: true,
   maxPendingMessages: 1,
   parse: work,
+  task,
   overloaded: refuse,
   ...narrow,
 })

@@ -2,6 +2,7 @@ import { custom, delimiter, fixed, type Connection, lengthPrefixed, lines, raw }
 import type { Random } from '../support/random.js'
 import { kind, placeOf, record, topicLetter, topicName, topics } from './records.js'
 import { attempt, type Expected, nextNumber, type Story, tell, threadId } from './story.js'
+import { compare, someJob, taskCodes } from './tasks.js'
 import { someForm, someNoBytes, someNonsense } from './values.js'
 
 export type Conn = Connection<Story>
@@ -169,6 +170,21 @@ export const tame: Record<string, Operation> = {
     )
     spoil()
     return result
+  },
+  runTask(place, abilities) {
+    const { conn, story, random, key } = place
+    const { job, wanted, spoil } = someJob(random, story.letter, story.sequence)
+    const result = make(
+      place,
+      'runTask',
+      () => conn.runTask(job).then((got) => compare(`${key} task of ${story.listener}`, wanted, got)),
+      { may: [...callCodes, ...taskCodes, ...noPool(abilities)] },
+    )
+    spoil()
+    return result
+  },
+  runTaskWrong(place, abilities) {
+    make(place, 'runTask wrong', () => place.conn.runTask(() => 5), { wrong: true, may: noPool(abilities) })
   },
   callWrong(place, abilities) {
     const bytes = someNoBytes(place.random)
@@ -427,7 +443,11 @@ export const wild: Record<string, Operation> = {
       () => stream.cork(),
       () => stream.uncork(),
       () => stream.on('data', (chunk: Buffer) => stream.write(chunk)),
-      () => stream.pipe(stream),
+      () => {
+        // One that was ended refuses what it is piped, and nobody reads then: a stream of `net` stays open, too.
+        stream.on('unpipe', () => stream.resume())
+        stream.pipe(stream)
+      },
       () => stream.unshift(Buffer.alloc(0)),
       () => [stream.remoteAddress, stream.localPort, stream.bytesRead, stream.bytesWritten, stream.readyState, stream.address()],
     ]

@@ -1,3 +1,4 @@
 import { work } from './work.js'
 
+export { task } from './tasks.js'
 export default work

@@ -8,10 +8,11 @@ import { Reactor, lines } from '@multireactor/reactor'
 import { census } from '../support/leaks.js'
 import type { Random } from '../support/random.js'
 import { misuse } from './hooks.js'
-import { publication, ways } from './operations.js'
+import { callCodes, publication, ways } from './operations.js'
 import { atOnce, contradiction, mostPeers, topicName, topics } from './records.js'
 import { type Listener, listeners, type Seen, visit } from './peer.js'
 import { attempt, type Expected, mayBeLost, newStory, randomOf, tell, variants, waiting } from './story.js'
+import { compare, someJob, taskCodes } from './tasks.js'
 import { someForm, someNoBytes, someNonsense } from './values.js'
 
 // One server, one pool and some reactors, and the sequences from `first` up to `last` against them: a process of its own, started by run.ts.
@@ -175,6 +176,8 @@ function overSeer(sequence: number, server: Server, pool: Pool, random: Random, 
     () => make('serve wrong', () => serve(random.pick([odd, undefined, {}, { app: odd, listen: 0 }]) as never), { wrong: true }),
     () => runOf(pool, random, make, noBytes),
     () => runOf(pool, random, make, noBytes),
+    () => taskOf(pool, random, make),
+    () => taskOf(server, random, make),
     () => make('pool.stats', () => pool.stats()),
     () =>
       make(
@@ -255,6 +258,25 @@ function runOf(
   spoil()
   if (way === 3) abort.abort(reason)
   if (way === 4) setTimeout(() => abort.abort(reason), random.below(5))
+}
+
+function taskOf(
+  owner: Pool | Server,
+  random: Random,
+  make: (name: string, call: () => unknown, expected?: object) => unknown,
+): void {
+  const abort = new AbortController()
+  const { job, wanted, spoil } = someJob(random, 'z', -1)
+  const way = random.below(4)
+  if (way === 0) return void make('runTask wrong', () => owner.runTask(Symbol('no data')), { wrong: true })
+  if (way === 1) abort.abort(Object.assign(new Error('aborted'), { code: 'ABORTED' }))
+  make(
+    'runTask',
+    () => owner.runTask(job, { signal: abort.signal }).then((got) => compare(owner.constructor.name, wanted, got)),
+    { may: [...taskCodes, ...callCodes, 'ABORTED'] },
+  )
+  spoil()
+  if (way === 2) setTimeout(() => abort.abort(Object.assign(new Error('aborted'), { code: 'ABORTED' })), random.below(5))
 }
 
 async function sequence(number: number, server: Server, pool: Pool, ports: Map<Listener, number>): Promise<[string, Seen][]> {
