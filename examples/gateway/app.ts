@@ -21,6 +21,8 @@ export default defineApp<State>({
 
   start(context) {
     server = context.server
+    // Zero is a count, too.
+    for (const { name } of context.listeners) counts.of(name)
   },
 
   open(conn) {

@@ -2394,14 +2394,14 @@ export const mutants = [
     protects: 'a gateway from commands that wait for a mute device',
     file: 'examples/gateway/devices.ts',
     from: "if (waiting.size >= mostWaiting) return 'busy'",
-    to: '',
+    to: "if (waiting.size > 1000 * mostWaiting) return 'busy'",
     test: 'test/dist/examples/gateway.test.js: bounds what waits for a device',
   },
   {
     protects: 'a collector from a full disk',
     file: 'examples/collector/sink.ts',
     from: 'this.#fail(error as NodeJS.ErrnoException)',
-    to: 'throw error',
+    to: 'if (error) throw error\n      this.#fail(error as NodeJS.ErrnoException)',
     test: 'test/dist/examples/collector.test.js: says what a full disk has cost',
   },
   {
