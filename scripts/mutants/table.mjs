@@ -2421,9 +2421,9 @@ export const mutants = [
   {
     protects: 'the players of a game from a room in two places',
     file: 'examples/game/app.ts',
-    from: 'else joinAtHome(conn, conn.data.room)',
-    to: 'else join(conn)',
-    test: 'test/dist/examples/game.test.js: ends in the room that was joined last',
+    from: 'if (home === reactor) join(conn)',
+    to: 'if (home >= 0) join(conn)',
+    test: 'test/dist/examples/game.test.js: brings all players of a room to one reactor',
   },
   {
     protects: 'a game from players who do not read',
