@@ -36,7 +36,7 @@ export const errorCodes = {
   ERR_MR_PLATFORM: 'multireactor runs on Linux only.',
   ERR_MR_QUEUE_FULL: 'The task queue is full and the pool was told to reject.',
   ERR_MR_REPLY_WRITER:
-    'A reply writer was used behind the end of its callback, or its callback was asynchronous: it writes before it returns.',
+    'A reply writer was used after its callback had returned, or its callback was asynchronous: a callback writes before it returns.',
   ERR_MR_START_TIMEOUT: 'A thread had not loaded its module and run its `start` hook within `startTimeoutMs`.',
   ERR_MR_STATE:
     'A connection is not in a state for that: its data or it itself cannot go to another thread, or it cannot be piped now.',

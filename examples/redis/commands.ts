@@ -62,9 +62,9 @@ function integer(args: CommandReader, i: number): number {
 }
 
 function positive(args: CommandReader, i: number): number {
-  const value = integer(args, i)
-  if (value < 0) throw new CommandError('ERR value is out of range, must be positive')
-  return value
+  const value = args.integer(i) ?? wholeNumber(args.text(i))
+  if (value === undefined || value < 0) throw new CommandError('ERR value is out of range, must be positive')
+  return Number(value)
 }
 
 function sumOf(text: string | undefined, by: number | bigint, notNumber: string): number | bigint {

@@ -5,7 +5,7 @@ import { publish, subscribe, unsubscribe } from './publish.ts'
 import { type Client, type Later, refuse, unknownCommand } from './session.ts'
 import { ask, here } from './shard.ts'
 import { shards } from './slots.ts'
-import { discard, endTransaction, exec, multi } from './transaction.ts'
+import { abort, discard, endTransaction, exec, multi } from './transaction.ts'
 
 const startedAt = Date.now()
 /** Commands that this reactor has read. */
@@ -47,7 +47,8 @@ export function runOnConnection(conn: Client, args: CommandReader, out: ReplyWri
   const command = onConnection.get(name)
   if (!command) return refuse(session, out, unknownCommand(args))
   if (args.count !== command.arity && (command.arity > 0 || args.count < -command.arity)) {
-    return refuse(session, out, wrongArity(name))
+    if (command !== onConnection.get('EXEC')) return refuse(session, out, wrongArity(name))
+    return abort(session, out, `EXECABORT Transaction discarded because of: ${wrongArity(name).replace('ERR ', '')}`)
   }
   if (session.queued && !command.inMulti) {
     return refuse(session, out, `ERR '${name.toLowerCase()}' cannot be part of a transaction here`)
@@ -76,7 +77,9 @@ function reset(conn: Client): Buffer {
 function select(_conn: Client, args: CommandReader, out: ReplyWriter): undefined {
   const index = args.integer(1)
   if (index === 0) out.simple('OK')
-  else out.error(index === undefined ? 'ERR value is not an integer or out of range' : 'ERR DB index is out of range')
+  else if (index === undefined) out.error('ERR value is not an integer or out of range')
+  else if (Math.abs(index) < 2 ** 31) out.error('ERR DB index is out of range')
+  else out.error('ERR value is out of range, value must between -2147483648 and 2147483647')
 }
 
 function hello(conn: Client, args: CommandReader, out: ReplyWriter): undefined {

@@ -35,9 +35,14 @@ export function queue(session: Session, command: Command, args: CommandReader, o
 export function exec(session: Session, out: ReplyWriter): Later | undefined {
   const { queued, refused, shard, protocol } = session
   if (!queued) return refuse(session, out, 'ERR EXEC without MULTI')
+  if (refused) return abort(session, out, 'EXECABORT Transaction discarded because of previous errors.')
   endTransaction(session)
-  if (refused) return refuse(session, out, 'EXECABORT Transaction discarded because of previous errors.')
   return () => ask(shard === -1 ? here.shard : shard, protocol, queued, 'transaction')
+}
+
+export function abort(session: Session, out: ReplyWriter, error: string): undefined {
+  endTransaction(session)
+  out.error(error)
 }
 
 export function discard(session: Session, out: ReplyWriter): undefined {

@@ -147,6 +147,12 @@ describe('the redis example', function () {
         '+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n:11\r\n$2\r\n11\r\n:1\r\n:0\r\n',
       )
     }
+    // Keys of all shards, in runs of all lengths: each command is run where its key lies.
+    const keys = Array.from({ length: 40 }, (_, i) => `run${i % 7}:${i}`)
+    await raw(
+      [...keys.map((key) => `SET ${key} v`), ...[...keys].reverse().map((key) => `GET ${key}`)],
+      '+OK\r\n'.repeat(40) + '$1\r\nv\r\n'.repeat(40),
+    )
     // One who hears of a change sees it, whichever reactor has the key, and whoever it is that hears of it.
     const [writer, subscriber] = [await Client.connect(port), await Client.connect(port)]
     const reader = await Client.connect(port)
@@ -240,7 +246,8 @@ describe('the redis example', function () {
       ['ECHO', arity('echo')],
       ['GET a b', arity('get')],
       ['LPOP l 1 2', arity('lpop')],
-      ['RPOP l x', notInteger],
+      ['RPOP l x', 'ERR value is out of range, must be positive'],
+      ['EXEC x', "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"],
       ['LPOP l -1', 'ERR value is out of range, must be positive'],
       ['SPOP s 1 2', 'ERR syntax error'],
       ['SPOP s -1', 'ERR value is out of range, must be positive'],

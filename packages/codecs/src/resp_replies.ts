@@ -254,14 +254,15 @@ export class ReplyWriter {
 
 /**
  * Answers the commands of a frame of `resp()` with one `conn.write` for all of them. `callback` is called for each command, in order, and writes
- * its reply to `out` before it returns. For the hooks of a reactor; it takes the thread that it is called on.
+ * its reply to `out` before it returns. Call it on the thread that owns the connection.
  *
  * - When the callback returns `false`, its reply is the last one: the commands behind it stay unread, and the result is `false`. Given a
  *   `CommandReader`, `answerCommands` goes on where that one stands.
  * - When the callback throws, the replies to the commands before it leave, what it had written itself is dropped, and the error is thrown.
- * - An asynchronous callback, or a generator, is refused with `ERR_MR_REPLY_WRITER`: await first, and write with `encodeReplies` then.
+ * - An asynchronous callback, or a generator, is refused with `ERR_MR_REPLY_WRITER`. Await first, and write with `encodeReplies` then.
  *
- * `ERR_MR_CONNECTION_CLOSED` is thrown when the callback has ended the connection: return `false`, and call `conn.end()` afterwards.
+ * To end the connection behind a reply, return `false` and call `conn.end()` afterwards: replies cannot follow an `end()` in the callback, and
+ * `ERR_MR_CONNECTION_CLOSED` is thrown.
  */
 export function answerCommands(
   conn: { write(bytes: Uint8Array): unknown },
@@ -295,6 +296,6 @@ function refuseDeferred(name: string, result: unknown): void {
 function noLonger(): MultireactorError {
   return new MultireactorError(
     'ERR_MR_REPLY_WRITER',
-    'the callback of this reply writer has returned: it writes nothing any more',
+    'a reply writer ends when its callback returns: this one writes nothing any more',
   )
 }
