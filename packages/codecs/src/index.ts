@@ -1,4 +1,5 @@
 export { type MqttFramingOptions, mqtt } from './mqtt_framing.js'
+export { type MqttConnect, readMqttConnect } from './mqtt_connect.js'
 export { CommandReader } from './resp_commands.js'
 export { protocolError } from './resp_errors.js'
 export { type RespCommandOptions, type RespValueOptions, resp, respValues } from './resp_framing.js'
