@@ -4,11 +4,11 @@ import { connect } from 'node:net'
 import { test } from 'node:test'
 import { serve } from 'multireactor'
 
-test('accepts a client and answers its ping', async (t) => {
+test('accepts a client on whatever reactor, and answers its ping', async (t) => {
   const server = await serve({
     app: new URL('./app.ts', import.meta.url),
     listen: { port: 0, host: '127.0.0.1' },
-    reactors: 1,
+    reactors: 2,
   })
   t.after(() => server.close())
   const socket = connect(server.listeners[0].port, '127.0.0.1')

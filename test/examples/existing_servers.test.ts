@@ -2,7 +2,6 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
-import mqtt from 'mqtt'
 import { Command } from '../support/command.js'
 
 const run = promisify(execFile)
@@ -32,28 +31,6 @@ describe('the examples with existing servers', function () {
       .and.not.include('Socket errors')
       .and.not.include('Non-2xx')
     await tests
-    command.child.kill('SIGTERM')
-    expect(await command.ended).to.deep.include({ code: 0, err: '' })
-  })
-
-  it('mqtt tells subscribers on every reactor what a publisher on one of them says', async () => {
-    const { command, port } = await serve('mqtt', 2)
-    const url = `mqtt://127.0.0.1:${port}`
-    // So many that both reactors have some.
-    const subscribers = await Promise.all(Array.from({ length: 10 }, () => mqtt.connectAsync(url)))
-    const heard = subscribers.map(
-      (client) =>
-        new Promise<string>((resolve) => client.on('message', (topic, payload) => resolve(`${topic} ${payload.toString()}`))),
-    )
-    await Promise.all(subscribers.map((client) => client.subscribeAsync('rooms/+', { qos: 1 })))
-    await run('mosquitto_pub', ['-h', '127.0.0.1', '-p', String(port), '-t', 'rooms/kitchen', '-m', 'warm', '-q', '1', '-r'])
-    expect(new Set(await Promise.all(heard))).to.deep.equal(new Set(['rooms/kitchen warm']))
-    // Those that come later, to whichever reactor, get the retained one.
-    const late = Array.from({ length: 6 }, () =>
-      run('mosquitto_sub', ['-h', '127.0.0.1', '-p', String(port), '-t', 'rooms/#', '-v', '-C', '1', '-W', '30']),
-    )
-    for (const { stdout } of await Promise.all(late)) expect(stdout).to.equal('rooms/kitchen warm\n')
-    await Promise.all(subscribers.map((client) => client.endAsync()))
     command.child.kill('SIGTERM')
     expect(await command.ended).to.deep.include({ code: 0, err: '' })
   })
