@@ -98,25 +98,23 @@ describe('the example gateway', function () {
   })
 
   it('closes a peer that does not log in: a silent one, one that drips, one that talks of other things', async () => {
-    await started({ LOGIN_MS: '300' })
+    await started({ LOGIN_MS: '2000', REACTORS: '1' })
+    const good = await device('good', ports.actuators)
     const silent = await connected(ports.sensors)
     const dripping = await connected(ports.sensors)
     const drip = setInterval(() => dripping.write('\0'), 20)
     dripping.write(Buffer.from([7, 255]))
-    await Promise.all([silent.untilClosed(), dripping.untilClosed()])
-    clearInterval(drip)
-    expect(received(silent)).to.deep.equal([{ type: protocol.types['refused'], body: 'no login in time' }])
-    expect(await metric('gateway_refused', 'sensors')).to.equal(2)
-    // Who has logged in stays.
-    const good = await device('good', ports.actuators)
     const talking = await connected(ports.actuators)
     talking.write(Buffer.concat(Array.from({ length: 50 }, () => protocol.message(protocol.types['ping']!))))
-    await talking.untilClosed()
+    await Promise.all([silent.untilClosed(), dripping.untilClosed(), talking.untilClosed()])
+    clearInterval(drip)
+    expect(received(silent)).to.deep.equal([{ type: protocol.types['refused'], body: 'no login in time' }])
     expect(received(talking)).to.deep.equal([
       { type: protocol.types['refused'], body: 'a login must come first, with the token of the device' },
     ])
+    expect(await metric('gateway_refused', 'sensors')).to.equal(2)
     expect(await metric('gateway_refused', 'actuators')).to.equal(1)
-    await (await connected(ports.actuators)).untilClosed()
+    // It came before them, and its time would be over, too.
     expect(good.closed).to.equal(false)
     await stopped()
   })
@@ -206,6 +204,7 @@ describe('the example gateway', function () {
     await started({ REACTORS: '1', COMMAND_MS: '100' })
     const slow = await device('slow')
     expect((await command('slow')).status).to.equal(504)
+    await slow.until((client) => received(client).length === 2)
     // Its result comes too late, and changes nothing.
     slow.write(protocol.numbered(protocol.types['result']!, received(slow)[1]!.body.charCodeAt(3), 'late'))
     expect((await command('slow')).status).to.equal(504)
