@@ -5,8 +5,8 @@ import { buildNative } from './build-native.mjs'
 import { filesBelow, projects, root, run, whenMain } from './lib.mjs'
 
 // The compiler trusts its build info and does not look whether what it wrote is still there.
-function forgetLostOutput() {
-  const lost = projects.some(({ folder }) => !existsSync(join(root, folder, 'dist')))
+function forgetLostOutput(wanted) {
+  const lost = wanted.some(({ folder }) => !existsSync(join(root, folder, 'dist')))
   if (lost) rmSync(join(root, '.build'), { recursive: true, force: true })
 }
 
@@ -27,13 +27,20 @@ function removeOrphans() {
   }
 }
 
-export function build() {
-  buildNative()
-  forgetLostOutput()
+/** What users install, without tests and bench. */
+const packages = projects.filter(({ threads }) => threads)
+
+/** `quick`: what `npm start` needs. */
+export function build({ quick = false, tell = () => {} } = {}) {
+  tell('compiling the addon')
+  buildNative({ unity: quick })
+  tell('compiling TypeScript')
+  forgetLostOutput(quick ? packages : projects)
   removeOrphans()
-  run('tsc', ['-b'])
+  run('tsc', ['-b', ...(quick ? packages.map(({ folder }) => folder) : [])])
+  tell('bundling')
   // In a process of its own: the one that builds may go on as a server.
   run(process.execPath, ['scripts/bundle.mjs'])
 }
 
-await whenMain(import.meta.url, build)
+await whenMain(import.meta.url, () => build())

@@ -11,9 +11,16 @@ function changedAt(path) {
   return statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
 }
 
-export function prepare() {
-  if (changedAt(installed) < changedAt('package-lock.json')) run('npm', ['ci', '--no-audit', '--no-fund'])
-  build()
+/** `quick`: only what `npm start` needs, told step by step. */
+export function prepare({ quick = false } = {}) {
+  const begun = performance.now()
+  const tell = (step) => quick && console.log(`[${((performance.now() - begun) / 1000).toFixed(1)} s] ${step} …`)
+  if (changedAt(installed) < changedAt('package-lock.json')) {
+    tell('installing packages')
+    run('npm', ['ci', '--no-audit', '--no-fund'])
+  }
+  build({ quick, tell })
+  tell('starting')
 }
 
-await whenMain(import.meta.url, prepare)
+await whenMain(import.meta.url, () => prepare())

@@ -4,7 +4,7 @@ import { root, whenMain } from './lib.mjs'
 import { prepare } from './prepare.mjs'
 
 await whenMain(import.meta.url, async () => {
-  prepare()
+  prepare({ quick: true })
   const port = process.env.PORT ?? '7000'
   const shown = port === '0' ? 'PORT (the port that it names below)' : `localhost:${port}`
   console.log(`once it listens, try: npx multireactor send ${shown} '{"id":1,"price":2.5,"count":4}'`)

@@ -17,7 +17,7 @@ namespace mr {
 namespace {
 
 constexpr uint64_t kMeasuredTogetherNs = 5'000;
-constexpr uint32_t kRowWords = 8;
+constexpr uint32_t kTaskWords = 8;
 constexpr uint32_t kSetAside = 16;  // in the flags of a row: its frame has been set aside, and is not to be run
 
 class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
@@ -237,7 +237,7 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
     if (refused) slot().counters.framesShed.add(1);
     row[7] = uint32_t{task.header().flags & uint32_t{Task::kRun | Task::kValue}} |
              (refused ? static_cast<uint32_t>(Task::kRefused) : 0u) | static_cast<uint32_t>(claim.frame.attempt) << 8;
-    row += kRowWords;
+    row += kTaskWords;
     if (!fits) continue;
     if (!bytes.empty()) std::memcpy(const_cast<uint8_t*>(slab.data()) + used, bytes.data(), bytes.size());
     used = std::min((used + bytes.size() + 7) & ~size_t{7}, slab.size());
@@ -260,7 +260,7 @@ void WorkerDriver::setAsideRest() {
   aside_.clear();
   slot().takeUnstarted([this](const Task& task) { return exchange().hasRoom(task); }, &aside_);
   for (auto& [at, frame] : aside_) {
-    rows_[at * kRowWords + 7] |= kSetAside;
+    rows_[at * kTaskWords + 7] |= kSetAside;
     if (!exchange().setAside(std::move(frame))) slot().counters.framesCancelled.add(1);
   }
   aside_.clear();

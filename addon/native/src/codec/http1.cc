@@ -10,7 +10,7 @@ namespace mr {
 
 namespace {
 
-constexpr uint16_t kBadRequest = 400, kContentTooLarge = 413;
+constexpr uint16_t kContentTooLarge = 413;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 // What chunks may take beyond their data, in a whole body.
 constexpr uint64_t kChunkSpare = 16 << 10;

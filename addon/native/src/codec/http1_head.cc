@@ -10,8 +10,7 @@ namespace mr {
 
 namespace {
 
-constexpr uint16_t kBadRequest = 400, kTooLong = 414, kExpectation = 417, kFieldsTooLarge = 431, kNotImplemented = 501,
-                   kVersion = 505;
+constexpr uint16_t kTooLong = 414, kExpectation = 417, kFieldsTooLarge = 431, kNotImplemented = 501, kVersion = 505;
 constexpr size_t kMostMethod = 24;  // the longest registered one has 17
 constexpr uint64_t kMostLength = uint64_t{1} << 60;
 

@@ -5,6 +5,9 @@
 
 namespace mr {
 
+// The status of an error that has none of its own.
+inline constexpr uint16_t kBadRequest = 400;
+
 struct Http1Head {
   enum class Kind : uint8_t { kPartial, kHead, kError } kind = Kind::kPartial;
   FrameError error = FrameError::kNone;

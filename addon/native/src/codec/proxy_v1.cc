@@ -12,7 +12,7 @@ namespace {
 
 using Origin = ProxyHeader::Origin;
 
-constexpr std::string_view kSignature = "PROXY ";
+constexpr std::string_view kV1Signature = "PROXY ";
 
 struct Form {
   std::string_view keyword;  // what follows has its own rules
@@ -91,14 +91,14 @@ ProxyHeader readRest(const Form& form, std::string_view seen, size_t offset) {
 
 ProxyHeader readProxyV1(const uint8_t* data, size_t size) {
   const std::string_view seen(reinterpret_cast<const char*>(data), std::min(size, kMaxProxyV1Bytes));
-  if (!agree(seen, kSignature)) return brokenHeader(ProxyError::kNotAHeader);
-  if (seen.size() <= kSignature.size()) return partialHeader(seen.size() + 1);
-  const std::string_view behind = seen.substr(kSignature.size());
+  if (!agree(seen, kV1Signature)) return brokenHeader(ProxyError::kNotAHeader);
+  if (seen.size() <= kV1Signature.size()) return partialHeader(seen.size() + 1);
+  const std::string_view behind = seen.substr(kV1Signature.size());
   for (const Form& form : kForms) {
     if (!agree(behind, form.keyword)) continue;
     // "T" and "TCP" begin two keywords, and are partial for both.
     if (behind.size() < form.keyword.size()) return partialHeader(seen.size() + 1);
-    return readRest(form, seen, kSignature.size() + form.keyword.size());
+    return readRest(form, seen, kV1Signature.size() + form.keyword.size());
   }
   return brokenHeader(ProxyError::kMalformed);
 }

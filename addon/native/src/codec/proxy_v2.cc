@@ -10,8 +10,8 @@ namespace {
 
 using Origin = ProxyHeader::Origin;
 
-constexpr uint8_t kSignature[] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
-constexpr size_t kCommandAt = sizeof(kSignature), kFamilyAt = kCommandAt + 1, kLengthAt = kFamilyAt + 1;
+constexpr uint8_t kV2Signature[] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
+constexpr size_t kCommandAt = sizeof(kV2Signature), kFamilyAt = kCommandAt + 1, kLengthAt = kFamilyAt + 1;
 
 constexpr uint8_t kLocal = 0x20, kProxy = 0x21;  // version 2 in the upper half
 constexpr uint8_t kInet4 = 1, kInet6 = 2, kUnixFamily = 3;
@@ -52,7 +52,7 @@ size_t addressBytes(const uint8_t* data) {
 
 // What is wrong with the first 16 bytes, as far as they are there, the first wrong byte first.
 ProxyError fixedError(const uint8_t* data, size_t size) {
-  if (std::memcmp(data, kSignature, std::min(size, sizeof(kSignature))) != 0) return ProxyError::kNotAHeader;
+  if (std::memcmp(data, kV2Signature, std::min(size, sizeof(kV2Signature))) != 0) return ProxyError::kNotAHeader;
   if (size <= kCommandAt) return ProxyError::kNone;
   if (const ProxyError error = commandError(data[kCommandAt]); error != ProxyError::kNone) return error;
   if (size <= kFamilyAt) return ProxyError::kNone;

@@ -14,7 +14,7 @@ constexpr uint8_t kContinuation = 0, kText = 1, kBinary = 2, kControl = 8, kPong
 constexpr uint64_t kMostControl = 125;
 constexpr size_t kMaskBytes = 4;
 
-FrameCut malformed() { return brokenFrame(FrameError::kMalformed, kProtocolError); }
+FrameCut brokenProtocol() { return brokenFrame(FrameError::kMalformed, kProtocolError); }
 
 // ---- the state: 0 between messages, otherwise a mark, whether the message is compressed, and how much of it has come
 
@@ -33,16 +33,16 @@ bool mayCome(uint8_t first, uint64_t state, bool deflates) {
   return isInMessage(state) ? opcode == kContinuation : opcode == kText || opcode == kBinary;
 }
 
-struct Length {
+struct PayloadLength {
   enum class Kind : uint8_t { kPartial, kLength, kError } kind = Kind::kPartial;
   uint64_t bytes = 0;
   size_t behind = 0;  // where the mask begins
 };
 
 // The shortest form that holds it, and no other; of eight bytes the first bit is 0.
-Length readLength(const uint8_t* data, size_t size) {
+PayloadLength readPayloadLength(const uint8_t* data, size_t size) {
   constexpr uint8_t kTwoBytes = 126, kEightBytes = 127;
-  Length length;
+  PayloadLength length;
   const uint8_t form = data[1] & 0x7f;
   const size_t extra = form == kTwoBytes ? 2 : form == kEightBytes ? 8 : 0;
   length.behind = 2 + extra;
@@ -50,7 +50,7 @@ Length readLength(const uint8_t* data, size_t size) {
   for (size_t i = 0; i < extra; ++i) length.bytes = length.bytes << 8 | data[2 + i];
   if (extra == 0) length.bytes = form;
   const bool longer = (extra == 2 && length.bytes < kTwoBytes) || (extra == 8 && length.bytes <= UINT16_MAX);
-  length.kind = longer || length.bytes >> 63 != 0 ? Length::Kind::kError : Length::Kind::kLength;
+  length.kind = longer || length.bytes >> 63 != 0 ? PayloadLength::Kind::kError : PayloadLength::Kind::kLength;
   return length;
 }
 
@@ -64,14 +64,14 @@ uint64_t mostCompressed(uint64_t maxBytes) {
 
 FrameCut nextWebSocket(const FramingConfig& framing, const uint8_t* data, size_t size, uint64_t state) {
   if (size == 0) return partialFrame(1);
-  if (!mayCome(data[0], state, framing.windowBits != 0)) return malformed();
+  if (!mayCome(data[0], state, framing.windowBits != 0)) return brokenProtocol();
   if (size == 1) return partialFrame(2);
   const bool isControl = (data[0] & kControl) != 0;
-  if ((data[1] & kMaskBit) == 0) return malformed();
-  if (isControl && (data[1] & 0x7f) > kMostControl) return malformed();
-  const Length length = readLength(data, size);
-  if (length.kind == Length::Kind::kPartial) return partialFrame(size + 1);
-  if (length.kind == Length::Kind::kError) return malformed();
+  if ((data[1] & kMaskBit) == 0) return brokenProtocol();
+  if (isControl && (data[1] & 0x7f) > kMostControl) return brokenProtocol();
+  const PayloadLength length = readPayloadLength(data, size);
+  if (length.kind == PayloadLength::Kind::kPartial) return partialFrame(size + 1);
+  if (length.kind == PayloadLength::Kind::kError) return brokenProtocol();
   const uint64_t before = isControl ? 0 : receivedOf(state);
   const bool compressed = !isControl && (isInMessage(state) ? isCompressed(state) : (data[0] & kCompressedBit) != 0);
   const uint64_t most = compressed ? mostCompressed(framing.maxBytes) : framing.maxBytes;
