@@ -33,7 +33,7 @@ export const errorCodes = {
   ERR_MR_OPTION_TYPE: 'An option has the wrong type.',
   ERR_MR_OVERLOADED: 'The task waited in the queue for longer than `maxWaitMs`, and was not run.',
   ERR_MR_PARSE_RESULT: '`parse` returned something that is no reply: neither bytes, nor a list of bytes, nor an async iterable.',
-  ERR_MR_PLATFORM: 'multireactor runs on Linux only.',
+  ERR_MR_PLATFORM: 'multireactor runs on Linux only, with Node 20.19 or newer.',
   ERR_MR_QUEUE_FULL: 'The task queue is full and the pool was told to reject.',
   ERR_MR_REPLY_WRITER:
     'A reply writer was used after its callback had returned, or its callback was asynchronous: a callback writes before it returns.',

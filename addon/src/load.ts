@@ -12,18 +12,30 @@ export const nativeFolder: string = fileURLToPath(new URL('../native', import.me
 export interface LoadOptions {
   folder?: string
   platform?: NodeJS.Platform
+  /** `process.versions.node` */
+  node?: string
 }
+
+/** As `engines` of the packages has it: npm only warns. */
+const oldestNode = [20, 19] as const
 
 /**
  * Loads the native build: a development build first, then the prebuild for this platform. Throws `ERR_MR_PLATFORM` or
  * `ERR_MR_ADDON_MISSING`, each with one sentence that says what to do.
  */
 export function load(options: LoadOptions = {}): unknown {
-  const { folder = nativeFolder, platform = process.platform } = options
+  const { folder = nativeFolder, platform = process.platform, node = process.versions.node } = options
   if (platform !== 'linux') {
     throw new MultireactorError(
       'ERR_MR_PLATFORM',
       `multireactor runs on Linux only (it drives epoll), and this is ${platform}: run it in a Linux container or virtual machine.`,
+    )
+  }
+  const [major = 0, minor = 0] = node.split('.').map(Number)
+  if (major < oldestNode[0] || (major === oldestNode[0] && minor < oldestNode[1])) {
+    throw new MultireactorError(
+      'ERR_MR_PLATFORM',
+      `multireactor needs Node ${oldestNode.join('.')} or newer, and this is ${node}: install a newer one (https://nodejs.org).`,
     )
   }
   let path: string

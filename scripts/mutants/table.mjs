@@ -2682,4 +2682,26 @@ export const mutants = [
     to: "if (known[0] === '--help' || known[0] === '-h')",
     test: 'test/dist/cli/cli.test.js: prints help wherever it is asked for',
   },
+  // Errors of an app that does not load.
+  {
+    protects: 'load: the place of a syntax error in an ES module',
+    file: 'packages/core/src/syntax_place.ts',
+    from: 'if (place === undefined) return error',
+    to: 'if (place !== undefined) return error',
+    test: 'test/dist/cli/load_errors.test.js: tells file and line of a syntax error in an imported ES module',
+  },
+  {
+    protects: 'load: one exit code for what somebody has to change',
+    file: 'packages/core/src/cli.ts',
+    from: 'return usageCodes.includes(error.code) ? 2 : 1',
+    to: "return error.code.startsWith('ERR_MR_OPTION') ? 2 : 1",
+    test: 'test/dist/cli/load_errors.test.js: ends with 2 for what somebody has to change',
+  },
+  {
+    protects: 'load: one sentence for a Node that is too old',
+    file: 'addon/src/load.ts',
+    from: 'minor < oldestNode[1]',
+    to: 'minor < 0',
+    test: 'test/dist/packaging/load.test.js: names the Node that is too old',
+  },
 ]

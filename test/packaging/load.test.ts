@@ -44,4 +44,13 @@ describe('loading the native build', () => {
     expect(err.code).to.equal('ERR_MR_PLATFORM')
     expect(err.message).to.include('darwin')
   })
+
+  it('names the Node that is too old', () => {
+    for (const node of ['18.20.8', '20.18.3']) {
+      const err = failureOf(() => load({ node }))
+      expect(err.code).to.equal('ERR_MR_PLATFORM')
+      expect(err.message).to.include(`needs Node 20.19 or newer, and this is ${node}`)
+    }
+    expect(load({ node: '100.0.0' })).to.be.an('object')
+  })
 })

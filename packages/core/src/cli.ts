@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { type BalancePolicy, didYouMean, MultireactorError, outliveOutput } from '@multireactor/addon'
+import { type BalancePolicy, didYouMean, type ErrorCode, MultireactorError, outliveOutput } from '@multireactor/addon'
 import type { ListenTls } from '@multireactor/reactor'
 import { adminAddress } from './admin_options.js'
 import { CertificateFiles } from './certificate_files.js'
@@ -64,6 +64,20 @@ const options = {
   version: { type: 'boolean', short: 'v' },
 } as const
 
+/** What is wrong with what was given, and stays wrong until somebody changes it: exit code 2. */
+const usageCodes: readonly string[] = [
+  'ERR_MR_ADMIN_TOKEN',
+  'ERR_MR_APP_IS_MAIN',
+  'ERR_MR_APP_NOT_FOUND',
+  'ERR_MR_APP_SHAPE',
+  'ERR_MR_NO_POOL',
+  'ERR_MR_OPTION_RANGE',
+  'ERR_MR_OPTION_TYPE',
+  'ERR_MR_TLS',
+  'ERR_MR_TS_LOADER',
+  'ERR_MR_UNKNOWN_OPTION',
+] satisfies ErrorCode[]
+
 /** What the package with the command brings along. */
 export interface CliDefaults {
   fetchAdapter?: URL | string
@@ -88,12 +102,7 @@ export async function main(argv: readonly string[], defaults: CliDefaults = {}):
     }
     console.error(`multireactor: ${error.message} [${error.code}]`)
     if (error.code === 'ERR_MR_APP_LOAD' && error.cause instanceof Error) console.error(error.cause.stack)
-    return error.code.startsWith('ERR_MR_OPTION') ||
-      error.code === 'ERR_MR_TLS' ||
-      error.code === 'ERR_MR_ADMIN_TOKEN' ||
-      error.code === 'ERR_MR_APP_NOT_FOUND'
-      ? 2
-      : 1
+    return usageCodes.includes(error.code) ? 2 : 1
   }
 }
 

@@ -43,7 +43,12 @@ async function loadApp(url: string, fetchAdapter: string | undefined): Promise<A
   try {
     module = (await import(url)) as { default?: unknown }
   } catch (cause) {
-    throw new MultireactorError('ERR_MR_APP_LOAD', `the app ${url} failed to load: ${toEnvelope(cause).message}`, { cause })
+    const { message, stack } = toEnvelope(cause)
+    // The head of a stack has the place where that is another file's.
+    const place = /^(?:file:\/\/)?(\/[^\n]*:\d+)\n/.exec(stack ?? '')?.[1]
+    throw new MultireactorError('ERR_MR_APP_LOAD', `the app ${url} failed to load: ${place ? `${place}: ` : ''}${message}`, {
+      cause,
+    })
   }
   return checkedApp(url, await adapted(url, exportedBy(module.default), fetchAdapter))
 }

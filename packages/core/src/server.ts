@@ -91,8 +91,13 @@ export async function startServer(options: ServeOptions): Promise<Server> {
   const settings = readServeOptions(options)
   settings.signal?.throwIfAborted()
   const server = new Server(settings)
-  await server.start()
+  await server.start().catch(rethrowWithPlace)
   return server
+}
+
+async function rethrowWithPlace(error: unknown): Promise<never> {
+  const { withPlace } = await import('./syntax_place.js')
+  throw await withPlace(error)
 }
 
 /** `resize` goes so far, or as far as the server was started with. */
@@ -494,7 +499,7 @@ export class Server {
    */
   async reload(options: { timeoutMs?: number } = {}): Promise<void> {
     const timeoutMs = new OptionReader('server.reload()', options, ['timeoutMs']).integer('timeoutMs', 5_000, 0, 0x7fff_ffff)
-    return this.#change(() => this.#reload(timeoutMs))
+    return this.#change(() => this.#reload(timeoutMs).catch(rethrowWithPlace))
   }
 
   async #reload(timeoutMs: number): Promise<void> {
