@@ -44,9 +44,12 @@ function loadedBy(program: string): string[] {
 async function builtinsLoadedBy(...modules: string[]): Promise<string[]> {
   const program = `
     const { parentPort } = require('node:worker_threads')
-    const before = new Set(process.moduleLoadList)
-    Promise.all(${JSON.stringify(modules)}.map((module) => import(module))).then(() =>
-      parentPort.postMessage(process.moduleLoadList.filter((name) => !before.has(name))))`
+    // Which is needed by all, and brings along what its version of Node likes.
+    import('node:fs').then(async () => {
+      const before = new Set(process.moduleLoadList)
+      await Promise.all(${JSON.stringify(modules)}.map((module) => import(module)))
+      parentPort.postMessage(process.moduleLoadList.filter((name) => !before.has(name)))
+    })`
   const thread = new Worker(program, { eval: true })
   // At once: a thread that has ended before its message is read says both in one go.
   const [[names]] = (await Promise.all([once(thread, 'message'), once(thread, 'exit')])) as [[string[]], unknown]
