@@ -186,7 +186,7 @@ export class BrokerThread {
       if (owner && owner.user !== name) return refused.notAuthorized
     }
     if (stream.refusal !== undefined) return stream.refusal
-    return client.clean || this.#sessions.open(client.id, stream.user) ? 0 : refused.unavailable
+    return client.clean || this.#sessions.open(client, stream.user) ? 0 : refused.unavailable
   }
 
   #clients(): Record<string, Client | undefined> {

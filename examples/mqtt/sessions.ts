@@ -79,14 +79,16 @@ export class Sessions {
 
   // ---------------------------------------------------------------- asked by the app
 
-  /** A client comes that wants one. False: there are too many. */
-  open(id: string, user: string | undefined): boolean {
+  /** A client comes that wants one. False: there are too many. From here on what is published waits for the replay. */
+  open(client: Named, user: string | undefined): boolean {
+    const { id } = client
     let session = this.#sessions.get(id)
     if (!session) {
       if (this.#sessions.size >= limits.sessions) return false
       session = fresh(id, user)
       this.#sessions.set(id, session)
     }
+    session.replayingTo = client
     return true
   }
 
@@ -397,7 +399,6 @@ function freeId(session: Session, key: string, proposed: number): number {
 
 /** One after the other, with what is added meanwhile, until nothing waits. */
 async function* replay(session: Session, client: Named) {
-  session.replayingTo = client
   for (const entry of session.queue.values()) {
     const taken = new Promise<void>((resolve) => {
       entry.taken = resolve

@@ -181,6 +181,44 @@ describe('the mqtt example', function () {
       await publisher.disconnect()
     })
 
+    it('does what a client says in its order: one that publishes and then subscribes does not hear itself', async () => {
+      for (const reactor of both) {
+        const name = topic()
+        const peer = await MqttPeer.connect(port, idOn(reactor))
+        peer.write(publish(name, 'before', { qos: 1 }), subscribe([name]), publish(name, 'behind', { qos: 1 }), packet(0xc0))
+        await peer.next(type.pingresp)
+        expect(await peer.receive(1)).to.deep.equal(['behind'])
+        await peer.disconnect()
+      }
+    })
+
+    it('keeps the later one of two retained messages, whichever comes first', async () => {
+      const { Retained } = (await importExample('mqtt/retained.ts')) as {
+        Retained: new () => { store(message: object): void; all(): Iterable<{ payload: Buffer }> }
+      }
+      const message = (payload: string, madeAt: bigint) => ({
+        topic: 't',
+        payload: Buffer.from(payload),
+        qos: 0,
+        retain: true,
+        madeAt,
+      })
+      const now = process.hrtime.bigint()
+      const orders = [
+        [message('first', now), message('second', now + 1n)],
+        [message('first', now), message('', now + 1n), message('second', now + 2n)],
+        [message('first', now), message('', now + 1n)],
+      ]
+      for (const order of orders) {
+        const [forth, back] = [new Retained(), new Retained()]
+        for (const one of order) forth!.store(one)
+        for (const one of [...order].reverse()) back!.store(one)
+        const left = (of: typeof forth) => [...of!.all()].map(({ payload }) => payload.toString())
+        expect(left(forth)).to.deep.equal(order.at(-1)!.payload.length === 0 ? [] : ['second'])
+        expect(left(back)).to.deep.equal(left(forth))
+      }
+    })
+
     it('agrees on the retained message of a topic that clients of two reactors set at the same time', async () => {
       const name = topic()
       const publishers = await Promise.all(both.map((reactor) => MqttPeer.connect(port, idOn(reactor))))
@@ -484,6 +522,31 @@ describe('the mqtt example', function () {
         await Promise.all([publisher.disconnect(), witness.disconnect()])
       })
     }
+
+    it('sends what comes during a replay behind it', async () => {
+      const name = topic()
+      const id = idOn(1)
+      const first = await MqttPeer.connect(port, id, { clean: false })
+      await first.subscribe([name], 1)
+      await first.disconnect()
+      const publisher = await MqttPeer.connect(port, idOn(0))
+      const padding = 'x'.repeat(16 << 10)
+      const send = async (from: number, to: number) => {
+        const before = publisher.count(type.puback)
+        for (let i = from; i < to; i++) publisher.write(publish(name, `${i} ${padding}`, { qos: 1, id: i + 1 }))
+        await publisher.next(type.puback, before + to - from)
+      }
+      await send(0, 150)
+      const back = await MqttPeer.connect(port, id, { clean: false })
+      // Its CONNACK has come, and what waits comes now.
+      back.client.socket.pause()
+      await send(150, 200)
+      back.client.socket.resume()
+      const numbers = (await back.receive(200)).map((payload) => Number(payload.split(' ')[0]))
+      expect(numbers).to.deep.equal(Array.from({ length: 200 }, (_, i) => i))
+      await Promise.all([publisher.disconnect(), back.disconnect()])
+      await (await MqttPeer.connect(port, id)).disconnect()
+    })
 
     it('has a session of 4 MiB at most, which it gets in order when it comes back and reads', async () => {
       const name = topic()
