@@ -3,6 +3,7 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from './build.mjs'
 import { root, run, whenMain } from './lib.mjs'
+import { restoreSqlite } from './sqlite.mjs'
 
 // npm writes this copy of the lockfile as the last step of an installation.
 const installed = 'node_modules/.package-lock.json'
@@ -18,6 +19,7 @@ export function prepare({ quick = false } = {}) {
   if (changedAt(installed) < changedAt('package-lock.json')) {
     tell('installing packages')
     run('npm', ['ci', '--no-audit', '--no-fund'])
+    restoreSqlite()
   }
   build({ quick, tell })
   tell('starting')

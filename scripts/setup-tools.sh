@@ -2,15 +2,8 @@
 # Installs the Debian packages that the checks and the tests need beside node, g++, make and python3, when they are absent.
 set -euo pipefail
 
-# SQLite for the example ingest, where Node has none of its own. The install script of better-sqlite3 does not run (`allowScripts`), since whoever
-# only starts a server from a clone should not wait until it is compiled.
-if [ -d node_modules/better-sqlite3 ] && ! node -e 'require("node:sqlite")' 2>/dev/null &&
-  ! node -e 'new (require("better-sqlite3"))(":memory:")' 2>/dev/null; then
-  (
-    cd node_modules/better-sqlite3
-    ../.bin/prebuild-install || ../.bin/node-gyp rebuild --release
-  )
-fi
+# Before the packages: what follows ends where none is absent.
+node scripts/sqlite.mjs
 
 packages=()
 command -v clang-14 >/dev/null || packages+=(clang-14)

@@ -24,7 +24,7 @@ const install = { name: 'install and build', seconds: 500, command: node('prepar
 
 export const tests = [
   install,
-  { name: 'tools', seconds: 300, command: ['bash', 'scripts/setup-tools.sh'], needed: true },
+  { name: 'tools', seconds: 340, command: ['bash', 'scripts/setup-tools.sh'], needed: true },
   { name: 'C++ tests', seconds: 600, command: make('test') },
   { name: 'suite', seconds: 600, command: ['mocha', ...parallel, 'test/dist/**/*.test.js'], takesArguments: true },
 ]
