@@ -29,6 +29,7 @@ const extras: ((random: Random) => unknown)[] = [
   () => new Float64Array([Number.NaN, 0.5]),
   () => Object.assign(new RangeError('a value'), { code: 'NONE' }).message,
   () => {
+    // biome-ignore lint/suspicious/noSparseArray: a hole crosses, too
     const ring: Record<string, unknown> = { list: [1, , 3] }
     ring['itself'] = ring
     return ring
