@@ -57,7 +57,8 @@ async function goOn(conn: Client, args: CommandReader, first: Later): Promise<vo
   for (let later: Later | undefined = first; later; later = answerHere(conn, args)) {
     const reply = later()
     if (reply) conn.write(await reply)
-    if (!conn.isOpen || conn.data.hasQuit) return
+    // Behind QUIT, too.
+    if (!conn.isOpen) return
   }
 }
 

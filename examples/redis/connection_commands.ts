@@ -60,7 +60,6 @@ const unknownSubcommand = (args: CommandReader) =>
   `ERR unknown subcommand '${args.text(1).slice(0, 128)}'. Try ${args.name()} HELP.`
 
 function quit(conn: Client): undefined {
-  conn.data.hasQuit = true
   conn.end('+OK\r\n')
 }
 

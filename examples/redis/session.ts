@@ -11,8 +11,6 @@ export interface Session {
   queuedBytes: number
   refused: boolean
   shard: number
-  /** QUIT: the commands behind it are not run. */
-  hasQuit: boolean
 }
 
 export type Client = Connection<Session>
@@ -32,7 +30,6 @@ export function newSession(): Session {
     queuedBytes: 0,
     refused: false,
     shard: -1,
-    hasQuit: false,
   }
 }
 

@@ -2641,9 +2641,9 @@ export const mutants = [
   },
   {
     protects: 'a connection that has said QUIT from the commands behind it',
-    file: 'examples/redis/connection_commands.ts',
-    from: 'conn.data.hasQuit = true',
-    to: 'conn.data.hasQuit = false',
+    file: 'examples/redis/app.ts',
+    from: 'if (!conn.isOpen) return',
+    to: '',
     test: 'test/dist/examples/redis.test.js: ends at QUIT',
   },
   {

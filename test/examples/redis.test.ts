@@ -338,6 +338,16 @@ describe('the redis example', function () {
     await client.untilClosed()
     expect(client.received.toString()).to.equal('+OK\r\n'.repeat(4))
     await raw(['GET a'], '$1\r\n1\r\n')
+    // More than the kernel takes at once: the connection is open while the commands behind QUIT are looked at.
+    const value = 'x'.repeat(1 << 20)
+    const large = await Client.connect(port)
+    large.write(`*3\r\n$3\r\nSET\r\n$1\r\nv\r\n$${value.length}\r\n${value}\r\n`)
+    await large.bytes('+OK\r\n'.length)
+    large.write(`${'GET v\r\n'.repeat(8)}QUIT\r\nSET a 2\r\nSET b 2\r\nSET c 2\r\n`)
+    await large.untilClosed()
+    expect(large.received.subarray(-5).toString()).to.equal('+OK\r\n')
+    expect(large.received.length).to.equal(10 + 8 * (value.length + '$1048576\r\n\r\n'.length))
+    await raw(['MGET a b c'], '*3\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n')
   })
 
   it('closes a connection that does not speak RESP, after the answers that it is owed', async () => {
