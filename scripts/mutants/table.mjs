@@ -2859,4 +2859,26 @@ export const mutants = [
     to: 'return { value, end }',
     test: 'test/dist/codecs/mqtt_connect.test.js: is not what ends early',
   },
+  // An async open is awaited.
+  {
+    protects: 'async open: frames wait for it',
+    file: 'packages/reactor/src/connection.ts',
+    from: 'seldom.pending += this.engineListener.maxPending\n    if ((this.#marks & neverStops) !== 0) return',
+    to: 'seldom.pending += this.engineListener.maxPending\n    if (seldom.pending !== 0) return',
+    test: 'test/dist/integration/async_open.test.js: is awaited',
+  },
+  {
+    protects: 'async open: no frame behind a rejection',
+    file: 'packages/reactor/src/engine.ts',
+    from: "this.#failed(error, 'open', conn)\n        conn.openSettled()",
+    to: "conn.openSettled()\n        this.report(error, 'open', conn.listener)",
+    test: 'test/dist/integration/async_open.test.js: that rejects closes',
+  },
+  {
+    protects: 'async open: messages of a WebSocket wait for it',
+    file: 'packages/http/src/websocket_connection.ts',
+    from: 'if (isOpen) this.#watchOpen(result, name)\n    else this.#watch(result, name)',
+    to: 'this.#watch(result, name)\n    void isOpen\n    void this.#watchOpen',
+    test: 'test/dist/websocket/app.test.js: awaits an async open',
+  },
 ]

@@ -74,6 +74,50 @@ describe('a WebSocket app', () => {
   }
   const framesOf = (client: Client): string[] => wordsOf(behindHandshake(client.received.toString('latin1')))
 
+  it('awaits an async open: messages wait, and a rejection closes the WebSocket before any of them', async () => {
+    const opening = gate<boolean>()
+    const said: string[] = []
+    const server = await start({
+      async open(ws) {
+        said.push('open')
+        if (!(await opening.promise)) throw new Error('no such user')
+        ws.send('welcome')
+      },
+      message(ws, data) {
+        said.push(String(data))
+        ws.send(data)
+      },
+    })
+    const { client, until } = await listener(server)
+    client.send('one')
+    client.send('x'.repeat(200_000))
+    client.send('two')
+    while (said.length === 0) await new Promise(setImmediate)
+    for (let i = 0; i < 50; i++) await new Promise(setImmediate)
+    expect(said).to.deep.equal(['open'])
+    opening.open(true)
+    await until('two')
+    expect(said.map((word) => word.slice(0, 4))).to.deep.equal(['open', 'one', 'xxxx', 'two'])
+
+    const refusing = gate<boolean>()
+    const other = await start({
+      async open() {
+        await refusing.promise
+        throw new Error('no such user')
+      },
+      message() {
+        said.push('a message')
+      },
+    })
+    const refused = await open(other)
+    refused.send('three')
+    for (let i = 0; i < 50; i++) await new Promise(setImmediate)
+    refusing.open(true)
+    const [code] = await once(refused, 'close')
+    expect(code).to.equal(1011)
+    expect(said).to.not.include('a message')
+  })
+
   // ---------------------------------------------------------------- pending hooks
 
   it('calls no message hook while maxPendingMessages of them are pending, messages and pongs alike', async () => {

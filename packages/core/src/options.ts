@@ -27,7 +27,10 @@ export interface ServeAddress extends ListenAddress {
 export interface PoolSettings {
   /** Threads. */
   size?: number
-  /** Unsettled asynchronous frames of one worker. Default 32. */
+  /**
+   * Unsettled asynchronous frames of one worker: 1 to 4,096. Default 32. A `parse` that gathers frames into a batch gets no batch above `concurrency`
+   * in one worker, and one that waits for a fuller batch waits for its timer: see docs/calls.md.
+   */
   concurrency?: number
   /**
    * How much the workers give way to the reactors and to everybody else where cores are scarce: 0 to 19, as `nice(1)` has it, on

@@ -66,7 +66,7 @@ export class WebSocketConnection implements SenderEvents {
 
   open(): void {
     const { own } = this.#settings
-    if (own.open) this.#run('open', () => own.open!(this.ws))
+    if (own.open) this.#run('open', () => own.open!(this.ws), true)
   }
 
   // ---------------------------------------------------------------- frames
@@ -385,14 +385,29 @@ export class WebSocketConnection implements SenderEvents {
     if (own.drain && this.state === 'open') this.#run('drain', () => own.drain!(this.ws))
   }
 
-  #run(name: string, hook: () => unknown): void {
+  #run(name: string, hook: () => unknown, isOpen = false): void {
     let result: unknown
     try {
       result = hook()
     } catch (error) {
       return this.#failed(error, name)
     }
-    if (isThenable(result)) this.#watch(result, name)
+    if (!isThenable(result)) return
+    if (isOpen) this.#watchOpen(result, name)
+    else this.#watch(result, name)
+  }
+
+  /** Messages, pings and the peer's close wait for it. */
+  #watchOpen(result: PromiseLike<unknown>, hook: string): void {
+    this.conn.openPending()
+    Promise.resolve(result).then(
+      () => this.conn.openSettled(),
+      (error: unknown) => {
+        // First, so that no message is delivered.
+        this.#failed(error, hook)
+        this.conn.openSettled()
+      },
+    )
   }
 
   #watch(result: PromiseLike<unknown>, hook: string): void {

@@ -24,7 +24,10 @@ export interface WebSocketOptions<Data = unknown> {
    * whatever origin. The peer waits, and nothing behind the request is read, until a promise settles.
    */
   upgrade?(req: HttpRequest): UpgradeAnswer<Data> | Promise<UpgradeAnswer<Data>>
-  /** A WebSocket is open. What is sent here comes right behind the handshake. */
+  /**
+   * A WebSocket is open. What is sent here comes right behind the handshake. An async one is awaited: `message` is not called, and the connection is
+   * not read, until its promise has settled.
+   */
   open?(ws: ServerWebSocket<Data>): unknown
   /**
    * One whole message: a string when it is text, otherwise a Buffer, whose memory stays valid as long as it is referenced; copy what

@@ -33,7 +33,7 @@ export interface PoolOptions {
   maxQueuedBytes?: number
   /** `'wait'` (default): `run` waits for room. `'reject'`: it rejects with `ERR_MR_QUEUE_FULL`. */
   onQueueFull?: 'wait' | 'reject'
-  /** Unsettled asynchronous tasks of one worker. Default 32. */
+  /** Unsettled asynchronous tasks of one worker: 1 to 4,096. Default 32. A worker that gathers tasks into a batch gets no batch above it. */
   concurrency?: number
   /** How much the workers give way to other threads where cores are scarce: 0 (default) to 19. */
   nice?: number

@@ -642,10 +642,31 @@ export class Connection<Data = unknown> {
     return place
   }
 
-  /** It has settled. */
-  messageSettled(): void {
+  /** The result of `open` is a promise: it stands for as many as may be pending, so that nothing is read and no frame is delivered. */
+  openPending(): void {
     if (this.#closed !== undefined) return
-    const pending = --this.#seldom!.pending
+    const seldom = this.#needSeldom()
+    this.hold(true)
+    seldom.pending += this.engineListener.maxPending
+    if ((this.#marks & neverStops) !== 0) return
+    this.#marks |= mark.full
+    this.#stopReading()
+  }
+
+  /** It has settled. */
+  openSettled(): void {
+    this.#settled(this.engineListener.maxPending)
+  }
+
+  /** One that `messagePending` was told of has settled. */
+  messageSettled(): void {
+    this.#settled(1)
+  }
+
+  #settled(count: number): void {
+    if (this.#closed !== undefined) return
+    this.#seldom!.pending -= count
+    const { pending } = this.#seldom!
     if (pending < this.engineListener.maxPending) this.#unstop()
     // Behind that: a connection that drains is looked at when nothing holds it any more, and must have its frames on the list then.
     this.hold(false)

@@ -131,8 +131,6 @@ export class Engine {
   /** Of connections with a custom framer, by slot. */
   readonly #unread = new Map<number, UnreadBytes>()
   #handle: ReactorHandle | undefined
-  /** Promises of async `open` hooks that have not settled: what the data will be is not known yet. */
-  readonly #opening = new Set<unknown>()
   readonly #runs = new Map<
     number,
     { call: string; parts: GrowingBytes | undefined; resolve(bytes: Buffer): void; reject(error: Error): void }
@@ -281,7 +279,7 @@ export class Engine {
   unclonable(): Error | undefined {
     for (const conn of this.#connections) {
       if (!conn?.isOpen || conn.data === undefined || conn.internal.engineListener.isClient) continue
-      if (conn.internal.engineListener.handlers.suspend || this.#opening.has(conn.data)) continue
+      if (conn.internal.engineListener.handlers.suspend) continue
       if (conn.internal.stream || conn.internal.secure) continue // they do not go
       try {
         encodeState(conn.data)
@@ -730,22 +728,37 @@ export class Engine {
     }
   }
 
-  /**
-   * The data of an async open is its promise; a rejection counts as a throw. A promise of nothing is no data once it has settled:
-   * it could not go to another thread, and there is nothing to lose.
-   */
+  /** The data of a connection whose `open` is async is what its promise resolves to. Frames wait for it; a rejection counts as a throw. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #opened(conn: Connection<any>, data: unknown): void {
-    conn.data = data
-    if (isPromise(data)) {
-      this.#opening.add(data)
-      const settled = (value: unknown): void => {
-        this.#opening.delete(data)
-        if (value === undefined && conn.data === data) conn.data = undefined
-      }
-      Promise.resolve(data).then(settled, () => this.#opening.delete(data))
+    if (!isPromise(data)) {
+      conn.data = data
+      return
     }
-    this.#watch(data, 'open', conn)
+    const { toPool, messageIn, handlers } = conn.internal.engineListener
+    if (toPool && !messageIn && !handlers.message) {
+      // The pool gets frames without any hook, and sees no data.
+      const kept = Promise.resolve(data).then((value) => this.#keepData(conn, value))
+      return this.#watch(kept, 'open', conn)
+    }
+    conn.openPending()
+    Promise.resolve(data).then(
+      (value) => {
+        this.#keepData(conn, value)
+        conn.openSettled()
+      },
+      (error: unknown) => {
+        // First, so that no frame is delivered.
+        this.#failed(error, 'open', conn)
+        conn.openSettled()
+      },
+    )
+  }
+
+  /** A hook that has set `conn.data` itself, and resolves to nothing, keeps it. */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  #keepData(conn: Connection<any>, value: unknown): void {
+    if (value !== undefined) conn.data = value
   }
 
   #onBalance(slot: number, generation: number, listener: EngineListener): void {

@@ -8,10 +8,10 @@ import type { Framing } from './framing.js'
  */
 export interface ConnectionHandlers<Data> {
   /**
-   * A fresh connection. What it returns becomes `conn.data`. Frames do not wait for an async `open`: `message` may be called before it has settled,
-   * and `conn.data` is its promise (docs/ordering.md).
+   * A fresh connection. What it returns becomes `conn.data`. An async `open` is awaited: until its promise has settled the connection is not
+   * read, no `message` is called and `conn.data` is undefined. `close` may come before that (docs/ordering.md).
    */
-  open?(conn: Connection<undefined>): Data
+  open?(conn: Connection<undefined>): Data | Promise<Data>
   /**
    * One frame. Its memory stays valid as long as it is referenced; `Buffer.from(frame)` for one that is kept long, since a small
    * frame keeps the slab it lies in (256 KiB) alive. `info` is what the framing says of the frame: 0, but for `http1()`.
