@@ -117,16 +117,20 @@ export function differenceOf(own: Reading, node: Reading): Difference | undefine
   while (common < length && own.requests[common] === node.requests[common]) common++
   const ownStops = common === own.requests.length
   const nodeStops = common === node.requests.length
-  if (!ownStops && !nodeStops) return { kind: 'boundary', common }
   const refuses = (reading: Reading): boolean => reading.refused !== undefined
   const ends = (reading: Reading): boolean =>
     common === reading.requests.length &&
     reading.last !== undefined &&
     !refuses(reading) &&
     (reading.open === undefined || reading.last === 'upgrade')
-  // It is said to be whole even if its body is broken.
-  const upgrades = node.last === 'upgrade' && common === node.requests.length - 1 && ownStops
+  // It is said to be whole even if its body is broken, and to have none if llhttp does not know its coding for the tab behind it.
+  const bare = node.requests[common]?.replace(/ ""$/, ' ')
+  const upgrades =
+    node.last === 'upgrade' &&
+    common === node.requests.length - 1 &&
+    (ownStops || (bare !== node.requests[common] && own.requests[common]!.startsWith(bare!)))
   if (upgrades) return { kind: 'node ends', common }
+  if (!ownStops && !nodeStops) return { kind: 'boundary', common }
   if (ends(own) || ends(node)) return ends(own) && ends(node) ? undefined : { kind: ends(own) ? 'own ends' : 'node ends', common }
   if (ownStops && nodeStops) {
     if (refuses(own) === refuses(node)) {
