@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { buildNative } from './build-native.mjs'
+import { packageDocs } from './package-docs.mjs'
 import { filesBelow, projects, root, run, whenMain } from './lib.mjs'
 
 // The compiler trusts its build info and does not look whether what it wrote is still there.
@@ -39,6 +40,7 @@ export function build({ quick = false, tell = () => {} } = {}) {
   removeOrphans()
   run('tsc', ['-b', ...(quick ? packages.map(({ folder }) => folder) : [])])
   tell('bundling')
+  packageDocs()
   // In a process of its own: the one that builds may go on as a server.
   run(process.execPath, ['scripts/bundle.mjs'])
 }
