@@ -2822,7 +2822,7 @@ export const mutants = [
     file: 'examples/mqtt/broker_thread.ts',
     from: 'if (!file && open) {',
     to: 'if (!file && open && open.port < 0) {',
-    test: 'test/dist/examples/mqtt.test.js: does not start where others can reach it',
+    test: 'test/dist/examples/mqtt.test.js: listens on loopback by default, and does not start',
   },
   {
     protects: 'mqtt: the client ids of one user',

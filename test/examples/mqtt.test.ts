@@ -653,7 +653,11 @@ describe('the mqtt example, started anew', function () {
     }
   })
 
-  it('does not start where others can reach it, unless it has users', async () => {
+  it('listens on loopback by default, and does not start where others can reach it, unless it has users', async () => {
+    const command = start({ HOST: undefined })
+    await command.line(/^listening on 127\.0\.0\.1:/)
+    command.child.kill('SIGTERM')
+    expect((await command.ended).code).to.equal(0)
     const { code, err } = await start({ HOST: '0.0.0.0' }).ended
     expect(code).to.equal(1)
     expect(err).to.include('set MQTT_USERS')
