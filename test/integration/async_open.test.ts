@@ -38,7 +38,9 @@ describe('an async open', () => {
 
   /** Calls of hooks, in their order. */
   const said: string[] = []
-  beforeEach(() => void (said.length = 0))
+  beforeEach(() => {
+    said.length = 0
+  })
   const hooks = (opening: Promise<string | undefined>) => ({
     framing: lines(),
     async open() {
