@@ -38,7 +38,7 @@ export interface Packed {
   readonly tarballs: ReadonlyMap<string, string>
 }
 
-/** Packs every package. The addon carries the real prebuilds when `npm run prebuild` made them, else the development build. */
+/** Packs every package. The addon carries the development build, or with MULTIREACTOR_TEST_PREBUILDS=1 what `npm run make:prebuilds` has made. */
 export async function packAll(): Promise<Packed> {
   const folder = mkdtempSync(join(tmpdir(), 'packed-'))
   const tarballs = new Map<string, string>()
