@@ -1,5 +1,5 @@
 // Compiles the addon for development, when a source changed since the last time. Tests compile each source for itself. `npm start` takes a
-// room as one unit, which spares the time of reading the same headers 80 times: a quarter of the CPU.
+// room as one unit, which spares the time of reading the same headers 80 times: a third of the CPU.
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'

@@ -1,5 +1,5 @@
 {
-  # 1: the units of build/unity, each of which holds a room. Compiles in a quarter of the time; see scripts/build-native.mjs.
+  # 1: the units of build/unity, each of which holds a room. Compiles in a third of the time; see scripts/build-native.mjs.
   'variables': { 'unity%': 0 },
   # One target: node-gyp-build takes the first .node file it finds.
   'targets': [
