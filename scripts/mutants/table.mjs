@@ -686,8 +686,8 @@ export const mutants = [
   {
     protects: 'the system from free slabs while much is held',
     file: 'addon/native/src/base/slab_pool.cc',
-    from: 'keptBytes_ + room > (few ? kFewKept * kSlabBytes : kMostKeptBytes)',
-    to: 'keptBytes_ + room > kMostKeptBytes',
+    from: 'bytesOf(room) + room > (few ? kFewKept * kSlabBytes : kMostKeptBytes)',
+    to: 'bytesOf(room) + room > kMostKeptBytes',
     test: 'slab_pool: few slabs are kept',
   },
   {

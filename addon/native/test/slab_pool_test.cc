@@ -126,3 +126,13 @@ TEST("blocks of other sizes go back to the kernel when memory is held, or nobody
   pool.letGo(3'000);
   CHECK_EQ(pool.keptBytes(), size_t{0});
 }
+
+TEST("blocks of other sizes leave the room of slabs to them, and have a bound of their own") {
+  constexpr size_t kOther = 1 << 20;
+  SlabPool pool;
+  giveBackAll(pool, takeSome(pool, SlabPool::kMostKeptBytes / kBytes, 1'000), 1'000);
+  std::vector<void*> others;
+  for (size_t i = 0; i < SlabPool::kMostKeptBytes / kOther + 3; ++i) others.push_back(pool.take(kOther, 1'000));
+  for (void* other : others) pool.giveBack(other, kOther, 1'000);
+  CHECK_EQ(pool.keptBytes(), 2 * SlabPool::kMostKeptBytes);
+}

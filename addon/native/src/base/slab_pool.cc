@@ -55,7 +55,7 @@ void* SlabPool::take(size_t size, uint64_t nowMs) {
       if (!shelf.blocks.empty()) {
         memory = shelf.blocks.back();
         shelf.blocks.pop_back();
-        keptBytes_ -= room;
+        bytesOf(room) -= room;
       }
       shelf.least = std::min(shelf.least, shelf.blocks.size());
     }
@@ -76,11 +76,11 @@ void SlabPool::giveBack(void* memory, size_t size, uint64_t nowMs) {
     surplus = unused(nowMs);
     const bool few = few_.load(std::memory_order_relaxed);
     const bool isSlab = room == kSlabBytes;
-    if (room > kLargest || (few && !isSlab) || keptBytes_ + room > (few ? kFewKept * kSlabBytes : kMostKeptBytes)) {
+    if (room > kLargest || (few && !isSlab) || bytesOf(room) + room > (few ? kFewKept * kSlabBytes : kMostKeptBytes)) {
       surplus.push_back({memory, room});
     } else {
       shelves_[shelfOf(room)].blocks.push_back(memory);
-      keptBytes_ += room;
+      bytesOf(room) += room;
     }
   }
   unmap(surplus);
@@ -119,7 +119,7 @@ void SlabPool::letAllGo() {
 
 size_t SlabPool::keptBytes() const {
   std::lock_guard lock(mutex_);
-  return keptBytes_;
+  return slabBytes_ + otherBytes_;
 }
 
 // Those that have lain longest.
@@ -130,7 +130,7 @@ void SlabPool::takeOff(size_t at, size_t count, std::vector<Block>* found) {
   for (auto block = begin; block != end; ++block) found->push_back({*block, room});
   shelf.blocks.erase(begin, end);
   shelf.least = std::min(shelf.least, shelf.blocks.size());
-  keptBytes_ -= count * room;
+  bytesOf(room) -= count * room;
 }
 
 // Those that have lain here all the time since it was last asked; at most once in kUnusedMs.

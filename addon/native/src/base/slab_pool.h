@@ -20,7 +20,7 @@ class SlabPool {
  public:
   static constexpr size_t kSlabBytes = 256 << 10;     // what a reactor receives into
   static constexpr size_t kLargest = 4 << 20;         // a larger block goes back at once
-  static constexpr size_t kMostKeptBytes = 32 << 20;  // of all sizes
+  static constexpr size_t kMostKeptBytes = 32 << 20;  // of slabs, and as much of all other blocks
   static constexpr size_t kAlwaysKept = 32;           // slabs; what is beyond goes back when nobody has wanted it
   static constexpr size_t kFewKept = 8;               // slabs, and no other block, while much memory is held
   static constexpr uint64_t kUnusedMs = 1000;         // for so long
@@ -59,6 +59,7 @@ class SlabPool {
   };
   static constexpr size_t kShelves = 36;
 
+  size_t& bytesOf(size_t room) { return room == kSlabBytes ? slabBytes_ : otherBytes_; }
   static size_t shelfOf(size_t room);
   static size_t roomOf(size_t shelf);
   static void unmap(const std::vector<Block>& blocks);
@@ -68,7 +69,7 @@ class SlabPool {
   mutable std::mutex mutex_;
   std::atomic<bool> few_{false};
   std::array<Shelf, kShelves> shelves_;
-  size_t keptBytes_ = 0;
+  size_t slabBytes_ = 0, otherBytes_ = 0;  // of blocks that lie here
   uint64_t sinceMs_ = 0;
 };
 
