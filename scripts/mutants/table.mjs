@@ -2443,8 +2443,8 @@ export const mutants = [
   {
     protects: 'a SIGHUP that comes while the server starts',
     file: 'packages/core/src/signals.ts',
-    from: "if (reloadAsked) process.emit('SIGHUP')",
-    to: 'void reloadAsked',
+    from: 'if (reloadFirst) onReload()',
+    to: 'void reloadFirst',
     test: 'test/dist/cli/signals.test.js: remembers a SIGHUP',
   },
   {
@@ -2469,6 +2469,13 @@ export const mutants = [
     test: 'test/dist/cli/signals.test.js: gives the signals back when the program',
   },
   // The admin listener.
+  {
+    protects: 'admin: the main thread from the requests that wait behind the first one',
+    file: 'packages/core/src/admin_server.ts',
+    from: 'if (this.#asked.has(request.socket)) return',
+    to: '',
+    test: 'test/dist/admin/admin.test.js: works one request of a connection out',
+  },
   {
     protects: 'admin: the token of /metrics',
     file: 'packages/core/src/admin_server.ts',
@@ -2541,6 +2548,34 @@ export const mutants = [
     test: 'test/dist/cli/npm.test.js: finishes closing when npm ends meanwhile',
   },
   {
+    protects: 'npm: answers from the signal that npm repeats',
+    file: 'packages/core/src/signals.ts',
+    from: 'if (parents !== undefined && now - signalledAt < sameSignalMs) return',
+    to: 'void sameSignalMs',
+    test: 'test/dist/cli/npm.test.js: answers what is in flight when npm repeats',
+  },
+  {
+    protects: 'npm: the second signal of a person',
+    file: 'packages/core/src/signals.ts',
+    from: 'if (parents !== undefined && now',
+    to: 'if (now',
+    test: 'test/dist/cli/signals.test.js: does not wait on a second signal',
+  },
+  {
+    protects: 'npm: what a daemon runs that npm has started',
+    file: 'packages/core/src/parents.ts',
+    from: 'if (parent === 0 || session === child) break',
+    to: 'if (parent === 0) break',
+    test: 'test/dist/cli/npm.test.js: goes on under a daemon',
+  },
+  {
+    protects: 'listeners of the program from a SIGHUP that comes twice',
+    file: 'packages/core/src/signals.ts',
+    from: 'if (reloadFirst) onReload()',
+    to: "if (reloadFirst) process.emit('SIGHUP')",
+    test: 'test/dist/cli/signals.test.js: remembers a SIGHUP',
+  },
+  {
     protects: 'npm: a daemon that npm has started',
     file: 'packages/core/src/parents.ts',
     from: " || statOf('self')?.session === process.pid",
@@ -2582,6 +2617,34 @@ export const mutants = [
     from: '    this.#buffer = closed\n    this.#size = 0\n',
     to: '',
     test: 'test/dist/codecs/reply_writer.test.js: ends with its callback',
+  },
+  {
+    protects: 'an earlier reply from a view that claims more bytes than it has',
+    file: 'packages/codecs/src/resp_replies.ts',
+    from: 'const length = mostBytesOf(value)',
+    to: 'const { length } = value as Uint8Array',
+    test: 'test/dist/codecs/reply_writer.test.js: refuses what is no text and no bytes',
+  },
+  {
+    protects: 'an earlier reply from what is no text',
+    file: 'packages/codecs/src/resp_replies.ts',
+    from: "if (typeof text === 'string') return text",
+    to: 'if (text !== undefined) return text as string',
+    test: 'test/dist/codecs/reply_writer.test.js: refuses what is no text and no bytes',
+  },
+  {
+    protects: 'the room of the longest head',
+    file: 'packages/codecs/src/resp_replies.ts',
+    from: 'const mostHeadBytes = 20',
+    to: 'const mostHeadBytes = 16',
+    test: 'test/dist/codecs/reply_writer.test.js: has room for the longest head',
+  },
+  {
+    protects: 'the memory from the replies to one frame',
+    file: 'packages/codecs/src/resp_replies.ts',
+    from: 'if (out.#kept >= keptBytes) out.#sendPart(conn)',
+    to: '',
+    test: 'test/dist/codecs/reply_writer.test.js: lets a MiB of replies go',
   },
   {
     protects: 'a writer from another one within its callback',

@@ -102,6 +102,85 @@ describe('a reply writer', () => {
     expect(unhandled).to.deep.equal([])
   })
 
+  it('refuses what is no text and no bytes, and nothing of an earlier reply comes along', () => {
+    const lying = (length: number): Uint8Array => Object.defineProperty(new Uint8Array(2), 'length', { value: length })
+    class Longer extends Uint8Array {
+      override get length(): number {
+        return 300
+      }
+    }
+    const detached = new Uint8Array(8)
+    structuredClone(detached.buffer, { transfer: [detached.buffer] })
+    const values = [lying(300), lying(-3), new Longer(2), new Proxy(new Uint8Array(2), {}), detached, new Uint16Array(2)]
+    const writes: ((out: ReplyWriter, value: never) => unknown)[] = [
+      (out, value) => out.bulk(value),
+      (out, value) => out.raw(value),
+      (out, value) => out.simple(value),
+      (out, value) => out.error(value),
+      (out, value) => out.verbatim(value),
+      (out, value) => out.integer(value),
+      (out, value) => out.double(value),
+    ]
+    for (const value of [
+      ...values,
+      undefined,
+      null,
+      {},
+      { length: 300 },
+      { replace: () => lying(300) },
+      Symbol('none'),
+      '1\r\n+2',
+    ]) {
+      for (const write of writes) {
+        if (typeof value === 'string' && writes.indexOf(write) < 5) continue
+        encodeReplies((out) => out.bulk('secret'.repeat(100)))
+        const reply = encodeReplies((out) => {
+          expect(() => write(out, value as never))
+            .to.throw()
+            .with.property('code')
+            .that.is.oneOf(['ERR_MR_DATA', 'ERR_MR_OPTION_RANGE'])
+        })
+        expect(reply.toString()).to.equal('')
+      }
+    }
+  })
+
+  it('has room for the longest head, and writes the largest whole numbers in full', () => {
+    const pad = 4096 - 16
+    const head = encodeReplies((out) => out.raw('x'.repeat(pad)).map(Number.MAX_SAFE_INTEGER))
+    expect(head.toString().slice(pad)).to.equal('*18014398509481982\r\n')
+    const numbers = encodeReplies((out) =>
+      out
+        .integer(-1)
+        .integer(2 ** 70)
+        .integer(2n ** 64n),
+    )
+    expect(numbers.toString()).to.equal(':-1\r\n:1180591620717411303424\r\n:18446744073709551616\r\n')
+  })
+
+  it('lets a MiB of replies go before it answers the next command, and begins anew', () => {
+    const parts: Buffer[] = []
+    const writtenAt: number[] = []
+    const conn = { write: (bytes: Buffer) => parts.push(bytes) }
+    const value = 'v'.repeat(600 << 10)
+    const commands = Buffer.concat(Array.from({ length: 5 }, () => encodeCommand(['GET', 'k'])))
+    const error = new Error('of the last one')
+    let asked = 0
+    expect(() =>
+      answerCommands(conn, commands, (_, out) => {
+        writtenAt.push(parts.length)
+        const before = out.size
+        out.raw('half a reply')
+        out.rewind(before)
+        out.bulk(value)
+        if (++asked === 5) throw error
+      }),
+    ).to.throw(error)
+    expect(writtenAt).to.deep.equal([0, 0, 1, 1, 2])
+    expect(parts.map((part) => part.length)).to.deep.equal([2, 2].map((count) => count * (value.length + 11)))
+    expect(Buffer.concat(parts).equals(encodeReplies((out) => [1, 2, 3, 4].reduce((to) => to.bulk(value), out)))).to.equal(true)
+  })
+
   it('within another one has bytes of its own, also when it throws', () => {
     encodeReplies((out) => out.simple('whose buffer is the next one to be used'))
     const outer = encodeReplies((out) => {

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { MultireactorError } from '@multireactor/addon'
+import { mostBytesOf, MultireactorError, shown } from '@multireactor/addon'
 import { CommandReader } from './resp_commands.js'
 
 const carriageReturn = 0x0d
@@ -7,6 +7,8 @@ const newline = 0x0a
 const firstBytes = 4096
 /** What one large reply made a buffer grow to is not kept for ever. */
 const keptBytes = 1 << 20
+/** A type, 17 digits (twice the largest safe integer), a line break: what is taken for a byte of the buffer without looking must be one. */
+const mostHeadBytes = 20
 
 /** The buffer for the next writer of this thread. While a writer has it there is none, and a second writer gets a buffer of its own. */
 let spare: Buffer | undefined
@@ -43,6 +45,8 @@ export class ReplyWriter {
         if (result !== out) refuseDeferred('answerCommands', result)
         out.#kept = out.#size
         if (result === false) return out.#send(conn, false)
+        // A frame of small commands may ask for more than fits into memory: what is written counts for `limits.memory`, and this does not.
+        if (out.#kept >= keptBytes) out.#sendPart(conn)
       }
       return out.#send(conn, true)
     } catch (error) {
@@ -77,6 +81,13 @@ export class ReplyWriter {
     return result
   }
 
+  #sendPart(conn: { write(bytes: Uint8Array): unknown }): void {
+    const bytes = this.#give()
+    this.#buffer = Buffer.allocUnsafeSlow(firstBytes)
+    this.#size = 0
+    conn.write(bytes)
+  }
+
   /** Bytes that no later writer touches: whatever gets them may keep them, as a stream does. Few are copied, many go with their buffer. */
   #give(): Buffer {
     const bytes = this.#buffer.subarray(0, this.#kept)
@@ -101,7 +112,7 @@ export class ReplyWriter {
     this.#size = 0
   }
 
-  /** Bytes written so far. */
+  /** Bytes written so far, without those of earlier commands that have left. */
   get size(): number {
     return this.#size
   }
@@ -122,24 +133,27 @@ export class ReplyWriter {
 
   /** `+text`. It must not have a line break. */
   simple(text: string): this {
-    return this.#line(0x2b, text)
+    return this.#line(0x2b, checkText('simple()', text))
   }
 
   /** `-text`, whose first word is a code such as ERR. Line breaks become spaces. */
   error(text: string): this {
-    return this.#line(0x2d, text.replace(/[\r\n]+/g, ' '))
+    return this.#line(0x2d, checkText('error()', text).replace(/[\r\n]+/g, ' '))
   }
 
   integer(value: number | bigint): this {
     if (typeof value === 'number' && value >= 0 && value <= 0x7fff_ffff && Number.isInteger(value)) return this.#head(0x3a, value)
-    return this.#line(0x3a, String(value))
+    if (typeof value !== 'bigint' && !Number.isInteger(value)) {
+      throw new MultireactorError('ERR_MR_OPTION_RANGE', `integer(): must be a whole number, and is ${shown(value)}`)
+    }
+    return this.#line(0x3a, String(BigInt(value)))
   }
 
   bulk(value: string | Uint8Array): this {
-    const { length } = value
+    const length = lengthIn('bulk()', value)
     this.#head(0x24, length)
     this.#reserve(length + 2)
-    this.#put(value)
+    this.#put(value, length)
     return this.#end()
   }
 
@@ -175,6 +189,9 @@ export class ReplyWriter {
 
   /** A number with a fraction: a bulk string in RESP2. */
   double(value: number): this {
+    if (typeof value !== 'number') {
+      throw new MultireactorError('ERR_MR_OPTION_RANGE', `double(): must be a number, and is ${shown(value)}`)
+    }
     const text = Number.isNaN(value) ? 'nan' : value === Infinity ? 'inf' : value === -Infinity ? '-inf' : String(value)
     return this.protocol === 2 ? this.bulk(text) : this.#line(0x2c, text)
   }
@@ -186,6 +203,7 @@ export class ReplyWriter {
 
   /** Text for people: a bulk string in RESP2. */
   verbatim(text: string): this {
+    checkText('verbatim()', text)
     if (this.protocol === 2) return this.bulk(text)
     this.#head(0x3d, text.length + 4)
     return this.raw(`txt:${text}\r\n`)
@@ -193,8 +211,9 @@ export class ReplyWriter {
 
   /** Bytes that are RESP already. */
   raw(value: string | Uint8Array): this {
-    this.#reserve(value.length)
-    this.#put(value)
+    const length = lengthIn('raw()', value)
+    this.#reserve(length)
+    this.#put(value, length)
     return this
   }
 
@@ -208,12 +227,12 @@ export class ReplyWriter {
   #line(type: number, text: string): this {
     this.#reserve(text.length + 3)
     this.#buffer[this.#size++] = type
-    this.#put(text)
+    this.#put(text, text.length)
     return this.#end()
   }
 
   #head(type: number, value: number): this {
-    this.#reserve(16)
+    this.#reserve(mostHeadBytes)
     const buffer = this.#buffer
     buffer[this.#size++] = type
     if (value < 10) {
@@ -234,9 +253,8 @@ export class ReplyWriter {
     return this
   }
 
-  #put(value: string | Uint8Array): void {
+  #put(value: string | Uint8Array, length: number): void {
     const buffer = this.#buffer
-    const { length } = value
     if (typeof value !== 'string') buffer.set(value, this.#size)
     else if (length > 24) buffer.write(value, this.#size, 'latin1')
     else for (let i = 0, at = this.#size; i < length; i++) buffer[at++] = value.charCodeAt(i)
@@ -253,7 +271,7 @@ export class ReplyWriter {
 }
 
 /**
- * Answers the commands of a frame of `resp()` with one `conn.write` for all of them. `callback` is called for each command, in order, and writes
+ * Answers the commands of a frame of `resp()` with one `conn.write` for all of them, or for each MiB. `callback` is called for each command, in order, and writes
  * its reply to `out` before it returns. Call it on the thread that owns the connection.
  *
  * - When the callback returns `false`, its reply is the last one: the commands behind it stay unread, and the result is `false`. Given a
@@ -291,6 +309,19 @@ function refuseDeferred(name: string, result: unknown): void {
     'ERR_MR_REPLY_WRITER',
     `${name}(): the callback returned a ${typeof then === 'function' ? 'promise' : 'generator'}, and has to write before it returns`,
   )
+}
+
+/** How many bytes it has. What a view says of itself may be more than it has, and the rest would be what lay in the buffer: an earlier reply. */
+function lengthIn(call: string, value: unknown): number {
+  if (typeof value === 'string') return value.length
+  const length = mostBytesOf(value)
+  if (length >= 0) return length
+  throw new MultireactorError('ERR_MR_DATA', `${call}: must be a string or Uint8Array, and is ${shown(value)}`)
+}
+
+function checkText(call: string, text: unknown): string {
+  if (typeof text === 'string') return text
+  throw new MultireactorError('ERR_MR_DATA', `${call}: must be a string, and is ${shown(text)}`)
 }
 
 function noLonger(): MultireactorError {
