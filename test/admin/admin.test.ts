@@ -252,6 +252,21 @@ describe('the admin listener', () => {
     expect(warnings).to.deep.equal([])
   })
 
+  it('works one request of a connection out, however many wait behind it', async () => {
+    server = await serve(good)
+    const stats = server.stats.bind(server)
+    let asked = 0
+    server.stats = () => {
+      asked++
+      return stats()
+    }
+    const client = await Client.connect(server.admin!.port)
+    client.write('GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(100))
+    await client.untilClosed()
+    expect(client.received.toString().match(/HTTP\/1\.1 /g)).to.have.length(1)
+    expect(asked).to.equal(1)
+  })
+
   it('closes a connection whose request does not arrive', async function () {
     this.timeout(60_000)
     server = await serve(good)

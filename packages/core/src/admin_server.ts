@@ -37,6 +37,7 @@ export class AdminServer {
   readonly #settings: CheckedAdmin
   readonly #source: AdminSource
   readonly #sockets = new Set<Socket>()
+  readonly #asked = new WeakSet<Socket>()
   #http: HttpServer | undefined
   #closed = false
 
@@ -67,7 +68,12 @@ export class AdminServer {
         requestTimeout: adminTimeoutMs,
         connectionsCheckingInterval: 1_000,
       },
-      (request, response) => void this.#answer(request, response),
+      (request, response) => {
+        // Requests that wait behind the first one: thousands fit into one read, and each would be worked out before the connection closes.
+        if (this.#asked.has(request.socket)) return
+        this.#asked.add(request.socket)
+        void this.#answer(request, response)
+      },
     )
     http.timeout = adminTimeoutMs
     http.on('connection', (socket) => this.#admit(socket))
