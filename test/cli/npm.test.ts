@@ -24,7 +24,16 @@ describe('a server under npm', () => {
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'mr-npm-'))
     const serve = `"${process.execPath}" "${bin}" serve "${slow}" ${where}`
-    const scripts = { start: serve, both: `${serve} && echo "and then"`, outer: 'npm run both', daemon: `setsid ${serve} & wait` }
+    const scripts = {
+      start: serve,
+      both: `${serve} && echo "and then"`,
+      outer: 'npm run both',
+      daemon: `setsid ${serve} & wait`,
+      // The shell between them leads a session, as the daemon of a process manager does, and stays.
+      managed: `setsid sh -c '${serve.replaceAll("'", '')}; echo managed' & wait`,
+      // No shell stands between npm and the server, as where sh is bash.
+      direct: `exec ${serve}`,
+    }
     writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'under-npm', version: '1.0.0', private: true, scripts }))
   })
   after(() => rmSync(folder, { recursive: true }))
@@ -85,13 +94,31 @@ describe('a server under npm', () => {
     expect((await command.ended).out).to.match(/\nclosed: 1 answered, 0 destroyed$/)
   })
 
-  it('goes on as a daemon in a session of its own', async () => {
-    const command = npm('npm', '--prefix', folder, 'run', 'daemon')
+  it('answers what is in flight when npm repeats the signal of the terminal', async () => {
+    const command = npm('npm', '--prefix', folder, 'run', 'direct')
     const { port, pid } = await started(command)
-    command.child.kill('SIGKILL')
-    // Each answer takes 150 ms: together they last for longer than two looks at the parent.
-    for (let i = 0; i < 5; i++) expect(await ask(port, 'one\n')).to.equal('one answered\n')
+    const answer = ask(port, '900\n')
+    await command.line(/^started$/)
+    // To both, as Ctrl-C does, and npm passes its own on. Two of one kind that wait together would be one: this is another.
+    process.kill(pid, 'SIGINT')
     process.kill(pid, 'SIGTERM')
-    expect((await command.ended).out).to.match(/closed: 0 answered, 0 destroyed$/)
+    command.child.kill('SIGINT')
+    expect(await answer).to.equal('900 answered\n')
+    expect((await command.ended).out).to.match(/\nclosed: 1 answered, 0 destroyed$/)
   })
+
+  for (const [what, script] of [
+    ['as a daemon in a session of its own', 'daemon'],
+    ['under a daemon in a session of its own', 'managed'],
+  ] as const) {
+    it(`goes on ${what}`, async () => {
+      const command = npm('npm', '--prefix', folder, 'run', script)
+      const { port, pid } = await started(command)
+      command.child.kill('SIGKILL')
+      // Each answer takes 150 ms: together they last for longer than two looks at the parent.
+      for (let i = 0; i < 5; i++) expect(await ask(port, 'one\n')).to.equal('one answered\n')
+      process.kill(pid, 'SIGTERM')
+      expect((await command.ended).out).to.match(/closed: 0 answered, 0 destroyed(\nmanaged)?$/)
+    })
+  }
 })

@@ -16,7 +16,8 @@ export class Command {
   #err = ''
 
   constructor(file: string, args: readonly string[], more: { env?: NodeJS.ProcessEnv; fds?: number[] } = {}) {
-    const { PORT: _port, HOST: _host, ...env } = process.env
+    // Not under the npm that runs the tests, either: two signals that come close together would be one there.
+    const { PORT: _port, HOST: _host, npm_lifecycle_event: _npm, ...env } = process.env
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...(more.fds ?? [])]
     this.child = spawn(file, args, { stdio, env: { ...env, ...more.env } })
     Command.#running.add(this)

@@ -24,8 +24,9 @@ export class Parents {
     if (process.env['npm_lifecycle_event'] === undefined || statOf('self')?.session === process.pid) return undefined
     const links: Link[] = []
     for (let child = process.pid; ; ) {
-      const parent = statOf(child)?.parent
-      if (parent === undefined || parent === 0) break
+      const { parent, session } = statOf(child) ?? { parent: 0, session: 0 }
+      // What leads a session is meant to outlive whoever started it, as the daemon of a process manager is.
+      if (parent === 0 || session === child) break
       links.push({ child, parent })
       // npm gives the variable to its shell, and has none itself.
       if (!isUnderNpm(parent)) break

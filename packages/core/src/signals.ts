@@ -16,6 +16,9 @@ export interface SignalOptions {
   logger?: Pick<Logger, 'info' | 'error'>
 }
 
+/** Under npm, so long after the first signal another one may be the same: see `onEnd`. */
+const sameSignalMs = 1_000
+
 type Settings = Required<Omit<SignalOptions, 'beforeReload'>> & Pick<SignalOptions, 'beforeReload'>
 
 function listenTo(signals: readonly NodeJS.Signals[], listener: () => void): () => void {
@@ -26,7 +29,8 @@ function listenTo(signals: readonly NodeJS.Signals[], listener: () => void): () 
 }
 
 /**
- * Makes signals do what operators expect. SIGINT and SIGTERM call `server.close()`; a second one exits at once with code 1. SIGHUP calls
+ * Makes signals do what operators expect. SIGINT and SIGTERM call `server.close()`; a second one exits at once with code 1 (under npm: one that
+ * comes a second later, since npm repeats what the terminal has sent already). SIGHUP calls
  * `server.reload()`; signals that come while it reloads make one more reload together. Given the promise of `serve()`, it remembers a SIGHUP that
  * comes during the start. Under npm or npx, which pass no signal on, it closes the server when they end. When the server has closed, for whatever reason, the signals have their default actions again.
  *
@@ -52,10 +56,9 @@ export function handleSignals(server: Server | Promise<Server>, options: SignalO
   })
   return server.then(
     (started) => {
-      const ended = untilClosed(started, settings, parents)
-      stop()
       // The threads may have read the app before it was changed.
-      if (reloadAsked) process.emit('SIGHUP')
+      const ended = untilClosed(started, settings, parents, reloadAsked)
+      stop()
       return ended
     },
     // Whoever awaits the promise of serve() has the error.
@@ -70,6 +73,7 @@ function untilClosed(
   server: Server,
   { closeTimeoutMs, drainDelayMs, reloadTimeoutMs, beforeReload, logger }: Settings,
   parents: Parents | undefined,
+  reloadFirst = false,
 ): Promise<number> {
   return new Promise<number>((resolve, reject) => {
     let closing = false
@@ -84,8 +88,14 @@ function untilClosed(
         (error: Error) => (error instanceof MultireactorError && error.code === 'ERR_MR_CLOSED' ? undefined : reject(error)),
       )
     }
+    let signalledAt = Number.NEGATIVE_INFINITY
     const onEnd = (): void => {
+      const now = performance.now()
+      // Ctrl-C, and a supervisor that ends all processes of a service, signal npm and this process. Without a shell between them npm passes
+      // the signal on, and it comes twice.
+      if (parents !== undefined && now - signalledAt < sameSignalMs) return
       if (closing) process.exit(1)
+      signalledAt = now
       close()
     }
     const onParentGone = (): void => {
@@ -124,6 +134,8 @@ function untilClosed(
       resolve(0)
     })
     const stops = [listenTo(['SIGINT', 'SIGTERM'], onEnd), listenTo(['SIGHUP'], onReload), parents?.watch(onParentGone)]
+    // Not by process.emit(): other listeners have heard the signal when it came.
+    if (reloadFirst) onReload()
     void server.closed.then((error) => {
       for (const stop of stops) stop?.()
       // The server has reported the error. A supervisor that restarts what has failed looks at the exit code.
