@@ -71,7 +71,7 @@ function missing(folder: string, what: string, cause: unknown): MultireactorErro
   return new MultireactorError(
     'ERR_MR_ADDON_MISSING',
     `@multireactor/addon needs a native build for ${process.platform}-${process.arch}, and ${what}: ` +
-      `run \`npx --yes node-gyp@12 rebuild -C ${JSON.stringify(folder)}\` (it needs g++, make and python3).`,
+      `run \`npx --yes node-gyp@12 rebuild -j max -C ${JSON.stringify(folder)}\` (it needs g++, make and python3).`,
     { cause },
   )
 }

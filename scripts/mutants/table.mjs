@@ -2944,4 +2944,11 @@ export const mutants = [
     to: 'this.#watch(result, name)\n    void isOpen\n    void this.#watchOpen',
     test: 'test/dist/websocket/app.test.js: awaits an async open',
   },
+  {
+    protects: 'app not found: the message names its compiled file',
+    file: 'packages/core/src/load_app.ts',
+    from: 'stem !== undefined && existsSync(other) ? `, but',
+    to: 'stem !== undefined && existsSync(path) ? `, but',
+    test: 'test/dist/bad-input/app.test.js: compiler has made',
+  },
 ]

@@ -1,5 +1,8 @@
 import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { MultireactorError } from '@multireactor/addon'
 import { attach, serve } from '@multireactor/core'
 import { httpApp } from '@multireactor/http'
@@ -16,6 +19,23 @@ describe('a wrong app', () => {
     const error = await serving(fixture('no-such-app.js'))
     expect(error.code).to.equal('ERR_MR_APP_NOT_FOUND')
     expect(error.message).to.include('/fixtures/no-such-app.js')
+  })
+
+  it('that is missing is refused with the file that a compiler has made of it', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'no-app-'))
+    try {
+      for (const [missing, there] of [
+        ['app.ts', 'app.js'],
+        ['main.mjs', 'main.mts'],
+      ] as const) {
+        writeFileSync(join(folder, there), '')
+        const { message } = await serving(join(folder, missing))
+        expect(message).to.include(`there is no app module at ${join(folder, missing)}, but there is ${join(folder, there)}`)
+      }
+      expect((await serving(join(folder, 'other.ts'))).message).to.not.include('but there is')
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 
   it('that is no file is refused', async () => {

@@ -26,7 +26,7 @@ describe('loading the native build', () => {
   it('says in one sentence what to run when there is none', () => {
     const err = failureOf(() => load({ folder }))
     expect(err.code).to.equal('ERR_MR_ADDON_MISSING')
-    expect(err.message).to.include('npx --yes node-gyp@12 rebuild -C').and.include(folder)
+    expect(err.message).to.include('npx --yes node-gyp@12 rebuild -j max -C').and.include(folder)
     expect(err.message).to.not.include('\n')
     expect(err.cause).to.be.instanceOf(Error)
   })

@@ -24,7 +24,8 @@ export function appUrl(where: string, app: unknown): string {
     throw new MultireactorError('ERR_MR_APP_NOT_FOUND', `${where}: the app must be a file, and is ${url.href}`)
   }
   const path = fileURLToPath(url)
-  if (!existsSync(path)) throw new MultireactorError('ERR_MR_APP_NOT_FOUND', `${where}: there is no app module at ${path}`)
+  if (!existsSync(path))
+    throw new MultireactorError('ERR_MR_APP_NOT_FOUND', `${where}: there is no app module at ${path}${sibling(path)}`)
   const main = process.argv[1]
   if (main && existsSync(main) && realpathSync(main) === realpathSync(path)) {
     throw new MultireactorError(
@@ -33,6 +34,13 @@ export function appUrl(where: string, app: unknown): string {
     )
   }
   return url.href
+}
+
+/** A compiled program still names `./app.ts`, and the compiler has made `app.js` of it; or the other way round, from source. */
+function sibling(path: string): string {
+  const [, stem, m, kind] = /^(.*)\.([mc]?)([jt])s$/.exec(path) ?? []
+  const other = `${stem}.${m}${kind === 't' ? 'j' : 't'}s`
+  return stem !== undefined && existsSync(other) ? `, but there is ${other}` : ''
 }
 
 /** Imports and checks an app, in a reactor's or worker's thread. */
