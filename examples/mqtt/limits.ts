@@ -34,7 +34,7 @@ export const limits = {
   sessionMessages: 10_000,
   sessionBytes: 4 * MiB,
   sessionsBytes: 64 * MiB,
-  /** Retained messages. Every reactor keeps all of them. */
+  /** Retained messages. Every reactor keeps all of them; and as much, for a minute, of the names of topics that were cleared. */
   retained: 10_000,
   retainedBytes: 8 * MiB,
   wills: 10_000,

@@ -15,6 +15,8 @@ export class Retained {
   readonly #messages = new Map<string, Message>()
   /** When a topic was cleared, in the order of that. */
   readonly #cleared = new Map<string, bigint>()
+  /** A client may clear topics that never had a message. */
+  #clearedBytes = 0
   #bytes = 0
 
   /** False: there is no room for it. */
@@ -32,14 +34,20 @@ export class Retained {
     if (before) this.#bytes -= cost(topic, before.payload)
     if (payload.length === 0) {
       this.#messages.delete(topic)
-      this.#cleared.delete(topic)
+      this.#forget(topic)
       this.#cleared.set(topic, madeAt)
+      this.#clearedBytes += topic.length + entryBytes
       return this.#forgetCleared()
     }
-    this.#cleared.delete(topic)
+    this.#forget(topic)
     this.#bytes += cost(topic, payload)
     // A copy: the payload is a part of a block that it would keep in memory.
     this.#messages.set(topic, { ...message, payload: Buffer.from(payload) })
+  }
+
+  /** Of the topics that it remembers as cleared. */
+  get clearedBytes(): number {
+    return this.#clearedBytes
   }
 
   all(): Iterable<Message> {
@@ -65,9 +73,13 @@ export class Retained {
   #forgetCleared(): void {
     const oldest = process.hrtime.bigint() - BigInt(clearedMs) * 1_000_000n
     for (const [topic, at] of this.#cleared) {
-      if (at >= oldest && this.#cleared.size <= limits.retained) return
-      this.#cleared.delete(topic)
+      if (at >= oldest && this.#cleared.size <= limits.retained && this.#clearedBytes <= limits.retainedBytes) return
+      this.#forget(topic)
     }
+  }
+
+  #forget(topic: string): void {
+    if (this.#cleared.delete(topic)) this.#clearedBytes -= topic.length + entryBytes
   }
 }
 

@@ -2622,7 +2622,7 @@ export const mutants = [
     protects: 'an earlier reply from a view that claims more bytes than it has',
     file: 'packages/codecs/src/resp_replies.ts',
     from: 'const length = mostBytesOf(value)',
-    to: 'const { length } = value as Uint8Array',
+    to: 'const length = mostBytesOf(value) === -2 ? -1 : (value as Uint8Array).length',
     test: 'test/dist/codecs/reply_writer.test.js: refuses what is no text and no bytes',
   },
   {
@@ -2844,6 +2844,13 @@ export const mutants = [
     from: 'if (madeAt <= (before?.madeAt ?? this.#cleared.get(topic) ?? -1n)) return',
     to: '',
     test: 'test/dist/examples/mqtt.test.js: keeps the later one of two retained messages',
+  },
+  {
+    protects: 'mqtt: the memory from the names of topics that are cleared',
+    file: 'examples/mqtt/retained.ts',
+    from: ' && this.#clearedBytes <= limits.retainedBytes',
+    to: '',
+    test: 'test/dist/examples/mqtt.test.js: remembers as much of topics',
   },
   {
     protects: 'mqtt: $share is refused',

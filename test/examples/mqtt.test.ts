@@ -219,6 +219,24 @@ describe('the mqtt example', function () {
       }
     })
 
+    it('remembers as much of topics that were cleared as it may, and no message of those', async () => {
+      const { Retained } = (await importExample('mqtt/retained.ts')) as {
+        Retained: new () => { store(message: object): void; all(): Iterable<unknown>; clearedBytes: number }
+      }
+      const retained = new Retained()
+      const now = process.hrtime.bigint()
+      // Their names have 60 MB.
+      const clear = (i: number, at: bigint) =>
+        retained.store({ topic: `${i}${'x'.repeat(60_000)}`, payload: Buffer.alloc(0), qos: 0, retain: true, madeAt: at })
+      for (let i = 0; i < 1_000; i++) clear(i, now + BigInt(i))
+      expect(retained.clearedBytes).to.be.within(7 << 20, 8 << 20)
+      // Nothing is counted twice, nor for ever.
+      for (let i = 0; i < 1_000; i++) clear(1, now + BigInt(1_000 + i))
+      expect(retained.clearedBytes).to.be.within(7 << 20, 8 << 20)
+      retained.store({ topic: `1${'x'.repeat(60_000)}`, payload: Buffer.from('m'), qos: 0, retain: true, madeAt: now + 5_000n })
+      expect([...retained.all()]).to.have.length(1)
+    })
+
     it('agrees on the retained message of a topic that clients of two reactors set at the same time', async () => {
       const name = topic()
       const publishers = await Promise.all(both.map((reactor) => MqttPeer.connect(port, idOn(reactor))))
