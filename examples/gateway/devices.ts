@@ -59,7 +59,8 @@ export class Devices {
 
   command(device: string, bytes: Buffer, timeoutMs: number): Promise<Outcome> | Outcome {
     const conn = this.#byId.get(device)
-    if (!conn) return 'elsewhere'
+    // One that was refused may take its time to go.
+    if (!conn?.isOpen) return 'elsewhere'
     const waiting = this.#waiting.get(conn) ?? new Map<number, Command>()
     if (waiting.size >= mostWaiting) return 'busy'
     this.#waiting.set(conn, waiting)

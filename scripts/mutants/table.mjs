@@ -2582,6 +2582,20 @@ export const mutants = [
     to: '',
     test: 'test/dist/cli/npm.test.js: goes on as a daemon',
   },
+  {
+    protects: 'gateway: commands from a device that has been refused',
+    file: 'examples/gateway/devices.ts',
+    from: 'if (!conn?.isOpen) return',
+    to: 'if (!conn) return',
+    test: 'test/dist/examples/gateway.test.js: does not find a device that it has refused',
+  },
+  {
+    protects: 'a thread from bytes that are no command',
+    file: 'packages/codecs/src/resp_commands.ts',
+    from: 'if (at > frame.length || read !== count) throw noCommand()',
+    to: 'if (at > frame.length + 1e4) throw noCommand()',
+    test: 'test/dist/codecs/resp.test.js: are refused, and do not run for ever',
+  },
   // RESP: a reply that was begun for one connection reaches no other one.
   {
     protects: 'the replies to commands that precede one that throws, and nothing of its own',

@@ -23,6 +23,43 @@ function commandsOf(bytes: string | Uint8Array): string[][] {
 }
 
 describe('RESP commands', () => {
+  it('are refused, and do not run for ever, where the framing has not looked at the bytes', () => {
+    const parts = [
+      '*',
+      '$',
+      '1',
+      '2',
+      '9999999999',
+      '-',
+      '\r\n',
+      '\r',
+      '/',
+      ' ',
+      '*1\r\n$4\r\nPING\r\n',
+      '$-9\r\n',
+      '*2\r\n$1\r\n',
+    ]
+    const readAll = (bytes: Buffer): void => {
+      const reader = new CommandReader(bytes)
+      // Each command takes a byte at least.
+      for (let left = bytes.length; reader.next(); left--) expect(left).to.be.above(0)
+    }
+    for (const text of ['*3', '*3\r\n', '*1\r\n$4\r\nPIN', '*-', '*-1', '*1\r\n$-9\r\n\r\n', '*9999999999\r\n', '*1\r\n$/\r\n']) {
+      expect(() => readAll(Buffer.from(text)), text)
+        .to.throw()
+        .with.property('code', 'ERR_MR_DATA')
+    }
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...parts), { maxLength: 12 }), (chosen) => {
+        try {
+          readAll(Buffer.from(chosen.join('')))
+        } catch (error) {
+          expect(error).to.have.property('code', 'ERR_MR_DATA')
+        }
+      }),
+    )
+  })
+
   it('are read as they were encoded, whatever bytes they have', () => {
     fc.assert(
       fc.property(

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { expect } from 'chai'
 import { Client } from '../support/client.js'
 import { Example } from '../support/example.js'
@@ -94,6 +96,18 @@ describe('the example gateway', function () {
     await example.until((output) => output.includes('reloaded'))
     for (const id of ids) expect(await (await command(id, 'that')).text()).to.equal(`${id} did that`)
     expect(await metric('gateway_devices', 'sensors')).to.equal(8)
+    await stopped()
+  })
+
+  it('does not find a device that it has refused and that has not gone yet', async () => {
+    await started({ REACTORS: '1' })
+    const socket = connect({ port: ports.sensors, host: '127.0.0.1', allowHalfOpen: true })
+    socket.write(Buffer.concat([protocol.login('stays', secret), protocol.message(99)]))
+    socket.resume()
+    await once(socket, 'end')
+    const response = await command('stays')
+    expect([response.status, await response.json()]).to.deep.equal([404, { error: 'the device is not connected' }])
+    socket.destroy()
     await stopped()
   })
 

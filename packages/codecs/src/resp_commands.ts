@@ -1,3 +1,4 @@
+import { MultireactorError } from '@multireactor/addon'
 import { shortText } from './short_text.js'
 
 const star = 0x2a
@@ -8,7 +9,7 @@ const longestName = 32
 
 /**
  * Takes the commands of a frame of `resp()` apart, one after the other, without an object for each: `next()` until it returns false. The
- * frame has been checked by the framing. A reader has one frame, so that a hook which awaits goes on in its own.
+ * frame has been checked by the framing; bytes that have not been throw `ERR_MR_DATA` where they are no command. A reader has one frame, so that a hook which awaits goes on in its own.
  */
 export class CommandReader {
   readonly #frame: Buffer
@@ -112,19 +113,24 @@ export class CommandReader {
     this.#words = undefined
     let at = this.#at + 1
     let count = 0
+    let read = 0
     if (frame[at] === 0x2d)
-      at = frame.indexOf(carriageReturn, at) // less than none: no command
-    else for (; frame[at] !== carriageReturn; at++) count = count * 10 + frame[at]! - 0x30
+      at = frame.includes(carriageReturn, at) ? frame.indexOf(carriageReturn, at) : frame.length // less than none: no command
+    else for (; at < frame.length && frame[at] !== carriageReturn; at++) count = count * 10 + frame[at]! - 0x30
     at += 2
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; i < count && at < frame.length; i++) {
       let length = 0
-      for (at++; frame[at] !== carriageReturn; at++) length = length * 10 + frame[at]! - 0x30
+      for (at++; at < frame.length && frame[at] !== carriageReturn; at++) length = length * 10 + frame[at]! - 0x30
+      if (length < 0) break
       at += 2
       places[2 * i] = at
       at += length
       places[2 * i + 1] = at
       at += 2
+      read++
     }
+    // Every number is one, and no argument is missing: what the framing has checked is like that.
+    if (at > frame.length || read !== count) throw noCommand()
     this.#count = count
     this.#at = at
   }
@@ -144,6 +150,10 @@ export class CommandReader {
     }
     this.#count = words.length
   }
+}
+
+function noCommand(): MultireactorError {
+  return new MultireactorError('ERR_MR_DATA', 'CommandReader: the bytes are no whole command: give it a frame of resp()')
 }
 
 interface Known {
