@@ -68,8 +68,8 @@ export default defineApp<State>({
   restore(conn, state) {
     // Undefined: its thread has died, and its place with it.
     conn.data = (state ?? {}) as State
-    if (conn.data.room === undefined) tell(conn, { type: 'left' })
-    else joinAtHome(conn, conn.data.room)
+    if (state === undefined) tell(conn, { type: 'left' })
+    else if (conn.data.room !== undefined) joinAtHome(conn, conn.data.room)
     return conn.data
   },
 

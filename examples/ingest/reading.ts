@@ -7,6 +7,13 @@ export interface Reading {
   at: number
 }
 
+/** Halves of a pair are no characters: they cannot be stored, and all would become the same one. */
+const loneSurrogate = /\p{Surrogate}/u
+
+function isName(text: unknown): text is string {
+  return typeof text === 'string' && text.length >= 1 && text.length <= 64 && !loneSurrogate.test(text)
+}
+
 /** What a line says; a string says what is wrong with it. */
 export function readReading(line: string, now: number): Reading | string {
   let sent: unknown
@@ -17,8 +24,8 @@ export function readReading(line: string, now: number): Reading | string {
   }
   if (typeof sent !== 'object' || sent === null) return 'a reading is an object'
   const { id, name, value, at = now } = sent as { [key: string]: unknown }
-  if (typeof id !== 'string' || id.length < 1 || id.length > 64) return 'id must have 1 to 64 characters'
-  if (typeof name !== 'string' || name.length < 1 || name.length > 64) return 'name must have 1 to 64 characters'
+  if (!isName(id)) return 'id must have 1 to 64 characters'
+  if (!isName(name)) return 'name must have 1 to 64 characters'
   if (typeof value !== 'number' || !Number.isFinite(value)) return 'value must be a number'
   if (typeof at !== 'number' || !Number.isSafeInteger(at) || at < 0) return 'at must be milliseconds since 1970'
   return { id, name, value, at }

@@ -2551,7 +2551,7 @@ export const mutants = [
     protects: 'npm: answers from the signal that npm repeats',
     file: 'packages/core/src/signals.ts',
     from: 'if (parents !== undefined && now - signalledAt < sameSignalMs) return',
-    to: 'void sameSignalMs',
+    to: 'if (parents !== undefined && now - signalledAt < -sameSignalMs) return',
     test: 'test/dist/cli/npm.test.js: answers what is in flight when npm repeats',
   },
   {
@@ -2581,6 +2581,20 @@ export const mutants = [
     from: " || statOf('self')?.session === process.pid",
     to: '',
     test: 'test/dist/cli/npm.test.js: goes on as a daemon',
+  },
+  {
+    protects: 'game: who has joined no room from a reload',
+    file: 'examples/game/app.ts',
+    from: "if (state === undefined) tell(conn, { type: 'left' })",
+    to: "if (conn.data.room === undefined) tell(conn, { type: 'left' })",
+    test: 'test/dist/examples/game.test.js: keeps players and their places over a reload',
+  },
+  {
+    protects: 'ingest: a reading from another one whose id is stored as the same',
+    file: 'examples/ingest/reading.ts',
+    from: ' && !loneSurrogate.test(text)',
+    to: ' && loneSurrogate.source.length > 0',
+    test: 'test/dist/examples/ingest.test.js: refuses ids that would be stored as the same one',
   },
   {
     protects: 'gateway: commands from a device that has been refused',
@@ -2657,7 +2671,7 @@ export const mutants = [
     protects: 'the memory from the replies to one frame',
     file: 'packages/codecs/src/resp_replies.ts',
     from: 'if (out.#kept >= keptBytes) out.#sendPart(conn)',
-    to: '',
+    to: 'if (out.#kept >= keptBytes * 1e6) out.#sendPart(conn)',
     test: 'test/dist/codecs/reply_writer.test.js: lets a MiB of replies go',
   },
   {

@@ -79,8 +79,15 @@ describe('the example game', function () {
     const [ann, ben] = [await joined('lobby', 'ann'), await joined('lobby', 'ben')]
     say(ann, { type: 'go', dx: 1, dy: 0 })
     await until(ben, ({ players }) => players?.some(({ name, x }) => name === 'ann' && x === 1) ?? false)
+    // Who has joined no room hears nothing of it.
+    const stranger = await connected()
+    say(stranger, { type: 'go', dx: 1, dy: 0 })
+    await until(stranger, ({ type }) => type === 'error')
     example.signal('SIGHUP')
     await example.until((output) => output.includes('reloaded'))
+    say(stranger, { type: 'go', dx: 1, dy: 0 })
+    await stranger.until((client) => heard(client).length === 2)
+    expect(heard(stranger).map(({ type }) => type)).to.deep.equal(['error', 'error'])
     say(ben, { type: 'go', dx: 0, dy: 1 })
     const both = ({ players }: Said): boolean =>
       (players?.some(({ name, x, y }) => name === 'ann' && x === 1 && y === 0) &&

@@ -95,6 +95,16 @@ describe('the example ingest', function () {
     expect(await example.stop()).to.equal(0)
   })
 
+  it('refuses ids that would be stored as the same one, and takes pairs', async () => {
+    await started({ REACTORS: '1' })
+    const ids = ['\\ud800', '\\ud801', '\\udc00\\ud800', '\\ud83d\\ude00']
+    const answered = await send(ids.map((id) => `{"id":"${id}","name":"kettle","value":1}\n`).join(''))
+    const wrong = 'error id must have 1 to 64 characters'
+    expect(answered).to.deep.equal([wrong, wrong, wrong, 'ok'])
+    expect(await stored()).to.deep.equal({ kettle: 1 })
+    expect(await example.stop()).to.equal(0)
+  })
+
   it('says what is wrong with a line, in its place, and goes on', async () => {
     await started({ REACTORS: '1' })
     const wrong = [
