@@ -28,7 +28,8 @@ export function boundHooks<Data>(where: string, handlers: ConnectionHandlers<Dat
     const hook = read.func<() => unknown>(name)
     if (hook) hooks[name] = hook.bind(handlers)
   }
-  const options = Object.fromEntries(connectionOptionNames.flatMap((name) => (name in handlers ? [[name, read.raw(name)]] : [])))
+  const options: Record<string, unknown> = {}
+  for (const name of connectionOptionNames) if (name in handlers) options[name] = read.raw(name)
   const { framing } = options
   if (framing !== undefined && !isFraming(framing)) {
     throw new MultireactorError(

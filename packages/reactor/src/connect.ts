@@ -4,6 +4,7 @@ import {
   closedError,
   currentContext,
   MultireactorError,
+  type NativeListener,
   type NativeTarget,
   OptionReader,
   shown,
@@ -44,6 +45,8 @@ export interface ConnectOptions {
   signal?: AbortSignal
 }
 
+const anyBytes = raw()
+
 const targetNames = ['port', 'host', 'family', 'path', 'localAddress', 'localPort', 'name'] as const
 
 /** A Unix socket whose queue is full is tried again after so many ms: the kernel does not tell when it has room. */
@@ -74,16 +77,18 @@ export async function connect<Data>(
   const attemptDelayMs = read.integer('attemptDelayMs', 250, 1, 0x7fff_ffff)
   const signal = read.signal()
   const { hooks, connectionOptions } = boundHooks(where, handlers)
-  const framing = connectionOptions.framing ?? raw()
+  const framing = connectionOptions.framing ?? anyBytes
   // Who connects speaks first as a rule, so there is no time limit for the other side's first byte unless it is asked for.
-  const native = nativeListener(where, { firstByteTimeoutMs: 0, ...connectionOptions }, framing, {
-    hooks: hooksOf(hooks),
-    toPool: false,
-    answersOverload: false,
-    run: 'pool',
-    balance: 'kernel',
-    secure: false,
-  })
+  const native = sameAsLast(
+    nativeListener(where, { firstByteTimeoutMs: 0, ...connectionOptions }, framing, {
+      hooks: hooksOf(hooks),
+      toPool: false,
+      answersOverload: false,
+      run: 'pool',
+      balance: 'kernel',
+      secure: false,
+    }),
+  )
   const listener: EngineListener = {
     name: plan.name,
     framing,
@@ -113,6 +118,18 @@ export async function connect<Data>(
   } finally {
     limit.end()
   }
+}
+
+let last: NativeListener | undefined
+
+/** Options of the same content are the same object: the driver reads those only once. */
+function sameAsLast(native: NativeListener): NativeListener {
+  for (const name of Object.keys(native) as (keyof NativeListener)[]) {
+    if (last?.[name] === native[name]) continue
+    last = Object.freeze(native)
+    break
+  }
+  return last!
 }
 
 function readTarget(where: string, target: ConnectTarget): Plan {
