@@ -35,5 +35,13 @@ function open(path) {
     if (/** @type {{ code?: string }} */ (error).code !== 'ERR_UNKNOWN_BUILTIN_MODULE') throw error
   }
   const BetterSqlite = load('better-sqlite3')
-  return new BetterSqlite(path)
+  try {
+    return new BetterSqlite(path)
+  } catch (cause) {
+    if (!String(/** @type {Error} */ (cause).message).startsWith('Could not locate the bindings file')) throw cause
+    throw new Error(
+      'better-sqlite3 is not compiled: in a clone run `node ../../scripts/sqlite.mjs` once, elsewhere see README.md',
+      { cause },
+    )
+  }
 }
