@@ -6,7 +6,8 @@ export const errorCodes = {
     'The token file of `admin` holds no usable token, or a host that others can reach has none; the message names which.',
   ERR_MR_APP_IS_MAIN: 'The app module is the running main module: each thread would start the server again.',
   ERR_MR_APP_LOAD: 'The app module threw while it was loaded; the cause is attached.',
-  ERR_MR_APP_NOT_FOUND: 'There is no file at the path of the app module.',
+  ERR_MR_APP_NOT_FOUND:
+    'There is no file at the path of the app module. The message names the `.js` or `.ts` file of the same name, if there is one.',
   ERR_MR_APP_SHAPE: 'The app module has no default export made by `defineApp`, no hooks, or hooks that do not fit together.',
   ERR_MR_BALANCE:
     'The `balance` hook answered with no reactor that takes connections; the connection stayed where it was accepted.',

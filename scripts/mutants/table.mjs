@@ -2565,7 +2565,7 @@ export const mutants = [
     protects: 'npm: what a daemon runs that npm has started',
     file: 'packages/core/src/parents.ts',
     from: 'if (parent === 0 || session === child) break',
-    to: 'if (parent === 0) break',
+    to: 'if (parent === 0 || session === -child) break',
     test: 'test/dist/cli/npm.test.js: goes on under a daemon',
   },
   {
