@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import { ask } from '../support/ask.js'
 
 const root = new URL('../../../', import.meta.url)
 const bin = fileURLToPath(new URL('packages/multireactor/bin/multireactor.js', root))
@@ -56,14 +56,6 @@ function runWith(variables: Record<string, string>, ...args: string[]): Run {
       ended.then(({ code, out }) => reject(new Error(`ended with ${code} before ${pattern}: ${out}${err}`)))
     })
   return { child, line, ended }
-}
-
-async function ask(port: number, text: string): Promise<string> {
-  const socket = connect(port, '127.0.0.1')
-  socket.setEncoding('utf8').end(text)
-  let answer = ''
-  for await (const chunk of socket) answer += chunk
-  return answer
 }
 
 describe('the command', () => {

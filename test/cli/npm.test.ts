@@ -1,23 +1,15 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import { ask } from '../support/ask.js'
 import { Command } from '../support/command.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const bin = join(root, 'packages/multireactor/bin/multireactor.js')
 const slow = join(root, 'test/fixtures/cli-slow.js')
 const where = '--host 127.0.0.1 --port 0 --reactors 1 --pool 1'
-
-async function ask(port: number, text: string): Promise<string> {
-  const socket = connect(port, '127.0.0.1')
-  socket.setEncoding('utf8').end(text)
-  let answer = ''
-  for await (const chunk of socket) answer += chunk
-  return answer
-}
 
 describe('a server under npm', () => {
   let folder: string

@@ -6,17 +6,10 @@ import { fileURLToPath } from 'node:url'
 import { handleSignals, type Server } from '@multireactor/core'
 import * as multireactor from 'multireactor'
 import { expect } from 'chai'
+import { ask } from '../support/ask.js'
 import { Command } from '../support/command.js'
 
 const program = fileURLToPath(new URL('../../fixtures/signals-main.mjs', import.meta.url))
-
-async function ask(port: number, text: string): Promise<string> {
-  const socket = connect(port, '127.0.0.1')
-  socket.setEncoding('utf8').end(text)
-  let answer = ''
-  for await (const chunk of socket) answer += chunk
-  return answer
-}
 
 describe('handleSignals, in a program that calls serve()', () => {
   let folder: string
