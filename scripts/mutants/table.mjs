@@ -2541,6 +2541,13 @@ export const mutants = [
     test: 'test/dist/cli/npm.test.js: answers what is in flight and closes when npm run is killed',
   },
   {
+    protects: 'a server under signals from a logger that throws',
+    file: 'packages/core/src/signals.ts',
+    from: "logger: guarded(logger as Pick<Logger, 'info' | 'error'>, ['info', 'error']),",
+    to: "logger: { ...guarded(logger as Pick<Logger, 'info' | 'error'>, []), ...(logger as Pick<Logger, 'info' | 'error'>) },",
+    test: 'test/dist/cli/signals.test.js: goes on when its logger throws',
+  },
+  {
     protects: 'npm: the close that is under way when npm ends',
     file: 'packages/core/src/signals.ts',
     from: 'if (closing) return\n      logger.info(',

@@ -103,6 +103,18 @@ describe('handleSignals, in a program that calls serve()', () => {
     expect(code).to.equal(0)
   })
 
+  it('goes on when its logger throws: what only reports ends nothing', async () => {
+    const command = start('cli-echo.js', { AFTER: 'broken log' })
+    await portOf(command)
+    command.child.kill('SIGHUP')
+    await command.complaint(/logger.info failed: .*no logger today/)
+    command.child.kill('SIGTERM')
+    const { code, out, err } = await command.ended
+    expect(out).to.match(/\nended with 0, 0 listeners left$/)
+    expect(err).to.include('multireactor: reloaded\n').and.include('multireactor: closed: ')
+    expect(code).to.equal(0)
+  })
+
   it('makes the exit code 1 when the server closes because of an error', async () => {
     const command = start('cli-mortal.js')
     await ask(await portOf(command), 'die')

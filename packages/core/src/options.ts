@@ -1,13 +1,5 @@
 import type { ResourceLimits } from 'node:worker_threads'
-import {
-  type BalancePolicy,
-  balancePolicies,
-  MultireactorError,
-  native,
-  OptionReader,
-  outliveOutput,
-  shown,
-} from '@multireactor/addon'
+import { type BalancePolicy, balancePolicies, MultireactorError, native, OptionReader, shown } from '@multireactor/addon'
 import { type Machine, machine } from '@multireactor/pool/group'
 import type { ListenAddress, ListenTls } from '@multireactor/reactor'
 import { addressOptionNames, readTls } from '@multireactor/reactor/listen'
@@ -15,6 +7,7 @@ import { type AdminSettings, type CheckedAdmin, readAdmin } from './admin_option
 import { type ControlSettings, readControl } from './control.js'
 import { type PinChoice, type Pins, type PinSettings, readPin } from './pin.js'
 import { appUrl } from './load_app.js'
+import { guarded, type Logger, say } from './logger.js'
 
 /** An address, and for a list of them a name and an app of its own. */
 export interface ServeAddress extends ListenAddress {
@@ -64,13 +57,6 @@ export interface ProcessLimits {
   acceptsPerSecond?: number
   /** Bytes that the server holds for its connections, those given to JavaScript included: `stats().memory`. Default: half of the machine's memory, or of the least limit of its cgroups. */
   memory?: number
-}
-
-export interface Logger {
-  debug(message: string): void
-  info(message: string): void
-  warn(message: string): void
-  error(message: string): void
 }
 
 export interface ServeOptions {
@@ -343,31 +329,12 @@ function readLogger(value: unknown): Logger {
     value !== null &&
     methods.every((name) => typeof (value as Partial<Logger>)[name] === 'function')
   ) {
-    return guarded(value as Logger)
+    return guarded(value as Logger, methods)
   }
   throw new MultireactorError(
     'ERR_MR_OPTION_TYPE',
     `${where}: 'logger' must be an object with the functions ${methods.join(', ')}, and is ${shown(value)}`,
   )
-}
-
-/** What a logger throws, or rejects with, ends nothing: the line goes to the console, and so does the failure. */
-function guarded(logger: Logger): Logger {
-  const method = (name: 'debug' | 'info' | 'warn' | 'error') => (message: string) => {
-    const failed = (error: unknown): void => say(`multireactor: ${message}\nmultireactor: logger.${name} failed: ${shown(error)}`)
-    try {
-      const result: unknown = logger[name](message)
-      if (result instanceof Promise) result.catch(failed)
-    } catch (error) {
-      failed(error)
-    }
-  }
-  return { debug: method('debug'), info: method('info'), warn: method('warn'), error: method('error') }
-}
-
-function say(line: string): void {
-  outliveOutput()
-  console.error(line)
 }
 
 const stderrLogger: Logger = {

@@ -1,5 +1,5 @@
 import { MultireactorError, OptionReader, outliveOutput, shown } from '@multireactor/addon'
-import type { Logger } from './options.js'
+import { guarded, type Logger, say } from './logger.js'
 import { Parents } from './parents.js'
 import type { Server } from './server.js'
 
@@ -164,7 +164,7 @@ function readOptions(where: string, options: SignalOptions): Settings {
     closeTimeoutMs: read.integer('closeTimeoutMs', 5_000, 0, 0x7fff_ffff),
     drainDelayMs: read.integer('drainDelayMs', 0, 0, 0x7fff_ffff),
     reloadTimeoutMs: read.integer('reloadTimeoutMs', 5_000, 0, 0x7fff_ffff),
-    logger: logger as Pick<Logger, 'info' | 'error'>,
+    logger: guarded(logger as Pick<Logger, 'info' | 'error'>, ['info', 'error']),
     ...(beforeReload ? { beforeReload } : {}),
   }
 }
@@ -175,7 +175,6 @@ const consoleLogger: Pick<Logger, 'info' | 'error'> = {
     console.log(line)
   },
   error(line) {
-    outliveOutput()
-    console.error(`multireactor: ${line}`)
+    say(`multireactor: ${line}`)
   },
 }
