@@ -2974,16 +2974,16 @@ export const mutants = [
   },
   {
     protects: 'async open: no frame behind a rejection',
-    file: 'packages/reactor/src/engine.ts',
-    from: "this.#failed(error, 'open', conn)\n        conn.openSettled()",
-    to: "conn.openSettled()\n        this.report(error, 'open', conn.listener)",
+    file: 'packages/reactor/src/connection.ts',
+    from: '.then(opened, failed).finally(settled)',
+    to: '.finally(settled).then(opened, () => void failed)',
     test: 'test/dist/integration/async_open.test.js: that rejects closes',
   },
   {
     protects: 'async open: messages of a WebSocket wait for it',
     file: 'packages/http/src/websocket_connection.ts',
-    from: 'if (isOpen) this.#watchOpen(result, name)\n    else this.#watch(result, name)',
-    to: 'this.#watch(result, name)\n    void isOpen\n    void this.#watchOpen',
+    from: 'if (!isOpen) return this.#watch(result, name)',
+    to: 'if (!isOpen || name !== "") return this.#watch(result, name)',
     test: 'test/dist/websocket/app.test.js: awaits an async open',
   },
   {

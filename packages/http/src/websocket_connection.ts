@@ -393,20 +393,12 @@ export class WebSocketConnection implements SenderEvents {
       return this.#failed(error, name)
     }
     if (!isThenable(result)) return
-    if (isOpen) this.#watchOpen(result, name)
-    else this.#watch(result, name)
-  }
-
-  /** Messages, pings and the peer's close wait for it. */
-  #watchOpen(result: PromiseLike<unknown>, hook: string): void {
-    this.conn.openPending()
-    Promise.resolve(result).then(
-      () => this.conn.openSettled(),
-      (error: unknown) => {
-        // First, so that no message is delivered.
-        this.#failed(error, hook)
-        this.conn.openSettled()
-      },
+    if (!isOpen) return this.#watch(result, name)
+    // Messages, pings and the peer's close wait for it.
+    this.conn.whileOpening(
+      result,
+      () => {},
+      (error) => this.#failed(error, name),
     )
   }
 

@@ -642,8 +642,18 @@ export class Connection<Data = unknown> {
     return place
   }
 
-  /** The result of `open` is a promise: it stands for as many as may be pending, so that nothing is read and no frame is delivered. */
-  openPending(): void {
+  /**
+   * The result of `open` is a promise: until it has settled nothing is read and no frame is delivered. `opened` and `failed` are called before
+   * that ends, so that no frame comes behind a failure.
+   */
+  whileOpening<T>(result: PromiseLike<T>, opened: (value: T) => void, failed: (error: unknown) => void): void {
+    this.#openPending()
+    const settled = (): void => this.#settled(this.engineListener.maxPending)
+    void Promise.resolve(result).then(opened, failed).finally(settled)
+  }
+
+  /** It stands for as many as may be pending. */
+  #openPending(): void {
     if (this.#closed !== undefined) return
     const seldom = this.#needSeldom()
     this.hold(true)
@@ -651,11 +661,6 @@ export class Connection<Data = unknown> {
     if ((this.#marks & neverStops) !== 0) return
     this.#marks |= mark.full
     this.#stopReading()
-  }
-
-  /** It has settled. */
-  openSettled(): void {
-    this.#settled(this.engineListener.maxPending)
   }
 
   /** One that `messagePending` was told of has settled. */

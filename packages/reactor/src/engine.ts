@@ -741,17 +741,10 @@ export class Engine {
       const kept = Promise.resolve(data).then((value) => this.#keepData(conn, value))
       return this.#watch(kept, 'open', conn)
     }
-    conn.openPending()
-    Promise.resolve(data).then(
-      (value) => {
-        this.#keepData(conn, value)
-        conn.openSettled()
-      },
-      (error: unknown) => {
-        // First, so that no frame is delivered.
-        this.#failed(error, 'open', conn)
-        conn.openSettled()
-      },
+    conn.whileOpening(
+      data,
+      (value) => this.#keepData(conn, value),
+      (error) => this.#failed(error, 'open', conn),
     )
   }
 
