@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
+import { hostPortOf } from './host_port.js'
 
 /** Where `/metrics`, `/healthz` and `/readyz` are answered. */
 export interface AdminSettings {
@@ -40,15 +41,15 @@ export function readAdmin(where: string, value: unknown): CheckedAdmin | undefin
 
 /** `9090`, `localhost:9090`, `10.0.0.1:9090`, `[::1]:9090`. */
 export function adminAddress(what: string, text: string): { port: number; host?: string } {
-  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]:|([^:[\]\s]+):)?(\d{1,5})$/.exec(text) ?? []
-  const host = bracketed ?? plain
-  if (digits === undefined || (bracketed !== undefined && isIP(bracketed) !== 6)) {
+  const at = hostPortOf(text)
+  if (at === undefined || (at.isBracketed && isIP(at.host!) !== 6)) {
     throw new MultireactorError(
       'ERR_MR_OPTION_RANGE',
       `${what}: must be [HOST:]PORT such as 9090, 10.0.0.1:9090 or [::1]:9090, and is ${shown(text)}`,
     )
   }
-  return { port: Number(digits), ...(host === undefined ? {} : { host }) }
+  const { host, port } = at
+  return { port, ...(host === undefined ? {} : { host }) }
 }
 
 function readToken(where: string, file: string): { tokenDigest: Buffer; warning: string | undefined } {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { hostPortOf } from './host_port.js'
 import { send } from './send.js'
 import { delimitedWire, fixedWire, framedWire, type LengthType, lengthTypes, rawWire, type Wire } from './send_wire.js'
 import { milliseconds, number, parseCommand, UsageError } from './usage.js'
@@ -124,12 +125,11 @@ function wireOf(values: {
 
 function targetOf(address: string): { host: string; port: number } | { path: string } {
   if (address.includes('/')) return { path: address }
-  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]:|([^:[\]\s]+):)?(\d{1,5})$/.exec(address) ?? []
-  const port = Number(digits)
-  if (digits === undefined || port < 1 || port > 65_535) {
+  const at = hostPortOf(address)
+  if (at === undefined || at.port < 1 || at.port > 65_535) {
     throw new UsageError(`the address must be HOST:PORT, [IPv6]:PORT, PORT, or the path of a Unix socket, and is '${address}'`)
   }
-  return { host: bracketed ?? plain ?? 'localhost', port }
+  return { host: at.host ?? 'localhost', port: at.port }
 }
 
 function bytesOf(hex: string): Buffer {
