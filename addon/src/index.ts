@@ -15,6 +15,8 @@ export {
 } from './error.js'
 export { load } from './load.js'
 export * from './native.js'
+export * from './wire.js'
+export * as wire from './wire.js'
 export { outliveOutput } from './output.js'
 export { causedByPeer, isPeersDoing } from './peers_doing.js'
 export { undetachable } from './slab.js'

@@ -3,9 +3,25 @@
  * `@multireactor/reactor`, `@multireactor/pool` and `@multireactor/core`.
  */
 
+import type {
+  balancePolicies,
+  closeReasons,
+  framingKind,
+  framingResult,
+  pipeResult,
+  reactorCounterNames,
+  runModes,
+  subscribeResult,
+  workerCounterNames,
+  writeResult,
+} from './wire.js'
+
+type Of<Table> = Table[keyof Table]
+export type WriteResult = Of<typeof writeResult>
+
 /** What crosses for a framing; see `native/src/codec/framer.h`. */
 export interface NativeFraming {
-  kind: 0 | 1 | 2 | 3 | 4 | 10 | 11 | 12 | 13 | 14
+  kind: FramingKind
   maxBytes: number
   delimiter?: Uint8Array
   trimCarriageReturn?: boolean
@@ -96,7 +112,6 @@ export interface NativeReactorDriver {
     timeoutMs: number,
   ): number | string | undefined
   cancelConnect(request: number): void
-  /** 0 gone, 1 busy, 2 done. */
   pipe(
     slotA: number,
     generationA: number,
@@ -104,7 +119,7 @@ export interface NativeReactorDriver {
     slotB: number,
     generationB: number,
     rawEndB: number,
-  ): 0 | 1 | 2 | undefined
+  ): Of<typeof pipeResult> | undefined
   staysHere(slot: number, generation: number): boolean
   stream(slot: number, generation: number): boolean
   finish(slot: number, generation: number): boolean
@@ -127,9 +142,9 @@ export interface NativeReactorDriver {
   drain(lingerMs: number): void
   destroyAll(reason: number): number
   flush(): void
-  write(slot: number, generation: number, data: string | Uint8Array, inOrder: boolean): 0 | 1 | 2
+  write(slot: number, generation: number, data: string | Uint8Array, inOrder: boolean): WriteResult
   /** The write of the stream that owns the connection. */
-  writeStream(slot: number, generation: number, data: string | Uint8Array): 0 | 1 | 2
+  writeStream(slot: number, generation: number, data: string | Uint8Array): WriteResult
   end(slot: number, generation: number, inOrder: boolean): boolean
   destroy(slot: number, generation: number, reason: number): boolean
   /** Its close is a reset: RST instead of FIN. */
@@ -140,8 +155,7 @@ export interface NativeReactorDriver {
   /** What was cut behind `rawEnd` waits until the out buffer has drained. False: it need not. */
   stopBehind(slot: number, generation: number, rawEnd: number): boolean
   resume(slot: number, generation: number): boolean
-  /** 2: too many different ones are in use. */
-  setFraming(slot: number, generation: number, framing: NativeFraming, rawEnd: number): 0 | 1 | 2
+  setFraming(slot: number, generation: number, framing: NativeFraming, rawEnd: number): Of<typeof framingResult>
   setTimeoutMs(slot: number, generation: number, milliseconds: number): boolean
   setNoDelay(slot: number, generation: number, on: boolean): boolean
   setKeepAlive(slot: number, generation: number, on: boolean, delaySeconds: number): boolean
@@ -157,7 +171,7 @@ export interface NativeReactorDriver {
     sequence: number,
     data: string | Uint8Array,
     flags: number,
-  ): 0 | 1 | 2 | undefined
+  ): WriteResult | undefined
   inlineBox(): NativeInlineBox
   settleInline(): void
   replyInline(
@@ -186,7 +200,7 @@ export interface NativeReactorDriver {
   /** Also of a connection that has closed in this turn. */
   peer(slot: number, generation: number): [remoteAddress: string, remotePort: number, family: 0 | 4 | 6] | undefined
   localAddress(slot: number, generation: number): [address: string, port: number] | undefined
-  subscribe(slot: number, generation: number, topic: string, policy: number): 0 | 1 | 2 | 3
+  subscribe(slot: number, generation: number, topic: string, policy: number): Of<typeof subscribeResult>
   unsubscribe(slot: number, generation: number, topic: string): boolean | undefined
   subscriptions(slot: number, generation: number): string[] | undefined
   /** `deflated`: the same for WebSockets that inflate with a window of `windowBits` or more. */
@@ -322,12 +336,6 @@ export interface NativePassedSocket {
   port: number
 }
 
-/** `PassedSocket::Role` */
-export const passedRole = { listening: 1, guard: 2 } as const
-
-/** `ControlMessage::Kind` */
-export const controlKind = { hello: 1, sockets: 2, all: 3, ready: 4, released: 5 } as const
-
 /** One end of the control socket. Owns its descriptor. */
 export interface NativeControlSocket {
   accept(): number
@@ -427,7 +435,8 @@ export interface Native {
   wakeReactor(runtime: number, reactor: number): void
   setReactorActive(runtime: number, reactor: number, on: boolean): void
   forgetReactorThread(runtime: number, reactor: number): void
-  closeReasonNames(): string[]
+  /** Everything that `wire.ts` has, as C++ has it. */
+  wireTables(): Record<string, unknown>
 }
 
 /** What `createRuntime` needs beside the numbers of threads, without any limit: for a reactor or a pool that stands alone. */
@@ -442,150 +451,13 @@ export const unlimited: Omit<NativeRuntimeOptions, 'reactors' | 'workers' | 'max
   maxMemoryBytes: Number.MAX_SAFE_INTEGER,
 }
 
-/** Rows of an event batch; see `native/src/reactor/event_batch.h`. */
-export const eventRow = {
-  words: 8,
-  open: 1,
-  frame: 2,
-  received: 3,
-  end: 4,
-  drain: 5,
-  timeout: 6,
-  close: 7,
-  callResult: 8,
-  drained: 9,
-  acceptError: 10,
-  restore: 11,
-  handover: 12,
-  moved: 13,
-  quiet: 14,
-  parse: 15,
-  credit: 16,
-  gone: 17,
-  overrun: 18,
-  balance: 19,
-  shrink: 21,
-  badFrame: 20,
-  cipher: 24,
-  plain: 25,
-  connected: 32,
-  connectFailed: 33,
-  called: 34,
-} as const
-
-/** Which reactor gets a fresh connection; see `native/src/exchange/balance.h`. `'app'`: its balance hook says. */
-export const balancePolicies = ['kernel', 'least-connections', 'address', 'app'] as const
+/** What the user may say; `'app'` follows from a `balance` hook. */
 export type BalancePolicy = Exclude<(typeof balancePolicies)[number], 'app'>
-
-/** Flags of a restore row, above the listener's number. */
-export const restoreFlag = { hasState: 1, dataLost: 2, ended: 4, webSocket: 8 } as const
-/** Above them, of a WebSocket: `windowBits` of its framing. */
-export const restoreWindowShift = 8
-
-/** Which hooks an app has; see `native/src/reactor/listener.h`. */
-export const hookBit = { open: 1, message: 2, drain: 4, end: 8, timeout: 16, close: 32, restore: 64, badFrame: 1024 } as const
-
-/** Where frames run that pass no hook; see `Run` in `native/src/reactor/listener.h`. */
-export const runModes = ['pool', 'inline', 'auto'] as const
 export type RunMode = (typeof runModes)[number]
-
-/** Flags of a reply; see `native/src/exchange/message.h`. */
-export const replyFlag = { last: 1, end: 2, destroy: 4, error: 8, run: 16, lost: 32, timedOut: 64, overloaded: 256 } as const
-
-/** Outcomes of a send from any thread; see `SendOutcome` in `native/src/exchange/message.h`. */
-export const sendOutcomes = ['sent', 'buffered', 'gone', 'full'] as const
-
-/** What a frame is handed to the pool for: a reply to its connection, or a result for the caller, of `parse` or of `task`. */
-export const submitHow = { reply: 0, run: 1, value: 2 } as const
-
-/** Flags of a frame, for the thread that runs it; see `Task` in `native/src/exchange/task.h`. */
-export const frameFlag = { run: 1, refused: 2, value: 8, setAside: 16 } as const
-
-/** Outcomes of a call of a reactor's app; see `native/src/exchange/call.h`. */
-export const callOutcome = { answered: 0, failed: 1, lost: 2, noReactor: 3, noHook: 4 } as const
-
-/** Why a connection closed; a test compares the order with `native/src/exchange/close_reason.h`. */
-export const closeReasons = [
-  'end',
-  'destroyed',
-  'reset',
-  'frame-too-large',
-  'malformed-frame',
-  'slow-consumer',
-  'handler-error',
-  'parse-error',
-  'task-lost',
-  'task-timeout',
-  'timeout',
-  'server-closing',
-  'thread-lost',
-  'system-error',
-  'idle-timeout',
-  'first-byte-timeout',
-  'frame-timeout',
-  'write-timeout',
-  'connection-limit',
-  'address-limit',
-  'memory-limit',
-  'overloaded',
-  'proxy-header',
-  'tls-error',
-] as const
 export type CloseReason = (typeof closeReasons)[number]
-
-/** The numbers of one reactor, in the order in which they cross; see `native/src/exchange/counters.h`. */
-export const reactorCounterNames = [
-  'open',
-  'accepted',
-  'handedOver',
-  'acceptErrors',
-  'bytesRead',
-  'bytesWritten',
-  'framesRead',
-  'framesSubmitted',
-  'repliesWritten',
-  'repliesLate',
-  'repliesHeld',
-  'sends',
-  'pausesByQueue',
-  'pausesByPeer',
-  'turns',
-  'moved',
-  'framesShed',
-  'acceptsDelayed',
-  'buffered',
-  'framesInline',
-  'inlineOverruns',
-  'subscriptions',
-  'publications',
-  'publicationsDropped',
-  'connecting',
-  'connected',
-  'connectFailures',
-  'piped',
-  'callsAfterClose',
-  'turnsBounded',
-  'framesSetAside',
-  'framesCancelled',
-  'turnBytesMost',
-  'turnCpuNsMost',
-  'messagesDropped',
-] as const
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
-
-/** The numbers of one pool worker, in the order in which they cross. */
-export const workerCounterNames = [
-  'framesStarted',
-  'framesSettled',
-  'framesFailed',
-  'framesStolen',
-  'framesCancelled',
-  'framesLost',
-  'framesRetried',
-  'busyNs',
-  'framesShed',
-] as const
 export type WorkerCounterName = (typeof workerCounterNames)[number]
+export type FramingKind = (typeof framingKind)[keyof typeof framingKind]
 
 /** Gives the columns of a counter row their names. */
 export function named<Name extends string>(names: readonly Name[], row: readonly number[]): Record<Name, number> {

@@ -2,6 +2,14 @@
 // `path.js: claim` of mocha; the beginning of a claim, or a part of it, is enough. `from` must stand in its file exactly once.
 
 export const mutants = [
+  // The wire between C++ and TypeScript.
+  {
+    protects: 'the columns of rows from standing elsewhere in C++ and in TypeScript',
+    file: 'addon/src/wire.ts',
+    from: 'writeRow = { words: 4, slot: 0, generation: 1,',
+    to: 'writeRow = { words: 4, slot: 1, generation: 0,',
+    test: 'test/dist/structure/wire.test.js: has the same writeRow on both sides',
+  },
   // Bounds of one turn, and room for replies.
   {
     protects: 'the memory of slabs that no row names any more',
@@ -1747,8 +1755,8 @@ export const mutants = [
   {
     protects: 'the thread from a badFrame that rejects',
     file: 'packages/reactor/src/engine.ts',
-    from: "this.#watch(conn.internal.engineListener.handlers.badFrame!(conn, { reason, code: rows[at + 4]! }), 'badFrame', conn)",
-    to: 'conn.internal.engineListener.handlers.badFrame!(conn, { reason, code: rows[at + 4]! })',
+    from: "this.#watch(conn.internal.engineListener.handlers.badFrame!(conn, { reason, code }), 'badFrame', conn)",
+    to: 'conn.internal.engineListener.handlers.badFrame!(conn, { reason, code })',
     test: 'test/dist/faults/throwing.test.js: cost their connection',
   },
   {
@@ -1894,8 +1902,8 @@ export const mutants = [
   {
     protects: 'the context of who called connect()',
     file: 'packages/reactor/src/engine.ts',
-    from: 'if (event === eventRow.connected) this.#adoptContext',
-    to: 'if (event === eventRow.connectFailed) this.#adoptContext',
+    from: 'if (kind === event.connected) this.#adoptContext',
+    to: 'if (kind === event.connectFailed) this.#adoptContext',
     test: 'test/dist/integration/async_context.test.js: hooks of a client connection run where',
   },
   {
@@ -2111,8 +2119,8 @@ export const mutants = [
   {
     protects: 'a deferred reply from a success that is none, where the thread has ended',
     file: 'packages/reactor/src/connection.ts',
-    from: 'this.#sequence, part, flags) ?? 0',
-    to: 'this.#sequence, part, flags) ?? 2',
+    from: 'this.#sequence, part, flags) ?? writeResult.gone',
+    to: 'this.#sequence, part, flags) ?? writeResult.belowHigh',
     test: 'test/dist/faults/ended_thread.test.js: find every connection closed',
   },
   {

@@ -1,4 +1,4 @@
-import { OptionReader } from '@multireactor/addon'
+import { framingKind, OptionReader } from '@multireactor/addon'
 import type { Framing } from '@multireactor/reactor'
 
 export interface MqttFramingOptions {
@@ -21,7 +21,7 @@ export function mqtt(options: MqttFramingOptions = {}): Framing {
   const read = new OptionReader('mqtt()', options, ['maxBytes', 'from'])
   return {
     native: {
-      kind: 12,
+      kind: framingKind.mqtt,
       maxBytes: read.integer('maxBytes', 1 << 20, 16, 268_435_460),
       mqttTypes: sentBy[read.oneOf('from', 'client', ['client', 'server'])],
     },

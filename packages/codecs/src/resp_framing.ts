@@ -1,4 +1,4 @@
-import { OptionReader } from '@multireactor/addon'
+import { framingKind, OptionReader } from '@multireactor/addon'
 import type { Framing } from '@multireactor/reactor'
 
 export interface RespCommandOptions {
@@ -29,7 +29,7 @@ export function resp(options: RespCommandOptions = {}): Framing {
   const maxBytes = read.integer('maxBytes', mebibyte, 16, mostBytes)
   return {
     native: {
-      kind: 10,
+      kind: framingKind.respCommand,
       maxBytes,
       maxElements: read.integer('maxArguments', 65_536, 1, 1 << 20),
       maxBulkBytes: read.integer('maxBulkBytes', maxBytes, 0, maxBytes),
@@ -59,7 +59,7 @@ export function respValues(options: RespValueOptions = {}): Framing {
   const maxBytes = read.integer('maxBytes', mebibyte, 16, mostBytes)
   return {
     native: {
-      kind: 11,
+      kind: framingKind.respValue,
       maxBytes,
       maxElements: read.integer('maxElements', 65_536, 0, 1 << 24),
       maxBulkBytes: read.integer('maxBulkBytes', maxBytes, 0, maxBytes),

@@ -1,5 +1,13 @@
 import type { ResourceLimits } from 'node:worker_threads'
-import { type BalancePolicy, balancePolicies, MultireactorError, native, OptionReader, shown } from '@multireactor/addon'
+import {
+  type BalancePolicy,
+  balancePolicies,
+  MultireactorError,
+  native,
+  OptionReader,
+  queueFullPolicies,
+  shown,
+} from '@multireactor/addon'
 import { type Machine, machine } from '@multireactor/pool/group'
 import type { ListenAddress, ListenTls } from '@multireactor/reactor'
 import { addressOptionNames, readTls } from '@multireactor/reactor/listen'
@@ -149,9 +157,6 @@ export function spareDescriptors(reactors: number, workers: number): number {
 }
 
 const leastMemory = 1 << 20
-
-/** In the order in which they cross. */
-export const queueFullPolicies = ['pause', 'reject', 'close'] as const
 
 const where = 'serve()'
 

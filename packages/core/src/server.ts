@@ -7,6 +7,7 @@ import {
   MultireactorError,
   native,
   OptionReader,
+  queueFullPolicies,
   reactorCounterNames,
   toEnvelope,
   workerCounterNames,
@@ -30,7 +31,6 @@ import { inFull } from './in_full.js'
 import {
   mostReactors,
   mostWorkers,
-  queueFullPolicies,
   spareDescriptors,
   readServeOptions,
   type ServeOptions,

@@ -1,13 +1,14 @@
+import { costKey, sampleRow as sampleTable } from '@multireactor/addon'
+
 // Read once: the global is an accessor, and goes through a slow path of the engine each time.
 const clock = globalThis.performance
 
-const sampleWords = 4
+// See engine.ts: constants of another module are loaded each time.
+const sampleRow = sampleTable
+
 /** So many frames of one kind in a row share a look at the clock, which costs about as much as a small frame. */
 const mostRuns = 16
-/** In a key: the frame's run is not measured together with others. */
-export const timedAlone = 0x8000_0000
-/** Flags of a sample: some of its frames returned a promise, so that what follows is not measured; they ran on code that is cold. */
-export const sampleFlag = { asynchronous: 1, cold: 2 } as const
+const { timedAlone } = costKey
 
 /**
  * Measures what frames cost up to their first return, by listener and size class, and leaves it as samples in native memory,
@@ -46,9 +47,9 @@ export class CostMeter {
       this.#flags |= flag
       return
     }
-    if (this.#words[this.#countAt] === 0) this.#samples[3] = 0
-    this.#samples[1] = 0 // whoever measures it fills it in
-    this.#samples[3]! |= flag
+    if (this.#words[this.#countAt] === 0) this.#samples[sampleRow.flags] = 0
+    this.#samples[sampleRow.runs] = 0 // whoever measures it fills it in
+    this.#samples[sampleRow.flags]! |= flag
     this.#words[this.#countAt] = 1
   }
 
@@ -60,12 +61,12 @@ export class CostMeter {
   #close(): void {
     const now = clock.now()
     const count = this.#words[this.#countAt]!
-    const at = count * sampleWords
+    const at = count * sampleRow.words
     if (at < this.#samples.length) {
-      this.#samples[at] = this.#key & ~timedAlone
-      this.#samples[at + 1] = this.#runs
-      this.#samples[at + 2] = Math.min((now - this.#since) * 1e6, 0xffff_ffff)
-      this.#samples[at + 3] = this.#flags
+      this.#samples[at + sampleRow.key] = this.#key & ~timedAlone
+      this.#samples[at + sampleRow.runs] = this.#runs
+      this.#samples[at + sampleRow.ns] = Math.min((now - this.#since) * 1e6, 0xffff_ffff)
+      this.#samples[at + sampleRow.flags] = this.#flags
       this.#words[this.#countAt] = count + 1
     }
     this.#since = now

@@ -1,16 +1,31 @@
-import { bufferOf, type NativeReactorDriver, replyFlag } from '@multireactor/addon'
-import { CostMeter, sampleFlag, timedAlone } from './cost_meter.js'
+import {
+  bufferOf,
+  column as columns,
+  costKey as keyTable,
+  eventRow as eventTable,
+  inlineRow as rowTable,
+  inlineWord as wordTable,
+  type NativeReactorDriver,
+  replyFlag,
+  sampleFlag,
+  wireLimit,
+} from '@multireactor/addon'
+import { CostMeter } from './cost_meter.js'
 import { FrameLoop, type FrameLoopOptions } from './frame_loop.js'
 import { GcWatch } from './gc_watch.js'
 import { ReplyBox } from './reply_box.js'
 import { RunningFrame } from './running_frame.js'
 import type { Bytes } from './task_context.js'
 
-const { last } = replyFlag
-/** Beside the flags of a reply: `hold` had been called for its frame. */
-const wasHeld = 0x8000
-/** A run longer than this held up the reactor; see `native/src/exchange/cost_table.h`. */
-const overrunMs = 1
+// See engine.ts: constants of another module are loaded each time.
+const column = columns
+const eventRow = eventTable
+const inlineRow = rowTable
+const inlineWord = wordTable
+const costKey = keyTable
+
+const { last, wasHeld } = replyFlag
+const overrunMs = wireLimit.overrunNs / 1e6
 /** The garbage collector says afterwards that it was there. */
 const judgeAfterMs = 20
 /** The first runs of a class on a thread, on code that has not been compiled, say little of those that follow. */
@@ -19,18 +34,6 @@ const coldRuns = 16
 const warmRuns = 2_000
 const warmOverrunMs = 5
 const mostForgiven = 2
-
-/** Words of the box, before its rows; see `native/src/reactor/inline_box.h`. */
-const runningAt = 0
-const measuredAt = 1
-const countAt = 2
-const samplesAt = 3
-const fullAt = 4
-/** Beside the key of a row: the frame had been set aside, and was let go. */
-const permitted = 2 ** 30
-const rowWords = 8
-/** What `place` says: the sequence times this, and the key. */
-const placedKeys = 2 ** 16
 
 /** Runs frames on the thread that drives their reactor, under the same contract as a pool worker. */
 export class InlineLoop extends FrameLoop {
@@ -51,22 +54,30 @@ export class InlineLoop extends FrameLoop {
     this.#driver = driver
     const { words, rows, samples, bytes } = driver.inlineBox()
     this.#words = words
-    this.#out = new ReplyBox(words, countAt, rows, rowWords, bytes)
-    this.#meter = new CostMeter(samples, words, samplesAt)
+    this.#out = new ReplyBox(words, inlineWord.count, rows, inlineRow, bytes)
+    this.#meter = new CostMeter(samples, words, inlineWord.samples)
   }
 
   // ---------------------------------------------------------------- what the engine asks
 
   /** A parse row of the batch at hand. */
   run(rows: Uint32Array, at: number, slab: ArrayBuffer): void {
-    this.#run(bufferOf(slab, rows[at + 4]!, rows[at + 5]!), rows[at + 7]!, rows[at + 6]!, rows[at + 1]!, rows[at + 2]!)
+    const { parse } = column
+    const bytes = bufferOf(slab, rows[at + parse.offset]!, rows[at + parse.length]!)
+    this.#run(
+      bytes,
+      rows[at + parse.key]!,
+      rows[at + parse.sequence]!,
+      rows[at + eventRow.slot]!,
+      rows[at + eventRow.generation]!,
+    )
   }
 
   /** A frame that a custom framer has cut: it runs here and now, or goes to the pool. */
   place(slot: number, generation: number, frame: Buffer): void {
     const place = this.#driver.place(slot, generation, frame)
     if (place === -1) return
-    this.#run(frame, timedAlone + (place % placedKeys), Math.floor(place / placedKeys), slot, generation)
+    this.#run(frame, costKey.timedAlone + (place % costKey.placed), Math.floor(place / costKey.placed), slot, generation)
   }
 
   /** After the last row of a batch: the reactor takes the replies out of the box by itself. */
@@ -111,20 +122,25 @@ export class InlineLoop extends FrameLoop {
 
   #run(bytes: Buffer, key: number, sequence: number, slot: number, generation: number): void {
     const words = this.#words
-    if (words[fullAt] !== 0 && (key & permitted) === 0 && this.#driver.setAside(slot, generation, sequence, bytes)) return
+    if (
+      words[inlineWord.full] !== 0 &&
+      (key & costKey.permitted) === 0 &&
+      this.#driver.setAside(slot, generation, sequence, bytes)
+    )
+      return
     this.#inBatch = true
-    const measured = words[measuredAt] !== 0
+    const measured = words[inlineWord.measured] !== 0
     if (measured) this.#meter.before(key)
-    words[runningAt]!++
+    words[inlineWord.running]!++
     const runs = this.#runs[key & 0xffff]!
     if (runs < warmRuns) this.#runs[key & 0xffff] = runs + 1
     if (runs < coldRuns) {
       this.#meter.note(sampleFlag.cold, !measured)
     }
-    const listener = (key >>> 8) & 0xff
+    const listener = (key >>> costKey.listenerShift) & (wireLimit.listeners - 1)
     const frame = new RunningFrame(this, 0, bytes, this.options.listener(listener), sequence, 0, slot, generation)
     if (!this.runFrame(frame, this.options.work(listener))) this.#meter.note(sampleFlag.asynchronous, !measured)
-    words[runningAt]!++
+    words[inlineWord.running]!++
   }
 
   protected put(frame: RunningFrame, flags: number, bytes: Bytes): void {
@@ -135,12 +151,12 @@ export class InlineLoop extends FrameLoop {
       if (at === undefined) return this.#reply(frame, flags, bytes, 0, 0)
     }
     const { rows } = this.#out
-    rows[at] = frame.low
-    rows[at + 1] = frame.high
-    rows[at + 2] = frame.sequence
-    rows[at + 3] = flags | (frame.held ? wasHeld : 0)
-    rows[at + 6] = frame.bytes.length
-    this.#out.written(at + 4)
+    rows[at + inlineRow.slot] = frame.low
+    rows[at + inlineRow.generation] = frame.high
+    rows[at + inlineRow.sequence] = frame.sequence
+    rows[at + inlineRow.flags] = flags | (frame.held ? wasHeld : 0)
+    rows[at + inlineRow.frameBytes] = frame.bytes.length
+    this.#out.written(at)
   }
 
   #reply(frame: RunningFrame, flags: number, bytes: Bytes, credit: number, stream: number): void {

@@ -3,23 +3,29 @@ import type { Bytes } from './task_context.js'
 
 /**
  * Replies on their way to the native side, in native memory: what lies there and is not handed over yet is not lost when this
- * thread dies. A row ends with offset and length of its bytes; what comes before them is the owner's.
+ * thread dies. A row names offset and length of its bytes; its other columns are the owner's.
  */
 export class ReplyBox {
   readonly rows: Uint32Array
   readonly #bytes: Buffer
   readonly #words: Uint32Array
   readonly #countAt: number
-  readonly #rowWords: number
+  readonly #row: { words: number; offset: number; length: number }
   #used = 0
   #length = 0
 
   /** `words[countAt]`: how many rows there are. */
-  constructor(words: Uint32Array, countAt: number, rows: Uint32Array, rowWords: number, bytes: Uint8Array) {
+  constructor(
+    words: Uint32Array,
+    countAt: number,
+    rows: Uint32Array,
+    row: { words: number; offset: number; length: number },
+    bytes: Uint8Array,
+  ) {
     this.rows = rows
     this.#words = words
     this.#countAt = countAt
-    this.#rowWords = rowWords
+    this.#row = row
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
@@ -37,7 +43,7 @@ export class ReplyBox {
     if (this.#words[this.#countAt] === 0) this.#used = 0
     // One large reply must not push the small ones out of the box.
     if (most > this.#bytes.length / 4) return undefined
-    const at = this.#words[this.#countAt]! * this.#rowWords
+    const at = this.#words[this.#countAt]! * this.#row.words
     if (this.#used + most > this.#bytes.length || at === this.rows.length) return undefined
     this.#length = most
     if (typeof bytes === 'string') this.#length = writeUtf8(this.#bytes, bytes, this.#used, most)
@@ -45,10 +51,10 @@ export class ReplyBox {
     return at
   }
 
-  /** The row is complete; `at` is where it says which bytes are its own. */
+  /** The other columns of the row at `at` are written. */
   written(at: number): void {
-    this.rows[at] = this.#used
-    this.rows[at + 1] = this.#length
+    this.rows[at + this.#row.offset] = this.#used
+    this.rows[at + this.#row.length] = this.#length
     this.#used += this.#length
     // Last: who reads it after this thread has died must find a whole row.
     this.#words[this.#countAt]!++

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { causedByPeer, frameFlag, isBytes, MultireactorError } from '@multireactor/addon'
+import { causedByPeer, frameAttemptShift, frameFlag, isBytes, MultireactorError } from '@multireactor/addon'
 import type { FrameListener, FrameLoop, FrameWork } from './frame_loop.js'
 import { type Bytes, notAReply, TaskContext } from './task_context.js'
 
@@ -73,7 +73,7 @@ export class RunningFrame {
   }
 
   get attempt(): number {
-    return this.flags >>> 8
+    return this.flags >>> frameAttemptShift
   }
 
   /** Its result goes to a caller, not to a connection. */

@@ -1,6 +1,18 @@
 import { Buffer } from 'node:buffer'
-import { bufferOf, frameFlag, native, type NativeWorkerDriver, undetachable } from '@multireactor/addon'
-import { CostMeter, sampleFlag } from './cost_meter.js'
+import {
+  bufferOf,
+  costKey as keyTable,
+  frameFlag,
+  measured as measuring,
+  native,
+  type NativeWorkerDriver,
+  outRow as outTable,
+  outWord as wordTable,
+  sampleFlag,
+  taskRow as taskTable,
+  undetachable,
+} from '@multireactor/addon'
+import { CostMeter } from './cost_meter.js'
 import { FrameLoop, type FrameLoopOptions } from './frame_loop.js'
 import { ReplyBox } from './reply_box.js'
 import { RunningFrame } from './running_frame.js'
@@ -15,8 +27,12 @@ export interface WorkerLoopOptions extends FrameLoopOptions {
   nice: number
 }
 
-const rowWords = 8
-const maxBatch = 128
+// See engine.ts: constants of another module are loaded each time.
+const outRow = outTable
+const outWord = wordTable
+const taskRow = taskTable
+const costKey = keyTable
+
 const slabBytes = 256 << 10
 const slabLeast = 16 << 10
 const leastCounted = 4 << 10
@@ -28,16 +44,8 @@ const turnMs = 5
  */
 const flushMs = 0.2
 
-/** Words of the out box, before its rows; see `native/src/exchange/worker_slot.h`. */
-const countAt = 0
-const samplesAt = 1
-const measuredAt = 2
-
 // Read once: the global is an accessor, and goes through a slow path of the engine each time.
 const clock = globalThis.performance
-
-/** What `words[measuredAt]` says of a batch: some of its frames may cost more than a hop, or have never run. */
-const mayBeDear = 2
 
 /** Set aside: its frame has no room for a reply, and the native side has taken it out of the batch. */
 const { refused: refusedBit, setAside: setAsideBit } = frameFlag
@@ -48,7 +56,7 @@ export class WorkerLoop extends FrameLoop {
   readonly #runtime: number
   readonly #concurrency: number
   readonly #batchState: Uint32Array
-  readonly #rows = new Uint32Array(maxBatch * rowWords)
+  readonly #rows = new Uint32Array(taskRow.most * taskRow.words)
   #slab: Uint8Array<ArrayBuffer>
   #memory: ArrayBuffer // of the slab: asking a typed array for it is a call
   #slabUsed = 0
@@ -88,8 +96,8 @@ export class WorkerLoop extends FrameLoop {
     const { batchState, outWords, outRows, outBytes, samples } = this.driver
     this.#batchState = batchState
     this.#words = outWords
-    this.#out = new ReplyBox(outWords, countAt, outRows, 4, outBytes)
-    this.#meter = new CostMeter(samples, outWords, samplesAt)
+    this.#out = new ReplyBox(outWords, outWord.count, outRows, outRow, outBytes)
+    this.#meter = new CostMeter(samples, outWords, outWord.samples)
     process.once('exit', this.#onExit)
     setImmediate(() => this.#run())
   }
@@ -174,7 +182,7 @@ export class WorkerLoop extends FrameLoop {
 
   /** Returns the time. */
   #runBatch(): number {
-    if (this.#words[measuredAt] === mayBeDear) this.#flush()
+    if (this.#words[outWord.measured] === measuring.mayBeDear) this.#flush()
     for (;;) {
       if (this.pending.size >= this.#concurrency) {
         // The rest stays claimed; an idle sibling may take it. The time until somebody settles is nobody's cost.
@@ -189,7 +197,7 @@ export class WorkerLoop extends FrameLoop {
         break
       }
       this.#batchStarted++
-      this.#runFrame(index * rowWords)
+      this.#runFrame(index * taskRow.words)
       // Asking for the time costs as much as a small frame: every fourth one is often enough.
       if (this.#out.count >= 4 && (this.#batchStarted & 3) === 0) this.#flushIfDue()
     }
@@ -205,26 +213,27 @@ export class WorkerLoop extends FrameLoop {
 
   #runFrame(at: number): void {
     const rows = this.#rows
-    const flags = rows[at + 7]!
+    const flags = rows[at + taskRow.flags]!
     if ((flags & setAsideBit) !== 0) return void this.#batchStarted--
-    const token = rows[at]!
-    const key = rows[at + 1]!
-    const offset = rows[at + 2]!
-    const bytes = offset === 0xffff_ffff ? this.driver.frameBytes(token)! : bufferOf(this.#memory, offset, rows[at + 3]!)
-    const listener = key >>> 8
+    const token = rows[at + taskRow.token]!
+    const key = rows[at + taskRow.key]!
+    const offset = rows[at + taskRow.offset]!
+    const bytes =
+      offset === taskRow.elsewhere ? this.driver.frameBytes(token)! : bufferOf(this.#memory, offset, rows[at + taskRow.length]!)
+    const listener = key >>> costKey.listenerShift
     const frame = new RunningFrame(
       this,
       token,
       bytes,
       this.options.listener(listener),
-      rows[at + 6]!,
+      rows[at + taskRow.sequence]!,
       flags,
-      rows[at + 4]!,
-      rows[at + 5]!,
+      rows[at + taskRow.idLow]!,
+      rows[at + taskRow.idHigh]!,
     )
     const work = this.options.work(listener)
     if ((flags & refusedBit) !== 0) return this.refuse(frame, work)
-    const measured = this.#words[measuredAt] !== 0
+    const measured = this.#words[outWord.measured] !== measuring.asWhole
     if (measured) this.#meter.before(key)
     if (!this.runFrame(frame, work)) this.#meter.note(sampleFlag.asynchronous, !measured)
   }
@@ -250,9 +259,9 @@ export class WorkerLoop extends FrameLoop {
       if (at === undefined) return this.driver.part(frame.token, flags, bytes, 0, 0)
     }
     const { rows } = this.#out
-    rows[at] = frame.token
-    rows[at + 1] = flags
-    this.#out.written(at + 2)
+    rows[at + outRow.token] = frame.token
+    rows[at + outRow.flags] = flags
+    this.#out.written(at)
   }
 
   #flush(): void {

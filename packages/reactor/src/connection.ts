@@ -8,18 +8,24 @@ import {
   mostBytesOf,
   MultireactorError,
   OptionReader,
+  peerFamily,
+  pipeResult,
   replyFlag,
   shown,
+  slowPolicies,
   submitHow,
+  subscribeResult,
   valueBytes,
   valueFrom,
+  type WriteResult,
+  writeResult,
 } from '@multireactor/addon'
 import { ConnectionDuplex, type DuplexOptions } from './duplex.js'
 import type { Engine } from './engine.js'
 import type { EngineListener } from './engine_listener.js'
 import type { ReactorHandle } from './handle.js'
 import { type Deflated, deflatedFormOf } from './deflated_forms.js'
-import { checkTopic, slowPolicies, type SubscribeOptions } from './topics.js'
+import { checkTopic, type SubscribeOptions } from './topics.js'
 import { type Framing, isFraming, raw } from './framing.js'
 import { SecureDuplex } from './secure_duplex.js'
 import type { SecureLayer } from './secure_layer.js'
@@ -40,7 +46,7 @@ export type TlsInfo = Pick<
   | 'isSessionReused'
 > & { readonly servername: string | false | null }
 
-const families = { 0: undefined, 4: 'IPv4', 6: 'IPv6' } as const
+const families = { [peerFamily.unnamed]: undefined, [peerFamily.ipv4]: 'IPv4', [peerFamily.ipv6]: 'IPv6' } as const
 const outsideMessage = 0xffff_ffff
 
 /** Marks of a connection, as bits. */
@@ -195,10 +201,10 @@ export class Connection<Data = unknown> {
     const engine = this.#engine
     if (engine.current === this && engine.box(this.#slot, this.#generation, data, most)) return true
     const result = engine.driver.write(this.#slot, this.#generation, data, engine.current === this)
-    if (result === 0) engine.countLateCall()
-    else if (result === 1) this.markWriteFull()
+    if (result === writeResult.gone) engine.countLateCall()
+    else if (result === writeResult.full) this.markWriteFull()
     engine.touched()
-    return result === 2
+    return result === writeResult.belowHigh
   }
 
   /**
@@ -479,15 +485,18 @@ export class Connection<Data = unknown> {
     const slow = new OptionReader('subscribe()', options, ['slow']).oneOf('slow', 'close', slowPolicies)
     if (this.#isLate('subscribe()')) return false
     const done = this.#engine.driver.subscribe(this.#slot, this.#generation, topic, slowPolicies.indexOf(slow))
-    if (done === 0) this.#engine.countLateCall()
-    if (done >= 3) {
-      const [most, option] = done === 3 ? ['subscriptions', 'maxSubscriptions'] : ['bytes of topic names', 'maxSubscriptionBytes']
+    if (done === subscribeResult.gone) this.#engine.countLateCall()
+    if (done === subscribeResult.tooMany || done === subscribeResult.tooLong) {
+      const [most, option] =
+        done === subscribeResult.tooMany
+          ? ['subscriptions', 'maxSubscriptions']
+          : ['bytes of topic names', 'maxSubscriptionBytes']
       throw new MultireactorError(
         'ERR_MR_TOO_MANY_SUBSCRIPTIONS',
         `subscribe(): this connection has as many ${most} as it may have; raise ${option} of the app, or use fewer topics`,
       )
     }
-    return done === 1
+    return done === subscribeResult.done
   }
 
   /** Ends a subscription. What was published before may still come. False when there was none, or the connection is closed. */
@@ -532,11 +541,11 @@ export class Connection<Data = unknown> {
     }
     const driver = this.#engine.driver
     const done = driver.pipe(this.#slot, this.#generation, this.#rawEnd(), other.#slot, other.#generation, other.#rawEnd()) ?? 0
-    if (done === 0 && !this.#wasPlaced() && !other.#wasPlaced()) {
+    if (done === pipeResult.gone && !this.#wasPlaced() && !other.#wasPlaced()) {
       this.#engine.countLateCall()
       return false
     }
-    if (done !== 2) {
+    if (done !== pipeResult.done) {
       throw new MultireactorError(
         'ERR_MR_STATE',
         'pipe(): both must be two connections without frames in flight, not told to move, not piped already and without TLS: pause() one in open() until the other is connected',
@@ -892,17 +901,17 @@ export class DeferredReply {
    * `ERR_MR_CONNECTION_CLOSED` after your own `end()` or `close()` of this reply, while the connection is there.
    */
   write(part: string | Uint8Array): boolean {
-    return this.#settle('write()', part, 0) === 2
+    return this.#settle('write()', part, 0) === writeResult.belowHigh
   }
 
   /** The last part; the order goes on. Without data: no more, and a second time nothing. False: nothing was done. Throws as `write`. */
   end(part: string | Uint8Array = ''): boolean {
-    return this.#settle('end()', part, replyFlag.last) !== 0
+    return this.#settle('end()', part, replyFlag.last) !== writeResult.gone
   }
 
   /** The last part of the last reply: the connection ends behind it, in an orderly way. False and throws as `end`. */
   close(part: string | Uint8Array = ''): boolean {
-    return this.#settle('close()', part, replyFlag.last | replyFlag.end) !== 0
+    return this.#settle('close()', part, replyFlag.last | replyFlag.end) !== writeResult.gone
   }
 
   /** Cut off: whoever reads must not take it for whole. `now`: the connection is destroyed there, otherwise it ends in an orderly way. */
@@ -910,24 +919,24 @@ export class DeferredReply {
     this.#settle('end()', '', replyFlag.last | (now ? replyFlag.destroy : replyFlag.error | replyFlag.end))
   }
 
-  #settle(call: string, part: string | Uint8Array, flags: number): 0 | 1 | 2 {
+  #settle(call: string, part: string | Uint8Array, flags: number): WriteResult {
     checkBytes(call, part)
     const engine = this.#engine
     if (this.#done || this.#sequence < 0) return this.#late(call, part, flags)
     this.#done = (flags & replyFlag.last) !== 0
-    const open = engine.driver.settleDeferred(this.#slot, this.#generation, this.#sequence, part, flags) ?? 0
-    if (open === 0) engine.countLateCall()
-    else if (open === 1) engine.stopWhileFull(this.#slot, this.#generation)
+    const result = engine.driver.settleDeferred(this.#slot, this.#generation, this.#sequence, part, flags) ?? writeResult.gone
+    if (result === writeResult.gone) engine.countLateCall()
+    else if (result === writeResult.full) engine.stopWhileFull(this.#slot, this.#generation)
     engine.touched()
-    return open
+    return result
   }
 
   /** The reply has ended, or its connection had closed before. */
-  #late(call: string, part: string | Uint8Array, flags: number): 0 {
+  #late(call: string, part: string | Uint8Array, flags: number): WriteResult {
     const isThere = this.#sequence >= 0 && this.#engine.isThere(this.#slot, this.#generation)
     if (!isThere) this.#engine.countLateCall()
     else if (flags === 0 || part.length > 0) throw ended(`${call} of a deferred reply`)
-    return 0
+    return writeResult.gone
   }
 }
 

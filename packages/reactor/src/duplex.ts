@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
-import { causedByPeer, type CloseReason, MultireactorError, shown } from '@multireactor/addon'
+import { causedByPeer, type CloseReason, MultireactorError, shown, type WriteResult, writeResult } from '@multireactor/addon'
 import { util } from './builtins.js'
 import type { Connection } from './connection.js'
 import type { Engine } from './engine.js'
@@ -156,7 +156,7 @@ export class ConnectionDuplex extends Duplex {
     const data = typeof chunk === 'string' ? inUtf8(chunk, encoding) : chunk
     if (data.length <= mostPiece) {
       const result = this.#give(data)
-      if (result === 2) return callback()
+      if (result === writeResult.belowHigh) return callback()
       this.#written = callback
       return
     }
@@ -179,7 +179,7 @@ export class ConnectionDuplex extends Duplex {
       } else {
         this.#next++
       }
-      if (this.#give(data) === 2) continue
+      if (this.#give(data) === writeResult.belowHigh) continue
       this.#written = callback
       return
     }
@@ -188,9 +188,9 @@ export class ConnectionDuplex extends Duplex {
     callback()
   }
 
-  /** 2: there is room for more. 1: `drained` follows. 0: it has closed, and `closed` follows. */
-  #give(data: Piece): 0 | 1 | 2 {
-    if (this.#closed) return 0
+  /** `belowHigh`: there is room for more. `full`: `drained` follows. `gone`: it has closed, and `closed` follows. */
+  #give(data: Piece): WriteResult {
+    if (this.#closed) return writeResult.gone
     const result = this.#engine.driver.writeStream(this.#slot, this.#generation, data)
     this.#engine.touched()
     return result

@@ -4,8 +4,11 @@ import {
   type Context,
   causedByPeer,
   closeReasons,
+  column as columns,
   contexts,
-  eventRow,
+  event as events,
+  eventRow as rowTable,
+  framingResult,
   hookBit,
   inOurClass,
   isBytes,
@@ -22,6 +25,7 @@ import {
   submitHow,
   toEnvelope,
   undetachable,
+  wireLimit,
 } from '@multireactor/addon'
 import { balanceFresh } from './balance.js'
 import { util } from './builtins.js'
@@ -90,11 +94,16 @@ const leastHeld = 4 << 10
 /** Frames of a custom framer between two looks at the clock. */
 const framesALook = 8
 
+// Constants of this module are folded into the code of a hot path; those of another one are loaded each time.
+const event = events
+const eventRow = rowTable
+const column = columns
+/** The event of a row, in its first word. */
+const eventMask = (1 << eventRow.waitingShift) - 1
+
 const rowCapacity = 1024
-/** In place of what waits for the connection of a frame: it has closed, and nobody could cut the frame again. */
-const lastChance = 0xffff
-/** What waits for a connection is told in such steps. */
-const waitingUnit = 4 << 10
+/** Of a connection's id: above slot and generation. */
+const homeShift = BigInt(wireLimit.idSlotBits + 32)
 /** Behind the rows: how far this thread has got with them, for the native side in case it dies there. */
 const progressAt = rowCapacity * eventRow.words
 
@@ -455,7 +464,7 @@ export class Engine {
   readonly allocate = (bytes: number): Buffer => Buffer.from(undetachable(native.newSlab(this.#runtime, bytes)))
 
   idOf(slot: number, generation: number): bigint {
-    return (BigInt(this.index) << 52n) | (BigInt(slot) << 32n) | BigInt(generation)
+    return (BigInt(this.index) << homeShift) | (BigInt(slot) << 32n) | BigInt(generation)
   }
 
   /** A call on a connection that has closed. */
@@ -513,8 +522,8 @@ export class Engine {
 
   setFraming(slot: number, generation: number, framing: Framing, rawEnd: number): void {
     const done = inOurClass(() => this.driver.setFraming(slot, generation, framing.native, rawEnd))
-    if (done === 0) this.countLateCall()
-    if (done === 2) {
+    if (done === framingResult.gone) this.countLateCall()
+    if (done === framingResult.tooMany) {
       throw new MultireactorError(
         'ERR_MR_LIMIT',
         'setFraming(): the connections of this reactor have some 65,000 different framings: use equal ones for most of them',
@@ -599,11 +608,11 @@ export class Engine {
    */
   #handBack(rows: Uint32Array, row: number): boolean {
     const at = row * eventRow.words
-    const event = rows[at]! & 0xffff
-    if (event !== eventRow.frame && event !== eventRow.received && event !== eventRow.badFrame) return false
-    const slot = rows[at + 1]!
+    const kind = rows[at]! & eventMask
+    if (kind !== event.frame && kind !== event.received && kind !== event.badFrame) return false
+    const slot = rows[at + eventRow.slot]!
     const conn = this.#connections[slot]
-    if (!conn?.isOpen || rows[at]! >>> 16 === lastChance) return false
+    if (!conn?.isOpen || rows[at]! >>> eventRow.waitingShift === eventRow.lastChance) return false
     if (conn.internal.stoppedIn !== this.#batch) this.#waitBehind(conn, this.#time.before + row)
     return true
   }
@@ -621,7 +630,7 @@ export class Engine {
    */
   #onEscaped(error: unknown, rows: Uint32Array, at: number): void {
     this.current = undefined
-    const conn = this.#connections[rows[at + 1]!]
+    const conn = this.#connections[rows[at + eventRow.slot]!]
     if (conn?.internal.stream) this.#failed(error, 'stream', conn)
     else this.report(error, '', '')
   }
@@ -631,19 +640,21 @@ export class Engine {
     const { mark } = contexts
     this.#onEvent(rows, at)
     // What it has entered is its connection's from now on; the others begin with the context that the reactor was made in.
-    if (contexts.mark !== mark && rows[at + 2] !== 0) this.#contexts.entered(rows[at + 1]!, rows[at + 2]!)
+    if (contexts.mark === mark) return
+    const generation = rows[at + eventRow.generation]!
+    if (generation !== 0) this.#contexts.entered(rows[at + eventRow.slot]!, generation)
   }
 
   /** In the context of the connection that it is about. Frames that are to be parsed here have one each: see the pool. */
   #onEventIn(rows: Uint32Array, at: number): void {
-    const event = rows[at]! & 0xffff
-    if (event === eventRow.parse) return this.#onEvent(rows, at)
-    const slot = rows[at + 1]!
-    const generation = rows[at + 2]!
+    const kind = rows[at]! & eventMask
+    if (kind === event.parse) return this.#onEvent(rows, at)
+    const slot = rows[at + eventRow.slot]!
+    const generation = rows[at + eventRow.generation]!
     if (generation === 0) return this.#contexts.runFresh(this.#onEventOf, rows, at)
-    if (event === eventRow.connected) this.#adoptContext(slot, generation, rows[at + 3]!)
+    if (kind === event.connected) this.#adoptContext(slot, generation, rows[at + column.connected.request]!)
     this.#contexts.run(slot, generation, this.#onEventOf, rows, at)
-    if (event === eventRow.close || event === eventRow.moved) this.#contexts.drop(slot)
+    if (kind === event.close || kind === event.moved) this.#contexts.drop(slot)
   }
 
   readonly #onEventOf = (rows: Uint32Array, at: number): void => this.#onEvent(rows, at)
@@ -654,64 +665,78 @@ export class Engine {
   }
 
   #onEvent(rows: Uint32Array, at: number): void {
-    const slot = rows[at + 1]!
-    switch (rows[at]! & 0xffff) {
-      case eventRow.parse:
-        return this.#frames!.run(rows, at, this.#slabs.of(rows[at + 3]!))
-      case eventRow.frame:
+    const slot = rows[at + eventRow.slot]!
+    switch (rows[at]! & eventMask) {
+      case event.parse:
+        return this.#frames!.run(rows, at, this.#slabs.of(rows[at + column.parse.slab]!))
+      case event.frame:
         return this.#onFrame(this.#connections[slot], rows, at)
-      case eventRow.open:
-        return this.#onOpen(slot, rows[at + 2]!, this.#listeners[rows[at + 3]!]!)
-      case eventRow.received:
+      case event.open:
+        return this.#onOpen(slot, rows[at + eventRow.generation]!, this.#listeners[rows[at + column.open.listener]!]!)
+      case event.received:
         return this.#onReceived(this.#connections[slot], slot, rows, at)
-      case eventRow.badFrame:
+      case event.badFrame:
         return this.#onBadFrame(this.#connections[slot], rows, at)
-      case eventRow.cipher:
+      case event.cipher:
         return this.#onCipher(slot, rows, at)
-      case eventRow.plain:
-        return this.#layers[slot]?.send(this.#bytesOf(rows, at))
-      case eventRow.close:
+      case event.plain:
+        return this.#layers[slot]?.send(this.#bytesOf(rows, at, column.plain))
+      case event.close:
         return this.#onClose(slot, rows, at)
-      case eventRow.end:
+      case event.end:
         if (this.#connections[slot]?.internal.stream) return this.#connections[slot]!.internal.stream!.ended()
         return this.#hook('end', this.#connections[slot])
-      case eventRow.drain:
+      case event.drain:
         if (this.#connections[slot]?.internal.stream) return this.#connections[slot]!.internal.stream!.drained()
         return this.#hook('drain', this.#connections[slot])
-      case eventRow.timeout:
+      case event.timeout:
         if (this.#connections[slot]?.internal.stream) return this.#connections[slot]!.internal.stream!.timedOut()
         return this.#hook('timeout', this.#connections[slot])
-      case eventRow.callResult:
+      case event.callResult:
         return this.#onRunResult(rows, at)
-      case eventRow.restore:
+      case event.restore:
         return this.#onResume(slot, rows, at)
-      case eventRow.handover:
+      case event.handover:
         return void this.#onHandover(this.#connections[slot])
-      case eventRow.moved:
+      case event.moved:
         return this.#onMoved(slot)
-      case eventRow.balance:
-        return this.#onBalance(slot, rows[at + 2]!, this.#listeners[rows[at + 3]!]!)
-      case eventRow.quiet:
+      case event.balance:
+        return this.#onBalance(slot, rows[at + eventRow.generation]!, this.#listeners[rows[at + column.balance.listener]!]!)
+      case event.quiet:
         return this.#onQuiet?.()
-      case eventRow.shrink:
+      case event.shrink:
         return this.#shrink()
-      case eventRow.credit:
-        return this.#frames?.credit(rows[at + 3]!, rows[at + 4]!, rows[at + 5] !== 0)
-      case eventRow.gone:
-        return this.#frames?.gone(rows[at + 3]!, rows[at + 4]!)
-      case eventRow.overrun:
-        return this.#frames?.overrun(rows[at + 3]!, rows[at + 4]!)
-      case eventRow.connected:
-        return this.#onConnected(slot, rows[at + 2]!, rows[at + 3]!)
-      case eventRow.connectFailed:
-        return this.#onConnectFailed(rows[at + 3]!, rows[at + 4]!)
-      case eventRow.called:
-        return answerCall(this.driver, rows[at + 6]!, this.#events.onCall, this.#slabs.bytes(rows, at + 3))
-      case eventRow.drained:
+      case event.credit:
+        return this.#frames?.credit(
+          rows[at + column.credit.stream]!,
+          rows[at + column.credit.amount]!,
+          rows[at + column.credit.gone] !== 0,
+        )
+      case event.gone:
+        return this.#frames?.gone(rows[at + column.gone.idLow]!, rows[at + column.gone.idHigh]!)
+      case event.overrun:
+        return this.#frames?.overrun(rows[at + column.overrun.key]!, rows[at + column.overrun.ns]!)
+      case event.connected:
+        return this.#onConnected(slot, rows[at + eventRow.generation]!, rows[at + column.connected.request]!)
+      case event.connectFailed:
+        return this.#onConnectFailed(rows[at + column.connectFailed.request]!, rows[at + column.connectFailed.errno]!)
+      case event.called:
+        return this.#onCalled(rows, at)
+      case event.drained:
         return this.#events.drained()
-      case eventRow.acceptError:
-        return this.#events.acceptError(rows[at + 4]!, this.#listeners[rows[at + 3]!]!.name)
+      case event.acceptError:
+        return this.#onAcceptError(rows, at)
     }
+  }
+
+  #onCalled(rows: Uint32Array, at: number): void {
+    const { slab, number } = column.called
+    answerCall(this.driver, rows[at + number]!, this.#events.onCall, this.#slabs.bytes(rows, at + slab))
+  }
+
+  #onAcceptError(rows: Uint32Array, at: number): void {
+    const { listener, errno } = column.acceptError
+    this.#events.acceptError(rows[at + errno]!, this.#listeners[rows[at + listener]!]!.name)
   }
 
   #onOpen(slot: number, generation: number, listener: EngineListener): void {
@@ -791,12 +816,14 @@ export class Engine {
   /** A connection that another thread has served. */
   #onResume(slot: number, rows: Uint32Array, at: number): void {
     // Without bytes there was no memory for them: the row itself holds the id, and the connection has closed.
-    const bytes = rows[at + 5] === 0 ? undefined : this.#slabs.bytes(rows, at + 3)
-    const id = bytes ? bytes.readBigUInt64LE(0) : (BigInt(rows[at + 4]!) << 32n) | BigInt(rows[at + 3]!)
-    const listener = this.#listeners[rows[at + 6]! & 0xffff]!
-    const flags = rows[at + 6]! >>> 16
+    const { slab, offset } = column.restore
+    const bytes = this.#bytesOf(rows, at, column.restore)
+    const id = bytes ? bytes.readBigUInt64LE(0) : (BigInt(rows[at + offset]!) << 32n) | BigInt(rows[at + slab]!)
+    const word = rows[at + column.restore.flags]!
+    const listener = this.#listeners[word & 0xffff]!
+    const flags = word >>> 16
     // biome-ignore lint/suspicious/noExplicitAny: `restore` decides
-    const conn = new Connection<any>(this, listener, slot, rows[at + 2]!, undefined, id)
+    const conn = new Connection<any>(this, listener, slot, rows[at + eventRow.generation]!, undefined, id)
     this.#connections[slot] = conn
     if (flags & restoreFlag.ended) conn.markEnded()
     if (flags & (restoreFlag.webSocket | restoreFlag.dataLost)) conn.internal.resumed = flags
@@ -842,17 +869,17 @@ export class Engine {
     }
     if (stream) {
       conn.internal.seenIn = this.#batch
-      conn.internal.rawEnd = rows[at + 6]!
-      return this.#toStream(conn, stream, this.#slabs.bytes(rows, at + 3))
+      conn.internal.rawEnd = rows[at + column.frame.rawEnd]!
+      return this.#toStream(conn, stream, this.#slabs.bytes(rows, at + column.frame.slab))
     }
     const { messageIn, highBytes } = conn.internal.engineListener
     if (this.#roomOf !== conn) {
       this.#roomOf = conn
-      this.#room = highBytes - (rows[at]! >>> 16) * waitingUnit
+      this.#room = highBytes - (rows[at]! >>> eventRow.waitingShift) * eventRow.waitingUnit
     }
     if (messageIn) return this.#messageIn(conn, messageIn, rows, at)
-    const frame = this.#slabs.bytes(rows, at + 3)
-    this.#message(conn, frame, rows[at + 6]!, rows[at + 7]!)
+    const frame = this.#slabs.bytes(rows, at + column.frame.slab)
+    this.#message(conn, frame, rows[at + column.frame.rawEnd]!, rows[at + column.frame.info]!)
   }
 
   /**
@@ -883,13 +910,14 @@ export class Engine {
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #messageIn(conn: Connection<any>, hook: MessageIn, rows: Uint32Array, at: number): void {
-    const slab = this.#slabs.whole(rows[at + 3]!)
+    const { frame } = column
+    const slab = this.#slabs.whole(rows[at + frame.slab]!)
     this.current = conn
     this.place = -1
     conn.internal.seenIn = this.#batch
-    conn.internal.rawEnd = rows[at + 6]!
+    conn.internal.rawEnd = rows[at + frame.rawEnd]!
     try {
-      hook(conn, slab, rows[at + 4]!, rows[at + 5]!, rows[at + 7]!)
+      hook(conn, slab, rows[at + frame.offset]!, rows[at + frame.length]!, rows[at + frame.info]!)
     } catch (error) {
       this.#failed(error, 'message', conn, this.place)
     }
@@ -922,10 +950,11 @@ export class Engine {
     this.current = conn
     this.place = -1
     conn.internal.seenIn = this.#batch
-    conn.internal.rawEnd = rows[at + 6]!
-    const reason = closeReasons[rows[at + 3]!]! as BadFrame['reason']
+    conn.internal.rawEnd = rows[at + column.badFrame.rawEnd]!
+    const reason = closeReasons[rows[at + column.badFrame.reason]!]! as BadFrame['reason']
+    const code = rows[at + column.badFrame.code]!
     try {
-      this.#watch(conn.internal.engineListener.handlers.badFrame!(conn, { reason, code: rows[at + 4]! }), 'badFrame', conn)
+      this.#watch(conn.internal.engineListener.handlers.badFrame!(conn, { reason, code }), 'badFrame', conn)
     } catch (error) {
       this.#failed(error, 'badFrame', conn)
     }
@@ -944,9 +973,9 @@ export class Engine {
     }
     this.#roomOf = undefined
     this.#room = 0
-    const generation = rows[at + 2]!
-    const unread = rows[at + 6] === 0 ? undefined : this.#unread.get(slot)
-    let bytes = this.#slabs.bytes(rows, at + 3)
+    const generation = rows[at + eventRow.generation]!
+    const unread = rows[at + column.received.unread] === 0 ? undefined : this.#unread.get(slot)
+    let bytes = this.#slabs.bytes(rows, at + column.received.slab)
     try {
       if (unread) bytes = unread.append(bytes)
     } catch {
@@ -960,7 +989,7 @@ export class Engine {
     this.#time.start()
     while (used < bytes.length && conn.isOpen && conn.internal.stoppedIn === notStopped) {
       const looks = frames !== 0 && (frames % framesALook === 0 || this.#time.lookAt === 0)
-      if (looks && this.#time.isOver(0) && rows[at]! >>> 16 !== lastChance) {
+      if (looks && this.#time.isOver(0) && rows[at]! >>> eventRow.waitingShift !== eventRow.lastChance) {
         conn.internal.seenIn = this.#batch
         conn.internal.rawEnd = used
         this.#waitBehind(conn, this.#time.before)
@@ -1007,18 +1036,20 @@ export class Engine {
     }
   }
 
-  #bytesOf(rows: Uint32Array, at: number): Buffer | undefined {
-    return rows[at + 5] === 0 ? undefined : this.#slabs.bytes(rows, at + 3)
+  /** Of an event that may have none. */
+  #bytesOf(rows: Uint32Array, at: number, columns: { slab: number; length: number }): Buffer | undefined {
+    return rows[at + columns.length] === 0 ? undefined : this.#slabs.bytes(rows, at + columns.slab)
   }
 
   #onCipher(slot: number, rows: Uint32Array, at: number): void {
     let layer = this.#layers[slot]
     if (!layer) {
-      layer = this.#listeners[rows[at + 6]!]!.secure!.layer(this, slot, rows[at + 2]!)
+      const listener = this.#listeners[rows[at + column.cipher.listener]!]!
+      layer = listener.secure!.layer(this, slot, rows[at + eventRow.generation]!)
       this.#layers[slot] = layer
       this.#layerCount++
     }
-    layer.received(this.#bytesOf(rows, at))
+    layer.received(this.#bytesOf(rows, at, column.cipher))
   }
 
   #onLayerClosed(slot: number): void {
@@ -1040,8 +1071,13 @@ export class Engine {
     this.#onBoundClosed?.()
     if (!conn) return
     this.#connections[slot] = undefined
-    const reason = closeReasons[rows[at + 3]! & 0xff]!
-    conn.markClosed(reason, rows[at + 4]! + rows[at + 5]! * 2 ** 32, rows[at + 6]! + rows[at + 7]! * 2 ** 32)
+    const { close } = column
+    const reason = closeReasons[rows[at + close.reason]! & 0xff]!
+    conn.markClosed(
+      reason,
+      rows[at + close.readLow]! + rows[at + close.readHigh]! * 2 ** 32,
+      rows[at + close.writtenLow]! + rows[at + close.writtenHigh]! * 2 ** 32,
+    )
     for (const number of conn.internal.runs ?? []) {
       const run = this.#runs.get(number)
       this.#runs.delete(number)
@@ -1050,7 +1086,7 @@ export class Engine {
       run.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', message)))
     }
     if (reason === 'slow-consumer') this.#events.slowConsumer?.(conn.listener)
-    conn.internal.stream?.closed(reason, rows[at + 3]! >>> 8)
+    conn.internal.stream?.closed(reason, rows[at + close.reason]! >>> 8)
     const listener = conn.internal.engineListener
     if (!listener.handlers.close) return
     try {
@@ -1071,11 +1107,12 @@ export class Engine {
   }
 
   #onRunResult(rows: Uint32Array, at: number): void {
-    const number = rows[at + 6]!
+    const { callResult } = column
+    const number = rows[at + callResult.run]!
     const run = this.#runs.get(number)
     if (!run) return
-    const flags = rows[at + 7]!
-    const bytes = this.#slabs.bytes(rows, at + 3)
+    const flags = rows[at + callResult.flags]!
+    const bytes = this.#slabs.bytes(rows, at + callResult.slab)
     if (flags & replyFlag.error) {
       run.reject(runFailure(bytes, flags))
     } else if (!(flags & replyFlag.last)) {
@@ -1089,7 +1126,7 @@ export class Engine {
       run.resolve(bytes)
     }
     this.#runs.delete(number)
-    this.#connections[rows[at + 1]!]?.internal.runs?.delete(number)
+    this.#connections[rows[at + eventRow.slot]!]?.internal.runs?.delete(number)
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above

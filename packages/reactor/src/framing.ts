@@ -1,4 +1,14 @@
-import { isBytes, MultireactorError, type NativeFraming, OptionReader, shown } from '@multireactor/addon'
+import {
+  framingKind,
+  http1Info as http1Bits,
+  isBytes,
+  lengthTypes,
+  MultireactorError,
+  type NativeFraming,
+  OptionReader,
+  shown,
+  stripHeader,
+} from '@multireactor/addon'
 
 /** How a connection's bytes are cut into frames. Made by `raw()`, `lines()` and their siblings; opaque otherwise. */
 export interface Framing {
@@ -22,7 +32,7 @@ const mostBytes = 0xffff_ffff
 
 /** No framing: bytes as they come. A frame is what one read gave, at most 64 KiB. */
 export function raw(): Framing {
-  return { native: { kind: 0, maxBytes: mostBytes } }
+  return { native: { kind: framingKind.raw, maxBytes: mostBytes } }
 }
 
 /**
@@ -33,7 +43,7 @@ export function lines(options: { maxBytes?: number } = {}): Framing {
   const read = new OptionReader('lines()', options, ['maxBytes'])
   return {
     native: {
-      kind: 1,
+      kind: framingKind.delimiter,
       maxBytes: read.integer('maxBytes', mebibyte, 1, mostBytes),
       delimiter: Buffer.from('\n'),
       trimCarriageReturn: true,
@@ -57,16 +67,15 @@ export function delimiter(bytes: string | Uint8Array, options: { maxBytes?: numb
       `delimiter(): the delimiter must have 1 to 255 bytes, and has ${native.length}`,
     )
   }
-  return { native: { kind: 1, maxBytes: read.integer('maxBytes', mebibyte, 1, mostBytes), delimiter: native } }
+  const maxBytes = read.integer('maxBytes', mebibyte, 1, mostBytes)
+  return { native: { kind: framingKind.delimiter, maxBytes, delimiter: native } }
 }
 
 /** Frames of `size` bytes each. */
 export function fixed(size: number): Framing {
   const bytes = new OptionReader('fixed()', { size }, ['size']).integer('size', 0, 1, mostBytes)
-  return { native: { kind: 2, maxBytes: bytes, fixedBytes: bytes } }
+  return { native: { kind: framingKind.fixed, maxBytes: bytes, fixedBytes: bytes } }
 }
-
-const lengthTypes = ['u8', 'u16be', 'u16le', 'u32be', 'u32le', 'u64be', 'varint'] as const
 
 export interface LengthPrefixedOptions {
   /** How the length is written. Default `'u32be'`. */
@@ -95,7 +104,7 @@ export function lengthPrefixed(options: LengthPrefixedOptions = {}): Framing {
   ])
   return {
     native: {
-      kind: 3,
+      kind: framingKind.lengthPrefixed,
       maxBytes: read.integer('maxBytes', mebibyte, 0, mostBytes),
       lengthType: lengthTypes.indexOf(read.oneOf('type', 'u32be', lengthTypes)),
       lengthOffset: read.integer('offset', 0, 0, 65_535),
@@ -105,9 +114,6 @@ export function lengthPrefixed(options: LengthPrefixedOptions = {}): Framing {
     },
   }
 }
-
-/** To the native framer: drop the header, however long it is (a varint's length is known only when it is read). */
-const stripHeader = 0xffff_ffff
 
 /** What `message` is told of a frame of `http1()`, as bits of its `info`; the rest is the size of the head in bytes. */
 export const http1Info: {
@@ -129,18 +135,7 @@ export const http1Info: {
   readonly content: number
   /** With `content`: the last of it, which may be empty. */
   readonly lastContent: number
-} = {
-  headMask: (1 << 20) - 1,
-  close: 1 << 20,
-  http10: 1 << 21,
-  head: 1 << 22,
-  chunked: 1 << 23,
-  contentFollows: 1 << 24,
-  expects: 1 << 25,
-  upgrade: 1 << 26,
-  content: 1 << 28,
-  lastContent: 1 << 29,
-}
+} = http1Bits
 
 export interface Http1Options {
   /** Request line and fields, and the trailer of a chunked body. Default 16 KiB. A longer head is answered 431, a longer line 414. */
@@ -165,7 +160,7 @@ export function http1(options: Http1Options = {}): Framing {
   const maxBytes = read.integer('maxBodyBytes', mebibyte, 0, streams ? Number.MAX_SAFE_INTEGER : mostWholeBody)
   return {
     native: {
-      kind: 13,
+      kind: framingKind.http1,
       maxBytes,
       maxHeadBytes: read.integer('maxHeadBytes', 16 << 10, 64, (1 << 20) - 1),
       maxHeaders: read.integer('maxHeaders', 100, 1, 10_000),
@@ -181,7 +176,8 @@ const mostWholeBody = 512 << 20
 /** A framer of your own, run on the reactor: for what the others cannot cut. Unread bytes are bounded by `maxBytes` (1 MiB). */
 export function custom(cut: CustomFramer, options: { maxBytes?: number } = {}): Framing {
   const read = new OptionReader('custom()', { ...options, cut }, ['maxBytes', 'cut'])
-  return { native: { kind: 4, maxBytes: read.integer('maxBytes', mebibyte, 1, mostBytes) }, cut: read.func<CustomFramer>('cut')! }
+  const maxBytes = read.integer('maxBytes', mebibyte, 1, mostBytes)
+  return { native: { kind: framingKind.custom, maxBytes }, cut: read.func<CustomFramer>('cut')! }
 }
 
 export function isFraming(value: unknown): value is Framing {

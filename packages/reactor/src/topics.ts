@@ -1,8 +1,6 @@
 import { Buffer } from 'node:buffer'
-import { MultireactorError, shown } from '@multireactor/addon'
+import { MultireactorError, shown, type slowPolicies, wireLimit } from '@multireactor/addon'
 
-/** What becomes of a publication for a subscriber that does not take what it has got already; see `SlowPolicy`. */
-export const slowPolicies = ['close', 'drop', 'latest'] as const
 export type SlowPolicy = (typeof slowPolicies)[number]
 
 export interface SubscribeOptions {
@@ -14,7 +12,7 @@ export interface SubscribeOptions {
   slow?: SlowPolicy
 }
 
-const mostTopicBytes = 1024
+const mostTopicBytes = wireLimit.topicBytes
 
 export function checkTopic(call: string, topic: unknown): asserts topic is string {
   if (typeof topic === 'string' && topic.length > 0 && topic.length <= mostTopicBytes) {

@@ -1,4 +1,4 @@
-import { OptionReader } from '@multireactor/addon'
+import { framingKind, OptionReader, webSocketInfo as webSocketBits } from '@multireactor/addon'
 import type { Framing } from './framing.js'
 
 /** What `message` is told of a frame of `webSocket()`, as bits of its `info`. */
@@ -9,7 +9,7 @@ export const webSocketInfo: {
   readonly ascii: number
   /** RSV1: the message that begins is compressed. */
   readonly compressed: number
-} = { opcode: 15, fin: 1 << 4, ascii: 1 << 5, compressed: 1 << 6 }
+} = webSocketBits
 
 export interface WebSocketFramingOptions {
   /** A whole message, of however many frames. Default 1 MiB. A longer one is malformed with code 1009. */
@@ -31,7 +31,7 @@ export function webSocket(options: WebSocketFramingOptions = {}): Framing {
   const read = new OptionReader('webSocket()', options, ['maxMessageBytes', 'frameTimeoutMs', 'windowBits'])
   return {
     native: {
-      kind: 14,
+      kind: framingKind.webSocket,
       maxBytes: read.integer('maxMessageBytes', 1 << 20, 1, 512 << 20),
       frameMs: read.integer('frameTimeoutMs', 60_000, 0, 0x7fff_ffff),
       windowBits: read.integer('windowBits', 0, 0, 15),

@@ -1,6 +1,8 @@
-import { type NativeReactorDriver, writeLatin1, writeUtf8 } from '@multireactor/addon'
+import { type NativeReactorDriver, writeLatin1, writeRow as rowTable, writeUtf8 } from '@multireactor/addon'
 
-const rowWords = 4
+// See engine.ts: constants of another module are loaded each time.
+const writeRow = rowTable
+
 /** A larger write costs more to copy than to hand over. */
 const mostBytes = 16 << 10
 
@@ -20,7 +22,7 @@ export class WriteBox {
     this.#count = driver.boxCount
     this.#rows = driver.boxRows
     this.#bytes = Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength)
-    this.#mostRows = driver.boxRows.length / rowWords
+    this.#mostRows = driver.boxRows.length / writeRow.words
   }
 
   /**
@@ -39,11 +41,11 @@ export class WriteBox {
     if (typeof data !== 'string') this.#bytes.set(data, used)
     else length = ascii ? writeLatin1(this.#bytes, data, used, most) : writeUtf8(this.#bytes, data, used, most)
     const rows = this.#rows
-    const at = count * rowWords
-    rows[at] = slot
-    rows[at + 1] = generation
-    rows[at + 2] = used
-    rows[at + 3] = length
+    const at = count * writeRow.words
+    rows[at + writeRow.slot] = slot
+    rows[at + writeRow.generation] = generation
+    rows[at + writeRow.offset] = used
+    rows[at + writeRow.length] = length
     // Last: a thread that dies before this line has not written.
     this.#count[0] = count + 1
     this.#used = used + length

@@ -20,5 +20,6 @@ void exportReactor(Napi::Env env, Napi::Object exports);
 void exportWorker(Napi::Env env, Napi::Object exports);
 void exportPort(Napi::Env env, Napi::Object exports);
 void exportControl(Napi::Env env, Napi::Object exports);
+void exportWireTables(Napi::Env env, Napi::Object exports);
 
 }  // namespace mr

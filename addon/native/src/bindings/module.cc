@@ -41,6 +41,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exportWorker(env, exports);
   exportPort(env, exports);
   exportControl(env, exports);
+  exportWireTables(env, exports);
   return exports;
 }
 

@@ -727,17 +727,18 @@ Napi::Value ReactorDriver::setKeepAlive(const Napi::CallbackInfo& info) {
   return boolean(info, reactor_->setKeepAlive(u32(info, 0), u32(info, 1), info[2].As<Napi::Boolean>().Value(), u32(info, 3)));
 }
 
-static Task::Flags runFlags(uint32_t how) {
-  return static_cast<Task::Flags>(how == 0 ? Task::kNone : how == 1 ? Task::kRun : Task::kRun | Task::kValue);
+static Task::Flags runFlags(SubmitHow how) {
+  if (how == SubmitHow::kReply) return Task::kNone;
+  return how == SubmitHow::kRun ? Task::kRun : static_cast<Task::Flags>(Task::kRun | Task::kValue);
 }
 
 // submit(slot, generation, frame, how) -> the sequence or the run's number, -1 when the connection is gone, -2 when a run found
-// the queue full. How: 0 for the connection, 1 for the caller, 2 a value for the caller
+// the queue full.
 Napi::Value ReactorDriver::submit(const Napi::CallbackInfo& info) {
   MR_READY(info);
   uint64_t sequence = 0;
   const Reactor::Submitted done =
-      reactor_->submit(u32(info, 0), u32(info, 1), bytesOf(info[2]), runFlags(u32(info, 3)), &sequence);
+      reactor_->submit(u32(info, 0), u32(info, 1), bytesOf(info[2]), runFlags(static_cast<SubmitHow>(u32(info, 3))), &sequence);
   armTimer();
   const double number = done == Reactor::Submitted::kDone   ? static_cast<double>(sequence)
                         : done == Reactor::Submitted::kFull ? -2
@@ -988,7 +989,8 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::resetOnClose, kSlotArg, kGenerationArg>("resetOnClose"),
        method<&ReactorDriver::setNoDelay, kSlotArg, kGenerationArg, kBool>("setNoDelay"),
        method<&ReactorDriver::setKeepAlive, kSlotArg, kGenerationArg, kBool, kU32>("setKeepAlive"),
-       method<&ReactorDriver::submit, kSlotArg, kGenerationArg, kBytes, numberUpTo(2)>("submit"),
+       method<&ReactorDriver::submit, kSlotArg, kGenerationArg, kBytes, numberUpTo(static_cast<int64_t>(SubmitHow::kValue))>(
+           "submit"),
        method<&ReactorDriver::defer, kSlotArg, kGenerationArg>("defer"),
        method<&ReactorDriver::settleDeferred, kSlotArg, kGenerationArg, kSequenceArg, kBytes, kU32>("settleDeferred"),
        method<&ReactorDriver::countLateCall>("countLateCall"),
@@ -1007,7 +1009,8 @@ Napi::Function ReactorDriver::define(Napi::Env env) {
        method<&ReactorDriver::details, kSlotArg, kGenerationArg>("details"),
        method<&ReactorDriver::peer, kSlotArg, kGenerationArg>("peer"),
        method<&ReactorDriver::localAddress, kSlotArg, kGenerationArg>("localAddress"),
-       method<&ReactorDriver::subscribe, kSlotArg, kGenerationArg, kText, numberUpTo(2)>("subscribe"),
+       method<&ReactorDriver::subscribe, kSlotArg, kGenerationArg, kText, numberUpTo(static_cast<int64_t>(SlowPolicy::kLatest))>(
+           "subscribe"),
        method<&ReactorDriver::unsubscribe, kSlotArg, kGenerationArg, kText>("unsubscribe"),
        method<&ReactorDriver::subscriptions, kSlotArg, kGenerationArg>("subscriptions"),
        method<&ReactorDriver::publish, kText, kBytes, maybe(kBytes), maybe(numberUpTo(15))>("publish"),

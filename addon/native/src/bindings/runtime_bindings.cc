@@ -217,21 +217,11 @@ Napi::Value numbers(Napi::Env env, const Counter* const (&counters)[N]) {
   return array;
 }
 
-Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) {
-  return numbers(
-      env,
-      {&c.open,           &c.accepted,        &c.handedOver,      &c.acceptErrors,  &c.bytesRead,       &c.bytesWritten,
-       &c.framesRead,     &c.framesSubmitted, &c.repliesWritten,  &c.repliesLate,   &c.repliesHeld,     &c.sends,
-       &c.pausesByQueue,  &c.pausesByPeer,    &c.turns,           &c.moved,         &c.framesShed,      &c.acceptsDelayed,
-       &c.buffered,       &c.framesInline,    &c.inlineOverruns,  &c.subscriptions, &c.publications,    &c.publicationsDropped,
-       &c.connecting,     &c.connected,       &c.connectFailures, &c.piped,         &c.callsAfterClose, &c.turnsBounded,
-       &c.framesSetAside, &c.framesCancelled, &c.turnBytesMost,   &c.turnCpuNsMost, &c.messagesDropped});
-}
+#define MR_COUNTER_OF(name) &c.name,
+Napi::Value reactorNumbers(Napi::Env env, const ReactorCounters& c) { return numbers(env, {MR_REACTOR_COUNTERS(MR_COUNTER_OF)}); }
 
-Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) {
-  return numbers(env, {&c.framesStarted, &c.framesSettled, &c.framesFailed, &c.framesStolen, &c.framesCancelled, &c.framesLost,
-                       &c.framesRetried, &c.busyNs, &c.framesShed});
-}
+Napi::Value workerNumbers(Napi::Env env, const WorkerCounters& c) { return numbers(env, {MR_WORKER_COUNTERS(MR_COUNTER_OF)}); }
+#undef MR_COUNTER_OF
 
 // readCounters(runtime): numbers only; their names are in addon/src.
 Napi::Value readCounters(const Napi::CallbackInfo& info) {
@@ -454,12 +444,6 @@ Napi::Value isAddressRange(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), CidrRange::parse(info[0].As<Napi::String>().Utf8Value()).ok());
 }
 
-Napi::Value closeReasonNames(const Napi::CallbackInfo& info) {
-  Napi::Array names = Napi::Array::New(info.Env());
-  for (uint32_t i = 0; i < kCloseReasons; ++i) names.Set(i, std::string(kCloseReasonNames[i]));
-  return names;
-}
-
 }  // namespace
 
 void exportRuntime(Napi::Env env, Napi::Object exports) {
@@ -495,7 +479,6 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exportFunction<&fileLimit>(env, exports, "fileLimit");
   exportFunction<&setThreadNice, numberFrom(-20, 19)>(env, exports, "setThreadNice");
   exportFunction<&isAddressRange, kText>(env, exports, "isAddressRange");
-  exportFunction<&closeReasonNames>(env, exports, "closeReasonNames");
 }
 
 }  // namespace mr

@@ -11,14 +11,14 @@
 #include "bindings/convert.h"
 #include "bindings/loop_driver.h"
 #include "exchange/reply_batches.h"
+#include "exchange/task_row.h"
 
 namespace mr {
 
 namespace {
 
 constexpr uint64_t kMeasuredTogetherNs = 5'000;
-constexpr uint32_t kTaskWords = 8;
-constexpr uint32_t kSetAside = 16;  // in the flags of a row: its frame has been set aside, and is not to be run
+constexpr size_t kTaskWords = sizeof(TaskRow) / sizeof(uint32_t);
 
 class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
  public:
@@ -62,7 +62,7 @@ class WorkerDriver final : public Napi::ObjectWrap<WorkerDriver> {
   std::vector<FrameRef> taken_;
   std::vector<WorkerSlot::Claimed> claimed_;
   std::vector<std::pair<uint32_t, FrameRef>> aside_;
-  uint32_t* rows_ = nullptr;  // of the batch at hand, as JS reads them
+  TaskRow* rows_ = nullptr;  // of the batch at hand, as JS reads them
   std::optional<ReplyBatches> replies_;
   uint64_t sinceNs_ = 0;  // when the batch at hand was taken, or gone on with
   RunClock clock_;
@@ -191,9 +191,7 @@ Napi::Value WorkerDriver::close(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// take(rows: Uint32Array, slab: Buffer, used, most) -> frames * 2^32 + bytes of the slab now used. A row: token, CostTable::Key,
-// offset in the slab (2^32 - 1: ask frameBytes), length, id low, id high, sequence low, flags. JS keeps the rows until the batch
-// is through: frames that are set aside meanwhile are marked in them.
+// take(rows: Uint32Array, slab: Buffer, used, most) -> frames * 2^32 + bytes of the slab now used. Rows are TaskRow.
 Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
   if (slot().unstarted() != 0) {
@@ -220,24 +218,25 @@ Napi::Value WorkerDriver::take(const Napi::CallbackInfo& info) {
   const uint64_t oldest = maxWait != 0 && sinceNs_ > maxWait ? sinceNs_ - maxWait : 0;
   planMeasuring();
   clock_.begin(sinceNs_, slot().outBox().measured == OutBox::kMayBeDear);
-  uint32_t* row = rows_ = rows.Data();
+  TaskRow* row = rows_ = reinterpret_cast<TaskRow*>(rows.Data());
   for (const WorkerSlot::Claimed& claim : claimed_) {
     const Task& task = *claim.frame.task.get();
     const auto bytes = task.frame(claim.frame.index);
     const bool fits = used + bytes.size() <= slab.size();
-    row[0] = claim.token;
-    row[1] = costKeyOf(task, claim.frame.index);
-    row[2] = fits ? static_cast<uint32_t>(used) : UINT32_MAX;
-    row[3] = static_cast<uint32_t>(bytes.size());
-    row[4] = static_cast<uint32_t>(task.header().connection.value);
-    row[5] = static_cast<uint32_t>(task.header().connection.value >> 32);
-    row[6] = static_cast<uint32_t>(task.sequence(claim.frame.index));
+    row->token = claim.token;
+    row->key = costKeyOf(task, claim.frame.index);
+    row->offset = fits ? static_cast<uint32_t>(used) : TaskRow::kElsewhere;
+    row->length = static_cast<uint32_t>(bytes.size());
+    row->idLow = static_cast<uint32_t>(task.header().connection.value);
+    row->idHigh = static_cast<uint32_t>(task.header().connection.value >> 32);
+    row->sequence = static_cast<uint32_t>(task.sequence(claim.frame.index));
     const bool refused =
         (task.header().flags & Task::kRefused) != 0 || (oldest != 0 && claim.frame.attempt == 0 && task.queuedAtNs < oldest);
     if (refused) slot().counters.framesShed.add(1);
-    row[7] = uint32_t{task.header().flags & uint32_t{Task::kRun | Task::kValue}} |
-             (refused ? static_cast<uint32_t>(Task::kRefused) : 0u) | static_cast<uint32_t>(claim.frame.attempt) << 8;
-    row += kTaskWords;
+    row->flags = uint32_t{task.header().flags & uint32_t{Task::kRun | Task::kValue}} |
+                 (refused ? static_cast<uint32_t>(Task::kRefused) : 0u) |
+                 static_cast<uint32_t>(claim.frame.attempt) << TaskRow::kAttemptShift;
+    ++row;
     if (!fits) continue;
     if (!bytes.empty()) std::memcpy(const_cast<uint8_t*>(slab.data()) + used, bytes.data(), bytes.size());
     used = std::min((used + bytes.size() + 7) & ~size_t{7}, slab.size());
@@ -260,7 +259,7 @@ void WorkerDriver::setAsideRest() {
   aside_.clear();
   slot().takeUnstarted([this](const Task& task) { return exchange().hasRoom(task); }, &aside_);
   for (auto& [at, frame] : aside_) {
-    rows_[at * kTaskWords + 7] |= kSetAside;
+    rows_[at].flags |= TaskRow::kSetAside;
     if (!exchange().setAside(std::move(frame))) slot().counters.framesCancelled.add(1);
   }
   aside_.clear();
@@ -455,7 +454,7 @@ Napi::Function WorkerDriver::define(Napi::Env env) {
   return DefineClass(
       env, "WorkerDriver",
       {method<&WorkerDriver::close>("close"),
-       method<&WorkerDriver::take, words(WorkerSlot::kMaxBatch * 8), kBytes, kU32, kU32>("take"),
+       method<&WorkerDriver::take, words(WorkerSlot::kMaxBatch * kTaskWords), kBytes, kU32, kU32>("take"),
        method<&WorkerDriver::frameBytes, kU32>("frameBytes"), method<&WorkerDriver::peer, kU32>("peer"),
        method<&WorkerDriver::isGone, kId>("isGone"), method<&WorkerDriver::settle>("settle"),
        method<&WorkerDriver::part, kU32, kU32, kBytes, kU32, kU32>("part"), method<&WorkerDriver::finish, kU32>("finish"),

@@ -28,9 +28,11 @@ class CostTable {
 
   // Names listener, hook and size class in one number.
   using Key = uint32_t;
-  static constexpr bool isKey(uint32_t key) { return (key >> 8) < kMaxListeners && (key & 0xff) < kClasses; }
+  static constexpr uint32_t kListenerShift = 8;
+  static constexpr bool isKey(uint32_t key) { return (key >> kListenerShift) < kMaxListeners && (key & 0xff) < kClasses; }
   static constexpr Key keyOf(uint16_t listener, size_t bytes, bool isValue = false) {
-    return uint32_t{listener} << 8 | ((isValue ? kSizes : 0) + std::min<uint32_t>(std::bit_width(bytes), kSizes - 1));
+    return uint32_t{listener} << kListenerShift |
+           ((isValue ? kSizes : 0) + std::min<uint32_t>(std::bit_width(bytes), kSizes - 1));
   }
 
   // --- reactors ---

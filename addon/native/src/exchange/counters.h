@@ -23,18 +23,32 @@ class Counter {
   std::atomic<uint64_t> value_{0};
 };
 
-// In the order in which they cross to JS: see `reactorCounterNames` in addon/src.
+// The names of all counters, in the order in which they cross to JS: `reactorCounterNames` and `workerCounterNames` in
+// addon/src/wire.ts, which a test compares with these. One list makes the fields and the rows, so that they cannot differ.
+// clang-format off
+#define MR_REACTOR_COUNTERS(X) \
+  X(open) X(accepted) X(handedOver) X(acceptErrors) X(bytesRead) X(bytesWritten) X(framesRead) X(framesSubmitted) \
+  X(repliesWritten) X(repliesLate) X(repliesHeld) X(sends) X(pausesByQueue) X(pausesByPeer) X(turns) X(moved) X(framesShed) \
+  X(acceptsDelayed) X(buffered) X(framesInline) X(inlineOverruns) X(subscriptions) X(publications) X(publicationsDropped) \
+  X(connecting) X(connected) X(connectFailures) X(piped) X(callsAfterClose) X(turnsBounded) X(framesSetAside) \
+  X(framesCancelled) X(turnBytesMost) X(turnCpuNsMost) X(messagesDropped)
+
+#define MR_WORKER_COUNTERS(X) \
+  X(framesStarted) X(framesSettled) X(framesFailed) X(framesStolen) X(framesCancelled) X(framesLost) X(framesRetried) \
+  X(busyNs) X(framesShed)
+// clang-format on
+
+#define MR_COUNTER_FIELD(name) Counter name;
+
 struct ReactorCounters {
-  Counter open, accepted, handedOver, acceptErrors, bytesRead, bytesWritten, framesRead, framesSubmitted, repliesWritten,
-      repliesLate, repliesHeld, sends, pausesByQueue, pausesByPeer, turns, moved, framesShed, acceptsDelayed, buffered,
-      framesInline, inlineOverruns, subscriptions, publications, publicationsDropped, connecting, connected, connectFailures,
-      piped, callsAfterClose, turnsBounded, framesSetAside, framesCancelled, turnBytesMost, turnCpuNsMost, messagesDropped;
+  MR_REACTOR_COUNTERS(MR_COUNTER_FIELD)
   std::array<Counter, kCloseReasons> closed;
 };
 
 struct WorkerCounters {
-  Counter framesStarted, framesSettled, framesFailed, framesStolen, framesCancelled, framesLost, framesRetried, busyNs,
-      framesShed;
+  MR_WORKER_COUNTERS(MR_COUNTER_FIELD)
 };
+
+#undef MR_COUNTER_FIELD
 
 }  // namespace mr

@@ -16,6 +16,9 @@
 
 namespace mr {
 
+// What a frame is handed to the pool for: a reply to its connection, or a result for the caller, of `parse` or of `task`.
+enum class SubmitHow : uint8_t { kReply, kRun, kValue };
+
 class Task {
  public:
   // kRun: the result is for the handler, not for the connection. kPermitted: its reactor has let it go, and nobody sets it
