@@ -1,6 +1,6 @@
 // Checks which room may know which: the includes of addon/native/src, and the imports between the packages.
 //   base <- {net, codec, exchange} <- reactor <- bindings        addon <- {reactor, pool} <- core <- http <- multireactor
-//                                                                reactor <- codecs
+//                        exchange <- worker <- bindings          reactor <- codecs
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import { root, StepFailed, whenMain } from './lib.mjs'
@@ -11,7 +11,8 @@ const rooms = {
   codec: ['base'],
   exchange: ['base'],
   reactor: ['base', 'net', 'codec', 'exchange'],
-  bindings: ['base', 'net', 'codec', 'exchange', 'reactor'],
+  worker: ['base', 'exchange'],
+  bindings: ['base', 'net', 'codec', 'exchange', 'reactor', 'worker'],
 }
 
 const packages = {

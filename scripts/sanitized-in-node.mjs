@@ -13,7 +13,7 @@ const library = (name) => output(compiler[0], [...compiler.slice(1), `-print-fil
 /** So near to the allocation a frame of ours makes the leak ours: further down, everything that JavaScript calls has one of Node's. */
 const nearFrames = 4
 /** A frame without a line in our sources has the file of the addon. */
-const ours = /\bsrc\/(?:base|net|codec|exchange|reactor|bindings)\/|multireactor\.node/
+const ours = /\bsrc\/(?:base|net|codec|exchange|worker|reactor|bindings)\/|multireactor\.node/
 
 /**
  * The leaks that our own code has allocated. Node and V8 do not free what they hold when a process exits, nor all that a thread had

@@ -1164,10 +1164,24 @@ export const mutants = [
   },
   {
     protects: 'the time that a task may wait',
-    file: 'addon/native/src/bindings/worker_bindings.cc',
-    from: 'task.queuedAtNs < oldest);',
-    to: 'task.queuedAtNs == 1);',
-    test: 'test/dist/limits/limits.test.js: of waiting: who waited longer than maxWaitMs',
+    file: 'addon/native/src/worker/worker.cc',
+    from: 'frame.task->queuedAtNs < sinceNs_ - maxWait;',
+    to: 'frame.task->queuedAtNs == 1;',
+    test: 'worker: refuses a frame that has waited longer than maxWaitNs',
+  },
+  {
+    protects: 'the rows of frames that lose their room while their batch runs',
+    file: 'addon/native/src/worker/worker.cc',
+    from: 'rows_[at].flags |= TaskRow::kSetAside;',
+    to: '',
+    test: 'worker: marks the rows of frames that lose their room',
+  },
+  {
+    protects: 'the cost of a frame whose thread had lost its core',
+    file: 'addon/native/src/exchange/cost_sampler.cc',
+    from: 'if (read->exact || read->ns',
+    to: 'if (read->ns == read->ns || read->ns',
+    test: 'cost_sampler: a worker that lost its core',
   },
   // Replies that reach nobody else, and settle once.
   {

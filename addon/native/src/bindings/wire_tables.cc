@@ -128,13 +128,11 @@ void addRows(Tables& tables) {
                              {"flags", MR_WORD(TaskRow, flags)},
                              {"elsewhere", TaskRow::kElsewhere},
                              {"most", WorkerSlot::kMaxBatch}});
-  static_assert(sizeof(InlineBox::Sample) == sizeof(OutBox::Sample) &&
-                offsetof(InlineBox::Sample, flags) == offsetof(OutBox::Sample, flags));
-  tables.numbers("sampleRow", {{"words", MR_WORDS(OutBox::Sample)},
-                               {"key", MR_WORD(OutBox::Sample, key)},
-                               {"runs", MR_WORD(OutBox::Sample, runs)},
-                               {"ns", MR_WORD(OutBox::Sample, ns)},
-                               {"flags", MR_WORD(OutBox::Sample, flags)}});
+  tables.numbers("sampleRow", {{"words", MR_WORDS(CostSample)},
+                               {"key", MR_WORD(CostSample, key)},
+                               {"runs", MR_WORD(CostSample, runs)},
+                               {"ns", MR_WORD(CostSample, ns)},
+                               {"flags", MR_WORD(CostSample, flags)}});
 }
 
 #undef MR_WORD
@@ -166,8 +164,7 @@ void addFlags(Tables& tables) {
   tables.numbers("frameFlag",
                  {{"run", Task::kRun}, {"refused", Task::kRefused}, {"value", Task::kValue}, {"setAside", TaskRow::kSetAside}});
   tables.number("frameAttemptShift", TaskRow::kAttemptShift);
-  static_assert(uint32_t{InlineBox::kAsynchronous} == uint32_t{OutBox::kAsynchronous});
-  tables.numbers("sampleFlag", {{"asynchronous", InlineBox::kAsynchronous}, {"cold", InlineBox::kCold}});
+  tables.numbers("sampleFlag", {{"asynchronous", CostSample::kAsynchronous}, {"cold", CostSample::kCold}});
   // Of a CostTable::Key, and of what stands beside it in a parse row.
   tables.numbers("costKey", {{"listenerShift", CostTable::kListenerShift},
                              {"timedAlone", kTimedAlone},

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "exchange/box_rows.h"
+#include "exchange/cost_sampler.h"
 #include "exchange/counters.h"
 #include "exchange/message.h"
 #include "exchange/task.h"
@@ -37,19 +38,13 @@ struct OutBox {
   struct Row {
     uint32_t token, flags, offset, length;  // see exchange/box_rows.h
   };
-  static constexpr uint32_t kSamples = 64;
-  enum SampleFlags : uint32_t { kAsynchronous = 1 };  // some of them returned a promise
-  // What frames of one CostTable::Key have cost, up to their first return.
-  struct Sample {
-    uint32_t key, runs, ns, flags;
-  };
   uint32_t count = 0;
   uint32_t samples = 0;
   // Set with a batch. Zero: it is measured as a whole; otherwise JS measures it.
   enum Measured : uint32_t { kAsWhole, kByKind, kMayBeDear };
   uint32_t measured = kAsWhole;
   std::array<Row, kRows> rows;
-  std::array<Sample, kSamples> sampleRows;
+  std::array<CostSample, CostSample::kMost> sampleRows;
   std::array<uint8_t, kBytes> bytes;
 };
 

@@ -48,6 +48,7 @@ constexpr uint32_t kTimedAlone = 1u << 31;
 
 // Beside it, too: it had been set aside, and was let go.
 constexpr uint32_t kPermittedRow = 1u << 30;
+constexpr uint32_t kKeyFlags = kTimedAlone | kPermittedRow;
 
 enum RestoreFlag : uint32_t {
   kRestorePlain = 0,

@@ -7,14 +7,13 @@
 #include <atomic>
 #include <cstdint>
 
-#include "exchange/cost_table.h"
+#include "exchange/cost_sampler.h"
 
 namespace mr {
 
 struct InlineBox {
   static constexpr uint32_t kRows = 1024;
   static constexpr uint32_t kBytes = 256 << 10;
-  static constexpr uint32_t kSamples = 64;
 
   enum Flags : uint32_t {
     kWasHeld = 0x8000,  // beside Reply::Flags: its promise was pending, hold() had been called
@@ -22,12 +21,6 @@ struct InlineBox {
   struct Row {
     uint32_t slot, generation, sequence, flags, offset, length, frameBytes, unused;  // see exchange/box_rows.h
   };
-  // Some of them returned a promise; ran while the thread had hardly run any such frame: its code is still being compiled.
-  enum SampleFlags : uint32_t { kAsynchronous = 1, kCold = 2 };
-  struct Sample {
-    uint32_t key, runs, ns, flags;  // ns of all runs
-  };
-
   // A frame's sequence and CostTable::Key in one number, for JS. Both are in it exactly: a double has 53 bits.
   static constexpr double kPlacedKeys = 65'536;
   static constexpr double placed(uint32_t sequence, CostTable::Key key) { return sequence * kPlacedKeys + key; }
@@ -41,7 +34,7 @@ struct InlineBox {
   uint32_t samples = 0;
   uint32_t full = 0;  // of some connection, or of the reactor, there may be no room: JS asks before it runs a frame
   std::array<Row, kRows> rows;
-  std::array<Sample, kSamples> sampleRows;
+  std::array<CostSample, CostSample::kMost> sampleRows;
   std::array<uint8_t, kBytes> bytes;
 };
 

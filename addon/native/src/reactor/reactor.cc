@@ -35,7 +35,8 @@ Reactor::Reactor(std::shared_ptr<Exchange> exchange, uint32_t index)
       wheel_(monotonicMs()),
       connector_(epoll_, monotonicMs()),
       scratch_(kReadBytes),
-      nowMs_(monotonicMs()) {
+      nowMs_(monotonicMs()),
+      sampler_(exchange_->costs(), kKeyFlags) {
   const Result<int> watched = epoll_.add(mailbox_.fd(), EPOLLIN, kMailboxToken);
   if (!watched.ok()) throw std::system_error(watched.error, std::generic_category(), "epoll_ctl");
 }

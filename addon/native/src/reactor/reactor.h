@@ -11,7 +11,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/run_clock.h"
 #include "base/slab_pool.h"
 #include "base/thread_owner.h"
 #include "exchange/call.h"
@@ -282,17 +281,16 @@ class Reactor {
   static constexpr size_t kMostShed = 64;                      // connections closed in one turn for it,
   static constexpr size_t kBeside = 64 << 10;  // what may wait beside a message that has passed the maximum: its head and end
   static constexpr size_t kPage = 4 << 10;
-  static constexpr size_t kNearly = 2;                    // each of which holds this part of the largest, at least
-  static constexpr uint32_t kMemoryLookMs = 50;           // and how soon again while it is short
-  static constexpr uint64_t kHeldBytes = 2 << 10;         // of heap, for what waits in the thread: docs/memory.md
-  static constexpr uint32_t kQuietMs = 10;                // a listener nobody has queued on for so long is empty
-  static constexpr uint32_t kRetireQuietMs = 1000;        // a peer may have its handshake under way
-  static constexpr uint32_t kFrameRetryMs = 20;           // a frame that is late and has just been added to
-  static constexpr uint32_t kStallCheckMs = 2;            // how often to look for frames claimed and not started
-  static constexpr uint32_t kFirstRequestMs = 2000;       // its thread leaves: how long a connection may take for its first frame
-  static constexpr uint32_t kLingerMs = 2000;             // how long a peer may take to answer our FIN
-  static constexpr uint64_t kInlineTurnNs = 1'000'000;    // of `run: 'auto'`, by prediction; what is beyond goes to the pool
-  static constexpr uint64_t kMeasuredTogetherNs = 5'000;  // frames cheaper than this are not worth a look at the clock each
+  static constexpr size_t kNearly = 2;                  // each of which holds this part of the largest, at least
+  static constexpr uint32_t kMemoryLookMs = 50;         // and how soon again while it is short
+  static constexpr uint64_t kHeldBytes = 2 << 10;       // of heap, for what waits in the thread: docs/memory.md
+  static constexpr uint32_t kQuietMs = 10;              // a listener nobody has queued on for so long is empty
+  static constexpr uint32_t kRetireQuietMs = 1000;      // a peer may have its handshake under way
+  static constexpr uint32_t kFrameRetryMs = 20;         // a frame that is late and has just been added to
+  static constexpr uint32_t kStallCheckMs = 2;          // how often to look for frames claimed and not started
+  static constexpr uint32_t kFirstRequestMs = 2000;     // its thread leaves: how long a connection may take for its first frame
+  static constexpr uint32_t kLingerMs = 2000;           // how long a peer may take to answer our FIN
+  static constexpr uint64_t kInlineTurnNs = 1'000'000;  // of `run: 'auto'`, by prediction; what is beyond goes to the pool
   static constexpr uint64_t kMeasuredBatchNs = 250'000;
   static constexpr uint32_t kAnySibling = UINT16_MAX;  // of a move: whoever takes it when it goes
   static constexpr uint32_t kMeasuredTogether = 64;
@@ -787,7 +785,7 @@ class Reactor {
     TaskRef task;
   };
   std::vector<Kept> kept_;  // frames whose thread died before it had begun them
-  RunClock clock_;
+  CostSampler sampler_;
   uint64_t inlineLeftNs_ = 0;  // of this turn
   uint32_t measuredKey_ = 0, measuredRuns_ = 0;
   bool watchesGone_ = false;

@@ -25,7 +25,7 @@ bool Reactor::emitParse(uint32_t slot, std::span<const uint8_t> frame, CostTable
   Connection& connection = table_.at(slot);
   if (!emitBytes(Event::kParse, slot, frame, static_cast<uint32_t>(connection.nextSequence), inSlab)) return false;
   const uint64_t cost = exchange_->costs().costNs(key);
-  rows_.back().e = key | (cost == 0 || cost > kMeasuredTogetherNs ? kTimedAlone : 0);
+  rows_.back().e = key | (cost == 0 || cost > CostSampler::kTogetherNs ? kTimedAlone : 0);
   parsed_.push_back(emittedAt_);
   ++connection.nextSequence;
   ++connection.inFlight;
@@ -145,7 +145,7 @@ void Reactor::planMeasuring() {
     if (runs++ == 0) key = row.e;
     alike = alike && row.e == key && !(key & kTimedAlone);
   }
-  clock_.begin(monotonicNs(), runs > kMeasuredTogether || (runs != 0 && !alike));
+  sampler_.begin(monotonicNs(), runs > kMeasuredTogether || (runs != 0 && !alike));
   if (!alike || runs == 0) return;
   if (runs * exchange_->costs().costNs(key) > kMeasuredBatchNs) return;
   box_->measured = 0;
@@ -155,32 +155,14 @@ void Reactor::planMeasuring() {
 
 void Reactor::measureBatch(uint64_t startedNs) {
   if (measuredRuns_ == 0) return;
-  const uint64_t wall = monotonicNs() - startedNs;
-  InlineBox::Sample& sample = box_->sampleRows[0];
-  sample = {measuredKey_, measuredRuns_, static_cast<uint32_t>(std::min<uint64_t>(wall, UINT32_MAX)), sample.flags};
-  // JS has only said whether there were promises.
-  if (box_->samples == 0) sample.flags = 0;
-  box_->samples = 1;
+  CostSampler::asWhole(box_->sampleRows, &box_->samples, measuredKey_, measuredRuns_, monotonicNs() - startedNs);
 }
 
 void Reactor::takeSamples() {
-  CostTable& costs = exchange_->costs();
-  const uint32_t samples = std::min(box_->samples, InlineBox::kSamples);
+  const uint32_t samples = std::min(box_->samples, CostSample::kMost);
   const uint64_t nowNs = samples != 0 ? monotonicNs() : 0;
-  for (uint32_t i = 0; i < samples; ++i) {
-    const InlineBox::Sample& sample = box_->sampleRows[i];
-    const CostTable::Key key = sample.key & ~(kTimedAlone | kPermittedRow);
-    if (sample.runs == 0 || (key >> 8) >= Exchange::kMaxListeners || (key & 0xff) >= CostTable::kClasses) continue;
-    const auto [ns, exact] = sample.ns > CostTable::kHopNs ? clock_.worked(sample.ns, nowNs) : RunClock::Worked{sample.ns, true};
-    const bool isOverrun = ns > CostTable::kOverrunNs;
-    // A reactor that lost its core for a moment has learned nothing, and the first runs say little of those that follow.
-    if ((exact && !(sample.flags & InlineBox::kCold)) || isOverrun) costs.learnInline(key, ns / sample.runs);
-    if (isOverrun) {
-      costs.ban(key, ns / sample.runs, nowNs);
-      emit(Event::kOverrun, 0, key, static_cast<uint32_t>(ns));
-    }
-    if (sample.flags & InlineBox::kAsynchronous) costs.banAsynchronous(key);
-  }
+  sampler_.learnInline({box_->sampleRows.data(), samples}, nowNs,
+                       [this](CostTable::Key key, uint64_t ns) { emit(Event::kOverrun, 0, key, static_cast<uint32_t>(ns)); });
   box_->samples = 0;
 }
 
@@ -227,7 +209,7 @@ bool Reactor::keepUnseenParses(const EventSink::Delivered& delivered) {
   const bool inParse = delivered.inHook && delivered.begun > 0 && delivering_[delivered.begun - 1].event == Event::kParse;
   const bool inHand = inParse && answered(delivering_[delivered.begun - 1]);
   if (inParse && !inHand && endedForTime_.load(std::memory_order_acquire)) {
-    const CostTable::Key key = delivering_[delivered.begun - 1].e & ~(kTimedAlone | kPermittedRow);
+    const CostTable::Key key = delivering_[delivered.begun - 1].e & ~kKeyFlags;
     exchange_->costs().ban(key, UINT32_MAX, monotonicNs());
   }
   settleInline();
