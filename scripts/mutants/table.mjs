@@ -13,7 +13,7 @@ export const mutants = [
   // Bounds of one turn, and room for replies.
   {
     protects: 'the memory of slabs that no row names any more',
-    file: 'addon/native/src/bindings/reactor_bindings.cc',
+    file: 'addon/native/src/bindings/reactor_driver.cc',
     from: 'return held.first < oldest && held.first != reactor_->currentSlab();',
     to: 'return held.first < std::min(oldest, reactor_->currentSlab());',
     test: 'test/dist/limits/memory.test.js: closes nobody for the results of calls',
@@ -2026,7 +2026,7 @@ export const mutants = [
   // What nobody saw to when a connection, a worker or a listener went.
   {
     protects: 'whom a thread owes something that dies in a hook',
-    file: 'addon/native/src/bindings/reactor_bindings.cc',
+    file: 'addon/native/src/bindings/reactor_driver.cc',
     from: 'if (reactor_->isHeldBy(this)) reactor_->detach();',
     to: 'if (reactor_->isDrivenBy(this)) reactor_->detach();',
     test: 'test/dist/handover/replace.test.js: that dies in a hook takes along whom it owes something',
