@@ -146,7 +146,7 @@ export const mutants = [
   },
   {
     protects: 'whoever reads a response that only its connection ends',
-    file: 'packages/reactor/src/connection.ts',
+    file: 'packages/reactor/src/held_reply.ts',
     from: 'replyFlag.last | (now ? replyFlag.destroy : replyFlag.error | replyFlag.end)',
     to: 'replyFlag.last | replyFlag.error | (now ? replyFlag.destroy : replyFlag.end)',
     test: 'test/dist/faults/precedes.test.js: the response before one that fails',
@@ -377,8 +377,8 @@ export const mutants = [
   },
   {
     protects: 'idle connections with TLS from a reload',
-    file: 'packages/reactor/src/connection.ts',
-    from: ' || (this.#engine.closing && this.secure !== undefined)',
+    file: 'packages/reactor/src/live_connection.ts',
+    from: ' || (this.engine.closing && this.secure !== undefined)',
     to: '',
     test: 'test/dist/handover/bound.test.js: httpApp behind a TLS listener: idle connections stay',
   },
@@ -392,8 +392,8 @@ export const mutants = [
   {
     protects: 'the orderly end of idle connections with the time of a reload',
     file: 'packages/reactor/src/engine.ts',
-    from: 'handlers[existingServer]?.endIdle()',
-    to: 'handlers[existingServer]?.closing(true)',
+    from: 'side?.existingServer?.endIdle()',
+    to: 'side?.existingServer?.closing(true)',
     test: 'test/dist/handover/bound.test.js: attach: no request',
   },
   {
@@ -1592,16 +1592,16 @@ export const mutants = [
   },
   {
     protects: 'the number of pending message hooks of a connection',
-    file: 'packages/reactor/src/connection.ts',
+    file: 'packages/reactor/src/connection_link.ts',
     from: 'if (++seldom.pending < this.engineListener.maxPending ||',
     to: 'if (++seldom.pending < Infinity ||',
     test: 'test/dist/integration/pending.test.js: are at most 32 by default (lines)',
   },
   {
     protects: 'the connection that the app has paused from its pending message hooks',
-    file: 'packages/reactor/src/connection.ts',
-    from: 'if ((this.#marks & mark.paused) === 0) this.#goOnReading()',
-    to: 'this.#goOnReading()',
+    file: 'packages/reactor/src/connection_link.ts',
+    from: 'if ((this.marks & mark.paused) === 0) this.goOnReading()',
+    to: 'this.goOnReading()',
     test: 'test/dist/integration/pending.test.js: do not wake a connection that the app has paused',
   },
   {
@@ -1712,9 +1712,9 @@ export const mutants = [
   // What a peer can time ends nothing.
   {
     protects: 'calls after the close from throwing',
-    file: 'packages/reactor/src/connection.ts',
-    from: 'if (this.#closed === undefined && (this.#marks & leaves) === 0) return false\n    this.#engine.countLateCall()',
-    to: 'if (this.#closed === undefined && (this.#marks & leaves) === 0) return false\n    if (this.#closed) throw ended("late")\n    this.#engine.countLateCall()',
+    file: 'packages/reactor/src/connection_link.ts',
+    from: 'if (this.closed === undefined && (this.marks & leaves) === 0) return false\n    this.engine.countLateCall()',
+    to: 'if (this.closed === undefined && (this.marks & leaves) === 0) return false\n    if (this.closed) throw ended("late")\n    this.engine.countLateCall()',
     test: 'test/dist/integration/late_calls.test.js: end no thread',
   },
   {
@@ -1755,8 +1755,8 @@ export const mutants = [
   {
     protects: 'the batch from what a stream throws',
     file: 'packages/reactor/src/engine.ts',
-    from: "if (conn?.internal.stream) this.#failed(error, 'stream', conn)",
-    to: 'if (conn?.internal.stream) throw error',
+    from: "if (conn?.stream) this.#failed(error, 'stream', conn)",
+    to: 'if (conn?.stream) throw error',
     test: 'test/dist/faults/throwing.test.js: of streams, HTTP and WebSocket',
   },
   {
@@ -1769,8 +1769,8 @@ export const mutants = [
   {
     protects: 'the thread from a badFrame that rejects',
     file: 'packages/reactor/src/engine.ts',
-    from: "this.#watch(conn.internal.engineListener.handlers.badFrame!(conn, { reason, code }), 'badFrame', conn)",
-    to: 'conn.internal.engineListener.handlers.badFrame!(conn, { reason, code })',
+    from: "this.#watch(conn.engineListener.handlers.badFrame!(conn, { reason, code }), 'badFrame', conn)",
+    to: 'conn.engineListener.handlers.badFrame!(conn, { reason, code })',
     test: 'test/dist/faults/throwing.test.js: cost their connection',
   },
   {
@@ -1782,7 +1782,7 @@ export const mutants = [
   },
   {
     protects: 'the bytes of other connections from a reply that is no text',
-    file: 'packages/reactor/src/connection.ts',
+    file: 'packages/reactor/src/live_connection.ts',
     from: "checkBytes('reply()', text)",
     to: '',
     test: 'test/dist/bad-input/bytes.test.js: are refused by every method of a connection',
@@ -2132,16 +2132,16 @@ export const mutants = [
   },
   {
     protects: 'a deferred reply from a success that is none, where the thread has ended',
-    file: 'packages/reactor/src/connection.ts',
+    file: 'packages/reactor/src/held_reply.ts',
     from: 'this.#sequence, part, flags) ?? writeResult.gone',
     to: 'this.#sequence, part, flags) ?? writeResult.belowHigh',
     test: 'test/dist/faults/ended_thread.test.js: find every connection closed',
   },
   {
     protects: 'pipe() from an error of the app that is none, where the thread has ended',
-    file: 'packages/reactor/src/connection.ts',
-    from: 'other.#generation, other.#rawEnd()) ?? 0',
-    to: 'other.#generation, other.#rawEnd()) ?? 1',
+    file: 'packages/reactor/src/live_connection.ts',
+    from: 'other.generation, other.handedEnd()) ?? 0',
+    to: 'other.generation, other.handedEnd()) ?? 1',
     test: 'test/dist/faults/ended_thread.test.js: find every connection closed',
   },
   {
@@ -2315,16 +2315,16 @@ export const mutants = [
   },
   {
     protects: 'destroy() of a connection that has failed and waits for a reply',
-    file: 'packages/reactor/src/connection.ts',
-    from: '(this.#marks & mark.destroySaid) !== 0) return this.#engine.countLateCall()',
-    to: '(this.#marks & leaves) !== 0) return this.#engine.countLateCall()',
+    file: 'packages/reactor/src/live_connection.ts',
+    from: '(this.marks & mark.destroySaid) !== 0) return this.engine.countLateCall()',
+    to: '(this.marks & leaves) !== 0) return this.engine.countLateCall()',
     test: 'test/dist/integration/half_closed.test.js: can be destroyed',
   },
   {
     protects: 'the address of a peer that has gone',
-    file: 'packages/reactor/src/connection.ts',
-    from: 'this.#engine.driver.peer(this.#slot',
-    to: 'this.#engine.driver.details(this.#slot',
+    file: 'packages/reactor/src/connection_link.ts',
+    from: 'this.engine.driver.peer(this.slot',
+    to: 'this.engine.driver.details(this.slot',
     test: 'test/dist/integration/peer_gone.test.js: has an address in its close',
   },
   {
@@ -2989,14 +2989,14 @@ export const mutants = [
   // An async open is awaited.
   {
     protects: 'async open: frames wait for it',
-    file: 'packages/reactor/src/connection.ts',
-    from: 'seldom.pending += this.engineListener.maxPending\n    if ((this.#marks & neverStops) !== 0) return',
+    file: 'packages/reactor/src/connection_link.ts',
+    from: 'seldom.pending += this.engineListener.maxPending\n    if ((this.marks & neverStops) !== 0) return',
     to: 'seldom.pending += this.engineListener.maxPending\n    if (seldom.pending !== 0) return',
     test: 'test/dist/integration/async_open.test.js: is awaited',
   },
   {
     protects: 'async open: no frame behind a rejection',
-    file: 'packages/reactor/src/connection.ts',
+    file: 'packages/reactor/src/connection_link.ts',
     from: '.then(opened, failed).finally(settled)',
     to: '.finally(settled).then(opened, () => void failed)',
     test: 'test/dist/integration/async_open.test.js: that rejects closes',

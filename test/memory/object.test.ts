@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { Connection } from '@multireactor/reactor'
+import { LiveConnection } from '@multireactor/reactor/parts'
 import { expect } from 'chai'
 
 // What docs/memory.md says of a connection's object. That of the native one is held by the compiler (reactor/connection.h).
@@ -12,8 +12,8 @@ describe('the object of a connection', () => {
     // Made as the engine makes them; nothing of it is called.
     const engine = { idOf: () => 0n, driver: { setHasData: () => true } }
     const listener = { name: 'any' }
-    const make = (slot: number): Connection<unknown> =>
-      new Connection(engine as never, listener as never, slot, slot + 1, undefined)
+    const make = (slot: number): LiveConnection<unknown> =>
+      new LiveConnection(engine as never, listener as never, slot, slot + 1, undefined)
     setFlagsFromString('--expose-gc')
     const gc = runInNewContext('gc') as () => void
     // What tests before this one have left may need more than one.
@@ -24,7 +24,7 @@ describe('the object of a connection', () => {
       }
     }
     // V8 learns from the first few how large they are.
-    const kept: Connection<unknown>[] = Array.from({ length: 2 * count })
+    const kept: LiveConnection<unknown>[] = Array.from({ length: 2 * count })
     for (let i = 0; i < count; i++) kept[i] = make(i)
     await collect()
     const before = process.memoryUsage().heapUsed

@@ -1,6 +1,6 @@
 import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
 import type { AttachOptions, ExistingServer } from '@multireactor/reactor'
-import { hooksFor, ServerFace, type ExistingServerSide, existingServer } from '@multireactor/reactor/app'
+import { hooksFor, ServerFace, withEngineSide } from '@multireactor/reactor/app'
 import type { App, StartContext } from './app.js'
 
 /** What a factory of `attach` may return instead of the bare server. */
@@ -31,7 +31,7 @@ const hookNames = ['parse', 'task', 'error', 'overloaded', 'onCall'] as const
 export function attach(
   make: (context: StartContext) => ExistingServer | AttachedServer | Promise<ExistingServer | AttachedServer>,
   hooks: AttachHooks = {},
-): App<undefined> & { readonly [existingServer]: ExistingServerSide | undefined } {
+): App<undefined> {
   if (typeof make !== 'function') {
     throw new MultireactorError(
       'ERR_MR_OPTION_TYPE',
@@ -42,7 +42,7 @@ export function attach(
   for (const name of hookNames) read.func(name)
   let face: ServerFace | undefined
   let close: (() => unknown) | undefined
-  return {
+  const app: App<undefined> = {
     ...hooksFor(() => face!),
     ...hooks,
     async start(context) {
@@ -63,8 +63,10 @@ export function attach(
       face?.closed()
       await close?.()
     },
-    get [existingServer]() {
+  }
+  return withEngineSide(app, {
+    get existingServer() {
       return face
     },
-  }
+  })
 }

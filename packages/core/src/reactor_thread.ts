@@ -2,7 +2,7 @@ import { workerData } from 'node:worker_threads'
 import { type BalancePolicy, closeReasons, toEnvelope } from '@multireactor/addon'
 import { InlineLoop, runThread, type ThreadSide, watchHeap } from '@multireactor/pool/parts'
 import { Engine, ReactorHandle } from '@multireactor/reactor/parts'
-import { type ExistingServerSide, existingServer } from '@multireactor/reactor/app'
+import { engineSideOf } from '@multireactor/reactor/app'
 import type { ConnectionHandlers, ListenTls } from '@multireactor/reactor'
 import { connectionOptions, loadApps, placesOf } from './load_app.js'
 import { frameListeners } from './frame_listeners.js'
@@ -70,10 +70,6 @@ export interface ListenRequest {
 const usesPool = ({ parse, run, task }: { parse?: unknown; run?: string; task?: unknown }): boolean =>
   task !== undefined || (parse !== undefined && run !== 'inline')
 
-interface AttachedApp {
-  [existingServer]?: ExistingServerSide
-}
-
 void runThread(async (side: ThreadSide) => {
   const { runtime, index, caretaker, taskTimeoutMs, ...data } = workerData as ReactorThreadData
   pinThread(data.cpu)
@@ -140,7 +136,9 @@ void runThread(async (side: ThreadSide) => {
     usesPool: all.some(usesPool),
     needsPool: all.some((app) => app.parse !== undefined && app.message === undefined && app.run !== 'inline'),
     runsFrames: all.some((app) => app.run !== undefined && app.run !== 'pool'),
-    unframed: [...apps].filter(([, app]) => app.framing === undefined && !(existingServer in app)).map(([url]) => url),
+    unframed: [...apps]
+      .filter(([, app]) => app.framing === undefined && !('existingServer' in (engineSideOf(app) ?? {})))
+      .map(([url]) => url),
     hooks: listeners.map(({ loaded }) => ({ parse: loaded.parse !== undefined, task: loaded.task !== undefined })),
   }
   const runFrames = (engine: Engine): void => {
@@ -168,9 +166,18 @@ void runThread(async (side: ThreadSide) => {
           const { parse, overloaded, run } = loaded
           const { tls } = plans[i]!
           const secure = tls && new SecureListener!(tls)
-          attached.addListener(name, handlers, options, parse !== undefined, overloaded !== undefined, run, balance, secure)
+          attached.addListener({
+            name,
+            handlers,
+            options,
+            toPool: parse !== undefined,
+            answersOverload: overloaded !== undefined,
+            run,
+            balance,
+            secure,
+          })
         }
-        for (const [i, { loaded }] of listeners.entries()) (loaded as AttachedApp)[existingServer]?.listening(plans[i]!)
+        for (const [i, { loaded }] of listeners.entries()) engineSideOf(loaded)?.existingServer?.listening(plans[i]!)
         attached.driver.restoreConnections(lost)
         drives(attached)
       },

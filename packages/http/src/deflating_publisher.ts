@@ -1,6 +1,5 @@
 import { MultireactorError } from '@multireactor/addon'
-import type { Connection } from '@multireactor/reactor'
-import type { Deflated } from '@multireactor/reactor/parts'
+import type { ConnectionLink, Deflated } from '@multireactor/reactor/parts'
 import { bytesOf, type Deflation, mostNow } from './deflation.js'
 import { type Opcode, opOf, plainMessage } from './websocket_frames.js'
 
@@ -10,7 +9,7 @@ const perMessage = 256
 const mostWaiting = 64 << 20
 
 // biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
-type AnyConnection = Connection<any>
+type AnyConnection = ConnectionLink<any>
 
 interface Waiting {
   conn: AnyConnection
@@ -43,7 +42,7 @@ export class DeflatingPublisher {
     const small = suits && bytes.length <= mostNow
     const deflated = small ? this.#deflation.formNow(opOf(data), bytes) : undefined
     const ready = small || !suits
-    if (ready && this.#waiting.size === 0) return conn.internal.publishFor(topic, frame, deflated)
+    if (ready && this.#waiting.size === 0) return conn.publishFor(topic, frame, deflated)
     if (this.#waitingBytes + frame.length + perMessage > mostWaiting) return false
     const kept = ready ? frame : countedCopy(conn, frame)
     const waiting: Waiting = { conn, topic, frame: kept, ready, deflated }
@@ -85,7 +84,7 @@ export class DeflatingPublisher {
     const { conn, topic, frame, deflated } = first
     this.#waitingBytes -= frame.length + perMessage
     try {
-      conn.internal.publishFor(topic, frame, deflated)
+      conn.publishFor(topic, frame, deflated)
     } catch (error) {
       // A thread that had no time to hand on what it has compressed.
       if (!(error instanceof MultireactorError)) throw error

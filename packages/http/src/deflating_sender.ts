@@ -1,7 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { lengthOf } from '@multireactor/addon'
-import type { Connection, DeferredReply } from '@multireactor/reactor'
-import { GrowingBytes } from '@multireactor/reactor/parts'
+import { type ConnectionLink, type HeldReply, GrowingBytes } from '@multireactor/reactor/parts'
 import { bytesOf, type Deflation, mostNow } from './deflation.js'
 import { type FrameTarget, type Opcode, opcode, sendFrame } from './websocket_frames.js'
 
@@ -28,7 +27,7 @@ export interface SenderEvents {
  */
 export class DeflatingSender {
   // biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
-  readonly #conn: Connection<any>
+  readonly #conn: ConnectionLink<any>
   readonly #deflation: Deflation
   readonly #windowBits: number
   readonly #events: SenderEvents
@@ -37,14 +36,14 @@ export class DeflatingSender {
   #whenIdle: (() => void)[] | undefined
   #waitingBytes = 0
   /** The place of the message that is being compressed. */
-  #place: DeferredReply | undefined
+  #place: HeldReply | undefined
   /** Whether what was last sent found room. */
   #room = true
   #saidNo = false
   #leaving = false
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  constructor(conn: Connection<any>, deflation: Deflation, windowBits: number, events: SenderEvents) {
+  constructor(conn: ConnectionLink<any>, deflation: Deflation, windowBits: number, events: SenderEvents) {
     this.#conn = conn
     this.#deflation = deflation
     this.#windowBits = windowBits
@@ -105,10 +104,10 @@ export class DeflatingSender {
   #later(length: number, add: () => void): boolean {
     const conn = this.#conn
     if (!conn.isOpen) {
-      conn.internal.countLateCall()
+      conn.countLateCall()
       return false
     }
-    const { highBytes, mostBytes } = conn.internal.engineListener
+    const { highBytes, mostBytes } = conn.engineListener
     const before = this.#waitingBytes + conn.writableLength
     // As in the out buffer: a message of any size passes when little waits before it.
     if (before >= highBytes && before + length > mostBytes) {
@@ -137,7 +136,7 @@ export class DeflatingSender {
   #addFrame(op: Opcode, data: string | Uint8Array, length: number, suits: boolean): void {
     let last = this.#waiting!.at(-1)
     if (last?.kind !== 'frames') {
-      const { mostBytes } = this.#conn.internal.engineListener
+      const { mostBytes } = this.#conn.engineListener
       last = { kind: 'frames', frames: new GrowingBytes(this.#conn.allocate, mostBytes) }
       this.#waiting!.push(last)
     }

@@ -1,7 +1,7 @@
 import { MultireactorError, restoreFlag, restoreWindowShift } from '@multireactor/addon'
 import type { App, TaskContext } from '@multireactor/core'
-import { type Connection, type Framing, http1 } from '@multireactor/reactor'
-import { beforeDrain, type MessageIn, messageIn } from '@multireactor/reactor/parts'
+import { type Framing, http1 } from '@multireactor/reactor'
+import { type ConnectionLink, type EngineSide, linkOf, type MessageIn, withEngineSide } from '@multireactor/reactor/parts'
 import { fromFetch } from './fetch_handler.js'
 import { LightResponse } from './fetch_response.js'
 import { HttpConnection, type HttpSettings, refusal, type RequestHandler } from './http_connection.js'
@@ -80,38 +80,43 @@ function onReactors(settled: ReadOptions, handler: RequestHandler, unread: Unrea
   const onSlab: MessageIn = (conn, slab, start, length, info) => httpOf(conn, settings).onFrame(slab, start, length, info)
   const app: HttpApp = {
     ...common(settled, 'stream'),
-    message: (conn, frame, info) => httpOf(conn, settings).onFrame(frame, 0, frame.length, info),
-    ...{ [messageIn]: onSlab },
-    badFrame: (conn, failure) => httpOf(conn, settings).onBadFrame(failure),
-    end: (conn) => httpOf(conn, settings).onEnd(),
-    drain: (conn) => httpOf(conn, settings).onDrain(),
-    close: (conn, reason) => httpOf(conn, settings).onClose(reason),
+    message: (conn, frame, info) => httpOf(linkOf(conn), settings).onFrame(frame, 0, frame.length, info),
+    badFrame: (conn, failure) => httpOf(linkOf(conn), settings).onBadFrame(failure),
+    end: (conn) => httpOf(linkOf(conn), settings).onEnd(),
+    drain: (conn) => httpOf(linkOf(conn), settings).onDrain(),
+    close: (conn, reason) => httpOf(linkOf(conn), settings).onClose(reason),
   }
-  if (settings.webSockets) withWebSockets(app, settings, settings.webSockets)
+  const side: EngineSide = {
+    messageIn: onSlab,
+    ...(settings.webSockets ? withWebSockets(app, settings, settings.webSockets) : {}),
+  }
   if (settled.websocket) app.maxPendingMessages = settled.websocket.maxPendingMessages
   if (own.parse) app.parse = (frame, ctx) => own.parse!(frame, ctx)
   if (own.overloaded) app.overloaded = (frame, ctx) => own.overloaded!(frame, ctx)
-  return app
+  return withEngineSide(app, side)
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
-function httpOf(conn: Connection<any>, settings: HttpSettings): HttpConnection {
-  const { internal } = conn
-  if (internal.protocol === undefined) internal.protocol = new HttpConnection(conn, settings)
-  return internal.protocol as HttpConnection
+function httpOf(link: ConnectionLink<any>, settings: HttpSettings): HttpConnection {
+  const known = link.protocol
+  if (known !== undefined) return known as HttpConnection
+  const http = new HttpConnection(link, settings)
+  link.protocol = http
+  return http
 }
 
-function withWebSockets(app: HttpApp, settings: HttpSettings, webSockets: WebSocketSettings): void {
-  Object.assign(app, { [beforeDrain]: (boundOnly: boolean) => webSockets.goAway(boundOnly) })
-  app.suspend = (conn) => httpOf(conn, settings).socket?.suspend()
+function withWebSockets(app: HttpApp, settings: HttpSettings, webSockets: WebSocketSettings): EngineSide {
+  app.suspend = (conn) => httpOf(linkOf(conn), settings).socket?.suspend()
   app.restore = (conn, state) => {
-    const { resumed } = conn.internal
+    const link = linkOf(conn)
+    const { resumed } = link
     if ((resumed & restoreFlag.webSocket) === 0) return
     const known = state as WebSocketState | undefined
-    const socket = new WebSocketConnection(conn, webSockets, known?.protocol ?? '', resumed >>> restoreWindowShift)
-    httpOf(conn, settings).socket = socket
+    const socket = new WebSocketConnection(link, webSockets, known?.protocol ?? '', resumed >>> restoreWindowShift)
+    httpOf(link, settings).socket = socket
     return socket.restore(known, (resumed & restoreFlag.dataLost) !== 0) as undefined
   }
+  return { beforeDrain: (boundOnly) => webSockets.goAway(boundOnly) }
 }
 
 function onlyWebSockets(_req: HttpRequest, res: HttpResponse): void {

@@ -1,6 +1,6 @@
 import { type Context, causedByPeer, contexts, currentContext, MultireactorError, runFresh } from '@multireactor/addon'
-import { type BadFrame, type CloseReason, type Connection, type DeferredReply, http1Info } from '@multireactor/reactor'
-import { ignorable } from '@multireactor/reactor/parts'
+import { type BadFrame, type CloseReason, http1Info } from '@multireactor/reactor'
+import { type ConnectionLink, type HeldReply, ignorable } from '@multireactor/reactor/parts'
 import { type BodySource, StreamedBody } from './body.js'
 import { mostDiscarded } from './discarded.js'
 import { mayUpgrade, OtherUpgrade, type ProtocolUpgradeHook } from './other_upgrade.js'
@@ -42,7 +42,7 @@ const goOn = 'HTTP/1.1 100 Continue\r\n\r\n'
 export const pauseFor = { body: 1, discarded: 2, unread: 4, upgrade: 8 } as const
 
 // biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
-type AnyConnection = Connection<any>
+type AnyConnection = ConnectionLink<any>
 
 /** HTTP on one connection, on the reactor that owns it: requests in, and responses at their places in the order. */
 export class HttpConnection {
@@ -296,7 +296,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   deadline = 0
   /** It runs, and its response has not begun; see `UnreadBodies`. */
   isUnread = false
-  #reply: DeferredReply | undefined
+  #reply: HeldReply | undefined
   #done = false
   #gone = false
   #continued = false
@@ -370,7 +370,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     this.#hold()
   }
 
-  #hold(): DeferredReply {
+  #hold(): HeldReply {
     if (!this.#reply) {
       this.#reply = this.#http.conn.defer()
       this.#http.opened(this)
@@ -405,7 +405,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   }
 
   countLateCall(): void {
-    this.#http.conn.internal.countLateCall()
+    this.#http.conn.countLateCall()
   }
 
   last(bytes: Bytes, close: boolean): void {

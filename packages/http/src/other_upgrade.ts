@@ -43,7 +43,7 @@ export class OtherUpgrade {
 
   /** Inside the message hook of the request, as its handler. */
   handle(): unknown {
-    if (this.#http.conn.internal.ending) return this.#answer()
+    if (this.#http.conn.ending) return this.#answer()
     const answer = this.#hook(this.#exchange.request)
     if (!isThenable(answer) && !this.#http.hasOpen) return this.#decide(answer)
     this.#http.pause(pauseFor.upgrade)

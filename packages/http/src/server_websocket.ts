@@ -142,7 +142,7 @@ export class ServerWebSocket<Data = unknown> {
     const { state, saidGoodbye, conn } = this.#socket
     if (state === 'open') return true
     if (!saidGoodbye || state === 'closed' || conn.destroyed) {
-      conn.internal.countLateCall()
+      conn.countLateCall()
       return false
     }
     throw new MultireactorError('ERR_MR_CONNECTION_CLOSED', `${call}: close() was called, and nothing can follow it`)

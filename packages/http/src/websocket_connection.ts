@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { CloseReason } from '@multireactor/addon'
-import type { BadFrame, Connection } from '@multireactor/reactor'
-import { GrowingBytes, webSocketInfo } from '@multireactor/reactor/parts'
+import type { BadFrame } from '@multireactor/reactor'
+import { type ConnectionLink, GrowingBytes, webSocketInfo } from '@multireactor/reactor/parts'
 import { DeflatingSender, type SenderEvents } from './deflating_sender.js'
 import { mostNow, zlibLane } from './deflation.js'
 import { mostDiscarded } from './discarded.js'
@@ -29,7 +29,7 @@ export interface WebSocketState {
 /** The protocol on one connection behind its upgrade: frames in, messages and the life of the WebSocket out. */
 export class WebSocketConnection implements SenderEvents {
   // biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
-  readonly conn: Connection<any>
+  readonly conn: ConnectionLink<any>
   readonly ws: ServerWebSocket
   readonly #settings: WebSocketSettings
   state: 'open' | 'closing' | 'closed' = 'open'
@@ -52,7 +52,7 @@ export class WebSocketConnection implements SenderEvents {
   #bytesRead = -1
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  constructor(conn: Connection<any>, settings: WebSocketSettings, protocol: string, windowBits: number) {
+  constructor(conn: ConnectionLink<any>, settings: WebSocketSettings, protocol: string, windowBits: number) {
     this.conn = conn
     this.#settings = settings
     // What was agreed on holds though the next thread has other options: it still inflates.
@@ -220,7 +220,7 @@ export class WebSocketConnection implements SenderEvents {
 
   /** The app says goodbye. */
   close(code: number, reason: string): void {
-    if (this.state === 'closed' || this.conn.destroyed) return this.conn.internal.countLateCall()
+    if (this.state === 'closed' || this.conn.destroyed) return this.conn.countLateCall()
     this.saidGoodbye = true
     this.#sayGoodbye(code, reason)
   }
@@ -352,11 +352,10 @@ export class WebSocketConnection implements SenderEvents {
 
   /** False: there is no room for more, or, where slow peers are to miss something, there was none for this. */
   send(data: string | Uint8Array): boolean {
-    if (this.#settings.dropsForSlow && this.bufferedAmount >= this.conn.internal.engineListener.highBytes) {
-      const { internal } = this.conn
-      internal.countDropped()
+    if (this.#settings.dropsForSlow && this.bufferedAmount >= this.conn.engineListener.highBytes) {
+      this.conn.countDropped()
       // Whoever has filled the out buffer.
-      if (this.#sender?.awaitRoom() !== true) internal.awaitRoom()
+      if (this.#sender?.awaitRoom() !== true) this.conn.awaitRoom()
       return false
     }
     return this.#sender ? this.#sender.message(opOf(data), data) : sendFrame(this.conn, opOf(data), data)

@@ -22,7 +22,7 @@ export class WebSocketUpgrade {
   handle(length: number): void | Promise<void> {
     const handshake = readHandshake(this.#exchange.request, length, this.#settings.deflation?.limits)
     if ('status' in handshake) return this.#refuse(handshake)
-    if (this.#http.conn.internal.ending) return this.#refuse({ status: 503, headers: { Connection: 'close' } })
+    if (this.#http.conn.ending) return this.#refuse({ status: 503, headers: { Connection: 'close' } })
     const answer = this.#settings.own.upgrade?.(this.#exchange.request)
     if (!isThenable(answer) && !this.#http.hasOpen) return this.#decide(handshake, answer as UpgradeAnswer<unknown>)
     this.#http.pause(pauseFor.upgrade)

@@ -98,7 +98,7 @@ export async function connect<Data>(
     mostBytes: native.outMaxBytes,
     maxPending: readMaxPending(where, connectionOptions),
     run: 'pool',
-    messageIn: undefined,
+    side: undefined,
     secure: undefined,
     isClient: true,
   }

@@ -3,6 +3,7 @@ import { Duplex } from 'node:stream'
 import { causedByPeer, type CloseReason, MultireactorError, shown, type WriteResult, writeResult } from '@multireactor/addon'
 import { util } from './builtins.js'
 import type { Connection } from './connection.js'
+import type { ConnectionLink } from './connection_link.js'
 import type { Engine } from './engine.js'
 import type { ConnectionStream } from './stream.js'
 import { smallPiece, WaitingBytes } from './waiting_bytes.js'
@@ -12,6 +13,16 @@ export interface DuplexOptions {
   allowHalfOpen?: boolean
   /** Bytes in each direction from which the stream asks for patience. Default: what Node's streams take. */
   highWaterMark?: number
+}
+
+/** What `conn.toDuplex()` makes a stream of. */
+export interface DuplexMaking {
+  // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
+  readonly link: ConnectionLink<any>
+  readonly engine: Engine
+  readonly options: DuplexOptions
+  /** Takes what the engine is to call. */
+  owns(stream: ConnectionStream): void
 }
 
 /** A larger chunk goes to the socket piece by piece, so that no more of it is copied than the peer takes. */
@@ -34,8 +45,8 @@ export class ConnectionDuplex extends Duplex {
   /** What `toDuplex()` was called on. */
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
   readonly connection: Connection<any>
-  /** What the engine calls. */
-  readonly internal: ConnectionStream
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  readonly #link: ConnectionLink<any>
   readonly #engine: Engine
   readonly #slot: number
   readonly #generation: number
@@ -56,8 +67,8 @@ export class ConnectionDuplex extends Duplex {
   #local: { address: string | undefined; port: number | undefined } | undefined
 
   /** Made by `conn.toDuplex()`. */
-  // biome-ignore lint/suspicious/noExplicitAny: as above
-  constructor(connection: Connection<any>, engine: Engine, slot: number, generation: number, options: DuplexOptions) {
+  constructor(made: DuplexMaking) {
+    const { link, engine, options } = made
     super({
       allowHalfOpen: options.allowHalfOpen ?? false,
       decodeStrings: false,
@@ -65,18 +76,19 @@ export class ConnectionDuplex extends Duplex {
       emitClose: false,
       ...(options.highWaterMark === undefined ? {} : { highWaterMark: options.highWaterMark }),
     })
-    this.connection = connection
+    this.connection = link
+    this.#link = link
     this.#engine = engine
-    this.#slot = slot
-    this.#generation = generation
-    this.internal = {
+    this.#slot = link.slot
+    this.#generation = link.generation
+    made.owns({
       received: (bytes) => this.#received(bytes),
       ended: () => this.#onEnd(),
       drained: () => this.#drained(),
       timedOut: () => void this.emit('timeout'),
       closed: (reason, errno) => this.#onClosed(reason, errno),
       closing: () => void this.emit('closing'),
-    }
+    })
     if (engine.closing) process.nextTick(() => this.emit('closing'))
   }
 
@@ -100,7 +112,7 @@ export class ConnectionDuplex extends Duplex {
   }
 
   #keep(bytes: Buffer, readableLength: number): void {
-    this.#unread ??= new WaitingBytes(this.connection.allocate)
+    this.#unread ??= new WaitingBytes(this.#link.allocate)
     this.#unread.push(bytes)
     if (this.#paused || readableLength + this.#unread.length < this.readableHighWaterMark) return
     this.#paused = true

@@ -1,6 +1,5 @@
 import { Buffer } from 'node:buffer'
 import {
-  type balancePolicies,
   type Context,
   causedByPeer,
   closeReasons,
@@ -19,7 +18,6 @@ import {
   type NativeReactorDriver,
   type NativeTarget,
   replyFlag,
-  type RunMode,
   restoreFlag,
   shown,
   submitHow,
@@ -30,29 +28,23 @@ import {
 import { balanceFresh } from './balance.js'
 import { util } from './builtins.js'
 import { answerCall } from './calls.js'
-import { Connection, runFailure, ignorable, notStopped } from './connection.js'
+import { type ConnectionLink, notStopped } from './connection_link.js'
+import { LiveConnection } from './live_connection.js'
+import { ignorable, runFailure } from './pool_runs.js'
 import { ConnectionContexts } from './connection_contexts.js'
-import {
-  beforeDrain,
-  type EngineHandlers,
-  type EngineListener,
-  hooksOf,
-  type MessageIn,
-  messageIn,
-  nativeListener,
-  readMaxPending,
-} from './engine_listener.js'
+import { type EngineListener, type ListenerOffer, hooksOf, nativeListener, readMaxPending } from './engine_listener.js'
+import { engineSideOf, type MessageIn } from './engine_side.js'
 import { type Framing, raw } from './framing.js'
 import { ReactorHandle } from './handle.js'
 import { HookTime } from './hook_time.js'
-import type { BadFrame, ConnectionOptions } from './handlers.js'
+import type { BadFrame } from './handlers.js'
 import type { ListenTls } from './tls_options.js'
 import { decodeState, encodeState } from './state.js'
 import { WriteBox } from './write_box.js'
-import type { SecureLayer, SecureListener } from './secure_layer.js'
+import type { SecureLayer } from './secure_layer.js'
 import { leastPiece, PieceSize } from './piece_size.js'
 import { Slabs } from './slabs.js'
-import { type ConnectionStream, existingServer } from './stream.js'
+import type { ConnectionStream } from './stream.js'
 import { UnreadBytes } from './unread.js'
 import { GrowingBytes } from './waiting_bytes.js'
 
@@ -81,7 +73,7 @@ export interface EngineEvents {
 
 /** How an attempt to connect ends: with a connection, an errno's name, or what the `open` hook threw. */
 // biome-ignore lint/suspicious/noExplicitAny: `open` decides
-export type ConnectResult = Connection<any> | string | Error
+export type ConnectResult = ConnectionLink<any> | string | Error
 
 /** So long fresh connections wait for the next thread in the hope that this one has only busy connections, */
 const mostBusyMs = 250
@@ -122,7 +114,7 @@ function onExit(): void {
 export class Engine {
   readonly driver: NativeReactorDriver
   /** The connection whose `message` hook is running, up to its first await. */
-  current: Connection | undefined
+  current: ConnectionLink | undefined
   /** The first place in the order that it has taken there, or -1. */
   place = -1
   readonly index: number
@@ -133,7 +125,7 @@ export class Engine {
   readonly #rows = new Uint32Array(progressAt + 1)
   readonly #slabs = new Slabs()
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  readonly #connections: (Connection<any> | undefined)[] = []
+  readonly #connections: (ConnectionLink<any> | undefined)[] = []
   readonly #listeners: EngineListener[] = []
   readonly #connects = new Map<number, { listener: EngineListener; context: Context; ended(result: ConnectResult): void }>()
   readonly #contexts = new ConnectionContexts()
@@ -160,7 +152,7 @@ export class Engine {
   #frames: InlineFrames | undefined
   /** The connections that a stream of this thread owns. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  readonly streams: Set<Connection<any>> = new Set()
+  readonly streams: Set<ConnectionLink<any>> = new Set()
   /** Something that is bound to this thread has closed. */
   #onBoundClosed: (() => void) | undefined
   /** Streams and layers that were there when the thread began to leave, and still are. */
@@ -194,16 +186,8 @@ export class Engine {
    * Registers what comes in by a listener; the number is for `driver.listen`. A reactor that another thread has driven knows its
    * listeners already: they get these hooks and options, in the order of their numbers.
    */
-  addListener(
-    name: string,
-    handlers: EngineHandlers<unknown>,
-    options: ConnectionOptions,
-    toPool: boolean,
-    answersOverload = false,
-    run: RunMode = 'pool',
-    balance: (typeof balancePolicies)[number] = 'kernel',
-    secure?: SecureListener,
-  ): number {
+  addListener(offer: ListenerOffer): number {
+    const { name, handlers, options, toPool = false, answersOverload = false, run = 'pool', balance = 'kernel', secure } = offer
     const framing = options.framing ?? raw()
     let hooks = hooksOf(handlers)
     // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
@@ -217,11 +201,11 @@ export class Engine {
       balance,
       secure: secure !== undefined,
     })
-    const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
+    const side = engineSideOf(handlers)
     const highBytes = native.outHighBytes
     const mostBytes = native.outMaxBytes
     const maxPending = readMaxPending(where, options)
-    const listener = { name, framing, handlers, toPool, run, messageIn: inSlab, highBytes, mostBytes, maxPending, secure }
+    const listener = { name, framing, handlers, toPool, run, side, highBytes, mostBytes, maxPending, secure }
     const number = this.#listeners.length
     inOurClass(() => {
       if (number >= this.driver.listenerCount()) this.driver.addListener(native)
@@ -287,9 +271,9 @@ export class Engine {
   /** The first connection whose data cannot go to another thread, or nothing. Runs no hook. */
   unclonable(): Error | undefined {
     for (const conn of this.#connections) {
-      if (!conn?.isOpen || conn.data === undefined || conn.internal.engineListener.isClient) continue
-      if (conn.internal.engineListener.handlers.suspend) continue
-      if (conn.internal.stream || conn.internal.secure) continue // they do not go
+      if (!conn?.isOpen || conn.data === undefined || conn.engineListener.isClient) continue
+      if (conn.engineListener.handlers.suspend) continue
+      if (conn.stream || conn.secure) continue // they do not go
       try {
         encodeState(conn.data)
       } catch (cause) {
@@ -322,11 +306,8 @@ export class Engine {
     this.#hearLast()
     const asked = new Set<unknown>()
     // biome-ignore lint/suspicious/noExplicitAny: as above
-    const isNew = (conn: Connection<any> | undefined): boolean =>
-      conn?.isOpen === true &&
-      !conn.internal.engineListener.isClient &&
-      !(conn.internal.stream || conn.internal.secure) &&
-      !asked.has(conn)
+    const isNew = (conn: ConnectionLink<any> | undefined): boolean =>
+      conn?.isOpen === true && !conn.engineListener.isClient && !(conn.stream || conn.secure) && !asked.has(conn)
     // While one is asked, another may come in. From the last look on nothing happens any more: all between two turns.
     while (this.#connections.some(isNew)) {
       for (const conn of this.#connections) {
@@ -338,7 +319,7 @@ export class Engine {
       await outOfTurn()
     }
     this.close()
-    for (const conn of this.streams) conn.internal.stream!.closed('thread-lost', 0)
+    for (const conn of this.streams) conn.stream!.closed('thread-lost', 0)
     this.streams.clear()
     for (const layer of this.#layers) layer?.closed()
   }
@@ -380,8 +361,8 @@ export class Engine {
       driver.relieve()
       this.#sayLastWords(true)
       driver.endSecure(Math.floor(lastMs * 0.8))
-      for (const { name, handlers } of this.#listeners) {
-        this.#guarded('drain', name, () => handlers[existingServer]?.endIdle())
+      for (const { name, side } of this.#listeners) {
+        this.#guarded('drain', name, () => side?.existingServer?.endIdle())
       }
       await this.#untilNone(left, until - performance.now())
     }
@@ -404,10 +385,10 @@ export class Engine {
 
   #askStreamsToEnd(idleStay: boolean): void {
     this.#closing = true
-    for (const { name, handlers } of this.#listeners) {
-      this.#guarded('drain', name, () => handlers[existingServer]?.closing(idleStay))
+    for (const { name, side } of this.#listeners) {
+      this.#guarded('drain', name, () => side?.existingServer?.closing(idleStay))
     }
-    for (const conn of this.streams) this.#guarded('stream', conn.listener, () => conn.internal.stream!.closing())
+    for (const conn of this.streams) this.#guarded('stream', conn.listener, () => conn.stream!.closing())
   }
 
   /** What the app does beside its hooks may throw: the others hear all the same. */
@@ -420,7 +401,7 @@ export class Engine {
   }
 
   #sayLastWords(boundOnly: boolean): void {
-    for (const { handlers } of this.#listeners) handlers[beforeDrain]?.(boundOnly)
+    for (const { side } of this.#listeners) side?.beforeDrain?.(boundOnly)
   }
 
   /** The server is closing, or the thread is leaving: fresh streams are to end soon. */
@@ -445,9 +426,9 @@ export class Engine {
 
   /** What `restore` gets in the next thread. Closes the connection when it cannot be had. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  async #stateOf(conn: Connection<any>): Promise<Uint8Array | undefined> {
-    const { suspend } = conn.internal.engineListener.handlers
-    const { slot, generation } = conn.internal
+  async #stateOf(conn: ConnectionLink<any>): Promise<Uint8Array | undefined> {
+    const { suspend } = conn.engineListener.handlers
+    const { slot, generation } = conn
     try {
       const state: unknown = !suspend
         ? conn.data
@@ -517,7 +498,7 @@ export class Engine {
   /** See `Connection.markWriteFull`. */
   stopWhileFull(slot: number, generation: number): void {
     const conn = this.#dispatching ? this.#connections[slot] : undefined
-    if (conn?.internal.generation === generation) conn.markWriteFull()
+    if (conn?.generation === generation) conn.markWriteFull()
   }
 
   setFraming(slot: number, generation: number, framing: Framing, rawEnd: number): void {
@@ -613,14 +594,14 @@ export class Engine {
     const slot = rows[at + eventRow.slot]!
     const conn = this.#connections[slot]
     if (!conn?.isOpen || rows[at]! >>> eventRow.waitingShift === eventRow.lastChance) return false
-    if (conn.internal.stoppedIn !== this.#batch) this.#waitBehind(conn, this.#time.before + row)
+    if (conn.stoppedIn !== this.#batch) this.#waitBehind(conn, this.#time.before + row)
     return true
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #waitBehind(conn: Connection<any>, begun: number): void {
-    const { slot, generation, seenIn, rawEnd } = conn.internal
-    conn.internal.stoppedIn = this.#batch
+  #waitBehind(conn: ConnectionLink<any>, begun: number): void {
+    const { slot, generation, seenIn, rawEnd } = conn
+    conn.stoppedIn = this.#batch
     this.driver.handBack(slot, generation, seenIn === this.#batch ? rawEnd : 0, begun)
   }
 
@@ -631,7 +612,7 @@ export class Engine {
   #onEscaped(error: unknown, rows: Uint32Array, at: number): void {
     this.current = undefined
     const conn = this.#connections[rows[at + eventRow.slot]!]
-    if (conn?.internal.stream) this.#failed(error, 'stream', conn)
+    if (conn?.stream) this.#failed(error, 'stream', conn)
     else this.report(error, '', '')
   }
 
@@ -684,13 +665,13 @@ export class Engine {
       case event.close:
         return this.#onClose(slot, rows, at)
       case event.end:
-        if (this.#connections[slot]?.internal.stream) return this.#connections[slot]!.internal.stream!.ended()
+        if (this.#connections[slot]?.stream) return this.#connections[slot]!.stream!.ended()
         return this.#hook('end', this.#connections[slot])
       case event.drain:
-        if (this.#connections[slot]?.internal.stream) return this.#connections[slot]!.internal.stream!.drained()
+        if (this.#connections[slot]?.stream) return this.#connections[slot]!.stream!.drained()
         return this.#hook('drain', this.#connections[slot])
       case event.timeout:
-        if (this.#connections[slot]?.internal.stream) return this.#connections[slot]!.internal.stream!.timedOut()
+        if (this.#connections[slot]?.stream) return this.#connections[slot]!.stream!.timedOut()
         return this.#hook('timeout', this.#connections[slot])
       case event.callResult:
         return this.#onRunResult(rows, at)
@@ -741,9 +722,9 @@ export class Engine {
 
   #onOpen(slot: number, generation: number, listener: EngineListener): void {
     // biome-ignore lint/suspicious/noExplicitAny: `open` decides
-    const conn = new Connection<any>(this, listener, slot, generation, undefined)
+    const conn = new LiveConnection<any>(this, listener, slot, generation, undefined)
     const layer = this.#layers[slot]
-    if (layer) conn.internal.secure = layer
+    if (layer) conn.secure = layer
     this.#connections[slot] = conn
     if (!listener.handlers.open) return
     try {
@@ -755,13 +736,13 @@ export class Engine {
 
   /** The data of a connection whose `open` is async is what its promise resolves to. Frames wait for it; a rejection counts as a throw. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #opened(conn: Connection<any>, data: unknown): void {
+  #opened(conn: ConnectionLink<any>, data: unknown): void {
     if (!isPromise(data)) {
       conn.data = data
       return
     }
-    const { toPool, messageIn, handlers } = conn.internal.engineListener
-    if (toPool && !messageIn && !handlers.message) {
+    const { toPool, side, handlers } = conn.engineListener
+    if (toPool && !side?.messageIn && !handlers.message) {
       // The pool gets frames without any hook, and sees no data.
       const kept = Promise.resolve(data).then((value) => this.#keepData(conn, value))
       return this.#watch(kept, 'open', conn)
@@ -775,7 +756,7 @@ export class Engine {
 
   /** A hook that has set `conn.data` itself, and resolves to nothing, keeps it. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #keepData(conn: Connection<any>, value: unknown): void {
+  #keepData(conn: ConnectionLink<any>, value: unknown): void {
     if (value !== undefined) conn.data = value
   }
 
@@ -796,7 +777,7 @@ export class Engine {
     if (!connect) return void this.driver.destroy(slot, generation, closeReasons.indexOf('destroyed'))
     const { listener, ended } = connect
     // biome-ignore lint/suspicious/noExplicitAny: `open` decides
-    const conn = new Connection<any>(this, listener, slot, generation, undefined)
+    const conn = new LiveConnection<any>(this, listener, slot, generation, undefined)
     this.#connections[slot] = conn
     try {
       this.#opened(conn, listener.handlers.open?.(conn))
@@ -823,10 +804,10 @@ export class Engine {
     const listener = this.#listeners[word & 0xffff]!
     const flags = word >>> 16
     // biome-ignore lint/suspicious/noExplicitAny: `restore` decides
-    const conn = new Connection<any>(this, listener, slot, rows[at + eventRow.generation]!, undefined, id)
+    const conn = new LiveConnection<any>(this, listener, slot, rows[at + eventRow.generation]!, undefined, id)
     this.#connections[slot] = conn
     if (flags & restoreFlag.ended) conn.markEnded()
-    if (flags & (restoreFlag.webSocket | restoreFlag.dataLost)) conn.internal.resumed = flags
+    if (flags & (restoreFlag.webSocket | restoreFlag.dataLost)) conn.resumed = flags
     try {
       const state = flags & restoreFlag.hasState ? decodeState(bytes!.subarray(8)) : undefined
       conn.data = state
@@ -839,7 +820,7 @@ export class Engine {
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  async #onHandover(conn: Connection<any> | undefined): Promise<void> {
+  async #onHandover(conn: ConnectionLink<any> | undefined): Promise<void> {
     if (!conn) return
     const state = await this.#stateOf(conn)
     conn.moveNow(state)
@@ -854,30 +835,31 @@ export class Engine {
 
   /** Memory is short, and the collector is about to look: what keeps a slab for a few bytes of it copies them. */
   #shrink(): void {
-    for (const conn of this.#connections) conn?.internal.protocol?.shrink?.()
+    for (const conn of this.#connections) conn?.protocol?.shrink?.()
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #onFrame(conn: Connection<any> | undefined, rows: Uint32Array, at: number): void {
+  #onFrame(conn: ConnectionLink<any> | undefined, rows: Uint32Array, at: number): void {
     if (!conn?.isOpen) return
-    const { stream } = conn.internal
-    if (conn.internal.stoppedIn !== notStopped) {
+    const { stream } = conn
+    if (conn.stoppedIn !== notStopped) {
       // Paused or reframed by an earlier frame of this batch: the native side cuts this one again.
-      if (this.#batch === conn.internal.stoppedIn) return
+      if (this.#batch === conn.stoppedIn) return
       if (conn.stopIfFull()) return
-      conn.internal.stoppedIn = notStopped
+      conn.stoppedIn = notStopped
     }
     if (stream) {
-      conn.internal.seenIn = this.#batch
-      conn.internal.rawEnd = rows[at + column.frame.rawEnd]!
+      conn.seenIn = this.#batch
+      conn.rawEnd = rows[at + column.frame.rawEnd]!
       return this.#toStream(conn, stream, this.#slabs.bytes(rows, at + column.frame.slab))
     }
-    const { messageIn, highBytes } = conn.internal.engineListener
+    const { side, highBytes } = conn.engineListener
     if (this.#roomOf !== conn) {
       this.#roomOf = conn
       this.#room = highBytes - (rows[at]! >>> eventRow.waitingShift) * eventRow.waitingUnit
     }
-    if (messageIn) return this.#messageIn(conn, messageIn, rows, at)
+    const messageIn = side?.messageIn
+    if (messageIn !== undefined) return this.#messageIn(conn, messageIn, rows, at)
     const frame = this.#slabs.bytes(rows, at + column.frame.slab)
     this.#message(conn, frame, rows[at + column.frame.rawEnd]!, rows[at + column.frame.info]!)
   }
@@ -887,35 +869,35 @@ export class Engine {
    * many as they have had time for.
    */
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #toStream(conn: Connection<any>, stream: ConnectionStream, bytes: Buffer): void {
+  #toStream(conn: ConnectionLink<any>, stream: ConnectionStream, bytes: Buffer): void {
     const { length } = bytes
     if (length <= leastPiece) {
       this.#time.soon()
       return stream.received(bytes)
     }
-    const end = conn.internal.rawEnd
+    const end = conn.rawEnd
     for (let from = 0; from < length; ) {
       const to = Math.min(length, from + this.#pieces.bytes)
-      conn.internal.rawEnd = end - length + to
+      conn.rawEnd = end - length + to
       const since = performance.now()
       stream.received(to - from === length ? bytes : bytes.subarray(from, to))
       this.#pieces.took(to - from, performance.now() - since)
       this.#time.soon()
       // Paused there, or ended: the native side knows by `rawEnd` what has been taken.
-      if (to === length || !conn.isOpen || conn.internal.stoppedIn === this.#batch) return
+      if (to === length || !conn.isOpen || conn.stoppedIn === this.#batch) return
       if (this.#time.isOver(0)) return this.#waitBehind(conn, this.#time.before)
       from = to
     }
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #messageIn(conn: Connection<any>, hook: MessageIn, rows: Uint32Array, at: number): void {
+  #messageIn(conn: ConnectionLink<any>, hook: MessageIn, rows: Uint32Array, at: number): void {
     const { frame } = column
     const slab = this.#slabs.whole(rows[at + frame.slab]!)
     this.current = conn
     this.place = -1
-    conn.internal.seenIn = this.#batch
-    conn.internal.rawEnd = rows[at + frame.rawEnd]!
+    conn.seenIn = this.#batch
+    conn.rawEnd = rows[at + frame.rawEnd]!
     try {
       hook(conn, slab, rows[at + frame.offset]!, rows[at + frame.length]!, rows[at + frame.info]!)
     } catch (error) {
@@ -925,14 +907,14 @@ export class Engine {
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #message(conn: Connection<any>, frame: Buffer, rawEnd: number, info: number): void {
+  #message(conn: ConnectionLink<any>, frame: Buffer, rawEnd: number, info: number): void {
     this.current = conn
     this.place = -1
-    conn.internal.seenIn = this.#batch
-    conn.internal.rawEnd = rawEnd
+    conn.seenIn = this.#batch
+    conn.rawEnd = rawEnd
     try {
       // A client may have none: what it is sent is of no interest then.
-      const result: unknown = conn.internal.engineListener.handlers.message?.(conn, frame, info)
+      const result: unknown = conn.engineListener.handlers.message?.(conn, frame, info)
       if (result !== undefined) this.#watchMessage(result, conn)
     } catch (error) {
       this.#failed(error, 'message', conn, this.place)
@@ -941,20 +923,20 @@ export class Engine {
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #onBadFrame(conn: Connection<any> | undefined, rows: Uint32Array, at: number): void {
+  #onBadFrame(conn: ConnectionLink<any> | undefined, rows: Uint32Array, at: number): void {
     if (!conn?.isOpen) return
     // Stopped before it: found again when the connection goes on.
-    if (this.#batch === conn.internal.stoppedIn) return
+    if (this.#batch === conn.stoppedIn) return
     this.#roomOf = undefined
     this.#room = 0 // how much waits is not known here
     this.current = conn
     this.place = -1
-    conn.internal.seenIn = this.#batch
-    conn.internal.rawEnd = rows[at + column.badFrame.rawEnd]!
+    conn.seenIn = this.#batch
+    conn.rawEnd = rows[at + column.badFrame.rawEnd]!
     const reason = closeReasons[rows[at + column.badFrame.reason]!]! as BadFrame['reason']
     const code = rows[at + column.badFrame.code]!
     try {
-      this.#watch(conn.internal.engineListener.handlers.badFrame!(conn, { reason, code }), 'badFrame', conn)
+      this.#watch(conn.engineListener.handlers.badFrame!(conn, { reason, code }), 'badFrame', conn)
     } catch (error) {
       this.#failed(error, 'badFrame', conn)
     }
@@ -963,13 +945,13 @@ export class Engine {
 
   /** Custom framing: what has come, behind what was left unread, cut here. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #onReceived(conn: Connection<any> | undefined, slot: number, rows: Uint32Array, at: number): void {
+  #onReceived(conn: ConnectionLink<any> | undefined, slot: number, rows: Uint32Array, at: number): void {
     if (!conn?.isOpen) return
-    if (conn.internal.stoppedIn !== notStopped) {
+    if (conn.stoppedIn !== notStopped) {
       // Paused or reframed by a hook of this batch that came before: the native side cuts these bytes again.
-      if (this.#batch === conn.internal.stoppedIn) return
+      if (this.#batch === conn.stoppedIn) return
       if (conn.stopIfFull()) return
-      conn.internal.stoppedIn = notStopped
+      conn.stoppedIn = notStopped
     }
     this.#roomOf = undefined
     this.#room = 0
@@ -981,17 +963,17 @@ export class Engine {
     } catch {
       return conn.destroy('system-error') // no memory
     }
-    const listener = conn.internal.engineListener
-    const { cut, native: limits } = conn.internal.framing
+    const listener = conn.engineListener
+    const { cut, native: limits } = conn.framing
     let used = 0
     let needed = 0
     let frames = 0
     this.#time.start()
-    while (used < bytes.length && conn.isOpen && conn.internal.stoppedIn === notStopped) {
+    while (used < bytes.length && conn.isOpen && conn.stoppedIn === notStopped) {
       const looks = frames !== 0 && (frames % framesALook === 0 || this.#time.lookAt === 0)
       if (looks && this.#time.isOver(0) && rows[at]! >>> eventRow.waitingShift !== eventRow.lastChance) {
-        conn.internal.seenIn = this.#batch
-        conn.internal.rawEnd = used
+        conn.seenIn = this.#batch
+        conn.rawEnd = used
         this.#waitBehind(conn, this.#time.before)
         break
       }
@@ -1066,7 +1048,7 @@ export class Engine {
     this.#unread.delete(slot)
     if (!contexts.used) this.#contexts.drop(slot)
     const conn = this.#connections[slot]
-    if (conn?.internal.stream) this.streams.delete(conn)
+    if (conn?.stream) this.streams.delete(conn)
     this.#early?.delete(conn)
     this.#onBoundClosed?.()
     if (!conn) return
@@ -1078,7 +1060,7 @@ export class Engine {
       rows[at + close.readLow]! + rows[at + close.readHigh]! * 2 ** 32,
       rows[at + close.writtenLow]! + rows[at + close.writtenHigh]! * 2 ** 32,
     )
-    for (const number of conn.internal.runs ?? []) {
+    for (const number of conn.runs ?? []) {
       const run = this.#runs.get(number)
       this.#runs.delete(number)
       if (!run) continue
@@ -1086,8 +1068,8 @@ export class Engine {
       run.reject(causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', message)))
     }
     if (reason === 'slow-consumer') this.#events.slowConsumer?.(conn.listener)
-    conn.internal.stream?.closed(reason, rows[at + close.reason]! >>> 8)
-    const listener = conn.internal.engineListener
+    conn.stream?.closed(reason, rows[at + close.reason]! >>> 8)
+    const listener = conn.engineListener
     if (!listener.handlers.close) return
     try {
       this.#watch(listener.handlers.close(conn, reason), 'close', conn)
@@ -1097,10 +1079,10 @@ export class Engine {
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #hook(name: 'end' | 'drain' | 'timeout', conn: Connection<any> | undefined): void {
+  #hook(name: 'end' | 'drain' | 'timeout', conn: ConnectionLink<any> | undefined): void {
     if (!conn?.isOpen) return
     try {
-      this.#watch(conn.internal.engineListener.handlers[name]!(conn), name, conn)
+      this.#watch(conn.engineListener.handlers[name]!(conn), name, conn)
     } catch (error) {
       this.#failed(error, name, conn)
     }
@@ -1126,11 +1108,11 @@ export class Engine {
       run.resolve(bytes)
     }
     this.#runs.delete(number)
-    this.#connections[rows[at + eventRow.slot]!]?.internal.runs?.delete(number)
+    this.#connections[rows[at + eventRow.slot]!]?.runs?.delete(number)
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #watch(result: unknown, hook: string, conn: Connection<any>): void {
+  #watch(result: unknown, hook: string, conn: ConnectionLink<any>): void {
     if (!isPromise(result)) return
     conn.hold(true)
     Promise.resolve(result).then(
@@ -1143,7 +1125,7 @@ export class Engine {
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #watchMessage(result: unknown, conn: Connection<any>): void {
+  #watchMessage(result: unknown, conn: ConnectionLink<any>): void {
     if (!isPromise(result)) return
     const own = this.place
     const next = conn.messagePending()
@@ -1158,7 +1140,7 @@ export class Engine {
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  #failed(error: unknown, hook: string, conn: Connection<any>, place = -1): void {
+  #failed(error: unknown, hook: string, conn: ConnectionLink<any>, place = -1): void {
     this.report(error, hook, conn.listener)
     if (hook !== 'close') conn.fail('handler-error', place)
   }

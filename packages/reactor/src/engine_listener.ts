@@ -1,15 +1,29 @@
 import { balancePolicies, hookBit, type NativeListener, OptionReader, type RunMode, runModes } from '@multireactor/addon'
 import type { BalanceHandlers } from './balance.js'
-import type { Connection } from './connection.js'
+import type { EngineSide } from './engine_side.js'
 import type { Framing } from './framing.js'
 import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, type HandoverHandlers } from './handlers.js'
 import type { SecureListener } from './secure_layer.js'
-import { type ExistingServerSide, existingServer } from './stream.js'
 
-/** The hooks of a listener, and the existing server behind them if there is one. */
-export interface EngineHandlers<Data> extends ConnectionHandlers<Data>, HandoverHandlers<Data>, BalanceHandlers {
-  [existingServer]?: ExistingServerSide
-  [beforeDrain]?: (boundOnly: boolean) => void
+/** The hooks of a listener. */
+export interface EngineHandlers<Data> extends ConnectionHandlers<Data>, HandoverHandlers<Data>, BalanceHandlers {}
+
+/** A listener, as `Engine.addListener` takes it. */
+export interface ListenerOffer {
+  name: string
+  // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
+  handlers: EngineHandlers<any>
+  options: ConnectionOptions
+  /** There is a `parse` for its frames. Default false. */
+  toPool?: boolean
+  /** The app answers frames that are refused. Default false. */
+  answersOverload?: boolean
+  /** Where `parse` runs. Default `'pool'`. */
+  run?: RunMode | undefined
+  /** Which reactor gets a fresh connection. Default `'kernel'`. */
+  balance?: (typeof balancePolicies)[number] | undefined
+  /** TLS. */
+  secure?: SecureListener | undefined
 }
 
 /** A listener as its reactor's thread knows it. */
@@ -27,27 +41,11 @@ export interface EngineListener {
   /** Promises of `message` hooks of one connection that may be pending; it is not read meanwhile. */
   readonly maxPending: number
   readonly run: RunMode
-  readonly messageIn: MessageIn | undefined
+  readonly side: EngineSide | undefined
   /** It is not one: these are connections that we have made. */
   readonly isClient?: boolean
   readonly secure: SecureListener | undefined
 }
-
-/**
- * The `message` hook of a protocol: the frame is `length` bytes of the slab from `offset` on, and no buffer is made for it. Its
- * result does not matter.
- */
-// biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
-export type MessageIn = (conn: Connection<any>, slab: Buffer, offset: number, length: number, info: number) => void
-
-/** Under this name among the handlers; it comes before `message`. */
-export const messageIn: unique symbol = Symbol('messageIn')
-
-/**
- * Under this name among the handlers: the reactor is about to close its connections, or those alone that are bound to this thread, and
- * takes the last words to them.
- */
-export const beforeDrain: unique symbol = Symbol('beforeDrain')
 
 const mostMs = 0x7fff_ffff
 

@@ -5,7 +5,8 @@ import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
 import type { Connection } from './connection.js'
 import type { ConnectionDuplex } from './duplex.js'
 import type { ConnectionHandlers, ConnectionOptions } from './handlers.js'
-import { type ServerPlace, type ExistingServerSide, existingServer } from './stream.js'
+import { withEngineSide } from './engine_side.js'
+import type { ExistingServerSide, ServerPlace } from './stream.js'
 
 /** A server of Node's kind that has not listened: `net`, `http`, `https`, `tls`, or what a framework made of one. */
 export type ExistingServer = EventEmitter & Pick<net.Server, 'listening' | 'close' | 'address'>
@@ -216,12 +217,14 @@ export class ServerFace implements ExistingServerSide {
  */
 export function attach(server: ExistingServer, options: AttachOptions = {}): AttachHandlers {
   const face = new ServerFace(server, options)
-  return { ...hooksFor(() => face), [existingServer]: face }
+  return withEngineSide(
+    hooksFor(() => face),
+    { existingServer: face },
+  )
 }
 
-export interface AttachHandlers extends ConnectionHandlers<undefined>, ConnectionOptions {
-  readonly [existingServer]: ExistingServerSide
-}
+/** What `reactor.listen` takes; opaque otherwise. */
+export interface AttachHandlers extends ConnectionHandlers<undefined>, ConnectionOptions {}
 
 /** The hooks alone; `face` may be made later. */
 export function hooksFor(face: () => ServerFace): ConnectionHandlers<undefined> & ConnectionOptions {

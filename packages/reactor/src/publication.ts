@@ -1,4 +1,4 @@
-import { checkBytes } from './connection.js'
+import { checkBytes } from './call_checks.js'
 import { checkTopic } from './topics.js'
 
 export function checkPublication(call: string, topic: unknown, data: unknown): void {

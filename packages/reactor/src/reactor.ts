@@ -18,10 +18,10 @@ import { boundHooks } from './bound_hooks.js'
 import type { ConnectOptions, ConnectTarget } from './connect.js'
 import type { Connection } from './connection.js'
 import { Engine } from './engine.js'
-import { beforeDrain, type MessageIn, messageIn } from './engine_listener.js'
+import { engineSideOf, withEngineSide } from './engine_side.js'
+import type { ExistingServerSide } from './stream.js'
 import type { ClientHandlers, ConnectionHandlers, ConnectionOptions } from './handlers.js'
 import type { SecureListener } from './secure_layer.js'
-import { type ExistingServerSide, existingServer } from './stream.js'
 import { type ListenTls, noTls, readTls } from './tls_options.js'
 import { deflatedFormOf } from './deflated_forms.js'
 import { checkPublication } from './publication.js'
@@ -134,22 +134,10 @@ export class Reactor {
     secure: SecureListener | undefined,
   ): void {
     this.#checkOpen()
-    const inSlab = (handlers as { [messageIn]?: MessageIn })[messageIn]
-    if (inSlab) Object.assign(hooks, { [messageIn]: inSlab })
-    const lastWords = (handlers as { [beforeDrain]?: (boundOnly: boolean) => void })[beforeDrain]
-    if (lastWords) Object.assign(hooks, { [beforeDrain]: lastWords })
-    const existing = (handlers as { [existingServer]?: ExistingServerSide })[existingServer]
-    const engineHandlers = existing ? { ...hooks, [existingServer]: existing } : hooks
-    const number = this.#engine.addListener(
-      opened.name,
-      engineHandlers,
-      connectionOptions,
-      false,
-      false,
-      'pool',
-      'kernel',
-      secure,
-    )
+    const side = engineSideOf(handlers)
+    if (side) withEngineSide(hooks, side)
+    const existing = side?.existingServer
+    const number = this.#engine.addListener({ name: opened.name, handlers: hooks, options: connectionOptions, secure })
     if (tls) this.#secure.set(opened.name, { number, ticketKeys: tls.ticketKeys! })
     if (existing) this.#existing.add(existing)
     existing?.listening({ address: opened.address, port: opened.port })

@@ -1,7 +1,5 @@
 import type { TLSSocket } from 'node:tls'
-import type { Connection } from './connection.js'
-import { ConnectionDuplex, type DuplexOptions } from './duplex.js'
-import type { Engine } from './engine.js'
+import { ConnectionDuplex, type DuplexMaking } from './duplex.js'
 
 /** What a `tls.TLSSocket` can be asked, beside what it is known by from the handshake on. */
 const told = [
@@ -35,10 +33,9 @@ export class SecureDuplex extends ConnectionDuplex {
   readonly servername: string | false | null
 
   /** Made by `conn.toDuplex()`. */
-  // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
-  constructor(connection: Connection<any>, engine: Engine, slot: number, generation: number, options: DuplexOptions) {
-    super(connection, engine, slot, generation, options)
-    const tls = connection.tls
+  constructor(made: DuplexMaking) {
+    super(made)
+    const { tls } = made.link
     this.timeout = 0 // as Node's
     this.authorized = tls?.authorized ?? false
     this.authorizationError = tls?.authorizationError ?? null

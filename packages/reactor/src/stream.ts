@@ -30,6 +30,3 @@ export interface ExistingServerSide {
   /** The last one has ended, or its time is over. */
   closed(): void
 }
-
-/** Where hooks carry their existing server. */
-export const existingServer: unique symbol = Symbol('multireactor.existingServer')
