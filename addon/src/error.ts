@@ -57,6 +57,7 @@ export const errorCodes = {
   ERR_MR_WEBSOCKET: 'An `upgrade` hook has answered with something that no handshake can carry; the message names it.',
   ERR_MR_WRONG_THREAD: 'The object belongs to another thread.',
 } as const
+/** The `code` of a `MultireactorError`; each is explained in docs/errors.md. */
 export type ErrorCode = keyof typeof errorCodes
 
 /**
@@ -71,14 +72,17 @@ export type ErrorCode = keyof typeof errorCodes
  * ```
  */
 export class MultireactorError extends Error {
+  /** Which failure it is. */
   readonly code: string
 
+  /** `code`: one of `errorCodes`. `message`: what, where, value and remedy. `options.cause`: the error behind it. */
   constructor(code: ErrorCode | (string & {}), message: string, options?: { cause?: unknown }) {
     super(message, options)
     this.code = code
   }
 
   // The name lives on the prototype, as with Node's own errors: it does not show up as a property of each error.
+  /** Always `'MultireactorError'`. */
   override get name(): string {
     return 'MultireactorError'
   }

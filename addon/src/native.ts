@@ -453,7 +453,9 @@ export const unlimited: Omit<NativeRuntimeOptions, 'reactors' | 'workers' | 'max
 
 /** What the user may say; `'app'` follows from a `balance` hook. */
 export type BalancePolicy = Exclude<(typeof balancePolicies)[number], 'app'>
+/** Where `parse` runs: in the pool, on the reactor, or wherever it costs less (docs/placement.md). */
 export type RunMode = (typeof runModes)[number]
+/** Why a connection closed: the argument of the `close` hook and a counter of `stats()`; see docs/errors.md. */
 export type CloseReason = (typeof closeReasons)[number]
 export type ReactorCounterName = (typeof reactorCounterNames)[number]
 export type WorkerCounterName = (typeof workerCounterNames)[number]

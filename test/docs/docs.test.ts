@@ -68,6 +68,37 @@ describe('the documentation', () => {
     expect(missing).to.deep.equal([])
   })
 
+  it('numbers the decisions without a gap', () => {
+    const names = readdirSync(join(root, 'docs/decisions')).sort()
+    const numbers = names.map((name) => Number(/^(\d{4})-[a-z0-9-]+\.md$/.exec(name)?.[1]))
+    expect(numbers, 'the next decision takes the next number').to.deep.equal(names.map((_, i) => i + 1))
+    const titles = names.map((name) => Number(/^# (\d+)\. /.exec(read(`docs/decisions/${name}`))?.[1]))
+    expect(titles, 'a decision begins with "# its number. what was decided"').to.deep.equal(numbers)
+  })
+
+  it('names only methods, fields and constants of C++ that exist', () => {
+    const folders = ['addon/native/src', 'addon/native/test', 'bench/native']
+    const all = folders
+      .flatMap((folder) =>
+        readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((path) => `${folder}/${path}`),
+      )
+      .filter((path) => /\.(cc|h)$/.test(path))
+      .map(read)
+      .join('\n')
+    // docs/costs.md has what profilers say, of Node as well.
+    const named = [...pages().filter((page) => page !== 'docs/costs.md'), 'CONTRIBUTING.md'].flatMap((page) =>
+      [...read(page).matchAll(/\b([A-Z]\w+)::(\w+)/g)].map(([name, owner, member]) => ({ page, name, owner, member })),
+    )
+    expect(named).to.have.length.above(30)
+    const exists = (owner: string, member: string): boolean => {
+      if (new RegExp(`\\b${owner}::${member}\\b`).test(all)) return true
+      const body = new RegExp(`\\b(?:class|struct|enum(?: class)?) ${owner}\\b[^;{]*\\{([\\s\\S]*?)^ *\\};`, 'gm')
+      return [...all.matchAll(body)].some(([, text]) => new RegExp(`\\b${member}\\b`).test(text!))
+    }
+    const gone = named.filter(({ owner, member }) => !exists(owner!, member!)).map(({ page, name }) => `${page}: ${name}`)
+    expect(gone, 'it was renamed or moved: say where it is now').to.deep.equal([])
+  })
+
   for (const page of pages()) {
     it(`has no dead link in ${page}`, () => {
       const links = [...read(page).matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1]!).filter((link) => !/^\w+:/.test(link))

@@ -109,7 +109,7 @@ export class OwnReader {
         const entry: Seen['bodies'][number] = { head: `${req.method} ${req.url}`, body: req.body }
         const seen = this.#of.get(req.remotePort!)!
         seen.bodies.push(entry)
-        if ((req.info & http1Info.close) !== 0) seen.reading.last = 'close'
+        if (((req as unknown as { info: number }).info & http1Info.close) !== 0) seen.reading.last = 'close'
         if (entry.body === undefined) entry.body = await req.bytes().catch(() => undefined)
         if (!res.ended) res.end()
       },

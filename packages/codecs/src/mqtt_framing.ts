@@ -1,6 +1,7 @@
 import { framingKind, OptionReader } from '@multireactor/addon'
 import type { Framing } from '@multireactor/reactor'
 
+/** Options of `mqtt()`. */
 export interface MqttFramingOptions {
   /** Of a whole packet, its header included. Default 1 MiB; the protocol allows 268,435,460. */
   maxBytes?: number

@@ -21,6 +21,7 @@ export class CommandReader {
   /** Of inline commands, whose words may hold escapes: they lie in a buffer of their own. */
   #words: Buffer | undefined
 
+  /** `frame`: one frame of `resp()`. Read in place: nothing is copied. */
   constructor(frame: Buffer) {
     this.#frame = frame
   }
@@ -65,6 +66,7 @@ export class CommandReader {
     return this.#source.subarray(this.#places[2 * i]!, this.#places[2 * i + 1]!)
   }
 
+  /** Bytes of argument `i`; 0 is the name. */
   length(i: number): number {
     this.#check(i)
     return this.#places[2 * i + 1]! - this.#places[2 * i]!

@@ -1,6 +1,7 @@
 import { framingKind, OptionReader } from '@multireactor/addon'
 import type { Framing } from '@multireactor/reactor'
 
+/** Options of `resp()`. */
 export interface RespCommandOptions {
   /** Of a whole command, or of a batch of them. Default 1 MiB. A larger one closes the connection as `frame-too-large`. */
   maxBytes?: number
@@ -39,6 +40,7 @@ export function resp(options: RespCommandOptions = {}): Framing {
   }
 }
 
+/** Options of `respValues()`. */
 export interface RespValueOptions {
   /** Of a whole value. Default 1 MiB. */
   maxBytes?: number

@@ -141,6 +141,7 @@ export class ReplyWriter {
     return this.#line(0x2d, checkText('error()', text).replace(/[\r\n]+/g, ' '))
   }
 
+  /** Appends an integer (`:`), within 64 bits. */
   integer(value: number | bigint): this {
     if (typeof value === 'number' && value >= 0 && value <= 0x7fff_ffff && Number.isInteger(value)) return this.#head(0x3a, value)
     if (typeof value !== 'bigint' && !Number.isInteger(value)) {
@@ -149,6 +150,7 @@ export class ReplyWriter {
     return this.#line(0x3a, String(BigInt(value)))
   }
 
+  /** Appends a bulk string (`$`). */
   bulk(value: string | Uint8Array): this {
     const length = lengthIn('bulk()', value)
     this.#head(0x24, length)

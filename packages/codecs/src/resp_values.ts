@@ -3,9 +3,11 @@ import { MultireactorError } from '@multireactor/addon'
 
 /** An error that a server answered. `code` is its first word. */
 export class RespError extends Error {
+  /** The first word of the message, such as `ERR` or `WRONGTYPE`. */
   get code(): string {
     return this.message.split(' ', 1)[0]!
   }
+  /** Always `'RespError'`. */
   override get name(): string {
     return 'RespError'
   }
@@ -13,6 +15,7 @@ export class RespError extends Error {
 
 /** Something that a server says without being asked. */
 export interface RespPush {
+  /** The elements of the push message, its kind first. */
   push: RespValue[]
 }
 

@@ -34,6 +34,7 @@ export type StartContext = StartBase &
 export interface CallContext {
   /** The reactor that was called. */
   reactor: number
+  /** Sends, publishes and calls from this thread. */
   server: ServerHandle
 }
 

@@ -5,6 +5,7 @@ import type { App, StartContext } from './app.js'
 
 /** What a factory of `attach` may return instead of the bare server. */
 export interface AttachedServer extends AttachOptions {
+  /** The server that gets the connections. */
   server: ExistingServer
   /** The thread ends, and the server's connections have: the framework's own goodbye, such as `() => app.close()`. */
   close?: () => unknown

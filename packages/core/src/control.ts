@@ -9,6 +9,7 @@ import {
 } from '@multireactor/addon'
 import { InheritedSockets } from '@multireactor/reactor/listen'
 
+/** Where and how a later process takes over the listeners: docs/hot-restart.md. */
 export interface ControlSettings {
   /** The Unix socket where a server waits for its successor. */
   path: string

@@ -1,9 +1,14 @@
 import { outliveOutput, shown } from '@multireactor/addon'
 
+/** Receives what the server has to say; `console` fits. An error that it throws is ignored. */
 export interface Logger {
+  /** Details of starting and closing. */
   debug(message: string): void
+  /** Starts, reloads, closes. */
   info(message: string): void
+  /** What the operator should know, such as a limit that was reached. */
   warn(message: string): void
+  /** Failures of hooks, `parse` and threads. */
   error(message: string): void
 }
 

@@ -25,6 +25,7 @@ export interface ServeAddress extends ListenAddress {
   balance?: BalancePolicy
 }
 
+/** The worker pool of a server. */
 export interface PoolSettings {
   /** Threads. */
   size?: number
@@ -67,6 +68,7 @@ export interface ProcessLimits {
   memory?: number
 }
 
+/** Options of `serve()`. */
 export interface ServeOptions {
   /** The app module: a URL or a path. */
   app: URL | string

@@ -4,13 +4,16 @@ import { Deaths, started, Successor, type Thread, Threads, within } from '@multi
 import { cpuOf } from './pin.js'
 import type { AppDescription, AttachRequest, ListenerPlan, ListenRequest, ReactorThreadData } from './reactor_thread.js'
 
+/** A reactor thread that was replaced. */
 export interface ReactorReplaced {
+  /** The number of the reactor, from 0. */
   index: number
   /**
    * `'exit'`: its thread ended by itself; `'stuck'`: it was ended because it did not turn any more; `'timeout'`: because a frame of
    * `run: 'inline'` or `'auto'` ran too long.
    */
   reason: 'exit' | 'stuck' | 'timeout'
+  /** The error that ended the thread, if it was one. */
   error: Error | undefined
 }
 

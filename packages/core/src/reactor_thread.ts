@@ -1,7 +1,7 @@
 import { workerData } from 'node:worker_threads'
 import { type BalancePolicy, closeReasons, toEnvelope } from '@multireactor/addon'
 import { InlineLoop, runThread, type ThreadSide, watchHeap } from '@multireactor/pool/parts'
-import { Engine, ReactorHandle } from '@multireactor/reactor/parts'
+import { Engine, handleFor } from '@multireactor/reactor/parts'
 import { engineSideOf } from '@multireactor/reactor/app'
 import type { ConnectionHandlers, ListenTls } from '@multireactor/reactor'
 import { connectionOptions, loadApps, placesOf } from './load_app.js'
@@ -90,7 +90,7 @@ void runThread(async (side: ThreadSide) => {
   })
   const server = ServerHandle.of(runtime)
   let drives!: (engine: Engine) => void
-  const reactor = new ReactorHandle(
+  const reactor = handleFor(
     index,
     new Promise<Engine>((resolve) => {
       drives = resolve

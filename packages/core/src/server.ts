@@ -46,7 +46,9 @@ import type { ServerDescription } from './server_description.js'
 import { type CallOptions, type RunOptions, type SendOutcome, ServerHandle } from './server_handle.js'
 import type { WorkerThreadData } from './worker_thread.js'
 
+/** One address that a server listens on. */
 export interface ServerListener {
+  /** Its name: `conn.listener` of its connections. */
   readonly name: string
   /** The literal address, or the Unix path. */
   readonly address: string
@@ -56,11 +58,15 @@ export interface ServerListener {
   readonly reactors: number
 }
 
+/** What `server.stats()` returns: docs/metrics.md. */
 export interface ServerStats extends ThreadStats {
+  /** Pool workers replaced since the start. */
   workersReplaced: number
+  /** Reactor threads replaced since the start. */
   reactorsReplaced: number
 }
 
+/** What `server.close()` has done with the connections that were open. */
 export interface CloseResult {
   /** Replies that left while the server was closing. */
   answered: number
@@ -70,6 +76,7 @@ export interface CloseResult {
   shed: number
 }
 
+/** Events of a server with their arguments. An event without a listener goes to the logger. */
 export interface ServerEvents {
   /** A pool worker died or ran out of time, and has a successor. */
   workerReplaced: [replaced: WorkerReplaced]
@@ -158,7 +165,7 @@ export class Server {
   })
   #state: 'open' | 'closing' | 'closed' = 'open'
 
-  /** Use `serve()`. */
+  /** @internal Made by `serve()`. */
   constructor(settings: ServeSettings) {
     this.#settings = settings
     Object.assign(this.#emitter, {
@@ -205,7 +212,7 @@ export class Server {
     })
   }
 
-  /** Used by `serve()`, once. */
+  /** @internal Begins; called by `serve()`. */
   async start(): Promise<void> {
     try {
       await this.#start()
@@ -468,14 +475,17 @@ export class Server {
     return this.#runtime
   }
 
+  /** Adds a listener of an event: see `ServerEvents`. */
   on<Name extends keyof ServerEvents>(name: Name, listener: (...args: ServerEvents[Name]) => void): this {
     this.#emitter.on(name, listener as Listener)
     return this
   }
+  /** Adds a listener that is called once. */
   once<Name extends keyof ServerEvents>(name: Name, listener: (...args: ServerEvents[Name]) => void): this {
     this.#emitter.once(name, listener as Listener)
     return this
   }
+  /** Removes a listener. */
   off<Name extends keyof ServerEvents>(name: Name, listener: (...args: ServerEvents[Name]) => void): this {
     this.#emitter.off(name, listener as Listener)
     return this

@@ -19,18 +19,22 @@ import { callsFull, noReactor, PendingCalls } from './pending_calls.js'
 import { placeOfRun } from './server_description.js'
 import { readStats, type ThreadStats } from './stats.js'
 
+/** What became of a `send`: handed to the socket, waiting behind other bytes, connection closed, or above `outBuffer.max`. */
 export type SendOutcome = (typeof sendOutcomes)[number]
 
 /** Of `run` and `runTask`. */
 export interface RunOptions {
   /** Whose app: the name of one of its listeners. Default: of the first app that has the hook. */
   listener?: string
+  /** Ends the wait with its reason; a frame that has begun runs on, and its result is dropped. */
   signal?: AbortSignal
 }
 
+/** Options of `call` and `callAll`. */
 export interface CallOptions {
   /** How long to wait for the answer. Default 30,000; 0: for ever. Accurate to 50 ms. */
   timeoutMs?: number
+  /** Ends the wait with its reason; the app called may go on. */
   signal?: AbortSignal
 }
 
@@ -239,7 +243,7 @@ export class ServerHandle {
     return promise
   }
 
-  /** Used by the runtime: calls of this reactor need no way through another thread. */
+  /** @internal The app of a reactor takes calls on this thread. */
   hostCalls(reactor: number, onCall: (bytes: Buffer) => unknown): void {
     // The hook runs on the stack of its caller, but sees and enters what it would if the caller were another thread.
     const [base, first] = [currentContext(), currentContext()]

@@ -3,6 +3,7 @@ import { guarded, type Logger, say } from './logger.js'
 import { Parents } from './parents.js'
 import type { Server } from './server.js'
 
+/** Options of `handleSignals()`. */
 export interface SignalOptions {
   /** SIGINT and SIGTERM: time to answer what is in flight, in ms. Default 5,000. */
   closeTimeoutMs?: number

@@ -14,11 +14,15 @@ import {
 export interface ThreadStats {
   /** Sums over the reactors. `open` and `closed` count client connections, too. */
   connections: { open: number; accepted: number; connected: number; closed: Record<CloseReason, number> }
+  /** Counters of each reactor since the start, and its closed connections by reason. */
   reactors: (Record<ReactorCounterName, number> & { closed: Record<CloseReason, number> })[]
+  /** What waits for a pool worker now. */
   queue: { tasks: number; frames: number; bytes: number }
   /** What `limits.memory` bounds, in bytes. */
   memory: MemoryUse & { sum: number }
+  /** Counters of each pool worker since the start. */
   workers: Record<WorkerCounterName, number>[]
+  /** Replies dropped because their connection had closed. */
   repliesUnrouted: number
   /** Refused, because too much waited to be delivered. */
   publicationsRefused: number

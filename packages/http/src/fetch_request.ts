@@ -53,7 +53,7 @@ export class LightRequest {
   #real: Request | undefined
   #bodyTaken = false
 
-  /** Made by the app. */
+  /** @internal Made for a `fetch` handler. */
   constructor(req: HttpRequest) {
     this.#req = req
   }
@@ -63,89 +63,114 @@ export class LightRequest {
     return this.#req
   }
 
+  /** As of `Request` (Fetch, section 5.4): the method of the request line. */
   get method(): string {
     return this.#req.method
   }
 
+  /** As of `Request` (Fetch, section 5.4): the absolute URL. */
   get url(): string {
     this.#url ??= normalUrlOf(this.#req)
     return this.#url
   }
 
+  /** As of `Request` (Fetch, section 5.4): the fields of the head. */
   get headers(): Headers {
     this.#headers ??= this.#real?.headers ?? new Headers(this.#req.headers)
     return this.#headers
   }
 
+  /** As of `Request` (Fetch, section 5.4): aborts when the connection closes. */
   get signal(): AbortSignal {
     return this.#req.signal
   }
 
+  /** As of `Request` (Fetch, section 5.4): whether the body was read or is being read. */
   get bodyUsed(): boolean {
     return this.#real ? this.#real.bodyUsed : this.#bodyTaken
   }
 
+  /** As of `Request` (Fetch, section 5.4): a stream of the body; null without one. */
   get body(): ReadableStream<Uint8Array> | null {
     return this.#asReal().body
   }
 
+  /** As of `Request` (Fetch, section 5.4): resolves to the body decoded as UTF-8. */
   async text(): Promise<string> {
     return this.#real ? this.#real.text() : textIn(await this.#takeBody())
   }
+  /** As of `Request` (Fetch, section 5.4): resolves to the body parsed as JSON. */
   async json(): Promise<unknown> {
     return JSON.parse(await this.text()) as unknown
   }
+  /** As of `Request` (Fetch, section 5.4): resolves to the bytes of the body. */
   async arrayBuffer(): Promise<ArrayBuffer> {
     if (this.#real) return this.#real.arrayBuffer()
     // A copy: the memory of the frame belongs to others too.
     return Uint8Array.from(await this.#takeBody()).buffer
   }
+  /** As of `Request` (Fetch, section 5.4): resolves to the bytes of the body. */
   async bytes(): Promise<Uint8Array> {
     return new Uint8Array(await this.arrayBuffer())
   }
+  /** As of `Request` (Fetch, section 5.4): resolves to the body as a Blob. */
   async blob(): Promise<Blob> {
     return this.#asReal().blob()
   }
+  /** As of `Request` (Fetch, section 5.4): resolves to the body as a form. */
   async formData(): Promise<FormData> {
     return this.#asReal().formData()
   }
+  /** As of `Request` (Fetch, section 5.4): a `Request` of this runtime with the same content. */
   clone(): Request {
     return this.#asReal().clone()
   }
 
+  /** As of `Request` (Fetch, section 5.4): always 'default'. */
   get cache(): 'default' {
     return 'default'
   }
+  /** As of `Request` (Fetch, section 5.4): always 'same-origin'. */
   get credentials(): 'same-origin' {
     return 'same-origin'
   }
+  /** As of `Request` (Fetch, section 5.4): always ''. */
   get destination(): '' {
     return ''
   }
+  /** As of `Request` (Fetch, section 5.4): always 'half'. */
   get duplex(): 'half' {
     return 'half'
   }
+  /** As of `Request` (Fetch, section 5.4): always ''. */
   get integrity(): string {
     return ''
   }
+  /** As of `Request` (Fetch, section 5.4): always false. */
   get isHistoryNavigation(): boolean {
     return false
   }
+  /** As of `Request` (Fetch, section 5.4): always false. */
   get isReloadNavigation(): boolean {
     return false
   }
+  /** As of `Request` (Fetch, section 5.4): always false. */
   get keepalive(): boolean {
     return false
   }
+  /** As of `Request` (Fetch, section 5.4): always 'cors'. */
   get mode(): 'cors' {
     return 'cors'
   }
+  /** As of `Request` (Fetch, section 5.4): always 'follow'. */
   get redirect(): 'follow' {
     return 'follow'
   }
+  /** As of `Request` (Fetch, section 5.4): always 'about:client'. */
   get referrer(): string {
     return 'about:client'
   }
+  /** As of `Request` (Fetch, section 5.4): always ''. */
   get referrerPolicy(): '' {
     return ''
   }
@@ -183,10 +208,11 @@ export class LightRequest {
     return real
   }
 
-  /** For what knows only Node's own. */
+  /** @internal The `Request` of this runtime with the same content. */
   static realOf(request: LightRequest): Request {
     return request.#asReal()
   }
+  /** @internal Whether it is one of these, made by us. */
   static isLight(value: unknown): value is LightRequest {
     return typeof value === 'object' && value !== null && #req in value
   }

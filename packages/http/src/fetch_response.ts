@@ -52,6 +52,7 @@ export class LightResponse {
   #real: Response | undefined
   #type: string | undefined
 
+  /** As of `Response` (Fetch, section 5.5): a body of any kind, and its status and headers. */
   constructor(body: BodyContent | null | undefined = null, init?: ResponseInit) {
     this.#status = statusIn(init?.status)
     this.#statusText = init?.statusText === undefined ? '' : String(init.statusText)
@@ -84,6 +85,7 @@ export class LightResponse {
       this.#headers.set('content-type', this.#type)
   }
 
+  /** As of `Response` (Fetch, section 5.5): a response with `data` as JSON. */
   static json(data: unknown, init?: ResponseInit): LightResponse {
     const text = JSON.stringify(data) as string | undefined
     if (text === undefined) throw new TypeError('Response.json(): the value is not JSON serializable')
@@ -106,6 +108,7 @@ export class LightResponse {
       throw new RangeError(`Response.redirect(): ${status} is not a status of a redirection`)
     return new LightResponse(null, { status, headers: { location: target } })
   }
+  /** As of `Response` (Fetch, section 5.5): a network error. */
   static error(): Response {
     return NativeResponse.error()
   }
@@ -116,19 +119,24 @@ export class LightResponse {
     // biome-ignore lint/complexity/noThisInStatic: see above
     return Function.prototype[Symbol.hasInstance].call(this, value)
   }
+  /** @internal Whether it is one of these, made by us. */
   static isLight(value: unknown): value is LightResponse {
     return typeof value === 'object' && value !== null && #simple in value
   }
 
+  /** As of `Response` (Fetch, section 5.5): 200 to 599. */
   get status(): number {
     return this.#status
   }
+  /** As of `Response` (Fetch, section 5.5): the reason phrase. */
   get statusText(): string {
     return this.#statusText
   }
+  /** As of `Response` (Fetch, section 5.5): whether `status` is 200 to 299. */
   get ok(): boolean {
     return this.#status >= 200 && this.#status < 300
   }
+  /** As of `Response` (Fetch, section 5.5): the fields of the head; made when first asked for. */
   get headers(): Headers {
     if (!this.#headers) {
       this.#headers = this.#real?.headers ?? new Headers(this.#init)
@@ -136,39 +144,51 @@ export class LightResponse {
     }
     return this.#headers
   }
+  /** As of `Response` (Fetch, section 5.5): always 'default'. */
   get type(): 'default' {
     return 'default'
   }
+  /** As of `Response` (Fetch, section 5.5): always ''. */
   get url(): string {
     return ''
   }
+  /** As of `Response` (Fetch, section 5.5): always false. */
   get redirected(): boolean {
     return false
   }
+  /** As of `Response` (Fetch, section 5.5): a stream of the body; null without one. */
   get body(): BodyStream {
     return this.#asReal().body
   }
+  /** As of `Response` (Fetch, section 5.5): whether the body was read or is being read. */
   get bodyUsed(): boolean {
     return this.#real?.bodyUsed ?? false
   }
+  /** As of `Response` (Fetch, section 5.5): resolves to the body decoded as UTF-8. */
   text(): Promise<string> {
     return this.#asReal().text()
   }
+  /** As of `Response` (Fetch, section 5.5): resolves to the body parsed as JSON. */
   json(): Promise<unknown> {
     return this.#asReal().json()
   }
+  /** As of `Response` (Fetch, section 5.5): resolves to the bytes of the body. */
   arrayBuffer(): Promise<ArrayBuffer> {
     return this.#asReal().arrayBuffer()
   }
+  /** As of `Response` (Fetch, section 5.5): resolves to the bytes of the body. */
   bytes(): BodyBytes {
     return this.arrayBuffer().then((buffer) => new Uint8Array(buffer)) as BodyBytes
   }
+  /** As of `Response` (Fetch, section 5.5): resolves to the body as a Blob. */
   blob(): Promise<Blob> {
     return this.#asReal().blob()
   }
+  /** As of `Response` (Fetch, section 5.5): resolves to the body as a form. */
   formData(): Promise<FormData> {
     return this.#asReal().formData()
   }
+  /** As of `Response` (Fetch, section 5.5): a `Response` of this runtime with the same content. */
   clone(): Response {
     return this.#asReal().clone()
   }
@@ -184,11 +204,12 @@ export class LightResponse {
     return this.#real
   }
 
+  /** @internal The `Response` of this runtime with the same content. */
   static realOf(response: LightResponse): Response {
     return response.#asReal()
   }
 
-  /** For the server: body and fields, as long as nobody has asked for more of them. */
+  /** @internal What can be sent without making a `Response` of it. */
   static partsOf(
     response: LightResponse,
   ): { body: SimpleBody; fields: FieldsInit | undefined; type: string | undefined } | undefined {

@@ -87,7 +87,7 @@ export class HttpConnection {
       return exchange.handle(() => new WebSocketUpgrade(this, webSockets, exchange).handle(length))
     }
     const { upgrades } = this.settings
-    if ((info & upgrade) !== 0 && upgrades !== undefined && mayUpgrade(exchange.request, length)) {
+    if ((info & upgrade) !== 0 && upgrades !== undefined && mayUpgrade(exchange.request.info, length)) {
       this.#before ??= currentContext()
       return exchange.handle(() => new OtherUpgrade(this, upgrades, exchange).handle())
     }

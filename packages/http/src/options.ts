@@ -6,6 +6,7 @@ import type { ProtocolUpgradeAnswer } from './other_upgrade.js'
 import type { HttpResponse } from './response.js'
 import { type ReadWebSocketOptions, readWebSocketOptions, type WebSocketOptions } from './websocket_options.js'
 
+/** Options and handlers of `httpApp()`. */
 export interface HttpAppOptions<Data = unknown>
   extends Pick<
     App,

@@ -25,7 +25,7 @@ export type ProtocolUpgradeHook = (req: HttpRequest) => ProtocolUpgradeAnswer | 
  * Whether a request may become another protocol. RFC 9110, section 7.8: not in HTTP/1.0; and content would have to be read first.
  * `length`: of its frame.
  */
-export function mayUpgrade({ info }: HttpRequest, length: number): boolean {
+export function mayUpgrade(info: number, length: number): boolean {
   return (info & (contentFollows | chunked | close | http10)) === 0 && length === (info & headMask)
 }
 

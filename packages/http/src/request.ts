@@ -34,7 +34,7 @@ const question = '?'
 
 /** One request. Nothing of it is parsed before it is asked for. */
 export class HttpRequest {
-  /** What the framing knows of it; see `http1Info`. */
+  /** @internal What `http1()` has found out about its head: bits of `http1Info`. */
   readonly info: number
   #slab: Buffer
   #start: number
@@ -46,7 +46,7 @@ export class HttpRequest {
   #whole: Buffer | undefined
   #streamed: StreamedBody | undefined
 
-  /** Made by the app. */
+  /** @internal Made by its connection. */
   constructor(
     origin: RequestOrigin,
     slab: Buffer,
@@ -63,6 +63,7 @@ export class HttpRequest {
     this.#streamed = streamed
   }
 
+  /** The method as sent, such as `GET`: case-sensitive (RFC 9110, section 9.1). */
   get method(): string {
     if (this.#method !== undefined) return this.#method
     const slab = this.#slab
@@ -96,6 +97,7 @@ export class HttpRequest {
     return new URLSearchParams(end < 0 ? '' : url.slice(end + 1))
   }
 
+  /** The version of the request line. */
   get httpVersion(): '1.0' | '1.1' {
     return (this.info & http10) === 0 ? '1.1' : '1.0'
   }
@@ -111,9 +113,11 @@ export class HttpRequest {
     return this.headers[lowerName('header()', name)]
   }
 
+  /** The peer's literal address; undefined for a Unix peer. */
   get remoteAddress(): string | undefined {
     return this.#origin.remoteAddress
   }
+  /** The peer's port; undefined for a Unix peer. */
   get remotePort(): number | undefined {
     return this.#origin.remotePort
   }
@@ -162,10 +166,12 @@ export class HttpRequest {
     return whole ? Promise.resolve(whole) : ignorable(this.#streamed!.all())
   }
 
+  /** Resolves to the body decoded as UTF-8. Rejects like `bytes()`. */
   text(): Promise<string> {
     return ignorable(this.bytes().then((bytes) => bytes.toString()))
   }
 
+  /** Resolves to the body parsed as JSON. Rejects like `bytes()`, and with a `SyntaxError`. */
   json(): Promise<unknown> {
     return ignorable(this.bytes().then((bytes) => JSON.parse(bytes.toString()) as unknown))
   }
@@ -194,7 +200,7 @@ export class HttpRequest {
     })
   }
 
-  /** Lets go of the slab that a small request lies in: it waits for its answer, and memory is short. */
+  /** @internal Memory is short: copies the head out of its slab. */
   shrink(): void {
     if (this.#length >= smallPiece || this.#slab.length <= this.#length || this.#whole) return
     this.#slab = Buffer.from(this.#slab.subarray(this.#start, this.#start + this.#length))

@@ -32,6 +32,7 @@ type State = 'open' | 'streaming' | 'ended' | 'gone'
 
 /** The answer to one request. Everything is sent by `end`, in one piece, unless `write` comes first. */
 export class HttpResponse {
+  /** The status to be sent, 200 by default; 200 to 999. */
   statusCode = 200
   readonly #target: ResponseTarget
   readonly #info: number
@@ -44,7 +45,7 @@ export class HttpResponse {
   /** While a body whose length the app has declared is on its way: what is missing of it. */
   #left = unknownLength
 
-  /** Made by the app. */
+  /** @internal Made with its request. */
   constructor(target: ResponseTarget, info: number) {
     this.#target = target
     this.#info = info
@@ -54,10 +55,12 @@ export class HttpResponse {
   get headersSent(): boolean {
     return this.#state !== 'open'
   }
+  /** True once `end()` was called, or the connection has closed. */
   get ended(): boolean {
     return this.#state === 'ended' || this.#state === 'gone'
   }
 
+  /** Sets `statusCode` and returns the response. */
   status(code: number): this {
     this.statusCode = code
     return this
@@ -73,12 +76,14 @@ export class HttpResponse {
     return this.#addHeader('appendHeader()', name, value, false)
   }
 
+  /** Removes a header that has not been sent; the name in any case. */
   removeHeader(name: string): void {
     const lower = lowerName('removeHeader()', name)
     this.#checkOpen('removeHeader()')
     this.#fields?.remove(lower)
   }
 
+  /** True when the header is set; the name in any case. */
   hasHeader(name: string): boolean {
     const lower = lowerName('hasHeader()', name)
     return this.#fields?.has(lower) ?? false
@@ -136,7 +141,7 @@ export class HttpResponse {
     this.#target.last(this.#chunked ? lastChunk : '', this.#close)
   }
 
-  /** Ends it with a status and its words, if it has not begun; otherwise it is cut off, so that nobody takes it for whole. */
+  /** @internal Answers with a status alone, when the handler has failed or does not answer any more. */
   abandon(status: number, close: boolean): void {
     if (this.ended) return
     if (this.#state === 'streaming') {
@@ -151,12 +156,12 @@ export class HttpResponse {
     this.#state = 'gone'
   }
 
-  /** For the server: as `onLeave` of its target. */
+  /** @internal The one who is told when the reply has left, or never will. */
   static onLeave(response: HttpResponse, callback: ((reason: Error) => void) | undefined): void {
     response.#target.onLeave(callback)
   }
 
-  /** Nobody reads it any more. */
+  /** @internal The connection has closed: nothing of it is sent. */
   drop(): void {
     if (this.#state !== 'ended') this.#state = 'gone'
   }

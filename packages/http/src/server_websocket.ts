@@ -14,7 +14,7 @@ export class ServerWebSocket<Data = unknown> {
   /** The subprotocol that was agreed on; without one the empty string, as in browsers. */
   readonly protocol: string
 
-  /** Made by the app. */
+  /** @internal Made by the `upgrade` of its app. */
   constructor(socket: WebSocketConnection, protocol: string) {
     this.#socket = socket
     this.protocol = protocol
@@ -32,9 +32,11 @@ export class ServerWebSocket<Data = unknown> {
   get id(): bigint {
     return this.#socket.conn.id
   }
+  /** The peer's literal address; undefined for a Unix peer. */
   get remoteAddress(): string | undefined {
     return this.#socket.conn.remoteAddress
   }
+  /** The peer's port; undefined for a Unix peer. */
   get remotePort(): number | undefined {
     return this.#socket.conn.remotePort
   }
@@ -94,6 +96,7 @@ export class ServerWebSocket<Data = unknown> {
   pause(): void {
     this.#socket.pause(true)
   }
+  /** Resumes reading after `pause()`. */
   resume(): void {
     this.#socket.pause(false)
   }
@@ -104,6 +107,7 @@ export class ServerWebSocket<Data = unknown> {
     return this.#speaks('subscribe()') && this.#socket.conn.subscribe(topic, options)
   }
 
+  /** Ends a subscription. Returns false when there was none, or the socket has closed. Throws `ERR_MR_TOPIC`. */
   unsubscribe(topic: string): boolean {
     return this.#socket.conn.unsubscribe(topic)
   }

@@ -17,7 +17,9 @@ const version = '13'
 export interface WebSocketRefusal {
   /** 400 to 599; a redirection works with few clients. */
   status: number
+  /** Fields of the answer besides those that the server sets. */
   headers?: Record<string, string>
+  /** The content of the answer. Default: none. */
   body?: string | Uint8Array
 }
 

@@ -4,6 +4,7 @@ import { type DeflateOptions, readDeflateOptions } from './deflate_options.js'
 import { bytesOf, Deflation } from './deflation.js'
 import { checkMessage, opOf, plainMessage } from './websocket_frames.js'
 
+/** Options of `webSocketMessage()`. */
 export interface WebSocketMessageOptions {
   /**
    * Compresses the message, at once and on this thread, for subscribers that have agreed on it; the others get it as it is. Only for

@@ -22,6 +22,7 @@ import { machine } from './machine.js'
 import { PendingRuns } from './pending_runs.js'
 import { type WorkerReplaced, WorkerGroup } from './worker_group.js'
 
+/** Options of `new Pool()`. */
 export interface PoolOptions {
   /** A module whose default export is `(bytes, ctx) => bytes`, or any other reply. */
   worker: URL | string
@@ -45,12 +46,17 @@ export interface PoolOptions {
   onTaskLost?: 'reject' | 'retry'
   /** Told when a worker was replaced. */
   onWorkerReplaced?: (replaced: WorkerReplaced) => void
+  /** Destroys the pool with its reason when it aborts. */
   signal?: AbortSignal
 }
 
+/** Numbers of a pool, read at once. */
 export interface PoolStats {
+  /** Tasks that wait for a worker. */
   queued: number
+  /** Their bytes. */
   queuedBytes: number
+  /** Counters of each worker since the start: docs/metrics.md. */
   workers: Record<WorkerCounterName, number>[]
 }
 
@@ -77,6 +83,7 @@ export class Pool {
   /** Why no worker has started: nobody would take a task. */
   #startFailure: { error: unknown } | undefined
 
+  /** Starts `options.size` threads that load `options.worker`; `ready()` tells when they have. Throws for wrong options. */
   constructor(options: PoolOptions) {
     const where = 'new Pool()'
     const read = new OptionReader(where, options, [
@@ -236,6 +243,7 @@ export class Pool {
     await this.#end()
   }
 
+  /** `close()`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#state === 'open') await this.close()
   }

@@ -2,6 +2,7 @@ import type { Buffer } from 'node:buffer'
 import { MultireactorError, shown } from '@multireactor/addon'
 import type { RunningFrame } from './running_frame.js'
 
+/** A string is sent as UTF-8. */
 export type Bytes = string | Uint8Array
 /** What a worker function may return, now or as a promise. `undefined`: no reply, the order goes on. */
 export type Reply = Bytes | readonly Bytes[] | AsyncIterable<Bytes> | undefined | void
@@ -10,7 +11,7 @@ export type Reply = Bytes | readonly Bytes[] | AsyncIterable<Bytes> | undefined 
 export class TaskContext {
   readonly #frame: RunningFrame
 
-  /** Made by the pool. */
+  /** @internal Made for a frame when its work asks for it. */
   constructor(frame: RunningFrame) {
     this.#frame = frame
   }
@@ -31,6 +32,7 @@ export class TaskContext {
   get remoteAddress(): string | undefined {
     return this.#frame.peer?.[0] || undefined
   }
+  /** The peer's port; undefined for a Unix peer or a task without a connection. */
   get remotePort(): number | undefined {
     return this.#frame.peer?.[1] || undefined
   }

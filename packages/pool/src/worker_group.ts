@@ -5,14 +5,19 @@ import { Successor } from './successor.js'
 import { started, type Thread, within } from './thread.js'
 import { Threads } from './threads.js'
 
+/** A pool worker that was replaced, and what became of its frames. */
 export interface WorkerReplaced {
+  /** The number of the worker, from 0. */
   index: number
   /** `'exit'`: it ended by itself; `'timeout'`: it was ended because a frame ran too long. */
   reason: 'exit' | 'timeout'
+  /** The error that ended the thread, if it was one. */
   error: Error | undefined
   /** What became of its frames. */
   requeued: number
+  /** Frames that had begun and are run once more (`onTaskLost: 'retry'`). */
   retried: number
+  /** Frames that had begun and are given up. */
   lost: number
 }
 

@@ -2,8 +2,11 @@ import { MultireactorError, type NativeReactorDriver, shown } from '@multireacto
 
 /** Who has connected: behind a proxy, whom its PROXY header names. All undefined on a Unix path. */
 export interface FreshPeer {
+  /** The peer's literal address; undefined for a Unix peer. */
   readonly address: string | undefined
+  /** The peer's port; undefined for a Unix peer. */
   readonly port: number | undefined
+  /** The family of `address`; undefined for a Unix peer. */
   readonly family: 'IPv4' | 'IPv6' | undefined
 }
 
@@ -17,6 +20,7 @@ export interface BalanceContext {
   readonly reactors: readonly { readonly index: number; readonly connections: number }[]
 }
 
+/** The hook that chooses a reactor for a fresh connection. */
 export interface BalanceHandlers {
   /**
    * The number of the reactor that shall have a fresh connection. Runs on the reactor that accepted it, before anything of it is

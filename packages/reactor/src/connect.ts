@@ -36,6 +36,7 @@ export interface ConnectTarget {
   name?: string
 }
 
+/** Options of `connect()`. */
 export interface ConnectOptions {
   /** For the name, and all addresses that it has. Default 10,000. */
   timeoutMs?: number

@@ -8,6 +8,7 @@ import type { Engine } from './engine.js'
 import type { ConnectionStream } from './stream.js'
 import { smallPiece, WaitingBytes } from './waiting_bytes.js'
 
+/** Options of `conn.toDuplex()`. */
 export interface DuplexOptions {
   /** Stay writable when the peer has finished sending, until `end()`. Default false, as with `net`. */
   allowHalfOpen?: boolean
@@ -39,6 +40,7 @@ export class ConnectionDuplex extends Duplex {
   server: unknown = null
   /** As set by `setTimeout`. */
   timeout: number | undefined
+  /** Always false: the connection is open when the stream is made. */
   readonly connecting = false
   /** Absent on a connection without TLS, as on a `net.Socket`: code behind a proxy may set it. */
   declare encrypted?: boolean
@@ -66,7 +68,7 @@ export class ConnectionDuplex extends Duplex {
   #resets = false
   #local: { address: string | undefined; port: number | undefined } | undefined
 
-  /** Made by `conn.toDuplex()`. */
+  /** @internal Made by `conn.toDuplex()`. */
   constructor(made: DuplexMaking) {
     const { link, engine, options } = made
     super({
@@ -281,49 +283,60 @@ export class ConnectionDuplex extends Duplex {
     return this
   }
 
+  /** As of `net.Socket`: `TCP_NODELAY`; default true. */
   setNoDelay(on = true): this {
     // As with `net`, whatever it is.
     this.connection.setNoDelay(Boolean(on))
     return this
   }
 
+  /** As of `net.Socket`: TCP keep-alive probes; `initialDelay` in milliseconds. */
   setKeepAlive(on = false, initialDelayMs = 0): this {
     this.connection.setKeepAlive(Boolean(on), Math.min(Math.max(Number(initialDelayMs) || 0, 0), mostMs))
     return this
   }
 
-  /** A connection does not keep the process alive by itself: its reactor does. */
+  /** As of `net.Socket`, without effect. */
   ref(): this {
     return this
   }
+  /** As of `net.Socket`, without effect: the server keeps the thread. */
   unref(): this {
     return this
   }
 
+  /** The address on this side, as of `net.Socket`; `{}` when the connection has closed. */
   address(): { address: string; family: string; port: number } | Record<string, never> {
     const { localAddress: address, localPort: port, localFamily: family } = this
     return address === undefined || port === undefined || family === undefined ? {} : { address, family, port }
   }
 
+  /** The peer's literal address; undefined for a Unix peer. */
   get remoteAddress(): string | undefined {
     return this.connection.remoteAddress
   }
+  /** The peer's port; undefined for a Unix peer. */
   get remotePort(): number | undefined {
     return this.connection.remotePort
   }
+  /** The family of `remoteAddress`; undefined for a Unix peer. */
   get remoteFamily(): string | undefined {
     return this.connection.remoteFamily
   }
+  /** The literal address on this side; undefined when it is not known any more. */
   get localAddress(): string | undefined {
     return this.#place().address
   }
+  /** The port on this side; undefined when it is not known any more. */
   get localPort(): number | undefined {
     return this.#place().port
   }
+  /** The family of `localAddress`. */
   get localFamily(): string | undefined {
     const { address } = this.#place()
     return this.remoteFamily && address !== undefined ? (address.includes(':') ? 'IPv6' : 'IPv4') : undefined
   }
+  /** Bytes received so far. */
   get bytesRead(): number {
     return this.connection.bytesRead
   }
@@ -337,12 +350,15 @@ export class ConnectionDuplex extends Duplex {
       bytes += typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding) : chunk.length
     return bytes
   }
+  /** True once the stream is destroyed, as of `net.Socket`. */
   get pending(): boolean {
     return this.destroyed
   }
+  /** Bytes that wait to be sent, as of `net.Socket`. */
   get bufferSize(): number {
     return this.writableLength
   }
+  /** As of `net.Socket`: by which sides are open. */
   get readyState(): 'open' | 'readOnly' | 'writeOnly' | 'closed' {
     if (this.readable) return this.writable ? 'open' : 'readOnly'
     return this.writable ? 'writeOnly' : 'closed'

@@ -11,6 +11,7 @@ import type { ExistingServerSide, ServerPlace } from './stream.js'
 /** A server of Node's kind that has not listened: `net`, `http`, `https`, `tls`, or what a framework made of one. */
 export type ExistingServer = EventEmitter & Pick<net.Server, 'listening' | 'close' | 'address'>
 
+/** Options of `attach`. */
 export interface AttachOptions {
   /**
    * The server's connections are to end, because the server closes or the thread has a successor: what to do beside the usual, such

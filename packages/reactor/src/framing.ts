@@ -12,6 +12,7 @@ import {
 
 /** How a connection's bytes are cut into frames. Made by `raw()`, `lines()` and their siblings; opaque otherwise. */
 export interface Framing {
+  /** What the native framer is told; opaque. */
   readonly native: NativeFraming
   /** Only `custom()` has one. Runs on the reactor. */
   readonly cut?: CustomFramer
@@ -77,6 +78,7 @@ export function fixed(size: number): Framing {
   return { native: { kind: framingKind.fixed, maxBytes: bytes, fixedBytes: bytes } }
 }
 
+/** Options of `lengthPrefixed()`. */
 export interface LengthPrefixedOptions {
   /** How the length is written. Default `'u32be'`. */
   type?: (typeof lengthTypes)[number]
@@ -125,11 +127,13 @@ export const http1Info: {
   readonly http10: number
   /** HEAD */
   readonly head: number
+  /** The content comes, or will come, in chunks. */
   readonly chunked: number
   /** The content follows, in frames of its own. */
   readonly contentFollows: number
   /** With `contentFollows`: the peer waits for `100 Continue`. */
   readonly expects: number
+  /** The request asks for another protocol (RFC 9110, section 7.8). */
   readonly upgrade: number
   /** Not a head but content of the last one, without the framing of its chunks (RFC 9112, section 7.1). */
   readonly content: number
@@ -137,6 +141,7 @@ export const http1Info: {
   readonly lastContent: number
 } = http1Bits
 
+/** Options of `http1()`. */
 export interface Http1Options {
   /** Request line and fields, and the trailer of a chunked body. Default 16 KiB. A longer head is answered 431, a longer line 414. */
   maxHeadBytes?: number

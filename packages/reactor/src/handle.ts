@@ -9,7 +9,7 @@ export class ReactorHandle {
   readonly index: number
   readonly #engine: Engine | Promise<Engine>
 
-  /** Made by the runtime. */
+  /** @internal Made by its engine, or before it by `handleFor`. */
   constructor(index: number, engine: Engine | Promise<Engine>) {
     this.index = index
     this.#engine = engine
@@ -28,4 +28,9 @@ export class ReactorHandle {
   ): Promise<Connection<Data>> {
     return connect('reactor.connect()', this.#engine, target, handlers, options)
   }
+}
+
+/** A handle whose engine attaches later: for an app's `start`, before any thread drives the reactor. */
+export function handleFor(index: number, engine: Promise<Engine>): ReactorHandle {
+  return new ReactorHandle(index, engine)
 }

@@ -34,6 +34,7 @@ export interface ConnectionHandlers<Data> {
 
 /** What was wrong with a frame. */
 export interface BadFrame {
+  /** The close reason that follows. */
   reason: 'malformed-frame' | 'frame-too-large' | 'frame-timeout'
   /** In the protocol's own words, where its framing has some: an HTTP status, or what `protocolError` reads for `resp()`. Otherwise 0. */
   code: number

@@ -3,10 +3,13 @@ import { net } from './builtins.js'
 
 /** One end of the connection that a PROXY header speaks of. Without an address, as of a Unix peer, it is unknown. */
 export interface ProxyEndpoint {
+  /** A literal address; undefined when it is not known. */
   address: string | undefined
+  /** A port, 1 to 65,535; undefined when it is not known. */
   port: number | undefined
 }
 
+/** Options of `proxyHeader()`. */
 export interface ProxyHeaderOptions {
   /** 1: a line of text. 2: binary. */
   version: 1 | 2

@@ -27,6 +27,7 @@ import { deflatedFormOf } from './deflated_forms.js'
 import { checkPublication } from './publication.js'
 import { kindOfFailure, ReportLimit } from './report_limit.js'
 
+/** Options of `new Reactor()`. */
 export interface ReactorOptions {
   /**
    * Told of every hook that threw or rejected, and once a second of a listener that cannot accept. Default: `console.error`, at most once a
@@ -35,12 +36,17 @@ export interface ReactorOptions {
   onError?: (error: unknown, context: { hook: string; listener: string }) => void
 }
 
+/** What `listen()` resolves to. */
 export interface ReactorListener {
+  /** The name of the listener: `conn.listener` of its connections. */
   readonly name: string
+  /** The literal address, or the Unix path. */
   readonly address: string
+  /** The port; 0 for a Unix path. */
   readonly port: number
 }
 
+/** Counters since the start (docs/metrics.md), and closed connections by reason. */
 export type ReactorStats = Record<ReactorCounterName, number> & { closed: Record<string, number> }
 
 /**
@@ -65,6 +71,7 @@ export class Reactor {
     this.#onClosed = resolve
   })
 
+  /** Attaches a fresh reactor to this thread. Throws `ERR_MR_SYSTEM` when the kernel gives no descriptors. */
   constructor(options: ReactorOptions = {}) {
     const report = reporter(
       new OptionReader('new Reactor()', options, ['onError']).func<NonNullable<ReactorOptions['onError']>>('onError'),
@@ -223,6 +230,7 @@ export class Reactor {
     if (this.#state !== 'closed') this.#engine.driver.setReferenced(false)
     return this
   }
+  /** Keeps the process alive while the reactor listens or has connections: the default. */
   ref(): this {
     if (this.#state !== 'closed') this.#engine.driver.setReferenced(true)
     return this

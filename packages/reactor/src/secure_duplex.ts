@@ -26,13 +26,18 @@ const told = [
 /** Made by `conn.toDuplex()` of a connection with TLS: what a `tls.TLSSocket` tells of the handshake and of the peer, too. */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the loop below defines what the interface declares
 export class SecureDuplex extends ConnectionDuplex {
+  /** Always true. */
   override encrypted = true
+  /** Whether the peer's certificate was verified, as of `tls.TLSSocket`. */
   readonly authorized: boolean
+  /** Why it was not; null when it was. */
   readonly authorizationError: Error | null
+  /** The protocol that ALPN chose; false without one. */
   readonly alpnProtocol: string | false | null
+  /** The name that the client asked for (SNI); false without one. */
   readonly servername: string | false | null
 
-  /** Made by `conn.toDuplex()`. */
+  /** @internal Made by `conn.toDuplex()`. */
   constructor(made: DuplexMaking) {
     super(made)
     const { tls } = made.link

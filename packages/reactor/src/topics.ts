@@ -1,8 +1,10 @@
 import { Buffer } from 'node:buffer'
 import { MultireactorError, shown, type slowPolicies, wireLimit } from '@multireactor/addon'
 
+/** What becomes of a publication for a subscriber above `outBuffer.high`: see `SubscribeOptions`. */
 export type SlowPolicy = (typeof slowPolicies)[number]
 
+/** Options of `conn.subscribe()`. */
 export interface SubscribeOptions {
   /**
    * What becomes of a publication when more than `outBuffer.high` would wait for this connection. `'close'` (default): it waits all

@@ -1,5 +1,5 @@
 // Frames whose replies have no room: they are set aside before they run, and let go when their connection and this reactor hold
-// less. See docs/decisions/0011-credits.md.
+// less. See docs/decisions/0009-credits.md.
 #include <algorithm>
 
 #include "base/clock.h"
