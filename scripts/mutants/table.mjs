@@ -1958,7 +1958,7 @@ export const mutants = [
   {
     protects: 'the reset of a paused connection that has moved',
     file: 'addon/native/src/reactor/reactor_handover.cc',
-    from: 'setInterest(slot, interestOf(connection));',
+    from: 'watch(slot);',
     to: 'updateInterest(slot);',
     test: 'test/dist/handover/resize.test.js: sees the reset of a connection that was paused',
   },
@@ -1979,9 +1979,30 @@ export const mutants = [
   {
     protects: 'the reset of a client connection that is not read',
     file: 'addon/native/src/reactor/reactor_connect.cc',
-    from: 'setInterest(slot, interestOf(connection));',
+    from: 'watch(slot);',
     to: 'updateInterest(slot);',
     test: 'test/dist/integration/connect.test.js: closes as reset though nothing of it is read',
+  },
+  {
+    protects: 'the calls of the kernel that a turn saves which changes an interest and takes it back',
+    file: 'addon/native/src/reactor/reactor.cc',
+    from: 'if (!inTurn_) return tellInterest(slot);',
+    to: 'return tellInterest(slot);',
+    test: 'reactor_connect: pipe: the epoll set hears five times',
+  },
+  {
+    protects: 'the call that says an end which close() says as well',
+    file: 'addon/native/src/reactor/reactor_pipe.cc',
+    from: 'if (!hasEnded || !otherHasEnded) (void)sock::shutdownWrite(to.fd.get());',
+    to: '(void)sock::shutdownWrite(to.fd.get());',
+    test: 'reactor_connect: pipe: the end of both, told with their last bytes',
+  },
+  {
+    protects: 'the options of a connect() that differ from those of the last one',
+    file: 'packages/reactor/src/connect.ts',
+    from: 'if (last?.[name] === native[name]) continue',
+    to: 'if (last) continue',
+    test: 'test/dist/integration/connect.test.js: has the time limits of every connection',
   },
   {
     protects: 'a reactor that comes back from the thread that had to be ended',

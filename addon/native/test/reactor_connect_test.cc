@@ -1,11 +1,38 @@
 // Connections that a reactor makes itself, and pairs that are piped.
+#include <dlfcn.h>
 #include <linux/sockios.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "harness.h"
 #include "reactors.h"
+
+namespace {
+
+// By the whole program.
+std::atomic<uint64_t> setChanges = 0, shutdowns = 0;
+
+template <typename Function>
+Function* next(const char* name) {
+  return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
+}
+
+}  // namespace
+
+extern "C" int epoll_ctl(int set, int operation, int fd, epoll_event* event) noexcept {
+  static const auto call = next<int(int, int, int, epoll_event*)>("epoll_ctl");
+  setChanges.fetch_add(1, std::memory_order_relaxed);
+  return call(set, operation, fd, event);
+}
+
+extern "C" int shutdown(int fd, int how) noexcept {
+  static const auto call = next<int(int, int)>("shutdown");
+  shutdowns.fetch_add(1, std::memory_order_relaxed);
+  return call(fd, how);
+}
 
 namespace mr::test {
 namespace {
@@ -446,6 +473,44 @@ TEST("pipe: who does not read stops the other, and not the way back") {
     return got.size() == much.size();
   });
   CHECK(got == much);
+}
+
+TEST("pipe: the end of both, told with their last bytes, closes both with all of those") {
+  Proxy proxy;
+  CHECK(proxy.reactor().pause(proxy.a, proxy.ga, Reactor::kOutsideMessage));
+  CHECK(proxy.reactor().pause(proxy.b, proxy.gb, Reactor::kOutsideMessage));
+  say(proxy.down, "request");
+  say(proxy.up, "answer");
+  CHECK_EQ(::shutdown(proxy.down.get(), SHUT_WR), 0);
+  CHECK_EQ(::shutdown(proxy.up.get(), SHUT_WR), 0);
+  proxy.turns(3);
+  const uint64_t before = shutdowns;
+  proxy.join();
+  CHECK_EQ(proxy.read(proxy.down, 100), "answer");
+  CHECK_EQ(proxy.read(proxy.up, 100), "request");
+  proxy.until([&] { return proxy.closed(CloseReason::kEnd) == 2; });
+  CHECK_EQ(proxy.open(), 0u);
+  CHECK_EQ(shutdowns, before);  // closing says it, too
+  // An end, and no reset: nothing that was sent is lost.
+  for (const Fd* fd : {&proxy.down, &proxy.up}) {
+    const auto pending = sock::pendingError(fd->get());
+    CHECK(pending.ok() && pending.value == 0);
+  }
+}
+
+TEST("pipe: the epoll set hears five times of a pair, from the first to its end, and not more") {
+  const uint64_t before = setChanges;
+  Proxy proxy;
+  proxy.join();
+  say(proxy.down, "request");
+  CHECK_EQ(proxy.read(proxy.up, 7), "request");
+  say(proxy.up, "answer");
+  proxy.up.reset();
+  CHECK_EQ(proxy.read(proxy.down, 6), "answer");
+  proxy.down.reset();
+  proxy.until([&] { return proxy.closed(CloseReason::kEnd) == 2; });
+  // And twice of the reactor's own: its mailbox and its listener.
+  CHECK(setChanges - before <= 5 + 2);
 }
 
 TEST("pipe: half-close goes through, and the end is the end of both") {

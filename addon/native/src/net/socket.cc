@@ -161,8 +161,11 @@ Result<Address> localAddress(int fd) {
   return result.ok() ? Result<Address>::success(address) : Result<Address>::failure(result.error);
 }
 
-bool isConnectedToItself(int fd) {
-  const Result<Address> near = localAddress(fd), far = peerAddress(fd);
+bool isConnectedToItself(int fd, const Address& target) {
+  if (target.isUnix()) return false;
+  const Result<Address> near = localAddress(fd);
+  if (near.ok() && near.value.port() != target.port()) return false;
+  const Result<Address> far = peerAddress(fd);  // that of the target may stand for another one: 0.0.0.0
   return near.ok() && far.ok() && !near.value.isUnix() && near.value.length == far.value.length &&
          near.value.port() == far.value.port() && near.value.host() == far.value.host();
 }

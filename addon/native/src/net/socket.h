@@ -32,7 +32,7 @@ Result<int> listen(int fd, int backlog);
 Result<Accepted> accept(int fd);  // accept4, non-blocking
 // The value may still be in progress. `local`: where to connect from, or null; its port may be 0.
 Result<Fd> connect(const Address& address, const Address* local = nullptr);
-bool isConnectedToItself(int fd);                                  // on loopback a port can meet itself, where nobody listens
+bool isConnectedToItself(int fd, const Address& target);           // on loopback a port can meet itself, where nobody listens
 Result<size_t> receive(int fd, void* data, size_t size);           // 0: the peer has finished sending
 Result<size_t> send(int fd, const void* data, size_t size);        // MSG_NOSIGNAL
 Result<size_t> sendVector(int fd, const iovec* parts, int count);  // sendmsg, MSG_NOSIGNAL

@@ -108,7 +108,9 @@ struct alignas(64) Connection {
   uint64_t inFlightBytes : 48 = 0;  // of frames in the pool
   uint16_t framing = 0;             // index of the reactor's framings
   TimerWheel::Link timer;
-  uint8_t interest : 4 = 0;                   // what epoll was told
+  uint8_t interest : 3 = 0;                   // EPOLLIN and EPOLLOUT, as the epoll set is to have them
+  uint8_t told : 3 = 0;                       // with kInEpoll: what it has been told, or kToldOther
+  bool tellDue : 1 = false;                   // the set is told at the end of this turn
   bool onlyHeader : 1 = false;                // all that has come is a PROXY header
   CloseReason endReason = CloseReason::kEnd;  // what an orderly close will say
   uint16_t moveTarget = 0;
@@ -147,6 +149,8 @@ struct alignas(64) Connection {
   // Of `held`: the state of TLS and the stream belong to the connection, the rest to frames of its peer.
   uint32_t heldByItself() const { return (secure() && secure()->begun ? 1u : 0u) + (has(kStreamed) ? 1u : 0u); }
   uint32_t heldForFrames() const { return held > heldByItself() ? held - heldByItself() : 0; }
+  // No interest is equal to it: the set has the descriptor under another token.
+  static constexpr uint8_t kToldOther = 7;
   // Of a connection that ends: the rest of what its peer sends stays in the kernel, which makes the peer wait.
   static constexpr uint64_t kMostDiscarded = 16 << 20;
   bool discardsNoMore() const { return extras && extras->discarded >= kMostDiscarded; }

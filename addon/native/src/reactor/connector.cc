@@ -32,18 +32,21 @@ Connector::Ended Connector::take(uint32_t request, int error) {
   const auto found = attempts_.find(request);
   Ended ended{request, std::move(found->second), error};
   attempts_.erase(found);
-  (void)epoll_.remove(ended.attempt.fd.get());
   if (error != 0) ended.attempt.fd.reset();
   return ended;
 }
 
-bool Connector::finish(uint32_t request, Ended* ended) {
+bool Connector::finish(uint32_t request, uint32_t events, Ended* ended) {
   const auto found = attempts_.find(request);
   if (found == attempts_.end()) return false;
   const int fd = found->second.fd.get();
-  const Result<int> pending = sock::pendingError(fd);
-  int error = pending.ok() ? pending.value : pending.error;
-  if (error == 0 && sock::isConnectedToItself(fd)) error = ECONNREFUSED;
+  int error = 0;
+  // Without a word of them the socket is writable, and nothing else.
+  if (events & (EPOLLERR | EPOLLHUP)) {
+    const Result<int> pending = sock::pendingError(fd);
+    error = pending.ok() ? pending.value : pending.error;
+  }
+  if (error == 0 && sock::isConnectedToItself(fd, found->second.address)) error = ECONNREFUSED;
   *ended = take(request, error);
   return true;
 }

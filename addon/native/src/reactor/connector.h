@@ -35,8 +35,8 @@ class Connector {
 
   // Begins. value: its number; errno when it has failed already. `local`: or null. timeoutMs 0: the kernel's patience.
   Result<uint32_t> begin(const Address& address, const Address* local, uint16_t profile, uint64_t nowMs, uint32_t timeoutMs);
-  // What epoll has said of an attempt. False: it goes on, or is none.
-  bool finish(uint32_t request, Ended* ended);
+  // What epoll has said of an attempt. False: it goes on, or is none. A socket that is connected stays in the set.
+  bool finish(uint32_t request, uint32_t events, Ended* ended);
   bool cancel(uint32_t request, Ended* ended);
   // Those whose time is over, as ETIMEDOUT.
   void expire(uint64_t nowMs, std::vector<Ended>* ended);

@@ -17,6 +17,8 @@ namespace {
 // Tokens: generation << 32 | slot for connections; the generation 0 is kept for the reactor's own descriptors.
 constexpr uint64_t kMailboxToken = 0xffffffff;
 
+constexpr uint8_t kInterests = EPOLLIN | EPOLLOUT;  // what Connection::interest has room for
+
 // Two tables of one process must not name two connections alike, or an id kept over a restart could find a stranger.
 uint32_t firstGeneration() {
   static std::atomic<uint32_t> tables{1};
@@ -167,9 +169,10 @@ bool Reactor::turn(int timeoutMs) {
   batchBytes_ = 0;
   if (!asides_.empty() || asideScan_ != 0) letGoSome();
   settleTurn();
+  tellInterests();
   inTurn_ = false;
   more = more || leftWork_ || !pending_.empty() || !rows_.empty() || !ended_.empty() || !dirty_.empty() || !events_.empty() ||
-         !due_.empty() || !releasing_.empty() || asideScan_ != 0;
+         !due_.empty() || !releasing_.empty() || !closed_.empty() || asideScan_ != 0;
   if (budget_.ended() || outBudget_.ended()) counters_.turnsBounded.add(1);
   counters_.turnBytesMost.raise(std::max(budget_.largestBytes(), outBudget_.largestBytes()));
   counters_.turnCpuNsMost.raise(std::max(budget_.largestCpuNs(), outBudget_.largestCpuNs()));
@@ -357,7 +360,7 @@ void Reactor::dispatch(const epoll_event& event) {
   if (event.data.u64 == kMailboxToken) return;  // unpark() has read it away
   if (generation == 0 && (slot & Connector::kTokenBit)) {
     Connector::Ended ended;
-    if (connector_.finish(slot & ~Connector::kTokenBit, &ended)) onConnectEnded(std::move(ended));
+    if (connector_.finish(slot & ~Connector::kTokenBit, event.events, &ended)) onConnectEnded(std::move(ended));
     return;
   }
   if (generation == 0) return acceptSome(slot);
@@ -381,13 +384,19 @@ void Reactor::dispatchConnection(uint32_t slot, uint32_t generation, uint32_t ev
     if (!connection->fd.valid()) return;
   }
   if (events & (EPOLLIN | EPOLLHUP)) {
-    if (connection->interest & EPOLLIN) return onReadable(slot, *connection);
+    if (connection->interest & EPOLLIN) {
+      onReadable(slot, *connection);
+      const bool endsBehind = (events & EPOLLRDHUP) && connection->fd.valid() && connection->has(Connection::kPiped);
+      if (endsBehind && (connection->interest & EPOLLIN)) onReadable(slot, *connection);
+      return;
+    }
     // Hung up while we do not read: epoll would say so again and again. Reading or writing finds out later.
     if ((events & EPOLLHUP) && connection->has(Connection::kInEpoll)) {
       // Nothing can be sent any more, and nobody would try: the question for room goes with the place in the set.
       if (!connection->wire().empty()) return closeNow(slot, CloseReason::kReset, EPIPE);
       (void)epoll_.remove(connection->fd.get());
       connection->unset(Connection::kInEpoll);
+      connection->tellDue = false;
     }
   }
 }
@@ -396,9 +405,35 @@ void Reactor::updateInterest(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
   const uint32_t wanted = interestOf(connection);
-  if (connection.has(Connection::kInEpoll) && wanted == connection.interest) return;
-  if (!connection.has(Connection::kInEpoll) && wanted == 0) return;
-  setInterest(slot, wanted);
+  const bool known = connection.has(Connection::kInEpoll) || connection.tellDue;
+  if (known ? wanted == connection.interest : wanted == 0) return;
+  connection.interest = wanted & kInterests;
+  tellLater(slot);
+}
+
+// From now on, whatever it is waited for: of one that is paused the set tells the reset.
+void Reactor::watch(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  connection.interest = interestOf(connection) & kInterests;
+  tellLater(slot);
+}
+
+// What a turn does to an interest, and undoes, the kernel never hears of: it is asked for events only in the next turn.
+void Reactor::tellLater(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (!inTurn_) return tellInterest(slot);
+  if (connection.tellDue) return;
+  connection.tellDue = true;
+  untold_.push_back(slot);
+}
+
+void Reactor::tellInterests() {
+  for (const uint32_t slot : untold_) {
+    Connection& connection = table_.at(slot);
+    if (!connection.has(Connection::kOpen) || !connection.fd.valid() || !connection.tellDue) continue;
+    tellInterest(slot);
+  }
+  untold_.clear();
 }
 
 uint32_t Reactor::interestOf(Connection& connection) const {
@@ -409,14 +444,19 @@ uint32_t Reactor::interestOf(Connection& connection) const {
   return wanted;
 }
 
-void Reactor::setInterest(uint32_t slot, uint32_t wanted) {
+void Reactor::tellInterest(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  const uint64_t token = uint64_t{connection.generation} << 32 | slot;
+  connection.tellDue = false;
   const bool known = connection.has(Connection::kInEpoll);
-  const auto result = known ? epoll_.modify(connection.fd.get(), wanted, token) : epoll_.add(connection.fd.get(), wanted, token);
+  if (known && connection.told == connection.interest) return;
+  const uint64_t token = uint64_t{connection.generation} << 32 | slot;
+  uint32_t events = connection.interest;
+  // With the last bytes of a piped one comes that they are the last: its end is read with them.
+  if ((events & EPOLLIN) && connection.has(Connection::kPiped)) events |= EPOLLRDHUP;
+  const auto result = known ? epoll_.modify(connection.fd.get(), events, token) : epoll_.add(connection.fd.get(), events, token);
   if (!result.ok()) return closeNow(slot, CloseReason::kSystem, result.error);
   connection.set(Connection::kInEpoll);
-  connection.interest = static_cast<uint8_t>(wanted);
+  connection.told = connection.interest;
 }
 
 // ---------------------------------------------------------------- timers

@@ -387,7 +387,10 @@ class Reactor {
   static bool usesThread(const ListenerConfig& cfg) { return cfg.hooks != 0 || cfg.run != Run::kPool; }
   void updateInterest(uint32_t slot);
   uint32_t interestOf(Connection& connection) const;
-  void setInterest(uint32_t slot, uint32_t wanted);
+  void watch(uint32_t slot);
+  void tellLater(uint32_t slot);
+  void tellInterest(uint32_t slot);
+  void tellInterests();
   uint64_t nextDeadline(const Connection& connection, CloseReason* reason) const;
   TimerWheel::Link& timerOf(uint32_t slot) { return table_.at(slot).timer; }
   void startTimer(uint32_t slot, uint64_t deadlineMs) {
@@ -709,7 +712,7 @@ class Reactor {
   uint32_t clients_ = 0, pipedAccepted_ = 0;  // of the table
   std::vector<EventRow> rows_, delivering_;
   std::vector<Span> spans_;
-  std::vector<uint32_t> dirty_, pending_, closed_, expired_, ended_, moving_;
+  std::vector<uint32_t> dirty_, pending_, closed_, expired_, ended_, moving_, untold_;
   std::vector<std::span<const uint8_t>> group_;
   // What a turn may spend, of what comes in and of what is sent; and what it has left for the next one.
   TurnBudget budget_, outBudget_;

@@ -183,8 +183,7 @@ void Reactor::adopt(Handover& fresh) {
     }
   }
   if (!connection.fd.valid()) return;
-  // One that is paused as well: the set tells of its reset.
-  setInterest(slot, interestOf(connection));
+  watch(slot);
   if (!connection.fd.valid()) return;
   if (draining_) drainConnection(slot);
 }

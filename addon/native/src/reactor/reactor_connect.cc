@@ -69,8 +69,10 @@ void Reactor::onConnectEnded(Connector::Ended ended) {
   exchange_->directory().publish(idOf(slot), exchange_->reactorMailbox(index_));
   emit(Event::kConnected, slot, ended.request);
   armDeadline(slot);
-  // One that is not read as well: the set tells of its reset.
-  setInterest(slot, interestOf(connection));
+  // It is in the set already, as the attempt that it was.
+  connection.set(Connection::kInEpoll);
+  connection.told = Connection::kToldOther;
+  watch(slot);
 }
 
 void Reactor::expireConnects() {

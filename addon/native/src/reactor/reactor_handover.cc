@@ -461,7 +461,8 @@ void Reactor::adoptMoved(Moved& moved) {
   connection = std::move(moved.connection);
   connection.generation = generation;
   connection.span = 0;
-  connection.interest = 0;
+  connection.interest = connection.told = 0;
+  connection.tellDue = false;
   connection.timer = {};
   if (connection.in) connection.in->held = 0;  // by the other reactor's thread
   if (!comesHome) {
@@ -504,8 +505,7 @@ void Reactor::adoptMoved(Moved& moved) {
   if (connection.in) addPending(slot);
   if (!connection.out.empty()) markDirty(slot);
   if (connection.has(Connection::kReadEnded)) ended_.push_back(slot);
-  // One that is paused as well: the set tells of its reset.
-  setInterest(slot, interestOf(connection));
+  watch(slot);
   if (!connection.fd.valid()) return;
   if (draining_) drainConnection(slot);
   if (retiring_ && connection.has(Connection::kOpen)) beginMove(slot, kAnySibling);

@@ -58,7 +58,9 @@ void Reactor::receiveForPipe(uint32_t slot) {
   if (received.value == 0) {
     table_.at(slot).set(Connection::kReadEnded);
     updateInterest(slot);
-    return settlePipe(slot);
+    // At the end of the turn, when the other one's end may have been read as well.
+    ended_.push_back(slot);
+    return requestTurn();
   }
   forwardBytes(slot, {scratch_.data(), received.value});
 }
@@ -120,17 +122,21 @@ void Reactor::stopPipeWhenFull(uint32_t slot) {
 
 // Whose peer has finished gets FIN when it has taken everything; when both have it, nothing is left to do.
 void Reactor::settlePipe(uint32_t slot) {
-  const auto passOn = [this](Connection& from, Connection& to) {
-    const bool over = from.has(Connection::kReadEnded) && from.span == 0 && !from.in && to.out.empty();
-    if (!over || to.has(Connection::kPipeFinSent)) return;
-    to.set(Connection::kPipeFinSent);
-    (void)sock::shutdownWrite(to.fd.get());
+  const auto isOver = [](const Connection& from, const Connection& to) {
+    return from.has(Connection::kReadEnded) && from.span == 0 && !from.in && to.out.empty();
   };
   Connection& connection = table_.at(slot);
   Connection& other = table_.at(connection.extras->pipe);
-  passOn(connection, other);
-  passOn(other, connection);
-  if (connection.has(Connection::kPipeFinSent) && other.has(Connection::kPipeFinSent)) closeNow(slot, CloseReason::kEnd);
+  const bool hasEnded = isOver(connection, other), otherHasEnded = isOver(other, connection);
+  const auto passOn = [&](Connection& to) {
+    if (to.has(Connection::kPipeFinSent)) return;
+    to.set(Connection::kPipeFinSent);
+    // close() sends FIN, too, and comes at once.
+    if (!hasEnded || !otherHasEnded) (void)sock::shutdownWrite(to.fd.get());
+  };
+  if (hasEnded) passOn(other);
+  if (otherHasEnded) passOn(connection);
+  if (hasEnded && otherHasEnded) closeNow(slot, CloseReason::kEnd);
 }
 
 uint32_t Reactor::unlinkPipe(uint32_t slot) {
