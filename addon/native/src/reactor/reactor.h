@@ -131,6 +131,8 @@ class Reactor {
   // The sockets belong to another process now: their descriptors close here, and what is queued on them is left to it. Comes
   // before drain(), which then lets those who were accepted and have not said all of their request do so for `graceMs`.
   void leaveListeners(uint32_t graceMs);
+  // How long a peer may take to answer our FIN, until drain() says otherwise.
+  void setLinger(uint32_t lingerMs) { lingerMs_ = lingerMs; }
   // Refuses new connections, serves what the kernel has queued, answers what is in flight, closes. Event::kDrained in the end.
   void drain(uint32_t lingerMs);
   uint32_t destroyAll(CloseReason reason);
@@ -775,7 +777,7 @@ class Reactor {
   bool relieving_ = false, holdsFresh_ = false, quiescing_ = false, retiring_ = false, abandoned_ = false;
   bool draining_ = false, drained_ = false;
   bool inTurn_ = false;
-  uint32_t lingerMs_ = 0;
+  uint32_t lingerMs_ = kLingerMs;
   uint64_t requestsUntilMs_ = 0;                      // so long, who was accepted here may still send its request
   std::vector<std::pair<uint32_t, uint32_t>> fresh_;  // connections of which one is awaited: slot, generation
   // Frames that run here.

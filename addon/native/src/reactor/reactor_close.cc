@@ -66,7 +66,7 @@ void Reactor::finishWhenDone(uint32_t slot) {
   if (connection.has(Connection::kReadEnded)) return closeNow(slot, connection.endReason);
   connection.unset(Connection::kPausedMask);
   connection.in.reset();
-  startTimer(slot, nowMs_ + (draining_ ? lingerMs_ : kLingerMs));
+  startTimer(slot, nowMs_ + lingerMs_);
   updateInterest(slot);
 }
 

@@ -496,7 +496,7 @@ void Reactor::adoptMoved(Moved& moved) {
   if (!connection.fd.valid()) return;
   account(slot);
   armDeadline(slot);
-  if (connection.has(Connection::kFinSent)) startTimer(slot, nowMs_ + kLingerMs);
+  if (connection.has(Connection::kFinSent)) startTimer(slot, nowMs_ + lingerMs_);
   if (connection.aside()) {
     listAside(slot);
     lookAside();
