@@ -4,6 +4,8 @@ import { type Upstream, Upstreams } from './upstreams.ts'
 
 const settings = readSettings(process.env)
 
+const limits = { timeoutMs: settings.connectMs }
+
 // One set of upstreams in each reactor's thread, with its own view of their health.
 const upstreams = new Upstreams(settings.upstreams, settings.choice, settings.mostPerUpstream)
 
@@ -38,15 +40,14 @@ export default defineApp({
 
 /** Upstreams are tried until one answers, each at most once. */
 async function connectToOne(conn: Connection<undefined>): Promise<Connection<undefined> | undefined> {
-  const tried = new Set<Upstream>()
+  const tried: Upstream[] = []
   for (let attempt = 0; attempt < settings.attempts && !conn.destroyed; attempt++) {
     const upstream = upstreams.choose(tried)
     if (!upstream) break
-    tried.add(upstream)
+    tried.push(upstream)
     upstream.open++
     try {
-      const close = () => void upstream.open--
-      return await conn.reactor.connect(upstream.target, { close, idleTimeoutMs: 0 }, { timeoutMs: settings.connectMs })
+      return await conn.reactor.connect(upstream.target, upstream.handlers, limits)
     } catch (error) {
       upstream.open--
       upstream.down(error)

@@ -1,9 +1,11 @@
-import type { ConnectTarget, ReactorHandle } from 'multireactor'
+import type { ClientHandlers, ConnectTarget, ReactorHandle } from 'multireactor'
 import type { Choice, UpstreamAddress } from './settings.js'
 
 /** One server behind the proxy, as this thread sees it. */
 export class Upstream {
   readonly target: ConnectTarget
+  /** Of each connection to it: one object for all, which is made once. */
+  readonly handlers: ClientHandlers<undefined> = { close: () => void this.open--, idleTimeoutMs: 0 }
   readonly #name: string
   readonly #full = new LimitedLine()
   /** Connections that this thread has to it, those under way included. */
@@ -68,19 +70,27 @@ export class Upstreams {
    * The next one to try. Those whose last check failed come last: when all have failed the check may be wrong, and trying costs
    * little. Undefined when all have been tried or are full.
    */
-  choose(tried: ReadonlySet<Upstream>): Upstream | undefined {
-    const free = this.#all.filter((upstream) => {
-      if (tried.has(upstream)) return false
-      if (upstream.open < this.#most) return true
-      upstream.full(this.#most)
-      return false
-    })
-    const healthy = free.filter((upstream) => upstream.healthy)
-    const candidates = healthy.length > 0 ? healthy : free
-    // Also where the fewest decide: among equals it goes round.
-    const first = candidates[this.#next++ % candidates.length]
-    if (this.#choice === 'round-robin' || !first) return first
-    return candidates.reduce((least, other) => (other.open < least.open ? other : least), first)
+  choose(tried: readonly Upstream[]): Upstream | undefined {
+    const all = this.#all.length
+    // Behind the last one; also where the fewest decide: among equals it goes round.
+    const first = this.#next
+    let chosen: Upstream | undefined
+    for (let i = first; i < first + all; i++) {
+      const upstream = this.#all[i % all]!
+      if (tried.includes(upstream)) continue
+      if (upstream.open >= this.#most) {
+        upstream.full(this.#most)
+      } else if (chosen === undefined || this.#isBetter(upstream, chosen)) {
+        chosen = upstream
+        this.#next = (i + 1) % all
+      }
+    }
+    return chosen
+  }
+
+  #isBetter(one: Upstream, other: Upstream): boolean {
+    if (one.healthy !== other.healthy) return one.healthy
+    return this.#choice === 'least-connections' && one.open < other.open
   }
 
   /** A client that nobody takes is closed. */

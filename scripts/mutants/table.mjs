@@ -1999,10 +1999,38 @@ export const mutants = [
   },
   {
     protects: 'the options of a connect() that differ from those of the last one',
+    file: 'packages/reactor/src/client.ts',
+    from: 'if (!sameOptions) return undefined',
+    to: '',
+    test: 'test/dist/integration/connect_handlers.test.js: are read anew where an option differs',
+  },
+  {
+    protects: 'the hooks of a connect() that differ from those of the last one',
+    file: 'packages/reactor/src/client.ts',
+    from: 'if (hooks !== profile.hooks) return undefined',
+    to: '',
+    test: 'test/dist/integration/connect_handlers.test.js: are read anew where they have other hooks',
+  },
+  {
+    protects: 'connect() from an option that does not exist, where all else is as in the last one',
+    file: 'packages/reactor/src/client.ts',
+    from: 'if (!known.has(name)) return undefined',
+    to: 'void name',
+    test: 'test/dist/integration/connect_handlers.test.js: are read anew where an option differs',
+  },
+  {
+    protects: 'the `this` of the hooks of a connection that is made with the handlers of the last one',
+    file: 'packages/reactor/src/client.ts',
+    from: 'open.call(handlers, conn)',
+    to: 'open.call(undefined, conn)',
+    test: 'test/dist/integration/connect_handlers.test.js: keep their this',
+  },
+  {
+    protects: 'the time limit of an attempt, which no timer of JavaScript ends',
     file: 'packages/reactor/src/connect.ts',
-    from: 'if (last?.[name] === native[name]) continue',
-    to: 'if (last) continue',
-    test: 'test/dist/integration/connect.test.js: has the time limits of every connection',
+    from: 'from, native, this.#leftMs(), attempt)',
+    to: 'from, native, 60_000, attempt)',
+    test: 'test/dist/integration/connect.test.js: gives up after timeoutMs',
   },
   {
     protects: 'a reactor that comes back from the thread that had to be ended',
@@ -2147,8 +2175,8 @@ export const mutants = [
   {
     protects: 'connect() from a result that is none, where the thread has ended',
     file: 'packages/reactor/src/engine.ts',
-    from: "client.timeoutMs)) ?? 'ECANCELED'",
-    to: "client.timeoutMs)) ?? ''",
+    from: "client, timeoutMs)) ?? 'ECANCELED'",
+    to: "client, timeoutMs)) ?? ''",
     test: 'test/dist/faults/ended_thread.test.js: find every connection closed',
   },
   {
@@ -2351,7 +2379,7 @@ export const mutants = [
   {
     protects: 'the time that the peer of a finished connection has, where it moves',
     file: 'addon/native/src/reactor/reactor_handover.cc',
-    from: 'if (connection.has(Connection::kFinSent)) startTimer(slot, nowMs_ + kLingerMs);',
+    from: 'if (connection.has(Connection::kFinSent)) startTimer(slot, nowMs_ + lingerMs_);',
     to: '',
     test: 'states: states: a finished connection that moves',
   },

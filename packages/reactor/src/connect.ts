@@ -10,12 +10,11 @@ import {
   shown,
   toEnvelope,
 } from '@multireactor/addon'
-import { boundHooks } from './bound_hooks.js'
 import { dns, net } from './builtins.js'
+import { readClient } from './client.js'
 import type { Connection } from './connection.js'
-import type { ConnectResult, Engine } from './engine.js'
-import { type EngineListener, hooksOf, nativeListener, readMaxPending } from './engine_listener.js'
-import { raw } from './framing.js'
+import type { Attempt, ConnectResult, Engine } from './engine.js'
+import type { EngineListener } from './engine_listener.js'
 import type { ClientHandlers } from './handlers.js'
 
 /** Where to connect: a port of a host, or a Unix path. */
@@ -46,9 +45,8 @@ export interface ConnectOptions {
   signal?: AbortSignal
 }
 
-const anyBytes = raw()
-
 const targetNames = ['port', 'host', 'family', 'path', 'localAddress', 'localPort', 'name'] as const
+const optionNames = ['timeoutMs', 'attemptDelayMs', 'signal'] as const
 
 /** A Unix socket whose queue is full is tried again after so many ms: the kernel does not tell when it has room. */
 const unixRetryMs = 10
@@ -63,74 +61,28 @@ interface Plan {
   local: { host: string; port: number } | undefined
 }
 
-/** Resolves to the open connection. Throws only what is a mistake in the arguments; all else rejects. */
-export async function connect<Data>(
+/** Resolves to the open connection. Rejects, whatever is wrong. */
+export function connect<Data>(
   where: string,
   engine: Engine | Promise<Engine>,
   target: ConnectTarget,
   handlers: ClientHandlers<Data>,
   options: ConnectOptions,
 ): Promise<Connection<Data>> {
-  const context = currentContext()
-  const plan = readTarget(where, target)
-  const read = new OptionReader(where, options, ['timeoutMs', 'attemptDelayMs', 'signal'])
-  const timeoutMs = read.integer('timeoutMs', 10_000, 1, 0x7fff_ffff)
-  const attemptDelayMs = read.integer('attemptDelayMs', 250, 1, 0x7fff_ffff)
-  const signal = read.signal()
-  const { hooks, connectionOptions } = boundHooks(where, handlers)
-  const framing = connectionOptions.framing ?? anyBytes
-  // Who connects speaks first as a rule, so there is no time limit for the other side's first byte unless it is asked for.
-  const native = sameAsLast(
-    nativeListener(where, { firstByteTimeoutMs: 0, ...connectionOptions }, framing, {
-      hooks: hooksOf(hooks),
-      toPool: false,
-      answersOverload: false,
-      run: 'pool',
-      balance: 'kernel',
-      secure: false,
-    }),
-  )
-  const listener: EngineListener = {
-    name: plan.name,
-    framing,
-    handlers: hooks,
-    toPool: false,
-    highBytes: native.outHighBytes,
-    mostBytes: native.outMaxBytes,
-    maxPending: readMaxPending(where, connectionOptions),
-    run: 'pool',
-    side: undefined,
-    secure: undefined,
-    isClient: true,
-  }
-  signal?.throwIfAborted()
-
-  const limit = new TimeLimit(timeoutMs, signal)
+  // Not `async`: of a proxy's connection these steps are most, and each `await` would be one of them.
   try {
-    const driving = await limit.of(Promise.resolve(engine), () =>
-      failure(
-        plan,
-        systemError('ETIMEDOUT', plan.name),
-        'the thread does not drive its reactor yet: do not wait for connect() in start()',
-      ),
-    )
-    const targets = await resolve(plan, limit)
-    return await new Race(driving, plan, targets, { listener, native, attemptDelayMs, limit, context }).run()
-  } finally {
-    limit.end()
+    const context = currentContext()
+    const plan = readTarget(where, target)
+    const read = new OptionReader(where, options, optionNames)
+    const timeoutMs = read.integer('timeoutMs', 10_000, 1, 0x7fff_ffff)
+    const attemptDelayMs = read.integer('attemptDelayMs', 250, 1, 0x7fff_ffff)
+    const signal = read.signal()
+    const { listener, native } = readClient(where, plan.name, handlers)
+    signal?.throwIfAborted()
+    return new Race(plan, { listener, native, timeoutMs, attemptDelayMs, signal, context }).run(engine)
+  } catch (error) {
+    return Promise.reject(error)
   }
-}
-
-let last: NativeListener | undefined
-
-/** Options of the same content are the same object: the driver reads those only once. */
-function sameAsLast(native: NativeListener): NativeListener {
-  for (const name of Object.keys(native) as (keyof NativeListener)[]) {
-    if (last?.[name] === native[name]) continue
-    last = Object.freeze(native)
-    break
-  }
-  return last!
 }
 
 function readTarget(where: string, target: ConnectTarget): Plan {
@@ -172,18 +124,19 @@ function readTarget(where: string, target: ConnectTarget): Plan {
   }
 }
 
+/** What needs no name resolved. */
+function targetOf({ path, host, port }: Plan): NativeTarget | undefined {
+  if (path !== undefined) return { path }
+  return net().isIP(host) !== 0 || host.includes('%') ? { host, port } : undefined
+}
+
 /** The addresses to try, in turn; both families take turns, as RFC 8305 wants it. */
-async function resolve(plan: Plan, limit: TimeLimit): Promise<NativeTarget[]> {
-  if (plan.path !== undefined) return [{ path: plan.path }]
+async function resolve(plan: Plan): Promise<NativeTarget[]> {
   const { host, port, family } = plan
-  if (net().isIP(host) !== 0 || host.includes('%')) return [{ host, port }]
   let found: LookupAddress[]
   try {
-    found = await limit.of(dns().lookup(host, { all: true, family, order: 'verbatim' }), () =>
-      failure(plan, systemError('ETIMEDOUT', plan.name), 'its name was not resolved in time'),
-    )
+    found = await dns().lookup(host, { all: true, family, order: 'verbatim' })
   } catch (cause) {
-    if (limit.isOver) throw cause
     throw failure(plan, cause as Error, 'its name has no address')
   }
   const first = found.filter((one) => one.family === found[0]!.family)
@@ -192,136 +145,136 @@ async function resolve(plan: Plan, limit: TimeLimit): Promise<NativeTarget[]> {
   return [...turns, ...second.slice(first.length)].map(({ address }) => ({ host: address, port }))
 }
 
-/** The time and the signal of one `connect()`, for all that it waits for. */
-class TimeLimit {
-  readonly #endsAt: number
-  readonly #signal: AbortSignal | undefined
-  readonly #timer: NodeJS.Timeout
-  #over: Error | 'time' | 'signal' | undefined
-  #stop: ((why: 'time' | 'signal') => void) | undefined
-  readonly #onAbort = (): void => this.#fire('signal')
-
-  constructor(timeoutMs: number, signal: AbortSignal | undefined) {
-    this.#endsAt = performance.now() + timeoutMs
-    this.#signal = signal
-    this.#timer = setTimeout(() => this.#fire('time'), timeoutMs)
-    signal?.addEventListener('abort', this.#onAbort, { once: true })
-  }
-
-  get isOver(): boolean {
-    return this.#over !== undefined
-  }
-  get leftMs(): number {
-    return Math.max(1, Math.ceil(this.#endsAt - performance.now()))
-  }
-  get reason(): unknown {
-    return this.#signal?.reason
-  }
-
-  /** What `work` resolves to, unless the time is over or the signal aborts before. */
-  of<T>(work: Promise<T>, late: () => Error): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.onStop((why) => reject(why === 'time' ? late() : this.reason))
-      work.then(resolve, reject)
-    })
-  }
-
-  /** Tells one at a time: whoever waits now. */
-  onStop(stop: (why: 'time' | 'signal') => void): void {
-    this.#stop = stop
-    if (this.#over === 'time' || this.#over === 'signal') stop(this.#over)
-  }
-
-  end(): void {
-    clearTimeout(this.#timer)
-    this.#signal?.removeEventListener('abort', this.#onAbort)
-    this.#stop = undefined
-  }
-
-  #fire(why: 'time' | 'signal'): void {
-    this.#over ??= why
-    this.#stop?.(why)
-  }
-}
-
 interface RaceOptions {
   listener: EngineListener
-  native: ReturnType<typeof nativeListener>
+  native: NativeListener
+  timeoutMs: number
   attemptDelayMs: number
-  limit: TimeLimit
+  signal: AbortSignal | undefined
   /** In which its hooks run. */
   context: Context
 }
 
+/** What takes so long that the time is over. */
+const late = {
+  thread: 'the thread does not drive its reactor yet: do not wait for connect() in start()',
+  name: 'its name was not resolved in time',
+  answer: 'nobody answered in time',
+} as const
+
 /** One connection out of several addresses: the first that opens. The others are cancelled. */
 class Race {
-  readonly #engine: Engine
+  #engine!: Engine
   readonly #plan: Plan
-  readonly #targets: readonly NativeTarget[]
   readonly #options: RaceOptions
-  readonly #running = new Set<number>()
-  readonly #failures: Error[] = []
+  readonly #endsAt: number
+  #targets: readonly NativeTarget[] = []
+  readonly #running: Attempt[] = []
+  #failures: Error[] | undefined
   #next = 0
+  #waitsFor: keyof typeof late = 'answer'
+  /** For what the native deadline of an attempt does not end. */
+  #limit: NodeJS.Timeout | undefined
   #timer: NodeJS.Timeout | undefined
+  #onAbort: (() => void) | undefined
   #over = false
   // biome-ignore lint/suspicious/noExplicitAny: `open` decides
   #resolve!: (conn: Connection<any>) => void
   #reject!: (error: unknown) => void
 
-  constructor(engine: Engine, plan: Plan, targets: readonly NativeTarget[], options: RaceOptions) {
-    this.#engine = engine
+  constructor(plan: Plan, options: RaceOptions) {
     this.#plan = plan
-    this.#targets = targets
     this.#options = options
+    this.#endsAt = performance.now() + options.timeoutMs
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  run(): Promise<Connection<any>> {
+  run(engine: Engine | Promise<Engine>): Promise<Connection<any>> {
+    const { signal } = this.#options
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
-      const { limit } = this.#options
-      limit.onStop((why) => {
-        const late = () => failure(this.#plan, systemError('ETIMEDOUT', this.#plan.name), 'nobody answered in time')
-        this.#end(() => reject(why === 'time' ? late() : limit.reason))
-      })
-      this.#begin()
+      if (signal) {
+        this.#onAbort = () => this.#end(() => reject(signal.reason))
+        signal.addEventListener('abort', this.#onAbort, { once: true })
+      }
+      const target = targetOf(this.#plan)
+      if (engine instanceof Promise || target === undefined) void this.#prepare(engine, target)
+      else this.#start(engine, [target])
     })
+  }
+
+  async #prepare(engine: Engine | Promise<Engine>, target: NativeTarget | undefined): Promise<void> {
+    this.#limitTime()
+    try {
+      this.#waitsFor = 'thread'
+      const driving = await engine
+      this.#waitsFor = 'name'
+      const targets = target === undefined ? await resolve(this.#plan) : [target]
+      this.#waitsFor = 'answer'
+      this.#start(driving, targets)
+    } catch (error) {
+      this.#end(() => this.#reject(error))
+    }
+  }
+
+  #start(engine: Engine, targets: readonly NativeTarget[]): void {
+    this.#engine = engine
+    this.#targets = targets
+    // The native side ends the attempt at one address in time. No timer is made for what is over in a moment.
+    if (targets.length > 1) this.#limitTime()
+    this.#begin()
+  }
+
+  #limitTime(): void {
+    this.#limit ??= setTimeout(() => {
+      const why = systemError('ETIMEDOUT', this.#plan.name)
+      this.#end(() => this.#reject(failure(this.#plan, why, late[this.#waitsFor])))
+    }, this.#leftMs())
+  }
+
+  #leftMs(): number {
+    return Math.max(1, Math.ceil(this.#endsAt - performance.now()))
   }
 
   /** The next address, if there is one. */
   #begin(): void {
-    clearTimeout(this.#timer)
+    if (this.#timer !== undefined) clearTimeout(this.#timer)
     if (this.#over) return
     const target = this.#targets[this.#next]
     if (!target) {
-      if (this.#running.size === 0) this.#end(() => this.#reject(this.#failure()))
+      if (this.#running.length === 0) this.#end(() => this.#reject(this.#failure()))
       return
     }
     this.#next++
     this.#attempt(target)
-    if (!this.#over && this.#next < this.#targets.length && this.#running.size !== 0) {
+    if (!this.#over && this.#next < this.#targets.length && this.#running.length !== 0) {
       this.#timer = setTimeout(() => this.#begin(), this.#options.attemptDelayMs)
     }
   }
 
   #attempt(target: NativeTarget): void {
-    const { listener, native, limit, context } = this.#options
+    const { listener, native, context } = this.#options
     const { local } = this.#plan
     // A port of our own without an address: the address that means any, of the same family.
     const any = 'host' in target && target.host.includes(':') ? '::' : '0.0.0.0'
     const from = local && { host: local.host === '' ? any : local.host, port: local.port }
-    let request: number | string
-    try {
-      request = this.#engine.connect(target, from, { listener, native, timeoutMs: limit.leftMs, context }, (result) => {
-        this.#running.delete(request as number)
+    const attempt: Attempt = {
+      request: -1,
+      listener,
+      context,
+      ended: (result) => {
+        this.#running.splice(this.#running.indexOf(attempt), 1)
         this.#ended(target, result)
-      })
-    } catch (error) {
-      return this.#end(() => this.#reject(error))
+      },
     }
-    if (typeof request === 'number') this.#running.add(request)
-    else this.#ended(target, request)
+    try {
+      const failed = this.#engine.connect(target, from, native, this.#leftMs(), attempt)
+      if (failed === undefined) this.#running.push(attempt)
+      else this.#ended(target, failed)
+    } catch (error) {
+      this.#end(() => this.#reject(error))
+    }
   }
 
   #ended(target: NativeTarget, result: ConnectResult): void {
@@ -343,29 +296,34 @@ class Race {
       )
     }
     if (result === 'EAGAIN' && 'path' in target) {
+      this.#limitTime()
       this.#timer = setTimeout(() => this.#attempt(target), unixRetryMs)
       return
     }
-    this.#failures.push(systemError(result, 'path' in target ? target.path : target.host, 'path' in target ? 0 : target.port))
+    const error = systemError(result, 'path' in target ? target.path : target.host, 'path' in target ? 0 : target.port)
+    this.#failures = [...(this.#failures ?? []), error]
     this.#begin()
   }
 
   #end(settle: () => void): void {
     if (this.#over) return
     this.#over = true
-    clearTimeout(this.#timer)
-    for (const request of this.#running) this.#engine.cancelConnect(request)
-    this.#running.clear()
+    if (this.#timer !== undefined) clearTimeout(this.#timer)
+    if (this.#limit !== undefined) clearTimeout(this.#limit)
+    if (this.#onAbort) this.#options.signal!.removeEventListener('abort', this.#onAbort)
+    for (const { request } of this.#running) this.#engine.cancelConnect(request)
+    this.#running.length = 0
     settle()
   }
 
   #failure(): MultireactorError {
-    const [first] = this.#failures
+    const failures = this.#failures!
+    const [first] = failures
     const code = (first as NodeJS.ErrnoException).code!
     const cause =
-      this.#failures.length === 1
+      failures.length === 1
         ? first!
-        : Object.assign(new AggregateError(this.#failures, `none of ${this.#failures.length} addresses answered`), { code })
+        : Object.assign(new AggregateError(failures, `none of ${failures.length} addresses answered`), { code })
     return failure(this.#plan, cause, advice[code] ?? 'the kernel refused')
   }
 }

@@ -75,6 +75,17 @@ export interface EngineEvents {
 // biome-ignore lint/suspicious/noExplicitAny: `open` decides
 export type ConnectResult = ConnectionLink<any> | string | Error
 
+/** An attempt to connect that is under way. */
+export interface Attempt {
+  /** Its number. */
+  request: number
+  readonly listener: EngineListener
+  /** In which the hooks of the connection run. */
+  readonly context: Context
+  /** Called once, and not after `cancelConnect`. */
+  readonly ended: (result: ConnectResult) => void
+}
+
 /** So long fresh connections wait for the next thread in the hope that this one has only busy connections, */
 const mostBusyMs = 250
 /** and so long before the time is over idle ones are ended. */
@@ -127,7 +138,7 @@ export class Engine {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly #connections: (ConnectionLink<any> | undefined)[] = []
   readonly #listeners: EngineListener[] = []
-  readonly #connects = new Map<number, { listener: EngineListener; context: Context; ended(result: ConnectResult): void }>()
+  readonly #connects = new Map<number, Attempt>()
   readonly #contexts = new ConnectionContexts()
   /** Of connections with a custom framer, by slot. */
   readonly #unread = new Map<number, UnreadBytes>()
@@ -221,20 +232,19 @@ export class Engine {
     this.#frames = make(this.driver)
   }
 
-  /**
-   * Begins to connect, for at most `timeoutMs`. The number of the attempt, or the errno's name when it has failed at once:
-   * ECANCELED also when the thread has ended.
-   * `ended` is called once, and not after `cancelConnect`. The hooks of the connection run in `client.context`.
-   */
+  /** Begins to connect, for at most `timeoutMs`. The errno's name when it has failed at once: ECANCELED also when the thread has ended. */
   connect(
     target: NativeTarget,
     local: NativeTarget | undefined,
-    client: { listener: EngineListener; native: NativeListener; timeoutMs: number; context: Context },
-    ended: (result: ConnectResult) => void,
-  ): number | string {
-    const request = inOurClass(() => this.driver.connect(target, local, client.native, client.timeoutMs)) ?? 'ECANCELED'
-    if (typeof request === 'number') this.#connects.set(request, { listener: client.listener, context: client.context, ended })
-    return request
+    client: NativeListener,
+    timeoutMs: number,
+    attempt: Attempt,
+  ): string | undefined {
+    const request = inOurClass(() => this.driver.connect(target, local, client, timeoutMs)) ?? 'ECANCELED'
+    if (typeof request === 'string') return request
+    attempt.request = request
+    this.#connects.set(request, attempt)
+    return undefined
   }
 
   cancelConnect(request: number): void {
@@ -775,17 +785,16 @@ export class Engine {
     this.#connects.delete(request)
     // Cancelled when it was connected already.
     if (!connect) return void this.driver.destroy(slot, generation, closeReasons.indexOf('destroyed'))
-    const { listener, ended } = connect
     // biome-ignore lint/suspicious/noExplicitAny: `open` decides
-    const conn = new LiveConnection<any>(this, listener, slot, generation, undefined)
+    const conn = new LiveConnection<any>(this, connect.listener, slot, generation, undefined)
     this.#connections[slot] = conn
     try {
-      this.#opened(conn, listener.handlers.open?.(conn))
+      this.#opened(conn, connect.listener.handlers.open?.(conn))
     } catch (error) {
       this.#failed(error, 'open', conn)
-      return ended(asError(error))
+      return connect.ended(asError(error))
     }
-    ended(conn)
+    connect.ended(conn)
   }
 
   #onConnectFailed(request: number, errno: number): void {

@@ -49,11 +49,13 @@ export interface EngineListener {
 
 const mostMs = 0x7fff_ffff
 
+const hookBits = Object.entries(hookBit) as [keyof typeof hookBit, number][]
+
 /** Which hooks there are, as bits of `hookBit`. */
 export function hooksOf(handlers: ConnectionHandlers<unknown> & HandoverHandlers<unknown>): number {
   let hooks = 0
-  for (const [hook, bit] of Object.entries(hookBit)) {
-    if (handlers[hook as keyof typeof hookBit]) hooks |= bit
+  for (const [hook, bit] of hookBits) {
+    if (handlers[hook]) hooks |= bit
   }
   return hooks
 }
