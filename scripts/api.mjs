@@ -1,4 +1,4 @@
-// What users may name: every exported name of the public entry of every package, with its signature and its members, from the built
+// The public interface: every exported name of the public entry of every package, with its signature and its members, from the built
 // declarations. docs/api holds it; `--write` renews that, and a test compares. Names and members without a docstring are told, too.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -105,7 +105,7 @@ const isHidden = (member) =>
   member.name?.kind === SyntaxKind.PrivateIdentifier ||
   member.modifiers?.some(({ kind }) => kind === SyntaxKind.PrivateKeyword)
 
-/** The part before the members, the members, and what is extended. */
+/** The part before the members, the members, and the base types. */
 function partsOf(file, node) {
   const text = node.getText(file)
   const literal =

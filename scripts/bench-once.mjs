@@ -1,4 +1,4 @@
-// One short round of everything in bench. Its C++ programs drive the addon's rooms by themselves: what changes there must not leave
+// One short round of everything in bench. Its C++ programs drive the addon's rooms by themselves: a change there must not leave
 // them behind. Numbers are not looked at.
 import { join } from 'node:path'
 import { root, run, whenMain } from './lib.mjs'

@@ -55,7 +55,7 @@ export function writeUnity(folder = join(root, native, 'build/unity')) {
   }
 }
 
-/** `unity`: what is compiled already is good, however it was compiled. */
+/** `unity`: an existing build of either kind is kept. */
 export function buildNative({ unity = false } = {}) {
   const wanted = fingerprint()
   const isBuilt = existsSync(product) && existsSync(stamp)

@@ -5,7 +5,7 @@ import { buildNative } from './build-native.mjs'
 import { packageDocs } from './package-docs.mjs'
 import { filesBelow, projects, root, run, whenMain } from './lib.mjs'
 
-// The compiler trusts its build info and does not look whether what it wrote is still there.
+// The compiler trusts its build info and does not check whether its output still exists.
 function forgetLostOutput(wanted) {
   const lost = wanted.some(({ folder }) => !existsSync(join(root, folder, 'dist')))
   if (lost) rmSync(join(root, '.build'), { recursive: true, force: true })
@@ -28,10 +28,10 @@ function removeOrphans() {
   }
 }
 
-/** What users install, without tests and bench. */
+/** The packages that users install, without tests and bench. */
 const packages = projects.filter(({ threads }) => threads)
 
-/** `quick`: what `npm start` needs. */
+/** `quick`: only the parts that `npm start` needs. */
 export function build({ quick = false, tell = () => {} } = {}) {
   tell('compiling the addon')
   buildNative({ unity: quick })

@@ -1,11 +1,11 @@
-// The JavaScript of each package that users install, in few files: what a package exports, what its threads start with, and what
+// The JavaScript of each package that users install, in few files: its exports, the entries of its threads, and the modules that
 // several of those share. A thread loads a file for each module otherwise, which took a seventh of the start of a server.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { build } from 'esbuild'
 import { projects, root, whenMain } from './lib.mjs'
 
-/** Which sources each built file holds, by their paths in the repository: for whoever asks what a program loads. */
+/** Which sources each built file holds, by their paths in the repository: to find out which sources a program loads. */
 const inventory = '.build/bundles.json'
 
 /** The modules that have a file of their own name. */

@@ -106,7 +106,7 @@ function* importViolations(base) {
   }
 }
 
-/** Every broken arrow below `base`, as `file:line: what`. */
+/** Every broken arrow below `base`, as `file:line: arrow`. */
 export function arrowViolations(base) {
   return [...includeViolations(base), ...importViolations(base)]
 }

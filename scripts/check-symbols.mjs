@@ -2,7 +2,7 @@
 //   node scripts/check-symbols.mjs FILE.node
 import { output, StepFailed, whenMain } from './lib.mjs'
 
-// What RHEL 8 has, the oldest distribution that Node's own binaries support.
+// The versions of RHEL 8, the oldest distribution that Node's own binaries support.
 const highest = { GLIBC: '2.28', GLIBCXX: '3.4.25' }
 
 function isAbove(version, limit) {

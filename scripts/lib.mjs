@@ -1,4 +1,4 @@
-// What the scripts share. Only Node's own modules: prepare.mjs runs before anything is installed.
+// Shared by the scripts. Only Node's own modules: prepare.mjs runs before anything is installed.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ export const root = fileURLToPath(new URL('..', import.meta.url))
 
 /**
  * The projects whose dist holds compiled files, with the folder they are compiled from. Those with `threads` are bundled: the modules
- * that their threads start with have files of their own, as what they export has.
+ * that their threads start with have files of their own, as their exports have.
  */
 export const projects = [
   { folder: 'addon', source: 'src', threads: [] },
@@ -23,7 +23,7 @@ export const projects = [
 ]
 
 export class StepFailed extends Error {
-  /** What the step printed, as far as it was kept. */
+  /** The output of the step, as far as it was kept. */
   output = ''
 }
 
@@ -36,7 +36,7 @@ export function run(command, args, options = {}) {
   if (status !== 0) throw new StepFailed(`${command} ${args.join(' ')}: ${signal ?? `exit code ${status}`}`)
 }
 
-/** What a command prints, or undefined when it fails or does not exist. */
+/** The output of a command, or undefined when it fails or does not exist. */
 export function output(command, args) {
   const { status, stdout } = spawnSync(command, args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
   return status === 0 ? stdout.trim() : undefined

@@ -1,5 +1,5 @@
 // Takes one protection after the other out of a copy of the tree, and expects the test that claims to hold it to fail: a test that
-// passes without what it is about proves nothing. `npm run mutants [TEXT ...]` tries those whose name or file contains one of the texts.
+// passes without its subject proves nothing. `npm run mutants [TEXT ...]` tries those whose name or file contains one of the texts.
 import { spawnSync } from 'node:child_process'
 import {
   cpSync,
@@ -30,7 +30,7 @@ function writeWhenOther(path, content) {
   writeFileSync(path, content)
 }
 
-/** The files of the repository as they lie here, committed or not. What is the same is not touched, for the sake of make. */
+/** The files of the repository as they lie here, committed or not. Unchanged files keep their times, for make. */
 function copyTree() {
   const list = join(copy, '../files.json')
   const before = existsSync(list) ? JSON.parse(readFileSync(list, 'utf8')) : []
@@ -53,7 +53,7 @@ function linkModules(from, to) {
   }
 }
 
-/** The status of a command in the copy, and what it printed. A signal or too long a time is no status 0 either. */
+/** The status of a command in the copy, and its output. A signal or too long a time is no status 0 either. */
 function attempt(command, args, timeout) {
   const env = { ...process.env, PATH: `${join(root, 'node_modules/.bin')}:${process.env.PATH}` }
   const { status, stdout, stderr } = spawnSync(command, args, {

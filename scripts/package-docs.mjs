@@ -1,4 +1,4 @@
-// The documentation as the package `multireactor` carries it: its own links, and none to what the tarball does not have.
+// The documentation as the package `multireactor` carries it: its own links, and none to files outside of the tarball.
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { filesBelow, root, whenMain } from './lib.mjs'

@@ -1,4 +1,4 @@
-// Installs and builds whatever is out of date. Runs on a fresh clone, before anything is installed.
+// Installs and builds everything that is out of date. Runs on a fresh clone, before anything is installed.
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from './build.mjs'
@@ -12,7 +12,7 @@ function changedAt(path) {
   return statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
 }
 
-/** `quick`: only what `npm start` needs, told step by step. */
+/** `quick`: only the parts that `npm start` needs, reported step by step. */
 export function prepare({ quick = false } = {}) {
   const begun = performance.now()
   const tell = (step) => quick && console.log(`[${((performance.now() - begun) / 1000).toFixed(1)} s] ${step} …`)

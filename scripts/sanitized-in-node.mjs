@@ -16,7 +16,7 @@ const nearFrames = 4
 const ours = /\bsrc\/(?:base|net|codec|exchange|worker|reactor|bindings)\/|multireactor\.node/
 
 /**
- * The leaks that our own code has allocated. Node and V8 do not free what they hold when a process exits, nor all that a thread had
+ * The leaks that our own code has allocated. Node and V8 do not free their memory when a process exits, nor all that a thread had
  * which was ended; a suppression would match each stack that begins in Node, and so hide every leak of ours.
  */
 function ownLeaks(report) {
@@ -47,7 +47,7 @@ export function sanitizedInNode() {
       for (const report of reports()) console.error(report.slice(0, 20_000))
       throw error
     }
-    // Each server writes one when it exits, if only of what Node holds: without any, nobody has looked.
+    // Each server writes one when it exits, if only about Node's memory: without a report, the check has not run.
     if (reports().length === 0) throw new StepFailed('no server has looked for leaks')
     const leaks = reports().flatMap(ownLeaks)
     if (leaks.length > 0) throw new StepFailed(`leaks of the addon:\n${leaks.slice(0, 10).join('\n')}`)

@@ -2,7 +2,7 @@
 # Installs the Debian packages that the checks and the tests need beside node, g++, make and python3, when they are absent.
 set -euo pipefail
 
-# Before the packages: what follows ends where none is absent.
+# Before the packages: the rest of this script ends early if no package is missing.
 node scripts/sqlite.mjs
 
 packages=()

@@ -1,5 +1,6 @@
-// SQLite for the example ingest, where Node has none of its own. The install script of better-sqlite3 does not run (`allowScripts`), since whoever only
-// starts a server from a clone should not wait until it is compiled. What was compiled once stays in .cache: `npm ci` empties node_modules.
+// SQLite for the example ingest, where Node has none of its own. The install script of better-sqlite3 does not run (`allowScripts`), since a
+// user who only
+// starts a server from a clone should not wait until it is compiled. A compiled build stays in .cache: `npm ci` empties node_modules.
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { headerOptions } from './build-native.mjs'
@@ -18,7 +19,7 @@ function copy(from, to) {
   copyFileSync(from, to)
 }
 
-/** Puts back what was compiled before an installation. */
+/** Puts back the build from before an installation. */
 export function restoreSqlite() {
   if (existsSync(folder) && !existsSync(built) && existsSync(cached())) copy(cached(), built)
 }

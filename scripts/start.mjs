@@ -1,4 +1,4 @@
-// Builds what is out of date, then serves the orders example in this process, so that signals reach the server itself.
+// Builds all that is out of date, then serves the orders example in this process, so that signals reach the server itself.
 import { join } from 'node:path'
 import { root, whenMain } from './lib.mjs'
 import { prepare } from './prepare.mjs'

@@ -5,14 +5,14 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { root, StepFailed } from './lib.mjs'
 
-/** Of what a failed step has printed, as much as shows why. */
+/** Lines of a failed step's output that are shown again. */
 const linesShownAgain = 80
-/** Of what a step that hangs has printed, as much as shows where. */
+/** Last lines of a hanging step's output that are shown. */
 const linesOfTheEnd = 12
 
 /**
  * In the environment of every process that a step starts: the step, and those that it is itself part of. A process group would lose
- * whoever makes a group of its own.
+ * processes that make a group of their own.
  */
 const mark = 'MULTIREACTOR_STEPS'
 
@@ -57,8 +57,8 @@ function endAll(id) {
 let counted = 0
 
 /**
- * Runs one step within its budget. Throws StepFailed, with what the step has printed, when it fails.
- * `goneWithinMs`: what the step has started may take this long to go after it. `to`: where its output goes. `over`: ends the step before
+ * Runs one step within its budget. Throws StepFailed, with the step's output, when it fails.
+ * `goneWithinMs`: processes that the step has started may end this much later. `to`: where its output goes. `over`: ends the step before
  * its budget does.
  */
 export async function runStep(
@@ -120,7 +120,7 @@ export async function runStep(
   }
 }
 
-/** The command lines of what still runs some time after a step has ended. */
+/** The command lines of processes that still run some time after their step has ended. */
 async function leftBehind(id, goneWithinMs) {
   for (const until = performance.now() + goneWithinMs; performance.now() < until; await delay(50)) {
     if (processesOf(id).length === 0) return []

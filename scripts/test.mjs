@@ -1,4 +1,4 @@
-// npm test: installs and builds what is out of date, then the C++ tests and the suite. What follows `--` goes to mocha.
+// npm test: installs and builds all that is out of date, then runs the C++ tests and the suite. Arguments behind `--` go to mocha.
 import { tests } from './checks/table.mjs'
 import { whenMain } from './lib.mjs'
 import { runSteps } from './steps.mjs'

@@ -15,8 +15,8 @@ export const bufferOf: (memory: ArrayBuffer, offset: number, length: number) => 
 type Write = (buffer: Buffer, text: string, at: number, most: number) => number
 
 /**
- * What `buffer.write` ends in, without its checks and its choice of the encoding. Node documents only the latter, so that one which has
- * no longer the former gets along with it.
+ * The native method behind `buffer.write`, without its checks and its choice of the encoding. Node documents only `buffer.write`: where
+ * the native method is missing, `buffer.write` is used.
  */
 function writer(method: 'utf8Write' | 'latin1Write', encoding: 'utf8' | 'latin1'): Write {
   type Direct = Record<typeof method, (text: string, at: number, most: number) => number>
@@ -47,7 +47,7 @@ const lengthGetter = Object.getOwnPropertyDescriptor(typedArray, 'length')!.get 
 
 /**
  * The length of a view as the engine knows it. `view.length` may be anything: an own property of it, a getter of a subclass, a trap of a
- * Proxy. What is no typed array throws.
+ * Proxy. Throws if it is not a typed array.
  */
 export function lengthOf(view: Uint8Array): number {
   return lengthGetter.call(view)
@@ -62,12 +62,12 @@ export function isReadable(view: Uint8Array): boolean {
   return mostBytesOf(view) >= 0
 }
 
-/** What can be sent. It is a Uint8Array if the engine says so, whatever its prototype and properties say. */
+/** What can be sent. It is a Uint8Array if the engine says so, independent of its prototype and properties. */
 export function isBytes(value: unknown): value is string | Uint8Array {
   return mostBytesOf(value) >= 0
 }
 
-/** How many bytes what can be sent has at most: a text may have fewer. -1: it cannot be sent. */
+/** The most bytes that a value takes on the wire: a text may take fewer. -1: the value cannot be sent. */
 export function mostBytesOf(value: unknown): number {
   if (typeof value === 'string') return value.length * 3
   if (kindGetter.call(value) !== 'Uint8Array') return -1

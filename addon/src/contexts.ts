@@ -1,8 +1,8 @@
 import { AsyncLocalStorage, AsyncResource, createHook } from 'node:async_hooks'
 
 /**
- * What of this thread is known of `AsyncLocalStorage` and of async hooks. Until one of them is used, no context is made or entered, and an
- * event costs one look at `used`.
+ * Whether this thread uses `AsyncLocalStorage` or async hooks. Until it does, no context is made or entered, and an event costs one look at
+ * `used`.
  */
 export const contexts: {
   /** A storage has been entered, or a hook enabled, on this thread. Never false again. */
@@ -12,8 +12,8 @@ export const contexts: {
 } = { used: false, mark: 0 }
 
 /**
- * Node has no event for this, so the methods that enter a storage say so themselves: they do what they did, and count. Storages that were
- * entered before this package was loaded are noticed with the next call of one of them.
+ * Node has no event for this, so the methods that enter a storage are wrapped: they do their work, and count. A storage that was entered before
+ * this package was loaded is noticed with the next call of such a method.
  */
 function noteUse(prototype: object, methods: readonly string[]): void {
   for (const method of methods) {
@@ -38,12 +38,12 @@ noteUse(Object.getPrototypeOf(createHook({})) as object, ['enable'])
 /** A context that was current once, to run something in. */
 export type Context = AsyncResource
 
-/** The current context. What is entered in a run of it belongs to it alone. */
+/** The current context. A store entered in a run of it is visible in this context only. */
 export function currentContext(): Context {
   return new AsyncResource('multireactor', { requireManualDestroy: true })
 }
 
-/** Runs `work` in a context of its own that begins as a copy of `from`, or of the current one: what it enters is nobody else's. */
+/** Runs `work` in a context of its own, a copy of `from` or of the current one: a store that `work` enters is visible only there. */
 export function runFresh<This, Args extends unknown[], Result>(
   from: Context | undefined,
   work: (this: This, ...args: Args) => Result,
@@ -56,7 +56,7 @@ export function runFresh<This, Args extends unknown[], Result>(
     const own = from === undefined ? currentContext() : from.runInAsyncScope(currentContext)
     return own.runInAsyncScope(work, self, ...args)
   } finally {
-    // What has been entered was entered there.
+    // The stores were entered in that context.
     contexts.mark = mark
   }
 }

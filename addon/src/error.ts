@@ -75,7 +75,7 @@ export class MultireactorError extends Error {
   /** Which failure it is. */
   readonly code: string
 
-  /** `code`: one of `errorCodes`. `message`: what, where, value and remedy. `options.cause`: the error behind it. */
+  /** `code`: one of `errorCodes`. `message`: the fault, its place, the value and the remedy. `options.cause`: the error behind it. */
   constructor(code: ErrorCode | (string & {}), message: string, options?: { cause?: unknown }) {
     super(message, options)
     this.code = code
@@ -89,8 +89,8 @@ export class MultireactorError extends Error {
 }
 
 /**
- * What `call` returns. Native code knows no class of ours: an error of it with one of our codes, as for a forged framing, becomes a
- * `MultireactorError`.
+ * Returns the result of `call`. Native code has no access to our error class: its errors with one of our codes, as for a forged framing, become
+ * a `MultireactorError`.
  */
 export function inOurClass<T>(call: () => T): T {
   try {
@@ -115,7 +115,7 @@ export interface ErrorEnvelope {
   cause?: ErrorEnvelope
 }
 
-/** Throws nothing, whatever was thrown: its properties may be of any type, or throw themselves. */
+/** Never throws, for any thrown value: its properties may be of any type, or throw themselves. */
 export function toEnvelope(error: unknown, depth = 0): ErrorEnvelope {
   if (!attempted(() => error instanceof Error)) {
     const text = attempted(() => String(error)) ?? 'one that cannot be described'

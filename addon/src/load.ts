@@ -21,7 +21,7 @@ const oldestNode = [20, 19] as const
 
 /**
  * Loads the native build: a development build first, then the prebuild for this platform. Throws `ERR_MR_PLATFORM` or
- * `ERR_MR_ADDON_MISSING`, each with one sentence that says what to do.
+ * `ERR_MR_ADDON_MISSING`, each with one sentence that names the remedy.
  */
 export function load(options: LoadOptions = {}): unknown {
   const { folder = nativeFolder, platform = process.platform, node = process.versions.node } = options
@@ -47,7 +47,7 @@ export function load(options: LoadOptions = {}): unknown {
   try {
     return require(path)
   } catch (cause) {
-    // The addon's own refusal (a second copy in this process) is about more than this file, and already says what to do.
+    // The addon's own refusal (a second copy in this process) is about more than this file, and already names the remedy.
     if (cause instanceof Error && 'code' in cause && String(cause.code).startsWith('ERR_MR_')) {
       throw new MultireactorError(String(cause.code), cause.message, { cause })
     }
@@ -56,7 +56,7 @@ export function load(options: LoadOptions = {}): unknown {
   }
 }
 
-/** Threads inherit what their parent has found: looking costs each of them as much as three modules. */
+/** Threads inherit the path that their parent found: a search costs each of them as much as three modules. */
 function findBuild(folder: string): string {
   const name = `multireactor: build in ${folder}`
   const known = getEnvironmentData(name)

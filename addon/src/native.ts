@@ -19,7 +19,7 @@ import type {
 type Of<Table> = Table[keyof Table]
 export type WriteResult = Of<typeof writeResult>
 
-/** What crosses for a framing; see `native/src/codec/framer.h`. */
+/** The native form of a framing; see `native/src/codec/framer.h`. */
 export interface NativeFraming {
   kind: FramingKind
   maxBytes: number
@@ -127,7 +127,7 @@ export interface NativeReactorDriver {
   relieve(): void
   /** and no longer. */
   welcome(): void
-  /** Connections with TLS answer what they have read, say goodbye and close; those that have not asked for anything yet have so long for it. */
+  /** Connections with TLS answer the requests they have read, send close_notify and close; idle ones close after `graceMs`. */
   endSecure(graceMs: number): void
   feed(slot: number, generation: number, plain: Uint8Array): boolean
   feedEnd(slot: number, generation: number): boolean
@@ -152,7 +152,7 @@ export interface NativeReactorDriver {
   /** Closes it behind the replies to the frames before `place`; -1: behind all. */
   fail(slot: number, generation: number, reason: number, place: number): boolean
   pause(slot: number, generation: number, rawEnd: number): boolean
-  /** What was cut behind `rawEnd` waits until the out buffer has drained. False: it need not. */
+  /** Frames cut behind `rawEnd` wait until the out buffer has drained. False: it need not. */
   stopBehind(slot: number, generation: number, rawEnd: number): boolean
   resume(slot: number, generation: number): boolean
   setFraming(slot: number, generation: number, framing: NativeFraming, rawEnd: number): Of<typeof framingResult>
@@ -184,7 +184,7 @@ export interface NativeReactorDriver {
     credit: number,
     stream: number,
   ): void
-  /** Sequence in the high half, cost key in the low one, for a frame that runs here at once; -1: somebody else sees to it. */
+  /** Sequence in the high half, cost key in the low one, for a frame that runs here at once; -1: the pool or another hook answers it. */
   place(slot: number, generation: number, frame: Uint8Array): number
   /** A frame of the batch at hand, before it runs. True: there is no room for its reply, and it comes again. */
   setAside(slot: number, generation: number, sequence: number, frame: Uint8Array): boolean
@@ -192,9 +192,9 @@ export interface NativeReactorDriver {
   watchGone(on: boolean): void
   isGone(id: bigint): boolean
   judgeOverrun(key: number, wasOne: boolean): void
-  /** `holds`: this thread keeps the rest, and is shown only what comes behind it. */
+  /** `holds`: this thread keeps the rest, and gets only the bytes behind it. */
   consumed(slot: number, generation: number, bytes: number, needed: number, holds: boolean): boolean
-  /** What lies behind `rawEnd` is cut again in the next turn: the hooks of this batch have had their time. */
+  /** The bytes behind `rawEnd` are cut again in the next turn: the hooks of this batch have had their time. */
   handBack(slot: number, generation: number, rawEnd: number, begun: number): boolean
   details(slot: number, generation: number): NativeDetails | undefined
   /** Also of a connection that has closed in this turn. */
@@ -208,7 +208,7 @@ export interface NativeReactorDriver {
   answerCall(number: number, outcome: number, data: string | Uint8Array): boolean
 }
 
-/** What lies between a reactor and the frames that run on it; see `native/src/reactor/inline_box.h`. Outlives the thread. */
+/** Frames and replies of a reactor that runs `parse` itself; see `native/src/reactor/inline_box.h`. Outlives the thread. */
 export interface NativeInlineBox {
   /** A frame is running (odd), whether this batch is to be measured, rows, samples. */
   readonly words: Uint32Array
@@ -233,7 +233,7 @@ export interface NativeWorkerDriver {
   readonly batchState: Uint32Array
   /** Replies that wait for `settle()`: rows of token, flags, offset, length. They outlive the thread. */
   readonly outWords: Uint32Array
-  /** What frames have cost: key, runs, ns, flags. */
+  /** Costs of frames: key, runs, ns, flags. */
   readonly samples: Uint32Array
   readonly outRows: Uint32Array
   readonly outBytes: Uint8Array
@@ -277,9 +277,9 @@ export interface NativeCounters {
   publicationsRefused: number
 }
 
-/** What a server holds for its connections, in bytes; see `MemoryUse` in `native/src/exchange/exchange.h`. */
+/** Memory that a server holds for its connections, in bytes; see `MemoryUse` in `native/src/exchange/exchange.h`. */
 export interface MemoryUse {
-  /** By reactors: frames in part, what is unsent, replies held for the order. */
+  /** By reactors: frames in part, unsent bytes, replies held for the order. */
   buffered: number
   /** Frames on their way through the pool: queued, claimed, or being worked on. */
   tasks: number
@@ -326,7 +326,7 @@ export type NativeOpenListener =
   | { error: string; culprit?: number }
   | { error?: undefined; group: number; address: string; port: number; members: number; fixed: boolean }
 
-/** A descriptor that came from another process; see `native/src/net/fd_passing.h`. Whoever receives it owns it. */
+/** A descriptor that came from another process; see `native/src/net/fd_passing.h`. The receiver owns it. */
 export interface NativePassedSocket {
   role: number
   key: string
@@ -406,7 +406,7 @@ export interface Native {
   setThreadNice(nice: number): boolean
   isAddressRange(text: string): boolean
   readCounters(runtime: number): NativeCounters
-  /** To the system, what was freed and is not wanted any more. Once every few seconds, from one thread. */
+  /** Returns freed memory that is not needed any more to the system. Called every few seconds, from one thread. */
   giveBackMemory(runtime: number, isRound: boolean): void
   /** Collects the garbage of the calling thread. */
   collectGarbage(): void
@@ -439,7 +439,7 @@ export interface Native {
   wireTables(): Record<string, unknown>
 }
 
-/** What `createRuntime` needs beside the numbers of threads, without any limit: for a reactor or a pool that stands alone. */
+/** Options of `createRuntime` beside the numbers of threads, without any limit: for a reactor or a pool that stands alone. */
 export const unlimited: Omit<NativeRuntimeOptions, 'reactors' | 'workers' | 'maxReactors' | 'maxWorkers'> = {
   maxTasks: 1,
   maxBytes: 1,
@@ -451,7 +451,7 @@ export const unlimited: Omit<NativeRuntimeOptions, 'reactors' | 'workers' | 'max
   maxMemoryBytes: Number.MAX_SAFE_INTEGER,
 }
 
-/** What the user may say; `'app'` follows from a `balance` hook. */
+/** The policies that a user may choose; `'app'` follows from a `balance` hook. */
 export type BalancePolicy = Exclude<(typeof balancePolicies)[number], 'app'>
 /** Where `parse` runs: in the pool, on the reactor, or wherever it costs less (docs/placement.md). */
 export type RunMode = (typeof runModes)[number]

@@ -2,8 +2,8 @@ import { isReadable } from './buffers.js'
 import { MultireactorError } from './error.js'
 
 /**
- * The checks of every option object, in one place, so that a wrong one is refused in the same words everywhere: what is wrong,
- * the value, what was expected, and the nearest right name.
+ * The checks of every option object, in one place, so that each refusal has the same form: the fault, the value, the expected value, and the
+ * nearest right name.
  */
 export class OptionReader {
   readonly #where: string
@@ -92,7 +92,7 @@ export class OptionReader {
   }
 }
 
-/** A value as an error message shows it: short, and with its type where that is what is wrong. Throws for no value. */
+/** A value as an error message shows it: short, and with its type where the type is the fault. Never throws. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
   if (value === null || typeof value !== 'object') return typeof value === 'function' ? 'a function' : `${String(value)}`
@@ -106,7 +106,7 @@ export function shown(value: unknown): string {
   }
 }
 
-/** What an earlier version called so; see CHANGELOG.md. */
+/** Names of an earlier version; see CHANGELOG.md. */
 const newNames = new Map([
   ['called', { name: 'onCall', unit: '' }],
   ['resume', { name: 'restore', unit: '' }],

@@ -1,8 +1,8 @@
 import { MultireactorError, toEnvelope } from './error.js'
 
 /**
- * A value on its way to another thread, in V8's own format: what `structuredClone` takes, without transferables, `SharedArrayBuffer` and what
- * belongs to a thread. Throws `ERR_MR_DATA`, with the reason as its cause, for what cannot go: functions, symbols, streams.
+ * Serializes a value for another thread, in V8's own format: as `structuredClone`, without transferables, `SharedArrayBuffer` and objects that
+ * belong to a thread. Throws `ERR_MR_DATA`, with the reason as its cause, for a value that cannot be copied: functions, symbols, streams.
  */
 export function valueBytes(what: string, value: unknown): Buffer {
   try {

@@ -36,13 +36,13 @@ export const event = {
   called: 34,
 } as const
 
-/** What every row of an event batch begins with: the event and `waiting` share the first word. */
+/** The first words of every row of an event batch: the event and `waiting` share the first word. */
 export const eventRow = {
   words: 8,
   event: 0,
   slot: 1,
   generation: 2,
-  /** In the first word, above the event: what the connection has not sent yet, in units of `waitingUnit`. */
+  /** In the first word, above the event: the unsent bytes of the connection, in units of `waitingUnit`. */
   waitingShift: 16,
   waitingUnit: 4096,
   /** In place of `waiting`: the connection has closed, and the frame cannot be cut again. */
@@ -122,7 +122,7 @@ export const taskRow = {
   most: 128,
 } as const
 
-/** What frames of one kind have cost. */
+/** The measured cost of frames of one kind. */
 export const sampleRow = { words: 4, key: 0, runs: 1, ns: 2, flags: 3 } as const
 
 // ---------------------------------------------------------------- bits
@@ -153,7 +153,7 @@ export const frameFlag = { run: 1, refused: 2, value: 8, setAside: 16 } as const
 /** Above them: how often the frame has been begun before. */
 export const frameAttemptShift = 8
 
-/** Flags of a sample: some of its frames returned a promise, so that what follows is not measured; they ran on code that is cold. */
+/** Flags of a sample: some of its frames returned a promise, so that the rest of their work is not measured; they ran on cold code. */
 export const sampleFlag = { asynchronous: 1, cold: 2 } as const
 
 /**
@@ -206,13 +206,13 @@ export const runModes = ['pool', 'inline', 'auto'] as const
 /** Which reactor gets a fresh connection; see `native/src/exchange/balance.h`. `'app'`: its balance hook says. */
 export const balancePolicies = ['kernel', 'least-connections', 'address', 'app'] as const
 
-/** What becomes of a publication for a slow subscriber; see `native/src/reactor/subscription.h`. */
+/** The fate of a publication for a slow subscriber; see `native/src/reactor/subscription.h`. */
 export const slowPolicies = ['close', 'drop', 'latest'] as const
 
-/** What a full task queue does; see `QueueFull` in `native/src/exchange/exchange.h`. */
+/** The effect of a full task queue; see `QueueFull` in `native/src/exchange/exchange.h`. */
 export const queueFullPolicies = ['pause', 'reject', 'close'] as const
 
-/** What a frame is handed to the pool for: a reply to its connection, or a result for the caller, of `parse` or of `task`. */
+/** The purpose of a frame in the pool: a reply to its connection, or a result for the caller, of `parse` or of `task`. */
 export const submitHow = { reply: 0, run: 1, value: 2 } as const
 
 /** How a pool worker measures a batch. `mayBeDear`: a frame of it may cost more than a hop, or has never run. */
@@ -263,7 +263,7 @@ export const sendOutcomes = ['sent', 'buffered', 'gone', 'full'] as const
 /** Outcomes of a call of a reactor's app; see `native/src/exchange/call.h`. */
 export const callOutcome = { answered: 0, failed: 1, lost: 2, noReactor: 3, noHook: 4 } as const
 
-/** What a write answers; see `native/src/reactor/reactor.h`, as for those below. */
+/** Results of a write; see `native/src/reactor/reactor.h`, as for those below. */
 export const writeResult = { gone: 0, full: 1, belowHigh: 2 } as const
 export const pipeResult = { gone: 0, busy: 1, done: 2 } as const
 export const framingResult = { gone: 0, done: 1, tooMany: 2 } as const

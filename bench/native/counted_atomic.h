@@ -1,7 +1,7 @@
 // Stands before every source of the counted build (-include): each std::atomic of the exchange becomes one that counts. The
-// sources of the addon know nothing of it, so it counts whatever they do today.
+// sources of the addon stay unchanged, so the counts are those of the current code.
 //
-// What is counted are read-modify-writes, because they alone need a cache line for the thread that does them:
+// Only read-modify-writes are counted, because they alone need a cache line for the thread that does them:
 //   operations   all of them
 //   transfers    those on a line that another thread had last: with a core for each thread, the line crosses from core to core
 //   lost         those that another thread was quicker at, so that they had to be done again
@@ -41,7 +41,7 @@ inline constexpr size_t kLineBytes = 64;
 inline constexpr size_t kLines = 1 << 16;  // by hash: two lines that share an entry look like more transfers, never like fewer
 
 inline thread_local Counts counts;
-inline thread_local uint32_t self = 0;   // who this thread is, from 1 on
+inline thread_local uint32_t self = 0;   // the id of this thread, from 1 on
 inline thread_local uint32_t state = 1;  // of its random numbers
 inline bool counting = false;            // set while no other thread runs
 inline uint32_t giveWayOneIn = 0;        // 0: never

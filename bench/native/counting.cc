@@ -1,6 +1,6 @@
 // Preloaded into a server: counts the system calls that a message takes and the allocations that it makes, without stopping the
 // program at each of them as a tracer does. The counts lie in the file that BENCH_COUNTS names, which is mapped by every process
-// of the server and read by the bench. It sees what goes through the C library: the calls of Node, libuv and the addon do.
+// of the server and read by the bench. It sees calls through the C library, as those of Node, libuv and the addon are.
 //
 // The order of the counters is that of `counterNames` in src/counts.ts.
 

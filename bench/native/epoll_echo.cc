@@ -1,10 +1,11 @@
-// The baseline that is 1.00: what an epoll server costs when nothing but the kernel and a buffer is in the way.
+// The baseline that is 1.00: an epoll server with nothing but the kernel and a buffer in the way.
 //
 //   epoll_echo --work echo|lines|orders [--threads N]      prints {"addresses":[port]}, and its counts on SIGUSR2
 //
 // Each thread has its own epoll and its own SO_REUSEPORT listener. `echo` returns bytes as they come; `lines` returns whole lines
-// only, as a framed server must; `orders` finds the three numbers of an order in its line and answers with its total. That is no
-// JSON parser: it is the least that a program can do which knows what it gets.
+// only, as a framed server must; `orders` finds the three numbers of an order in its line and answers with its total. That is not
+// a
+// JSON parser: it is the least work for a known format.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -36,7 +37,7 @@ enum class Work { kEcho, kLines, kOrders };
 struct Connection {
   int fd;
   std::string partial;  // A line whose end has not arrived.
-  std::string unsent;   // What the socket did not take.
+  std::string unsent;   // Bytes that the socket did not take.
 };
 
 Work work = Work::kEcho;

@@ -3,9 +3,9 @@
 //
 //   queue_scale [--messages N]
 //
-// It is built twice from the same sources: plainly, for nanoseconds, and with every atomic counted (counted_atomic.h), for what a
-// message costs in operations that more cores would queue for. The counted build runs each pair twice: as the machine lets it
-// run, and with threads that give way between reading and replacing a word, which is what real cores in parallel do to each
+// It is built twice from the same sources: plainly, for nanoseconds, and with every atomic counted (counted_atomic.h), for the
+// operations of a message that more cores would queue for. The counted build runs each pair twice: as the machine lets it
+// run, and with threads that give way between reading and replacing a word, as real cores in parallel do to each
 // other.
 
 #include <pthread.h>
@@ -31,7 +31,7 @@ namespace {
 
 constexpr size_t kFrameBytes = 64;
 constexpr uint32_t kMostFrames = 64;
-constexpr uint64_t kCostNs = 2'000;        // what a frame is said to cost: it goes the way of light ones
+constexpr uint64_t kCostNs = 2'000;        // the assumed cost of a frame: it is a light one
 constexpr uint64_t kMostUnanswered = 256;  // of one pusher
 
 #ifdef COUNTED
@@ -160,7 +160,7 @@ void measure(uint32_t pushers, uint32_t takers, uint64_t messages, [[maybe_unuse
   std::fflush(stdout);
 }
 
-// What it costs that a line crosses from one core to another: the best of many tries, since other programs only add to it.
+// Measures the transfer of a cache line from one core to another: the best of many tries, since other programs only add to it.
 void measure_transfer() {
   constexpr uint64_t kTries = 50, kCrossings = 10'000;
   if (std::thread::hardware_concurrency() < 2) return;

@@ -1,4 +1,4 @@
-// The reactor without Node: what our own C++ costs for a message, with the least possible handler behind it.
+// The reactor without Node: the cost of our own C++ for a message, with the least possible handler behind it.
 //
 //   reactor_loop --work echo|lines [--workers N]      prints {"addresses":[port]}; ends on SIGTERM
 //
@@ -53,7 +53,7 @@ class Echo final : public mr::EventSink {
       if (row.event != mr::Event::kFrame) continue;
       const uint8_t* frame = slabs_[row.a % slabs_.size()].data + row.b;
       if (!fits(row.c + 1)) {
-        reactor_->emptyWriteBox();  // what lies there was written before
+        reactor_->emptyWriteBox();  // its bytes were written before
         reactor_->write(row.slot, row.generation, {frame, row.c}, mr::Reactor::Place::kInOrder);
         if (framed_) reactor_->write(row.slot, row.generation, kNewline, mr::Reactor::Place::kInOrder);
         continue;
@@ -68,7 +68,7 @@ class Echo final : public mr::EventSink {
     return {true, rows.size(), false};
   }
 
-  // A collector would give slabs back when nobody refers to them; here nobody does when a few newer ones are in use.
+  // A collector would give slabs back when they are unreferenced; here they are when a few newer ones are in use.
   mr::Slab newSlab(size_t atLeast) override {
     const uint32_t id = ++ids_;
     mr::Slab& slab = slabs_[id % slabs_.size()];

@@ -7,7 +7,7 @@ export interface Cost {
 }
 
 /**
- * Reads what callgrind has written. Code that was inlined counts for the file that it was written in. Throws when the text is not of
+ * Reads the output of callgrind. Code that was inlined counts for the file that it was written in. Throws when the text is not of
  * callgrind, or counts anything but instructions first.
  */
 export function readCallgrind(text: string): Cost[] {
@@ -23,12 +23,12 @@ export function readCallgrind(text: string): Cost[] {
     if (key !== undefined) {
       const kind = key.endsWith('fn') ? 'fn' : key.endsWith('ob') ? 'object' : 'file'
       const name = named(names[kind], value!)
-      // Lines that begin with c describe who is called: they may introduce a name, and move nothing.
+      // Lines that begin with c describe the callee: they may introduce a name, and move nothing.
       if (key === 'ob') object = name
       else if (key === 'fn') fn = name
       else if (key === 'fl' || key === 'fi' || key === 'fe') file = name
     } else if (line.startsWith('calls=')) {
-      skipsNext = true // The cost of what was called stands there with it.
+      skipsNext = true // The cost of the callee stands there with it.
     } else if (/^[+\-*\d]/.test(line)) {
       const instructions = Number(line.split(' ')[1])
       if (skipsNext) skipsNext = false
@@ -53,7 +53,7 @@ function add(costs: Map<string, Cost>, cost: Cost): void {
   else known.instructions += cost.instructions
 }
 
-/** What one message more costs: two runs of different length, so that the start and the end of the program cancel. */
+/** The cost of one more message: two runs of different length, so that the start and the end of the program cancel. */
 export function perMessage(short: readonly Cost[], long: readonly Cost[], messages: number): Cost[] {
   const keyOf = (cost: Cost): string => `${cost.file}\n${cost.function}\n${cost.object}`
   const before = new Map(short.map((cost) => [keyOf(cost), cost.instructions]))

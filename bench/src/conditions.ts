@@ -3,7 +3,7 @@ import { cpus } from 'node:os'
 import { bun } from './bun.js'
 import type { Options } from './options.js'
 
-/** What has to be known of a run to read it: programs, placement, rounds, and how the kernel shares the time. */
+/** The conditions under which a run must be read: programs, placement, rounds, and how the kernel shares the time. */
 export function conditions(options: Options): string {
   const placed = { own: 'pinned or not as each table says', yes: 'pinned', no: 'not pinned', both: 'pinned and not pinned' }
   const found = bun()

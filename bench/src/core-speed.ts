@@ -31,7 +31,7 @@ function narrow(): number {
 let sink = 0
 
 function timed(loop: () => number): number {
-  // CPU time: what others take of the core's time is not the question.
+  // CPU time: the time of other processes does not matter here.
   const before = process.cpuUsage()
   sink ^= loop()
   const { user, system } = process.cpuUsage(before)
@@ -56,5 +56,5 @@ const head = ['loop', 'best, ns', '10 %', 'a quarter', 'half', 'three quarters',
 process.stdout.write(
   `${tableOf([head, ...rows])}\nSo many of ${samples} samples took at most so many times the best one's time.\n`,
 )
-// What was computed is used, so that no compiler leaves it out.
+// The result is used, so that no compiler removes its computation.
 process.exitCode = Number.isNaN(sink) ? 1 : 0

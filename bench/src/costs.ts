@@ -14,7 +14,7 @@ import { type Manner, ServerProcess } from './server-process.js'
 import type { Crossings } from './servers/start.js'
 import type { Work } from './work.js'
 
-// What a message costs, part by part: instructions by callgrind, of programs without Node; system calls, allocations and crossings
+// The cost of a message, part by part: instructions by callgrind, of programs without Node; system calls, allocations and crossings
 // between native code and JavaScript, counted, of all servers.
 
 const connections = 64

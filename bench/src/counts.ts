@@ -26,7 +26,7 @@ export class CallCounter {
     writeFileSync(path, new Uint8Array(counterNames.length * BigUint64Array.BYTES_PER_ELEMENT))
   }
 
-  /** What the server has to be started with. */
+  /** The environment that the server must be started with. */
   get env(): Record<string, string> {
     return { LD_PRELOAD: countingLibrary, BENCH_COUNTS: this.#path }
   }

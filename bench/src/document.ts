@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 
 /**
- * Puts texts into a document between their markers, `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`. What stands around them stays.
+ * Puts texts into a document between their markers, `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`. The rest of the document stays.
  * Throws when the document does not have a marker; then nothing is written.
  */
 export function fillDocument(path: string, parts: Readonly<Record<string, string>>): void {

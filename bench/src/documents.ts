@@ -3,7 +3,7 @@ import { type Random, randomFrom } from './random.js'
 const smallestDocumentBytes = 2_048
 const largestDocumentBytes = 7_168
 
-// Texts as the world writes them: one, two, three and four bytes a character, and what JSON must escape.
+// Texts as the world writes them: one, two, three and four bytes a character, and characters that JSON must escape.
 const phrases = [
   'the quick brown fox jumps over the lazy dog',
   'Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich',

@@ -1,5 +1,5 @@
-// What an existing HTTP server costs behind `attach`, beside the same server on a port of its own: CPU of the server's process for each
-// request. Both are asked in turns, so that whatever else the machine does hits both.
+// The cost of an existing HTTP server behind `attach`, beside the same server on a port of its own: CPU of the server's process for each
+// request. Both are asked in turns, so that other load of the machine hits both.
 //   npm run duplex -w bench -- [rounds] [seconds]
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'

@@ -4,7 +4,7 @@ import { IdleConnections } from './idle-connections.js'
 import { type Manner, ServerProcess } from './server-process.js'
 import { median } from './statistics.js'
 
-// What an idle connection costs in user memory: the slope between two counts, so that what a server needs anyway cancels out.
+// The user memory of an idle connection: the slope between two counts, so that the fixed memory of a server cancels out.
 // The kernel's own memory for a socket is not in it. The connections live in other processes, whose limit on fds is their own.
 //
 // The slope is a few MiB, and the heaps of freshly started threads give back more than that on their own within seconds. So every

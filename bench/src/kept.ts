@@ -1,6 +1,6 @@
 import type { Sample } from './rounds.js'
 
-/** What a run leaves behind, and what `--from` reads. */
+/** The file that a run leaves behind, and that `--from` reads. */
 export interface Kept {
   command: string
   conditions: string
@@ -8,7 +8,7 @@ export interface Kept {
   samples: Sample[]
 }
 
-/** Several runs as one. Each keeps its own rounds: what was measured in another run is no pair to it. */
+/** Several runs as one. Each keeps its own rounds: measurements of different runs are not paired. */
 export function together(runs: readonly Kept[]): Kept {
   const samples: Sample[] = []
   let rounds = 0

@@ -19,7 +19,7 @@ interface LoadOptions extends LoadShape {
   cores: Cores | undefined
 }
 
-/** What one group of connections got: latencies in microseconds. */
+/** The replies to one group of connections: latencies in microseconds. */
 interface Tally {
   requests: number
   seconds: number
@@ -30,7 +30,7 @@ interface Tally {
   verified: number
 }
 
-/** What the load generator prints: CPU time in microseconds. */
+/** The output of the load generator: CPU time in microseconds. */
 export interface LoadResult extends Tally {
   serverCpuUs: number
   /** The second group of connections, where there is one. */

@@ -46,7 +46,7 @@ async function measured(options: Options, command: string): Promise<Kept> {
     for (let round = 0; round < options.rounds; round++) {
       for (const pass of passes) {
         const { name, kind } = pass.workload
-        // An idle connection is no matter of noise: five rounds of minutes say what there is to say.
+        // An idle connection is no matter of noise: five rounds of minutes are enough.
         if (kind === 'idle' && round >= idleRounds) continue
         const minutes = ((performance.now() - begun) / 60_000).toFixed(1)
         const placement = kind === 'load' ? (pass.cores ? ', pinned' : ', not pinned') : ''

@@ -1,6 +1,6 @@
 import type { LoadResult } from './load.js'
 
-/** What a sample may hold, each with its unit. */
+/** The metrics of a sample, each with its unit. */
 export const metrics = {
   throughput: { title: 'messages/s', digits: 0 },
   p50: { title: 'p50 µs', digits: 0 },
@@ -22,7 +22,7 @@ export const moreIsBetter: ReadonlySet<Metric> = new Set(['throughput', 'light',
 
 export type Values = Partial<Record<Metric, number>>
 
-/** What one window of the load generator says. */
+/** The values of one window of the load generator. */
 export function valuesOf(result: LoadResult): Values {
   const { requests, seconds, throughput, p50, p99, serverCpuUs, beside } = result
   const cores = serverCpuUs / (seconds * 1e6)

@@ -66,7 +66,7 @@ export const usage = `npm run bench -- [options]
   --write FILE        fill in the marked parts of this document, and put the chart beside it
   --name NAME         results go to bench/results/NAME.{md,json,svg} (latest; full; figures)`
 
-/** Throws with what is wrong about the command line. */
+/** Throws with the fault of the command line. */
 export function parseOptions(args: string[]): Options {
   const text = { type: 'string' } as const
   const flag = { type: 'boolean' } as const

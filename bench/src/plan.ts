@@ -16,7 +16,7 @@ function neededByWorks({ works, figures }: Options, name: string): boolean {
   return works.some((work) => neededFor(work).servers.includes(name) && (figures || work === 'isolation' || work === 'json20k'))
 }
 
-/** What one round consists of, in order. */
+/** The passes of one round, in order. */
 export function passesOf(options: Options, workloads: readonly Workload[], present: readonly Candidate[]): Pass[] {
   return workloads.flatMap((workload) => {
     const able = present.filter((candidate) => canDo(candidate, workload) && isWanted(options, candidate.name, workload))

@@ -9,7 +9,7 @@ import type { Workload, WorkloadName } from './workload.js'
 // A fresh server first runs code that V8 has not compiled yet, and compiles it beside its work: on a slow core for most of a second.
 const firstWarmup = { connections: 50, inFlight: 16, seconds: 0.9, warmup: 0.1 }
 
-/** One window: which server, on what, in which round, and what came out, or why nothing did. */
+/** One window: which server, on what, in which round, and its result, or the reason for none. */
 export interface Sample extends LoadShape {
   server: string
   work: WorkloadName
@@ -32,7 +32,7 @@ export interface Pass {
 
 /**
  * One round of one pass. Under load, every server is started anew and stays up, idle, while the others are measured; then each shape
- * is measured on all of them in turn, so that what disturbs the machine for a while disturbs all of them.
+ * is measured on all of them in turn, so that a disturbance of the machine meets all of them.
  */
 export async function measureRound(pass: Pass, round: number, report: (sample: Sample) => void): Promise<void> {
   const inTurn = rotated(pass.candidates, round)
@@ -102,7 +102,7 @@ async function startValues(candidate: Candidate, { workload, cores }: Pass): Pro
   return { processMs, ...(serveMs === undefined ? {} : { serveMs }) }
 }
 
-/** Nobody is always first. */
+/** Rotates the order, so that no server is always first. */
 function rotated<T>(items: readonly T[], by: number): T[] {
   const at = by % Math.max(1, items.length)
   return [...items.slice(at), ...items.slice(0, at)]

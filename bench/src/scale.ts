@@ -7,7 +7,7 @@ import { tableOf } from './markdown.js'
 import { buildNative, queueScale, queueScaleCounted } from './native.js'
 import { median } from './statistics.js'
 
-// The exchange between reactors and pool alone, with many threads: nanoseconds of a message, and what it costs in operations that more
+// The exchange between reactors and pool alone, with many threads: nanoseconds of a message, and the operations that more
 // cores would queue for. See native/queue_scale.cc.
 
 const usage = `npm run scale -w bench -- [options]

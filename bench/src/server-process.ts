@@ -48,7 +48,7 @@ export class ServerProcess {
     })
   }
 
-  /** Resolves when the server listens; rejects with what it printed when it ends or stays silent instead. */
+  /** Resolves when the server listens; rejects with its output when it ends or stays silent instead. */
   static async start(candidate: Candidate, work: Work, cores: string | undefined, how: Manner = {}): Promise<ServerProcess> {
     const [program, args] = onCores(cores, [...(how.under ?? []), ...candidate.command(work, how.nodeArguments)])
     const began = performance.now()
@@ -67,7 +67,7 @@ export class ServerProcess {
     return this.#child.pid!
   }
 
-  /** The process and its descendants: what `cluster` forks is part of its cost. */
+  /** The process and its descendants: the forks of `cluster` are part of its cost. */
   get pids(): number[] {
     const children = childrenByParent()
     const found = [this.pid]
@@ -75,13 +75,13 @@ export class ServerProcess {
     return found
   }
 
-  /** The end of what it has said on stderr since it listens; part of the message when a measurement fails. */
+  /** The end of its stderr since it listens; part of the message when a measurement fails. */
   get said(): string {
     const text = this.#stderr.trim()
     return text === '' ? '' : `; the server said: ${text}`
   }
 
-  /** What the server counts itself. Where memory is measured, it also collects its garbage. */
+  /** The server's own counters. Where memory is measured, it also collects its garbage. */
   async counts(): Promise<ServerCounts> {
     const line = once(this.#lines, 'line', { signal: AbortSignal.timeout(countsLimitMs) })
     this.#child.kill('SIGUSR2')

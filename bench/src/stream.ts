@@ -8,7 +8,7 @@ import { ServerProcess } from './server-process.js'
 import type { ServerCounts } from './servers/start.js'
 import { type Workload, Workloads } from './workload.js'
 
-// A fixed number of documents through each design, every reply compared with what a direct JSON.parse gives, in order.
+// A fixed number of documents through each design, every reply compared with the result of a direct JSON.parse, in order.
 
 const closedLimitMs = 5_000
 const pollMs = 20
@@ -130,6 +130,6 @@ try {
 } finally {
   workloads.remove()
 }
-// What went wrong and where: the connection, the reply, the byte, and what was expected there.
+// Each failure and its place: the connection, the reply, the byte, and the expected byte.
 for (const failure of failures) process.stdout.write(`\n**failed:** ${failure}\n`)
 if (failures.length > 0) process.exitCode = 1

@@ -71,7 +71,7 @@ export function byRound(samples: readonly Sample[], metric: Metric): Map<number,
   return values
 }
 
-/** The ratios of rounds in which both were measured: what disturbed a round disturbed both, and cancels. */
+/** The ratios of rounds in which both were measured: a disturbance of a round meets both, and cancels. */
 export function pairedRatios(own: readonly Sample[], metric: Metric, base: readonly Sample[], baseMetric: Metric): number[] {
   const bases = byRound(base, baseMetric)
   return [...byRound(own, metric)].flatMap(([round, value]) => {

@@ -1,5 +1,5 @@
 /**
- * What every server does with what it gets, so that servers differ in how they carry work and never in the work.
+ * The work of every server, so that servers differ in how they carry work and never in the work.
  *
  * `echo` returns bytes and needs no function. `bytes` returns each line and makes no text of it, as the C server does; `lines` returns its
  * text; `orders` and `json` parse it and answer with a smaller document. `orders` are so small and so regular that the C server knows
@@ -11,7 +11,7 @@ export const works: readonly Work[] = ['echo', 'bytes', 'lines', 'orders', 'json
 
 export type LineHandler = (text: string) => string
 
-/** What is done with the bytes of a line, its end included. */
+/** Returns the bytes of a line, its end included. */
 export const returnBytes = (line: Uint8Array): Uint8Array => line
 
 /** Works in which every line becomes text. */

@@ -9,20 +9,20 @@ import { answer, type Work } from './work.js'
 /** How a measurement is made: windows of the load generator, resident memory, or the time until a server listens. */
 export type Kind = 'load' | 'idle' | 'start'
 
-/** One line of the bench: what is sent, how often, what is read from it, and what 1.00 is. */
+/** One line of the bench: the messages, their number, the metrics, and the meaning of 1.00. */
 export interface WorkloadPlan {
   title: string
   kind: Kind
   work: Work
   /** Connections, and requests outstanding on each, where nothing else is asked for. */
   shapes: readonly LoadShape[]
-  /** The shapes are what the work is about: `--connections` and `--in-flight` do not change them. */
+  /** The shapes define the work: `--connections` and `--in-flight` do not change them. */
   fixed?: boolean
   /** The columns of its table; the first is the figure that ratios are made of, and that the chart shows. */
   metrics: readonly [Metric, ...Metric[]]
   /** The server that is 1.00. */
   reference: 'C epoll' | 'net'
-  /** Pinned to one core each, unless `--pin` says otherwise: what gains from more cores is not. */
+  /** Pinned to one core each, unless `--pin` says otherwise: work that gains from more cores is not. */
   pinned: boolean
 }
 
@@ -179,7 +179,7 @@ export interface Workload extends WorkloadPlan {
 
 const heavyConnections = 4
 
-/** Writes what the load generator reads, and removes it at the end. */
+/** Writes the input of the load generator, and removes it at the end. */
 export class Workloads {
   readonly #directory: string = mkdtempSync(join(tmpdir(), 'multireactor-bench-'))
 
@@ -237,7 +237,7 @@ export class Workloads {
     const data = join(this.#directory, `${name}.requests`)
     const expect = join(this.#directory, `${name}.replies`)
     writeFileSync(data, requests.join(''))
-    // Computed here and now, from the document alone: no server takes part in saying what is right.
+    // Computed here and now, from the document alone: no server takes part in computing the expected replies.
     writeFileSync(expect, requests.map(answer).join(''))
     return [`--${prefix}data`, data, `--${prefix}expect`, expect]
   }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { httpApp, type HttpRequest, type ServerHandle, webSocketMessage } from 'multireactor'
 import { Allowance } from './allowance.ts'
 
-/** What the server says; the page shows it. */
+/** The messages of the server; the page shows them. */
 type Said =
   | { type: 'welcome'; room: string; reactor: number }
   | { type: 'joined' | 'left'; name: string }
@@ -50,7 +50,7 @@ export default httpApp<Member>({
 
     open(ws) {
       const { room, name } = ws.data
-      // Who does not read loses messages, and not the others their time.
+      // A member that does not read loses messages, and does not slow the others down.
       ws.subscribe(topicOf(room), { slow: 'drop' })
       ws.send(JSON.stringify({ type: 'welcome', room, reactor } satisfies Said))
       tell(room, { type: 'joined', name })
@@ -70,7 +70,7 @@ export default httpApp<Member>({
       tell(ws.data.room, { type: 'left', name: ws.data.name })
     },
 
-    // An Allowance is an object of this thread: what goes to the next one is data.
+    // An Allowance is an object of this thread: only data can go to the next one.
     suspend: (ws) => ({ room: ws.data.room, name: ws.data.name }),
     restore(_ws, state) {
       return { ...(state as { room: string; name: string }), allowance: new Allowance() }
@@ -80,9 +80,9 @@ export default httpApp<Member>({
 
 const topicOf = (room: string): string => `room ${room}`
 
-/** To everybody in the room, on whatever reactor: encoded once. */
+/** Sends to all members of the room, on all reactors: encoded once. */
 function tell(room: string, said: Said): void {
-  // It rejects when the server is closing, and then nobody is there to hear it.
+  // It rejects when the server is closing, and then there is no member to reach.
   server.publish(topicOf(room), webSocketMessage(JSON.stringify(said))).catch(() => {})
 }
 

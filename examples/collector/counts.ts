@@ -45,7 +45,7 @@ export class Counts {
   }
 }
 
-/** What all of them have told. Threads that are gone stay in the sum. */
+/** The sum over all threads. Threads that are gone stay in it. */
 export class CountsOfAll {
   readonly #latest = new Map<number, Report>()
   readonly #channel = unreferenced()

@@ -18,7 +18,8 @@ const batchBytes = 256 << 10
  * Appends records to a file, one JSON line each, many at a time. Every worker has one of its own for the same file: an append of
  * the kernel is not torn by another one.
  *
- * When the file cannot be written, records wait, up to `mostWaiting` bytes; what comes then is lost, counted and reported. The file is opened again
+ * When the file cannot be written, records wait, up to `mostWaiting` bytes; further records are lost, counted and reported. The file is opened
+ * again
  * for each attempt, so one that was moved, or a file system that was mounted again, is found.
  */
 export class Sink {
@@ -84,7 +85,7 @@ export class Sink {
     this.#tellLost()
   }
 
-  /** What a full disk has cut off is written once more, as a line of its own: other workers may have written behind its first part. */
+  /** A record cut off by a full disk is written once more, as a line of its own: other workers may have written behind its first part. */
   #keepFrom(written: number): void {
     let whole = 0
     while (this.#lines[0] && whole + this.#lines[0].length <= written) whole += this.#lines.shift()!.length
@@ -121,7 +122,7 @@ export class Sink {
       try {
         closeSync(this.#fd)
       } catch {
-        // Some file systems report here what they could not write. There is no second attempt at a close.
+        // Some file systems report here a failed write. There is no second attempt at a close.
       }
     }
     this.#fd = undefined

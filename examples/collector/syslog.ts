@@ -1,4 +1,4 @@
-// RFC 5424, RFC 3164, and what is neither: a collector throws nothing away.
+// RFC 5424, RFC 3164, and other formats: a collector throws nothing away.
 
 export interface Record {
   format: 'rfc5424' | 'rfc3164' | 'none'

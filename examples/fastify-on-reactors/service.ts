@@ -6,7 +6,7 @@ interface Note {
   text: string
 }
 
-/** The oldest note goes when there are more: whoever posts does not decide how much memory there is. */
+/** The oldest note goes when there are more: a client must not decide how much memory is used. */
 const mostNotes = 10_000
 
 export function build(): FastifyInstance {

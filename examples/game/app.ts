@@ -2,7 +2,7 @@ import { type Connection, defineApp, lines, type ServerHandle } from 'multireact
 import { readCommand } from './commands.ts'
 import { type Player, Room } from './room.ts'
 
-/** What travels with a connection, to the reactor of its room and to the next thread at a reload. */
+/** The state that travels with a connection, to the reactor of its room and to the next thread at a reload. */
 interface State {
   room?: string
   player?: Player
@@ -21,7 +21,7 @@ let ticks: NodeJS.Timeout | undefined
 
 export default defineApp<State>({
   framing: lines({ maxBytes: 512 }),
-  // A player who says nothing for so long has left.
+  // Closes the connection of a player who has been silent for this long.
   idleTimeoutMs: 300_000,
 
   start(context) {
@@ -78,7 +78,7 @@ export default defineApp<State>({
   },
 })
 
-/** The reactor on which a room lives: the same for everybody. */
+/** The reactor on which a room lives: the same for all players. */
 function homeOf(room: string): number {
   let hash = 0
   for (let i = 0; i < room.length; i++) hash = (Math.imul(hash, 31) + room.charCodeAt(i)) >>> 0
@@ -87,7 +87,7 @@ function homeOf(room: string): number {
 
 function joinAtHome(conn: Conn, room: string): void {
   const home = homeOf(room)
-  // It goes when no hook of it is running, and `restore` comes by here once more. What it sends meanwhile waits.
+  // It goes when no hook of it is running, and `restore` comes by here once more. Lines that it sends meanwhile wait.
   if (home === reactor) join(conn)
   else conn.moveTo(home)
 }

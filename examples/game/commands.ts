@@ -3,7 +3,7 @@ export type Command = { type: 'join'; room: string; name: string } | { type: 'go
 const roomForm = /^[a-z0-9-]{1,40}$/
 const nameForm = /^[\p{L}\p{N}_-]{1,30}$/u
 
-/** What a line says; a string says what is wrong with it. A peer sends what it likes. */
+/** The command in a line; a string names the fault. A peer may send anything. */
 export function readCommand(line: string): Command | string {
   let value: unknown
   try {

@@ -1,4 +1,4 @@
-/** What a room needs of a connection. */
+/** The part of a connection that a room uses. */
 export interface Member {
   write(bytes: Buffer): boolean
 }
@@ -17,7 +17,7 @@ export const size = 100
 /** One room: a field of `size` by `size`. All of its members are connections of one reactor, so a tick needs no other thread. */
 export class Room {
   readonly #players = new Map<Member, Player>()
-  /** Members who have not read what they were sent: they miss states until they have. */
+  /** Members with unread states: they miss further ones until they have read them. */
   readonly #slow = new Set<Member>()
   #changed = true
 
@@ -50,7 +50,7 @@ export class Room {
     this.#changed = true
   }
 
-  /** Moves everybody and tells everybody: encoded once. A tick in which nothing has changed tells nothing. */
+  /** Moves all members and sends them the state, encoded once. A tick without a change sends nothing. */
   tick(): void {
     for (const player of this.#players.values()) {
       if (player.dx === 0 && player.dy === 0) continue
@@ -64,7 +64,7 @@ export class Room {
     const players = [...this.#players.values()].map(({ name, x, y }) => ({ name, x, y }))
     const state = Buffer.from(`${JSON.stringify({ type: 'state', players })}\n`)
     for (const member of this.#players.keys()) {
-      // An old state is worth nothing: who is slow gets none, instead of a queue of them.
+      // An old state is worth nothing: a slow member gets none, instead of a queue of them.
       if (!this.#slow.has(member) && !member.write(state)) this.#slow.add(member)
     }
   }

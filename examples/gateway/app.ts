@@ -44,7 +44,7 @@ export default defineApp<State>({
         count.readings++
         break
       case types.result:
-        // One that comes too late is nobody's any more.
+        // A late result is dropped.
         devices.result(conn, body)
         break
       case types.ping:

@@ -1,6 +1,6 @@
 import type { Counted } from './counts.ts'
 
-// What the API, and the reactors themselves, ask of every reactor: as bytes, since that is what crosses threads.
+// Requests of the API, and of the reactors themselves, to every reactor: as bytes, since only bytes cross threads.
 
 export type Question =
   | { ask: 'command'; device: string; bytes: string }

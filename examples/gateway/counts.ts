@@ -3,7 +3,7 @@ export type Kind = (typeof kinds)[number]
 /** By listener. */
 export type Counted = { [listener: string]: { [kind in Kind | 'devices']: number } }
 
-/** What happened on each listener, on this reactor's thread. It begins anew with the thread, as Prometheus expects of counters. */
+/** Counts of events on each listener, on this reactor's thread. It begins anew with the thread, as Prometheus expects of counters. */
 export class Counts {
   readonly #counted: Counted = {}
 

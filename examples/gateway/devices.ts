@@ -1,7 +1,7 @@
 import type { Connection } from 'multireactor'
 import { mostCommandBytes, numbered, types } from './protocol.js'
 
-/** What travels with a connection to the next thread. */
+/** The state that travels with a connection to the next thread. */
 export interface State {
   /** Undefined until it has logged in. */
   device: string | undefined
@@ -11,7 +11,7 @@ export interface State {
 }
 export type Conn = Connection<State>
 
-/** What became of a command. `busy`: too many of them wait for this device. */
+/** The outcome of a command. `busy`: too many of them wait for this device. */
 export type Outcome = { result: Buffer } | 'elsewhere' | 'timeout' | 'gone' | 'busy'
 
 interface Command {

@@ -1,4 +1,4 @@
-// What gateway and device share. A message is a length (two bytes, big-endian), a type (one byte) and a body of that type.
+// Shared by gateway and device. A message is a length (two bytes, big-endian), a type (one byte) and a body of that type.
 import { createHmac, timingSafeEqual } from 'node:crypto'
 
 export const types = /** @type {const} */ ({
@@ -50,7 +50,10 @@ export function deviceOf(body, secret) {
   return timingSafeEqual(given, token(device, secret)) ? device : undefined
 }
 
-/** What a device is given when it is made. Whoever has the secret can make it again, so the gateway keeps no list. @param {string} device @param {string} secret */
+/**
+ * The token that a device is given in the factory. The owner of the secret can compute it again, so the gateway keeps no list. @param {string}
+ * device @param {string} secret
+ */
 function token(device, secret) {
   return createHmac('sha256', secret).update(device).digest()
 }

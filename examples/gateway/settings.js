@@ -23,9 +23,9 @@ export function readSettings(environment) {
     /** Devices that measure, devices that act, and the API; 0: the system chooses. */
     ports: port === 0 ? [0, 0, 0] : [port, port + 1, port + 2],
     reactors: integer('REACTORS', 2, 1, 1024),
-    /** What the tokens of devices are made with. */
+    /** The secret behind the tokens of devices. */
     secret: secret('DEVICE_SECRET'),
-    /** What callers of the API send as `Authorization: Bearer …`. */
+    /** The token that callers of the API send as `Authorization: Bearer …`. */
     apiToken: secret('API_TOKEN'),
     loginMs: integer('LOGIN_MS', 5_000, 10, 600_000),
     commandMs: integer('COMMAND_MS', 5_000, 10, 25_000),

@@ -1,7 +1,7 @@
 import { type HttpRequest, type HttpResponse, httpApp } from 'multireactor'
 import { type Verdict, validate } from './validate.ts'
 
-// Light routes are answered on the reactor. An order's document is checked in the pool: however large it is, nobody else waits.
+// Light routes are answered on the reactor. An order's document is checked in the pool: however large it is, no other client waits.
 async function route(req: HttpRequest, res: HttpResponse): Promise<void> {
   switch (`${req.method} ${req.path}`) {
     case 'GET /health':
@@ -26,7 +26,7 @@ export default httpApp({
   request: route,
   // In the pool.
   task: (bytes: Uint8Array) => validate(bytes),
-  // The client learns that it was not its fault, and nothing of what is inside.
+  // The client learns that the fault is the server's, and no internal details.
   error(error, _req, res) {
     console.error(error)
     json(res, 500, { error: 'internal error' })

@@ -3,7 +3,7 @@ interface Order {
   lines: { price: number; count: number }[]
 }
 
-/** What is answered: a total with 200, what is wrong with 400 (no document at all) or 422. */
+/** The answer: a total with 200, the fault with 400 (no document at all) or 422. */
 export interface Verdict {
   status: 200 | 400 | 422
   body: { id: number; total: number } | { errors: string[] }
@@ -12,7 +12,7 @@ export interface Verdict {
 /** A document of many megabytes can be wrong in a million places. */
 const mostErrors = 20
 
-/** An order's total, or what is wrong with it. Takes its time with a large one. Whatever a client sends, it does not throw. */
+/** An order's total, or its fault. Slow for a large one. Never throws, for any input. */
 export function validate(bytes: Uint8Array): Verdict {
   let order: unknown
   try {

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 
 /**
- * What this example uses of SQLite: `node:sqlite`, and better-sqlite3 where Node does not have it yet, have it in common.
+ * The part of SQLite that this example uses: `node:sqlite`, and better-sqlite3 where Node does not have it yet, have it in common.
  * @typedef {{ run(...values: (string | number)[]): unknown, all(): unknown[] }} Statement
  * @typedef {{ exec(sql: string): void, prepare(sql: string): Statement, close(): void }} Database
  */

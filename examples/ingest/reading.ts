@@ -14,7 +14,7 @@ function isName(text: unknown): text is string {
   return typeof text === 'string' && text.length >= 1 && text.length <= 64 && !loneSurrogate.test(text)
 }
 
-/** What a line says; a string says what is wrong with it. */
+/** The reading in a line; a string names the fault. */
 export function readReading(line: string, now: number): Reading | string {
   let sent: unknown
   try {

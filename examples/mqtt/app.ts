@@ -13,7 +13,7 @@ interface Data {
 /** Return codes of CONNACK. */
 const refused = { version: 1, identifier: 2, unavailable: 3 }
 
-/** What it takes before a CONNECT, and behind it. */
+/** The framings before a CONNECT, and behind it. */
 const door = mqtt({ maxBytes: limits.connectBytes })
 const packets = mqtt({ maxBytes: limits.packetBytes })
 

@@ -1,4 +1,4 @@
-// The broker of one reactor, and what its thread hands to the next one at a reload.
+// The broker of one reactor, and the state that its thread hands to the next one at a reload.
 import { setImmediate as turn } from 'node:timers/promises'
 import { BroadcastChannel } from 'node:worker_threads'
 import { Aedes, type AuthenticateError, type Client, type Subscription } from 'aedes'
@@ -18,7 +18,7 @@ import { Users } from './users.ts'
 
 const refused = { unavailable: 3, credentials: 4, notAuthorized: 5 } as const
 
-/** What a thread leaves to the next one of its reactor. */
+/** The state that a thread leaves to the next one of its reactor. */
 interface Legacy {
   sessions: SessionState[]
   retained: Uint8Array
@@ -71,7 +71,7 @@ export class BrokerThread {
   async #start(): Promise<void> {
     const mq = mqemitter()
     const emit = mq.emit.bind(mq)
-    // A publisher does not wait for subscribers: `PacketStream` bounds what waits for each of them.
+    // A publisher does not wait for subscribers: `PacketStream` bounds the queue of each of them.
     mq.emit = (message, done) => {
       emit(message, () => {})
       done?.()
@@ -79,7 +79,7 @@ export class BrokerThread {
     this.#broker = await Aedes.createBroker({
       mq,
       persistence: this.#sessions,
-      // Of listeners on a connection; what waits for CONNACK waits in `PacketStream`.
+      // Of listeners on a connection; packets before CONNACK wait in `PacketStream`.
       concurrency: 0,
       preConnect: (client, packet, done) => {
         const { will } = packet
@@ -109,7 +109,7 @@ export class BrokerThread {
       const { subscribed } = client.conn as PacketStream
       for (const topic of topics) subscribed.delete(topic)
     })
-    // What a peer does wrong closes its connection, and is no error of the server.
+    // A fault of a peer closes its connection, and is not an error of the server.
     broker.on('clientError', () => {})
     broker.on('connectionError', () => {})
   }
@@ -119,7 +119,7 @@ export class BrokerThread {
     return clientId === '' ? this.reactor : homeOf(clientId, this.#server.reactors)
   }
 
-  /** Gives the stream to the broker as soon as that knows what it has to know. */
+  /** Gives the stream to the broker as soon as the broker is ready for it. */
   admit(stream: PacketStream): void {
     this.#ready ??= this.#begin()
     void this.#ready.then(() => {
@@ -158,7 +158,7 @@ export class BrokerThread {
   }
 
   async #takeOver(): Promise<void> {
-    // What the thread before has left was posted before this one got the reactor: in one turn of the loop it is here.
+    // The state of the thread before was posted before this one got the reactor: in one turn of the loop it is here.
     await turn()
     await turn()
     const legacy = this.#legacy
@@ -216,6 +216,6 @@ export class BrokerThread {
 }
 
 function isLoopback(address: string): boolean {
-  // A Unix path can be reached from this machine only, and by those whom its folder lets in.
+  // A Unix path can be reached from this machine only, and only with the permissions of its folder.
   return address.startsWith('127.') || address === '::1' || address.startsWith('/')
 }

@@ -1,4 +1,4 @@
-// What this reactor did not deliver, and why. `app.ts` publishes it as `$SYS/reactors/N/counts`.
+// Messages that this reactor did not deliver, by reason. `app.ts` publishes it as `$SYS/reactors/N/counts`.
 
 export const counts = {
   /** QoS 0, for a client that did not read. */

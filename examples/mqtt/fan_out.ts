@@ -1,4 +1,4 @@
-// Tells the other reactors what clients of this one publish. At most `limits.fanOutBytes` are on their way to each of them.
+// Sends the publications of this reactor's clients to the other reactors. At most `limits.fanOutBytes` are on their way to each of them.
 import type { ServerHandle } from 'multireactor'
 import { limits } from './limits.ts'
 import { decodeAll, encodeAll, type Message } from './message.ts'
@@ -10,7 +10,7 @@ const batchBytes = 1 << 20
 const asPublications = 0
 const asQuestion = 1
 
-/** What a call says: it asks for the retained messages, or has publications. */
+/** The kind of a call: it asks for the retained messages, or has publications. */
 export function isQuestion(bytes: Buffer): boolean {
   return bytes[0] === asQuestion
 }
@@ -46,7 +46,7 @@ class Link {
       this.#waiting.push({ message, bytes, resolve, reject })
       if (this.#isAsked) return
       this.#isAsked = true
-      // What else is published in this turn goes along.
+      // Further publications of this turn go along.
       queueMicrotask(() => {
         this.#isAsked = false
         this.#goOn()

@@ -1,4 +1,4 @@
-// What one peer, and all peers together, can make a reactor hold. Each number is for one reactor unless it says otherwise.
+// Limits on the memory that one peer, and all peers together, can make a reactor hold. Each number is for one reactor unless it says otherwise.
 
 const KiB = 1 << 10
 const MiB = 1 << 20
@@ -23,7 +23,7 @@ export const limits = {
   /** Publications that have not been told to every reactor: beyond either the client is not read. */
   publishing: 64,
   publishingBytes: 256 * KiB,
-  /** What waits for a client that does not read: above `high` QoS 0 is dropped, at `max` the connection closes. */
+  /** Bytes that wait for a client that does not read: above `high` QoS 0 is dropped, at `max` the connection closes. */
   outBuffer: { high: 64 * KiB, low: 16 * KiB, max: MiB },
 
   // ---- all of them

@@ -11,7 +11,7 @@ type Callback = (error?: Error | null) => void
 type Phase = 'waiting' | 'connecting' | 'served'
 
 export class PacketStream extends Duplex {
-  /** Who it is, by its credentials. */
+  /** The user, by its credentials. */
   user: string | undefined
   /** Its CONNECT is refused with this code. */
   refusal: number | undefined
@@ -19,9 +19,9 @@ export class PacketStream extends Duplex {
   mostQos: 0 | 1 | 2 = 0
   /** Its filters. */
   readonly subscribed = new Set<string>()
-  /** The publication before has been told to everybody. */
+  /** The publication before has reached all reactors. */
   lastPublication: Promise<unknown> = Promise.resolve()
-  // biome-ignore lint/suspicious/noExplicitAny: what the data of the connection is does not matter here
+  // biome-ignore lint/suspicious/noExplicitAny: the type of the connection's data does not matter here
   readonly #connection: Connection<any>
   #phase: Phase = 'waiting'
   #packet: Buffer | undefined
@@ -36,7 +36,7 @@ export class PacketStream extends Duplex {
 
   // biome-ignore lint/suspicious/noExplicitAny: as above
   constructor(connection: Connection<any>) {
-    // The out buffer of the connection has the bounds for what is written: nothing waits here.
+    // The out buffer of the connection bounds the writes: nothing waits here.
     super({ allowHalfOpen: true, readableHighWaterMark: limits.publishingBytes, writableHighWaterMark: Number.MAX_SAFE_INTEGER })
     this.#connection = connection
   }
@@ -46,7 +46,7 @@ export class PacketStream extends Duplex {
     return this.#writerIsFull
   }
 
-  // ---------------------------------------------------------------- what the peer sends
+  // ---------------------------------------------------------------- from the peer
 
   /** One packet, of the connection's `message` hook. */
   receive(packet: Buffer): void {
@@ -102,7 +102,7 @@ export class PacketStream extends Duplex {
   }
 
   /**
-   * A publication is told to the other reactors before the broker acknowledges it, and what follows it must not overtake it: a DISCONNECT would
+   * A publication is told to the other reactors before the broker acknowledges it, and later packets must not overtake it: a DISCONNECT would
    * end the client first.
    */
   #mayPass(packet: Buffer): boolean {
@@ -111,7 +111,7 @@ export class PacketStream extends Duplex {
     return this.#publishing.length < limits.publishing && this.#publishingBytes < limits.publishingBytes
   }
 
-  // ---------------------------------------------------------------- what the broker writes
+  // ---------------------------------------------------------------- from the broker
 
   /** False: the peer is slow, and `'drain'` follows. The bytes are taken all the same, until `outBuffer.max` closes the connection. */
   override write(chunk: unknown, encoding?: BufferEncoding | Callback, callback?: Callback): boolean {
@@ -148,7 +148,7 @@ export class PacketStream extends Duplex {
   override _destroy(error: Error | null, callback: Callback): void {
     this.#packet = undefined
     if (!this.#connectionIsClosed) {
-      // Without an error what has been written leaves before: a CONNACK that refuses.
+      // Without an error the written packets leave first: a CONNACK that refuses.
       if (error) this.#connection.destroy()
       else this.#connection.end()
     }

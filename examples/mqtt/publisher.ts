@@ -1,4 +1,4 @@
-// What clients publish, on every reactor: told to the others first, then to the broker here, which then acknowledges it.
+// Publications of clients, on every reactor: sent to the others first, then to the broker here, which then acknowledges it.
 import type { Aedes, AedesPublishPacket, Client, PublishPacket } from 'aedes'
 import { counts } from './counts.ts'
 import { type FanOut, isQuestion, publications } from './fan_out.ts'
@@ -38,7 +38,7 @@ export class Publisher {
     void publication.then((error) => {
       done(error ?? null)
       if (--this.#open === 0) this.#onIdle?.()
-      // The broker publishes it here behind the acknowledgement, and what follows must not overtake that.
+      // The broker publishes it here behind the acknowledgement, and later packets must not overtake it.
       if (stream) setImmediate(() => stream.published())
     })
   }
@@ -53,7 +53,7 @@ export class Publisher {
     return undefined
   }
 
-  /** Resolves when what has been published has been told to everybody. */
+  /** Resolves when all publications have reached all reactors. */
   idle(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#open === 0) resolve()
@@ -61,7 +61,7 @@ export class Publisher {
     })
   }
 
-  /** Nobody's message but the server's own. */
+  /** A message of the server itself. */
   async publishOwn(topic: string, payload: string): Promise<void> {
     const message: Message = { topic, payload: Buffer.from(payload), qos: 0, retain: true, madeAt: process.hrtime.bigint() }
     this.#store(message)
@@ -88,7 +88,7 @@ export class Publisher {
       throw error
     }
     await previous
-    // The broker does not publish what it finds in `incoming`, nor for a client that has left.
+    // The broker does not publish messages in `incoming`, nor for a client that has left.
     if (exactlyOnce || (isLive && qos === 1 && client!.closed)) this.#emit(message)
   }
 
@@ -113,12 +113,12 @@ export class Publisher {
   }
 }
 
-/** `authorizeForward` of the broker: what this subscriber gets of a publication. */
+/** `authorizeForward` of the broker: the form of a publication for this subscriber. */
 export function forwarder(sessions: Sessions) {
   return (client: Client, packet: AedesPublishPacket): AedesPublishPacket | null => {
     const stream = client.conn as PacketStream
     const waits = packet.messageId !== undefined
-    // Behind what waits in the session: its replay comes to it.
+    // Goes behind the session's waiting messages: the replay comes to it.
     if (!waits && packet.qos > 0 && sessions.isReplaying(client)) return null
     const qos = Math.min(packet.qos, stream.mostQos) as 0 | 1 | 2
     if (qos === 0 && stream.isSlow && !packet.retain) {

@@ -1,4 +1,4 @@
-// The retained messages: every reactor has all of them, and keeps the latest of each topic whatever the order in which they come.
+// The retained messages: every reactor has all of them, and keeps the latest of each topic in whatever order they come.
 import { setImmediate as turn } from 'node:timers/promises'
 import { limits } from './limits.ts'
 import type { Message } from './message.ts'

@@ -15,7 +15,7 @@ interface Subscription {
   qos: Qos
 }
 
-/** What waits: a publication, or PUBREL behind one of QoS 2. */
+/** A waiting message: a publication, or PUBREL behind one of QoS 2. */
 interface Outgoing {
   cmd: 'publish' | 'pubrel'
   brokerId?: string
@@ -50,11 +50,11 @@ interface Session {
   incoming: Set<number>
   /** When its last connection closed. */
   offlineSince: number | undefined
-  /** Who gets what waits, one after the other: what comes meanwhile takes its place behind that. */
+  /** The client that gets the waiting messages, one after the other: later messages go behind them. */
   replayingTo: Named | undefined
 }
 
-/** What a thread hands to the next one. */
+/** The state that a thread hands to the next one. */
 export type SessionState = Pick<Session, 'id' | 'user' | 'incoming' | 'offlineSince'> & {
   subscriptions: Subscription[]
   queue: { key: string; packet: Outgoing; sent: boolean }[]
@@ -79,7 +79,7 @@ export class Sessions {
 
   // ---------------------------------------------------------------- asked by the app
 
-  /** A client comes that wants one. False: there are too many. From here on what is published waits for the replay. */
+  /** Opens a session for a client. False: there are too many. From here on publications wait for the replay. */
   open(client: Named, user: string | undefined): boolean {
     const { id } = client
     let session = this.#sessions.get(id)
@@ -170,7 +170,7 @@ export class Sessions {
   }
 
   // ---------------------------------------------------------------- asked by aedes
-  // Where it says `now`, the answer is there at once: aedes numbers a publication first and drops what comes to a subscriber with a lower
+  // Where it says `now`, the answer is there at once: aedes numbers a publication first and drops a message to a subscriber with a lower
   // number than the one before, so none may overtake another between its steps.
 
   async setup(): Promise<void> {}
@@ -242,7 +242,7 @@ export class Sessions {
     const session = this.#sessions.get(id)
     const key = packet.cmd === 'pubrel' ? session?.ids.get(packet.messageId!) : keyOf(packet)
     const entry = key === undefined ? undefined : session!.queue.get(key)
-    // The session was full, or is not there any more. aedes closes the connection; what waits is sent to the next one.
+    // The session was full, or is not there any more. aedes closes the connection; its messages go to the next one.
     if (!entry) throw new Error('the session of the client is full')
     if (packet.cmd === 'pubrel') {
       this.#bytes += entryBytes - entry.bytes
@@ -269,7 +269,7 @@ export class Sessions {
     return packet
   }
 
-  /** What waits, to a client that has come back. */
+  /** The waiting messages, for a client that has come back. */
   outgoingStream(client: Named): Readable {
     const session = this.#sessions.get(client.id)
     return Readable.from(session ? replay(session, client) : [], { highWaterMark: 1 })
@@ -397,7 +397,7 @@ function freeId(session: Session, key: string, proposed: number): number {
   return id
 }
 
-/** One after the other, with what is added meanwhile, until nothing waits. */
+/** One after the other, with messages added meanwhile, until none waits. */
 async function* replay(session: Session, client: Named) {
   for (const entry of session.queue.values()) {
     const taken = new Promise<void>((resolve) => {
@@ -411,7 +411,7 @@ async function* replay(session: Session, client: Named) {
   session.replayingTo = undefined
 }
 
-/** A promise of the past: what is to follow runs within the call of `then`. */
+/** A promise of the past: its continuation runs within the call of `then`. */
 function now<Value>(value: Value): PromiseLike<Value> {
   const then = (next: (value: Value) => unknown) => now(next(value))
   return { then } as PromiseLike<Value>

@@ -15,13 +15,13 @@ export default defineApp({
     if (!isOrder(order)) throw new TypeError('an order needs a price and a count')
     return `${JSON.stringify({ id: order.id, total: order.price * order.count })}\n`
   },
-  // What to answer when parse() failed. Without this hook the connection would be closed.
+  // Returns the answer when parse() failed. Without this hook the connection would be closed.
   error(err) {
     return `${JSON.stringify({ error: err instanceof Error ? err.message : String(err) })}\n`
   },
 })
 
-/** A peer sends what it likes: `null` is JSON, too. */
+/** A peer may send anything: `null` is JSON, too. */
 function isOrder(value: unknown): value is Order {
   const { price, count } = (value ?? {}) as Partial<Order>
   return Number.isFinite(price) && Number.isFinite(count)

@@ -23,7 +23,7 @@ after(async () => {
   assert.deepEqual(await exited, [0, null])
 })
 
-/** What the server answers to some lines that come in one write, until it has answered all. */
+/** Sends some lines in one write and returns the server's answers to all of them. */
 async function ask(...lines: string[]): Promise<string> {
   const socket = connect(port, '127.0.0.1')
   socket.setEncoding('latin1').end([...lines, ''].join('\r\n'))

@@ -43,7 +43,7 @@ export default defineApp({
   },
 })
 
-/** Answers what this thread can answer at once. What is left then: how the next command is answered, nothing at the end of the frame. */
+/** Answers the commands that this thread can answer at once. Returns how the next command is answered, nothing at the end of the frame. */
 function answerHere(conn: Client, args: CommandReader): Later | undefined {
   let later: Later | undefined
   answerCommands(conn, args, (_, out) => {

@@ -14,7 +14,7 @@ export interface Command {
   gather?: 'sum' | 'values' | 'ok'
 }
 
-/** What goes to the client as an error. */
+/** An error that goes to the client. */
 export class CommandError extends Error {}
 
 const wrongType = 'WRONGTYPE Operation against a key holding the wrong kind of value'
@@ -49,7 +49,7 @@ function wholeNumber(text: string): bigint | undefined {
   return value >= int64.least && value <= int64.most ? value : undefined
 }
 
-/** Exact, whatever its size: what INCRBY and HINCRBY add. */
+/** An exact integer of any size: the argument of INCRBY and HINCRBY. */
 function exactInteger(args: CommandReader, i: number): number | bigint {
   const value = args.integer(i) ?? wholeNumber(args.text(i))
   if (value === undefined) throw new CommandError(notInteger)
@@ -108,7 +108,7 @@ function decrement(args: CommandReader, i: number): number | bigint {
   return -by
 }
 
-/** What is empty does not exist. */
+/** Removes a key whose value is empty. */
 function dropEmpty(db: Database, key: string, size: number): void {
   if (size === 0) db.delete(key)
 }
@@ -149,7 +149,7 @@ function set(db: Database, args: CommandReader, out: ReplyWriter): unknown {
 const invalidTime = (args: CommandReader) =>
   new CommandError(`ERR invalid expire time in '${args.text(0).toLowerCase()}' command`)
 
-/** Ms since 1970, from an argument in ms or seconds. What does not fit into 64 bits is refused. */
+/** Ms since 1970, from an argument in ms or seconds. Values above 64 bits are refused. */
 function momentOf(args: CommandReader, i: number, unit: number, isRelative: boolean): number {
   const time = exactInteger(args, i)
   const from = isRelative ? Date.now() : 0

@@ -38,7 +38,7 @@ const onConnection = new Map<string, OnConnection>(
   } satisfies Record<string, OnConnection>),
 )
 
-/** In RESP2, what a subscriber may ask for. */
+/** In RESP2, the commands that a subscriber may send. */
 export const forSubscribers = new Set(['SUBSCRIBE', 'UNSUBSCRIBE', 'PING', 'QUIT', 'RESET'])
 
 export function runOnConnection(conn: Client, args: CommandReader, out: ReplyWriter): Later | undefined {
@@ -136,7 +136,7 @@ function command(_conn: Client, args: CommandReader, out: ReplyWriter): undefine
   else out.array(0)
 }
 
-/** What redis-benchmark asks for: GET of one setting, which is empty. */
+/** For redis-benchmark: GET of one setting, which is empty. */
 function config(_conn: Client, args: CommandReader, out: ReplyWriter): undefined {
   if (args.count === 3 && args.text(1).toUpperCase() === 'GET') out.map(1).bulk(args.bytes(2)).bulk('')
   else out.error(unknownSubcommand(args))

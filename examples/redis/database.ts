@@ -17,7 +17,7 @@ export class Database {
   #sweeper: NodeJS.Timeout | undefined
   #swept: IterableIterator<[string, number]> | undefined
 
-  /** Keys that nobody asks for are forgotten, too. */
+  /** Expired keys that are not read are removed, too. */
   start(): void {
     this.#sweeper = setInterval(() => this.#sweep(), sweepEveryMs).unref()
   }
@@ -79,8 +79,8 @@ export class Database {
   }
 
   /**
-   * The next keys of a scan; `cursor` 0 begins one, and `next` 0 ends it. An iterator of a Map goes on whatever is set or deleted
-   * meanwhile, so that keys which stay are met.
+   * The next keys of a scan; `cursor` 0 begins one, and `next` 0 ends it. An iterator of a Map goes on while keys are set or deleted
+   * so that keys which stay are met.
    */
   scan(cursor: number, count: number): { next: number; keys: string[] } {
     const iterator = this.#scans.get(cursor) ?? this.#values.keys()

@@ -1,4 +1,4 @@
-/** A list with two ends that are equally near: what LPUSH and RPOP need. */
+/** A list with two ends that are equally near, for LPUSH and RPOP. */
 export class Deque {
   #ring: (string | undefined)[] = new Array(16)
   #first = 0

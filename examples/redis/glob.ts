@@ -1,11 +1,11 @@
-// Patterns of KEYS and SCAN. Whatever a peer sends, a match takes at most as many steps as the pattern is long, times the text.
+// Patterns of KEYS and SCAN. For any input, a match takes at most as many steps as the pattern is long, times the text.
 
 /** Text with one character for each byte. */
 export type Text = Pick<string, 'length' | 'charCodeAt'>
 
 const anyCharacter = -1
 const anyText = -2
-/** What a pattern stands for, one after the other: a character, one of the two above, or which of 256 characters may stand there. */
+/** The elements of a pattern: a character, one of the two above, or which of 256 characters may stand there. */
 type Token = number | Uint8Array
 
 /** Longer patterns are refused: a peer must not make a reactor compare for seconds. */
@@ -22,7 +22,7 @@ export function glob(pattern: string): ((text: Text) => boolean) | undefined {
   return (text) => text.length >= least && matches(tokens, text)
 }
 
-/** Only the last `*` is tried again: what an earlier one could take instead, the last one can take too. */
+/** Only the last `*` is tried again: anything that an earlier one could match, the last one can match too. */
 function matches(tokens: Token[], text: Text): boolean {
   let at = 0
   let token = 0

@@ -1,12 +1,12 @@
 import type { CommandReader, ReplyWriter } from '@multireactor/codecs'
 import type { Connection } from 'multireactor'
 
-/** What a connection has said about itself. */
+/** The settings of a connection. */
 export interface Session {
   protocol: 2 | 3
   name: string
   channels: Set<string>
-  /** What MULTI has collected, as it came, and its bytes; whether EXEC will fail; the shard of its keys, -1 before the first one. */
+  /** The commands that MULTI has collected, and their bytes; whether EXEC will fail; the shard of its keys, -1 before the first one. */
   queued: Buffer[] | undefined
   queuedBytes: number
   refused: boolean

@@ -20,7 +20,7 @@ export function run(args: CommandReader, out: ReplyWriter): void {
   }
 }
 
-// What crosses: how ('c' commands, 't' a transaction), the protocol, and the commands as they came. Back: their replies.
+// The bytes of a call: its kind ('c' commands, 't' a transaction), the protocol, and the commands as they came. Back: their replies.
 const kinds = { commands: 0x63, transaction: 0x74 }
 
 /**

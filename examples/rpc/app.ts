@@ -10,7 +10,7 @@ const mostInFlight = 1000
 
 export default defineApp({
   framing: lengthPrefixed({ maxBytes: mostBytes }),
-  // Each answer has the id of its call: whoever is ready first, leaves first.
+  // Each answer has the id of its call: answers leave as soon as they are ready.
   order: 'none',
   maxInFlight: mostInFlight,
 
@@ -22,7 +22,7 @@ export default defineApp({
     try {
       request = decodeRequest(frame)
     } catch (error) {
-      // Nobody can tell which call this was: the conversation is over.
+      // The call of this message is unknown: the connection ends.
       return conn.end(encode(errorResponse(0, error)))
     }
     const calls = conn.data.heavy
@@ -46,7 +46,7 @@ export default defineApp({
     }
   },
 
-  // In the pool: what `submit` has sent.
+  // In the pool: the frames from `submit`.
   async parse(frame, ctx) {
     const { id, method, params } = decodeRequest(frame) as Request
     const address = ctx.remoteAddress ?? ''

@@ -8,7 +8,7 @@ interface Cancellation {
 
 /**
  * A cancel comes to the reactor that has the connection; the call runs in some worker, or waits for one. So all threads are told.
- * A thread remembers what it has heard of calls that it does not run: they may still come.
+ * A thread remembers the cancels of calls that it does not run: they may still come.
  */
 export class Cancellations {
   static readonly #mostHeard = 10_000

@@ -21,7 +21,7 @@ try {
   console.log(`primes below a thousand million: ${(error as RpcError).code}`)
 }
 
-// What the types do not allow is an error where it is written:
+// A call that the types do not allow is a compile error:
 // @ts-expect-error: b is missing
 await client.call('add', { a: 1 }).catch((error: RpcError) => console.log(`add with one number: ${error.code}`))
 // @ts-expect-error: there is no such method

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Method, type Params, type Result, RpcError } from './protocol.ts'
 
-/** Who is calling, and whether he still wants to know. */
+/** The caller, and whether the result is still wanted. */
 export interface Caller {
   address: string
   signal: AbortSignal

@@ -1,4 +1,4 @@
-// What server and client share: the methods as types, and the messages as bytes. A message is a length (four bytes, big-endian) and
+// Shared by server and client: the methods as types, and the messages as bytes. A message is a length (four bytes, big-endian) and
 // so much JSON; the id in it says which call an answer belongs to, so answers come in any order.
 
 /** The methods. Both sides are checked against it: add yours here first. */
@@ -39,7 +39,7 @@ export class RpcError extends Error {
 export const headerBytes = 4
 export const mostBytes = 1 << 20
 
-/** Throws `failed` for more than `mostBytes`, which the other side would refuse, and a `TypeError` for what JSON does not have. */
+/** Throws `failed` for more than `mostBytes`, which the other side would refuse, and a `TypeError` for a value that JSON does not have. */
 export function encode(message: Request | Cancel | Response): Buffer {
   const body = Buffer.from(JSON.stringify(message))
   if (body.length > mostBytes)
@@ -62,7 +62,7 @@ export function decodeRequest(body: Buffer): Request | Cancel {
   throw new RpcError('bad-request', 'the message has neither a method with an id nor a cancel')
 }
 
-/** An answer. One that is none, but says whose it would have been, is an error of that call; undefined: nobody can tell whose it is. */
+/** An answer. A malformed one with an id is an error of that call; undefined: the call is unknown. */
 export function decodeResponse(body: Buffer): Response | undefined {
   const text = body.toString()
   let message: unknown
@@ -88,7 +88,7 @@ function badResponse(id: number, message: string): Response {
   return { id, error: { code: 'bad-response', message } }
 }
 
-/** What a method throws on purpose is for the caller. Anything else is for the log: its message may name what is inside. */
+/** An RpcError of a method is for the caller. Any other error is for the log: its message may name internals. */
 export function errorResponse(id: number, error: unknown): Response {
   if (error instanceof RpcError) return { id, error: { code: error.code, message: error.message } }
   console.error(error)

@@ -1,6 +1,6 @@
 import { lines, Reactor } from '@multireactor/reactor'
 
-// A chat room on this thread: every line goes to everybody else.
+// A chat room on this thread: every line goes to all other clients.
 const reactor = new Reactor()
 const room = new Set()
 
@@ -20,7 +20,7 @@ const { port } = await reactor.listen(
     },
   },
 )
-// Before anything is printed: whoever reads the line may send a signal at once. A second one has its default action.
+// Before anything is printed: a process that reads the line may send a signal at once. A second one has its default action.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => reactor.close())
 
 console.log(`listening on port ${port}`)

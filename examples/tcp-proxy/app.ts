@@ -12,7 +12,7 @@ const upstreams = new Upstreams(settings.upstreams, settings.choice, settings.mo
 export default defineApp({
   framing: raw(),
   idleTimeoutMs: settings.idleMs,
-  // The upstream may be the one who speaks first.
+  // The upstream may speak first.
   firstByteTimeoutMs: 0,
 
   start({ reactor }) {
@@ -23,7 +23,7 @@ export default defineApp({
   },
 
   async open(conn) {
-    conn.pause() // nothing is read before there is somebody to give it to
+    conn.pause() // nothing is read before there is an upstream to send it to
     const upstream = await connectToOne(conn)
     if (upstream === undefined) return conn.destroy()
     if (settings.sendProxy !== undefined) {
@@ -34,7 +34,7 @@ export default defineApp({
     // The peer may have left meanwhile.
     if (!conn.pipe(upstream)) upstream.destroy()
   },
-  // Required, and never called: what is piped passes no hook.
+  // Required, and never called: piped bytes pass no hook.
   message() {},
 })
 

@@ -16,7 +16,7 @@ const starting = serve({
   listen: {
     name: 'proxy',
     port,
-    // Behind another proxy: who the peers are is in the header that it sends.
+    // Behind another proxy: the peers' addresses are in its PROXY header.
     ...(proxyFrom ? { proxyProtocol: { from: proxyFrom } } : {}),
   },
   reactors,

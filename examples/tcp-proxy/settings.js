@@ -3,7 +3,7 @@
 
 /**
  * The settings, from the environment, which every thread has: an app module cannot be given functions or objects. `main.js` reads them first, so that
- * what is wrong is said before anything listens. Throws one error that names everything that is wrong.
+ * faults are reported before anything listens. Throws one error that names all faults.
  * @param {NodeJS.ProcessEnv} environment
  */
 export function readSettings(environment) {

@@ -33,7 +33,7 @@ export class Upstream {
   }
 }
 
-/** A line that a peer can bring about as often as it likes: once in ten seconds, with what happened meanwhile. */
+/** A line that a peer can bring about as often as it likes: once in ten seconds, with the number of events meanwhile. */
 class LimitedLine {
   static readonly #everyMs = 10_000
   #next = 0
@@ -93,12 +93,12 @@ export class Upstreams {
     return this.#choice === 'least-connections' && one.open < other.open
   }
 
-  /** A client that nobody takes is closed. */
+  /** Reports clients that were closed because no upstream took them. */
   tellRefused(): void {
     this.#refused.say((more) => `a client was closed: no upstream could be reached, or all are full${more}`)
   }
 
-  /** Connects to each of them now and then: who accepts is healthy. */
+  /** Connects to each of them now and then: an upstream that accepts is healthy. */
   watch(reactor: ReactorHandle, everyMs: number, timeoutMs: number): void {
     this.#timer = setInterval(() => {
       for (const upstream of this.#all) void check(reactor, upstream, timeoutMs)

@@ -1,14 +1,17 @@
 // Every check of the repository and its budget in seconds. A step that exceeds its budget is ended with all its processes, and fails.
-// A budget is some three times what the step takes on a quiet machine with two cores and an empty compiler cache.
+// A budget is some three times the step's duration on a quiet machine with two cores and an empty compiler cache.
 //
 //   tests    npm test
 //   quick    npm run check
 //   shards   npm run check:full runs one of them, npm run check:all all five
 //
-// A new *.storm.ts, fuzz target or sanitizer needs one row below; test/structure/checks.test.ts names what has none.
+// A new *.storm.ts, fuzz target or sanitizer needs one row below; test/structure/checks.test.ts names those without one.
 import { projects } from '../lib.mjs'
 
-/** The sums of budgets: npm test, npm run check and the largest shard have to end within this, whatever hangs. CI ends a run after 90 minutes. */
+/**
+ * The sums of budgets: npm test, npm run check and the largest shard have to end within this, even if a step hangs. CI ends a run after 90
+ * minutes.
+ */
 export const mostSeconds = 80 * 60
 
 export const shardCount = 5
@@ -91,7 +94,7 @@ const fuzzTargets = [
   ['websocket', 60, 4],
 ].map(([target, seconds, shard]) => ({ name: `fuzz ${target}`, seconds, shard, command: make('fuzz', `TARGET=${target}`) }))
 
-/** The Node lines beside the one that npm test runs on. What the packages publish is tried on all of them at once. */
+/** The Node lines beside the one that npm test runs on. The published packages are tried on all of them at once. */
 const nodes = [
   [22, 600, 0],
   [24, 600, 1],
@@ -126,5 +129,5 @@ const sharded = [...sanitizers, ...nodes, ...others, ...fuzzTargets, ...storms]
 
 export const shards = Array.from({ length: shardCount }, (_, i) => [install, ...sharded.filter(({ shard }) => shard === i)])
 
-/** The most seconds that checks take one after the other. What there is to install and to build is there after the first time. */
+/** The most seconds that checks take one after the other. Installation and build are done only once. */
 export const budgetOf = (...checks) => [...new Set(checks.flat())].reduce((sum, { seconds }) => sum + seconds, 0)

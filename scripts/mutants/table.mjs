@@ -1,4 +1,4 @@
-// What is taken out of the source, one at a time, and the test that has to fail then. `test` is `room: claim` of a C++ test, or
+// The protections that are taken out of the source, one at a time, and the test that must fail then. `test` is `room: claim` of a C++ test, or
 // `path.js: claim` of mocha; the beginning of a claim, or a part of it, is enough. `from` must stand in its file exactly once.
 
 export const mutants = [
@@ -1183,7 +1183,7 @@ export const mutants = [
     to: 'if (read->ns == read->ns || read->ns',
     test: 'cost_sampler: a worker that lost its core',
   },
-  // Replies that reach nobody else, and settle once.
+  // Replies that reach only their connection, and settle once.
   {
     protects: 'the generation in the directory',
     file: 'addon/native/src/exchange/directory.h',
@@ -1498,7 +1498,7 @@ export const mutants = [
     test: 'fd_passing: adopted group: takes what listens',
   },
 
-  // What would spin, or stay behind.
+  // Loops that would spin, and things that would stay behind.
   {
     protects: 'blocks for the next taker from piling up',
     file: 'addon/native/src/base/recycler.cc',
@@ -1709,7 +1709,7 @@ export const mutants = [
     to: '',
     test: 'test/dist/structure/checks.test.js: not of a shallow clone',
   },
-  // What a peer can time ends nothing.
+  // Events that a peer can time must not end a thread or a server.
   {
     protects: 'calls after the close from throwing',
     file: 'packages/reactor/src/connection_link.ts',
@@ -2072,7 +2072,7 @@ export const mutants = [
     test: 'test/dist/handover/resize.test.js: tells the close hook of a connection that cannot move',
   },
 
-  // What nobody saw to when a connection, a worker or a listener went.
+  // Cleanup when a connection, a worker or a listener has gone.
   {
     protects: 'whom a thread owes something that dies in a hook',
     file: 'addon/native/src/bindings/reactor_driver.cc',
@@ -2171,7 +2171,7 @@ export const mutants = [
     to: '',
     test: 'test/dist/limits/replies.test.js: a frame that never settles',
   },
-  // What microtasks do in a thread that has ended.
+  // Microtasks in a thread that has ended.
   {
     protects: 'connect() from a result that is none, where the thread has ended',
     file: 'packages/reactor/src/engine.ts',

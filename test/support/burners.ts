@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { threadCpuMsOf } from './cpu.js'
 
 /**
- * Uses as much of its own CPU time as the profile says that the other thread had used by then. What it has to wait for is made up
+ * Uses as much of its own CPU time as the profile says that the other thread had used by then. Waiting time is made up
  * for, as it was for the other one.
  */
 const thread = `
@@ -36,7 +36,7 @@ process.once('message', async ({ profiles, slotMs }) => {
 process.on('disconnect', () => process.exit())
 `
 
-/** What each thread of some processes uses of CPU, slot by slot. */
+/** CPU use of each thread of some processes, slot by slot. */
 export class CpuProfile {
   readonly slotMs = 20
   readonly #pids: readonly number[]

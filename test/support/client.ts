@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import net from 'node:net'
 
-/** A TCP client that remembers what it has received and waits for conditions, not for time. */
+/** A TCP client that remembers the received bytes and waits for conditions, not for time. */
 export class Client {
   readonly socket: net.Socket
   received: Buffer = Buffer.alloc(0)

@@ -56,7 +56,7 @@ export class Command {
     return this.#until(() => this.#lines.map((text) => pattern.exec(text)).find((match) => match !== null) ?? undefined, pattern)
   }
 
-  /** The same for what it says on stderr. */
+  /** The same for its stderr. */
   complaint(pattern: RegExp): Promise<RegExpExecArray> {
     return this.#until(() => pattern.exec(this.#err) ?? undefined, pattern)
   }

@@ -1,6 +1,6 @@
-# Sends what it is given with a FIN in the very packet of the last bytes, which no Node can: TCP_CORK holds the bytes until shutdown().
+# Sends its input with a FIN in the very packet of the last bytes, which Node cannot: TCP_CORK holds the bytes until shutdown().
 # Each connection to it begins with the port of the server and a line feed; then come frames: four bytes, which are a length and, as
-# the highest bit, whether these are the last bytes; and the bytes. What the server sends goes back as it is. Prints its own port;
+# the highest bit, whether these are the last bytes; and the bytes. Bytes of the server go back unchanged. Prints its own port;
 # ends with its stdin.
 import os
 import socket

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** The kernel counts in hundredths of a second here, whatever its own clock does. */
+/** The kernel counts in hundredths of a second here, independent of its own clock. */
 const msPerTick = 10
 
 /**
- * Milliseconds of CPU that a process has used, all its threads together. What a server does between a question and its answer is
+ * Milliseconds of CPU that a process has used, all its threads together. A server's work between a question and its answer is
  * measured with this and not with a clock: a clock goes on while the machine runs something else.
  */
 export function cpuMsOf(pid: number): number {

@@ -5,7 +5,7 @@ import { Client } from './client.js'
 
 const listen = { port: 0, host: '127.0.0.1' }
 
-/** Peers that end a thread each, one after the other; then somebody who wants an answer. */
+/** Peers that end a thread each, one after the other; then a client that expects an answer. */
 export async function storm(sizes: { reactors: number; pool: number }, line: string, count: number): Promise<void> {
   await using server = await serve({ app: app('killed'), listen, ...sizes })
   const errors: unknown[] = []

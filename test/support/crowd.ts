@@ -49,7 +49,7 @@ export class Crowd {
     while (this.answered < until) await new Promise<void>((resolve) => this.#wake.push(resolve))
   }
 
-  /** Lets everybody finish what they have begun, and leave. */
+  /** Lets all clients finish their current work, and leave. */
   async stop(): Promise<void> {
     this.#stopping = true
     await this.#done
@@ -107,7 +107,7 @@ export class Crowd {
     }
     const expected = asks.map(({ reply }) => reply).join('')
     const cut = await client.until(({ received }) => received.length >= expected.length).catch((error: Error) => error)
-    // Also of a connection that was cut: what has come is the beginning of what should.
+    // Also of a connection that was cut: the received bytes are the beginning of the expected ones.
     const got = client.received.toString('latin1', 0, expected.length)
     if (!expected.startsWith(got)) throw new WrongBytes(`${JSON.stringify(got)} instead of ${JSON.stringify(expected)}`)
     if (cut) throw cut

@@ -52,7 +52,7 @@ export class Debugger {
     }
   }
 
-  /** Resolves when a thread has come to a breakpoint; what resolves it lets the thread go on. */
+  /** Resolves when a thread has come to a breakpoint; calling the result lets the thread go on. */
   async paused(): Promise<() => void> {
     while (this.#paused.length === 0) {
       await new Promise<void>((resolve) => {

@@ -45,7 +45,7 @@ export class Example {
     return this.#errors
   }
 
-  /** Resolves when `done` says so of what it has printed; rejects when it ends before. */
+  /** Resolves when `done` accepts its output; rejects when it ends before. */
   async until(done: (output: string) => boolean): Promise<void> {
     let ended = false
     const end = this.#closed.then(() => {

@@ -2,7 +2,7 @@ import { Faults } from './faults.js'
 import { type ProcessOptions, ServerProcess } from './faulty_server.js'
 import { census, expectNothingLeft } from './leaks.js'
 
-/** What each test of a suite has: a page of faults of its own, and a server that meets them, gone when the test is over. */
+/** Made for each test of a suite: a page of faults of its own, and a server that meets them, gone when the test is over. */
 export interface FaultSetup {
   readonly faults: Faults
   /** `descriptors`: its `ulimit -n`. */

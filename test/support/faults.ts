@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url'
 const native = fileURLToPath(new URL('../../../addon/native', import.meta.url))
 
 /**
- * What addon/native/test/faults/faults.cc intercepts when the addon calls it. `read` and `write` are the wakers'; `steer` is the
- * setsockopt that sends new connections past a listening socket, and `abrupt` fails it and closes that socket at once, with whoever
- * is queued on it. `mmap` is only that of memory for received bytes. `wall_clock` is everybody's: `atMost` seconds are taken off it.
+ * The calls that addon/native/test/faults/faults.cc intercepts when the addon calls it. `read` and `write` are the wakers'; `steer` is the
+ * setsockopt that sends new connections past a listening socket, and `abrupt` fails it and closes that socket at once, with the
+ * connections queued on it. `mmap` is only that of memory for received bytes. `wall_clock` is process-wide: `atMost` seconds are taken off it.
  */
 export type FaultyCall =
   | 'abrupt'

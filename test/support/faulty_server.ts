@@ -29,7 +29,7 @@ export interface Refused {
 export type Question = 'report' | 'close'
 export type Answer = { listeners: ServerListener[] } | { report: Report } | { closed: Closed } | { refused: Refused }
 
-/** What `serve()` takes, as far as it can be written as JSON. */
+/** The options of `serve()` that can be written as JSON. */
 export type ProcessOptions = Pick<ServeOptions, 'app' | 'listen' | 'reactors' | 'pool' | 'limits'>
 
 /** A server in a process of its own, whose addon meets faults. See test/fixtures/faults-server.ts. */

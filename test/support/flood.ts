@@ -5,7 +5,7 @@ import type { Client } from './client.js'
 /** Turns of this thread's event loop in which bytes lay in the socket of the reactor, and it took none: it has stopped. */
 const mostIdle = 100
 
-/** Bytes that the kernel has for the other end of a connection over 127.0.0.1, and that nobody has read. */
+/** Bytes that the kernel has for the other end of a connection over 127.0.0.1, still unread. */
 function unreadOf({ localPort, remotePort }: { localPort?: number | undefined; remotePort?: number | undefined }): number {
   const hex = (port: number | undefined): string => port!.toString(16).toUpperCase().padStart(4, '0')
   const ends = `:${hex(remotePort)} 0100007F:${hex(localPort)} `

@@ -7,7 +7,7 @@ import { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import { fileURLToPath } from 'node:url'
 
-/** How a client ends what it sends behind its last request: FIN in a packet of its own, in that of the request, and with TLS also only half of it. */
+/** How a client half-closes behind its last request: FIN in a packet of its own, in that of the request, and with TLS also only half of it. */
 export const plainEnds = ['FIN behind it', 'FIN with it'] as const
 export const tlsEnds = [
   'goodbye and FIN behind it',
@@ -19,7 +19,7 @@ export type End = (typeof plainEnds)[number] | (typeof tlsEnds)[number]
 
 const ca = readFileSync(new URL('../../existing/certificates/ca.pem', import.meta.url))
 
-/** Clients that end what they send in every way; see corked_relay.py. */
+/** Clients that half-close in every way; see corked_relay.py. */
 export class HalfClosing {
   readonly #relay: ChildProcess
   readonly #port: number
@@ -105,7 +105,7 @@ class Relayed extends Duplex {
     this.#socket.on('error', (error) => this.destroy(error))
   }
 
-  /** What is written from now on waits for `release`. */
+  /** Later writes wait for `release`. */
   hold(): void {
     this.#held = []
   }

@@ -6,7 +6,7 @@ import { type End, HalfClosing, type HalfClosingClient, plainEnds, tlsEnds } fro
 
 const pem = (name: string): Buffer => readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url))
 
-/** Servers by who has the bytes of a connection: natively framed ones, streams, TLS of the listener and TLS of the server itself. */
+/** Servers by the owner of a connection's bytes: natively framed ones, streams, TLS of the listener and TLS of the server itself. */
 export const kinds = [
   { name: 'attach', module: 'bound-existing', secure: false, listens: false },
   { name: 'attach behind a TLS listener', module: 'bound-existing', secure: true, listens: true },
@@ -25,7 +25,7 @@ function request(kind: Kind, size: string): string {
   return kind.module === 'bound-lines' ? `${size}\n` : `GET /${size} HTTP/1.1\r\nHost: a\r\n\r\n`
 }
 
-/** Undefined for a whole answer of that size; otherwise what came. */
+/** Undefined for a whole answer of that size; otherwise the received bytes. */
 function wrong(kind: Kind, size: string, answer: string): string | undefined {
   const body = kind.module === 'bound-lines' ? answer : answer.replace(/^HTTP\/1\.1 200 .*?\r\n\r\n/s, '')
   const isWhole = size === 'large' ? body.trimEnd() === large : /^\d+(, and this is the last)?\n?$/.test(body)
@@ -69,7 +69,7 @@ export async function halfClose(kind: Kind, tries: readonly Try[], reloads: bool
     }
     const closed = () => Object.entries(server.stats().connections.closed).filter(([, count]) => count !== 0)
     while (closed().reduce((sum, [, count]) => sum + count, 0) < made) await new Promise(setImmediate)
-    // An existing server destroys what it has answered for the last time.
+    // An existing server destroys a connection after its last answer.
     expect(closed().filter(([reason]) => reason !== 'end' && reason !== 'destroyed')).to.deep.equal([])
     return failures
   } finally {

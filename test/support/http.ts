@@ -33,7 +33,7 @@ export class HttpServer {
   }
 }
 
-/** As `HttpServer.exchange`. What of a response depends on the time is left out. */
+/** As `HttpServer.exchange`. The parts of a response that depend on the time are left out. */
 export async function exchange(port: number, parts: readonly (string | Uint8Array)[]): Promise<string> {
   return (await exchangeAll(port, parts)).replace(/Date: [^\r]*\r\n/g, '')
 }

@@ -195,7 +195,7 @@ export class HttpCases {
     return head + this.#end() + body
   }
 
-  /** Adds what says how long it is. */
+  /** Adds the fields for the length of the body. */
   #body(lines: string[], likely: boolean): string {
     const random = this.#random
     if (random.below(10) >= (likely ? 8 : 1)) return ''

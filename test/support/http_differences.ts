@@ -4,7 +4,7 @@ import type { Reading } from './http_readers.js'
 interface First {
   line: string
   fields: [name: string, value: string][]
-  /** What stands behind the head. */
+  /** The bytes behind the head. */
   rest: string
   all: string
 }
@@ -12,7 +12,7 @@ interface First {
 interface Known {
   /** As docs/http.md has it. */
   what: string
-  /** Who refuses what the other one reads, or reads nothing behind a request. */
+  /** The reader that refuses a request which the other one accepts, or reads nothing behind a request. */
   stricter: Difference['kind']
   holds(first: First): boolean
 }
@@ -110,7 +110,7 @@ export interface Difference {
   common: number
 }
 
-/** Whether two readers have come to different ends, and how; `kind`: who refused what the other one has read. */
+/** Whether two readers have come to different ends, and how; `kind`: the reader that refused a request which the other one accepted. */
 export function differenceOf(own: Reading, node: Reading): Difference | undefined {
   const length = Math.min(own.requests.length, node.requests.length)
   let common = 0
@@ -143,7 +143,7 @@ export function differenceOf(own: Reading, node: Reading): Difference | undefine
   return { kind: refuses(node) ? 'node' : 'boundary', common }
 }
 
-/** The documented reason of a difference, where there is one. `stream`: what stands behind the common requests. */
+/** The documented reason of a difference, where there is one. `stream`: the bytes behind the common requests. */
 export function reasonOf({ kind }: Difference, stream: string): Known | undefined {
   const first = firstOf(stream)
   return knownDifferences.find(({ stricter, holds }) => stricter === kind && holds(first))

@@ -5,13 +5,13 @@ import { Duplex } from 'node:stream'
 import { httpApp } from '@multireactor/http'
 import { type Connection, http1, http1Info, Reactor } from '@multireactor/reactor'
 
-/** What a reader has seen in a stream of requests that ends. */
+/** The result of a reader for a stream of requests that ends. */
 export interface Reading {
   /** `METHOD TARGET BODY`, in the order of their ends. */
   requests: string[]
   /** The head of a request whose body did not end. */
   open: string | undefined
-  /** What was refused behind them, in the reader's own words; undefined: nothing. */
+  /** The refusal behind them, in the reader's own words; undefined: none. */
   refused: string | undefined
   /** Why it reads nothing behind the last request: that one wants to close, or asks for another protocol. */
   last: 'close' | 'upgrade' | undefined
@@ -44,7 +44,7 @@ export class NodeReader {
       res.end()
     })
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-      // The end of the stream in the middle of a message is no refusal; nor is what follows the last request.
+      // The end of the stream in the middle of a message is not a refusal; neither are bytes behind the last request.
       if (error.code !== 'HPE_INVALID_EOF_STATE' && error.code !== 'HPE_CLOSED_CONNECTION')
         this.#of.get(socket)!.reading.refused ??= error.code ?? error.message
       socket.destroy()
@@ -96,7 +96,7 @@ interface Seen {
   done: () => void
 }
 
-/** The framer of this repository, and what the HTTP package makes of its frames. */
+/** The framer of this repository, and the HTTP package behind it. */
 export class OwnReader {
   readonly #reactor = new Reactor()
   readonly #of = new Map<number, Seen>()
@@ -120,7 +120,7 @@ export class OwnReader {
     streaming.open = open
     streaming.badFrame = (conn, failure) => {
       const { reading, bodies } = this.#of.get(conn.remotePort!)!
-      // What stands behind the last request is thrown away.
+      // Bytes behind the last request are thrown away.
       if (!reading.last || bodies.at(-1)!.body === undefined) reading.refused ??= `${failure.code}`
       badFrame!(conn, failure)
     }
@@ -150,7 +150,7 @@ export class OwnReader {
     return Promise.all(streams.map(async (stream) => (await this.#readOne(stream, this.#streams)).reading))
   }
 
-  /** What stands behind so many requests. */
+  /** The bytes behind so many requests. */
   async behind(stream: string, requests: number): Promise<string> {
     const { ends } = await this.#readOne(stream, this.#wholes)
     return stream.slice(requests === 0 ? 0 : ends[requests - 1])

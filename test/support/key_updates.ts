@@ -4,7 +4,7 @@ import net from 'node:net'
 import { Duplex } from 'node:stream'
 import tls from 'node:tls'
 
-/** Types of what is in a record, by RFC 8446 (B.1, B.3). */
+/** Types of the contents of a record, by RFC 8446 (B.1, B.3). */
 const handshakeType = 22
 const applicationData = 23
 const keyUpdate = 24
@@ -72,14 +72,14 @@ function expand(secret: Buffer, label: string, length: number): Buffer {
 
 /**
  * A client of TLS 1.3 that asks for new keys (KeyUpdate, RFC 8446, 4.6.3), for which `node:tls` has no call: the handshake is Node's, and
- * what follows is made here with the secrets that `keylog` tells.
+ * later records are made here with the secrets from `keylog`.
  */
 export class KeyUpdateClient {
   readonly #socket: net.Socket
   readonly #sends: Keys
   readonly #receives: Keys
   #unread: Buffer
-  /** What the server has sent of its own accord: KeyUpdate messages. */
+  /** Unrequested messages of the server: KeyUpdate messages. */
   updates = 0
   text = ''
 
@@ -127,7 +127,7 @@ export class KeyUpdateClient {
     return new KeyUpdateClient(socket, sends!, receives!, Buffer.concat(received))
   }
 
-  /** What is not protected by the traffic secret is of the handshake. */
+  /** Records that the traffic secret does not protect belong to the handshake. */
   #take(): void {
     while (this.#unread.length >= 5 && this.#unread.length >= 5 + this.#unread.readUInt16BE(3)) {
       const record = this.#unread.subarray(0, 5 + this.#unread.readUInt16BE(3))

@@ -1,4 +1,4 @@
-/** Lines that differ from each other, of many lengths, the same for the same seed: what comes back is compared byte by byte. */
+/** Lines that differ from each other, of many lengths, the same for the same seed: replies are compared byte by byte. */
 export function lineStream(seed: number, bytes: number, longest: number): Buffer {
   const lines: string[] = []
   let size = 0

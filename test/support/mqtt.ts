@@ -91,7 +91,7 @@ export function subscribe(filters: readonly string[], qos = 0, id = 1): Buffer {
 
 export const disconnect = packet(0xe0)
 
-/** An MQTT 3.1.1 client that does only what it is told: no acknowledgement of its own unless `acknowledges` says so. */
+/** An MQTT 3.1.1 client that sends only on request: no acknowledgement of its own unless `acknowledges` says so. */
 export class MqttPeer {
   readonly client: Client
   readonly packets: Packet[] = []
@@ -142,7 +142,7 @@ export class MqttPeer {
     return this.packets.filter((one) => one.type === wanted)[count - 1]!
   }
 
-  /** Resolves to what SUBACK says of each filter. */
+  /** Resolves to the SUBACK code of each filter. */
   async subscribe(filters: readonly string[], qos = 0): Promise<number[]> {
     const before = this.count(type.suback)
     this.write(subscribe(filters, qos))
@@ -162,7 +162,7 @@ export class MqttPeer {
     return this.payloads
   }
 
-  /** What was written before has been answered when this resolves. */
+  /** Earlier packets have been answered when this resolves. */
   async ping(): Promise<void> {
     const before = this.count(type.pingresp)
     this.write(packet(0xc0))

@@ -3,8 +3,8 @@ import net from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
 
 // Polite connections: each asks, waits for its answer, and asks again after a pause. Counts milliseconds of the clock, and those of CPU time that
-// the thread of its reactor spends between the question and the answer: what it does for others meanwhile, however long the machine makes
-// everybody wait. The app says which thread that is (`w`), and answers with the CPU time that it has used (`c`).
+// the thread of its reactor spends between the question and the answer: its work for others meanwhile, however long the machine makes
+// all of them wait. The app says which thread that is (`w`), and answers with the CPU time that it has used (`c`).
 
 const { port, connections } = workerData as { port: number; connections: number }
 let waits: number[] = []

@@ -38,7 +38,7 @@ parentPort!.on('message', (what: 'read' | 'stop') => {
     parentPort!.close()
     return
   }
-  // Who still waits counts with what the server has done since.
+  // A probe that still waits counts with its waiting time.
   parentPort!.postMessage([...waits, ...sockets.map(({ waitingMs }) => waitingMs()).filter((ms) => ms > 50)])
   waits = []
 })

@@ -6,7 +6,7 @@ export interface Family {
   samples: [name: string, labels: Record<string, string>, value: number][]
 }
 
-/** What the parser of Prometheus's own Python client makes of it. */
+/** The result of the parser in Prometheus's own Python client. */
 export function parsePrometheus(text: string): Map<string, Family> {
   const program = `import sys,json
 from prometheus_client.parser import text_string_to_metric_families as families

@@ -6,20 +6,20 @@ import { app } from './app.js'
 import type { Faults } from './faults.js'
 import type { census } from './leaks.js'
 
-/** What a server process says of itself. */
+/** The state of a server process, as it reports it. */
 export interface Vitals {
   rss: number
   fds: number
   threads: number
   cpuMs: number
-  /** What the apps have counted; see fixtures/storm-counts.ts. */
+  /** Counts of the apps; see fixtures/storm-counts.ts. */
   counts: number[]
   /** The first of the `error` events. */
   errors: string[]
   errorCount: number
   replaced: { reason: string; lost: number; requeued: number; error: string | undefined }[]
   reactorsReplaced: { index: number; reason: string; error: string | undefined }[]
-  /** What its own wall clock shows. */
+  /** Its own wall clock. */
   wallMs: number
   stats: ServerStats
 }
@@ -27,7 +27,7 @@ export interface Vitals {
 export interface ServerPlan extends Omit<ServeOptions, 'app' | 'listen'> {
   /** A fixture. */
   app: string
-  /** Names of listeners, all on port 0, and what else there is to say of one: another fixture, a path, certificates. */
+  /** Names of listeners, all on port 0, and further options of one: another fixture, a path, certificates. */
   listeners?: (string | { name: string; app?: string; path?: string; tls?: { cert: string; key: string } })[]
   execArgv?: string[]
   env?: Record<string, string>
@@ -35,7 +35,7 @@ export interface ServerPlan extends Omit<ServeOptions, 'app' | 'listen'> {
   faults?: Faults
 }
 
-/** What a server process needs for an addon that is compiled with a sanitizer; see scripts/sanitized-in-node.mjs. */
+/** The environment of a server process for an addon that is compiled with a sanitizer; see scripts/sanitized-in-node.mjs. */
 const sanitizer = JSON.parse(process.env['STORM_SANITIZER'] ?? '{}') as Record<string, string>
 
 /** `serve()` in a process of its own, where memory, descriptors and CPU time are the server's alone. */
@@ -111,7 +111,7 @@ export class ServerProcess {
     await this.#ask('killReactor', { index, how })
   }
 
-  /** Asks until `done` says so. `withinMs` is for what hangs: it fails then with what it saw last. */
+  /** Asks until `done` says so. `withinMs` is for hangs: it fails then with the last state. */
   async until(what: string, done: (vitals: Vitals) => boolean, withinMs = 120_000): Promise<Vitals> {
     const limit = performance.now() + withinMs
     for (;;) {
@@ -142,7 +142,7 @@ export class ServerProcess {
     return result
   }
 
-  /** Orderly; the process must hold then what it held before it served. */
+  /** Orderly; the process must then hold the same resources as before it served. */
   async close(): Promise<CloseResult> {
     const result = await this.#close()
     await this.kill()
@@ -159,7 +159,7 @@ export class ServerProcess {
     return closed.result
   }
 
-  /** Whatever state it is in. */
+  /** In any state. */
   async kill(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const exited = once(this.#child, 'exit')

@@ -57,7 +57,7 @@ const answers: Record<string, (value: never) => unknown> = {
       stats: server.stats(),
     }
   },
-  /** Sets a cell of the counts, and wakes whoever waits for it. */
+  /** Sets a cell of the counts, and wakes the threads that wait for it. */
   release: (cell: number) => {
     Atomics.store(counts, cell, 1)
     return Atomics.notify(counts, cell)

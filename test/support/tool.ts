@@ -29,7 +29,7 @@ export async function tool(name: string, args: readonly string[], input?: string
   }
 }
 
-/** Starts a server of somebody else's. Resolves when a line of its output matches. */
+/** Starts a foreign server. Resolves when a line of its output matches. */
 export async function startTool(name: string, args: readonly string[], ready: RegExp): Promise<ChildProcess> {
   const child = spawn(name, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   const failed = once(child, 'spawn').catch((error: unknown) => {

@@ -1,7 +1,7 @@
 # Connections whose peer is gone from one moment to the next, without a FIN or a reset, as when a cable is cut: a filter on the
-# socket drops whatever arrives, so that nothing is answered and nothing acknowledged. Arguments: port, then for each peer what it
+# socket drops all packets, so that nothing is answered and nothing acknowledged. Arguments: port, then for each peer what it
 # says before it vanishes and while it does, as JSON: [[before, expected, last], ...]. Prints a line when all have vanished, and for
-# each line on its stdin one with what their sockets hold: [[state of the connection, bytes to read], ...].
+# each line on its stdin one with the state of their sockets: [[state of the connection, bytes to read], ...].
 import ctypes
 import fcntl
 import json

@@ -20,7 +20,7 @@ export function handshake(changed: Record<string, string | undefined> = {}, line
 }
 
 export interface FrameForm {
-  /** The first byte; what follows from the opcode otherwise. */
+  /** The first byte; by default derived from the opcode. */
   first?: number
   fin?: boolean
   masked?: boolean
@@ -57,7 +57,7 @@ export function deflatedFrames(opcode: number, payload: string | Uint8Array, cou
   )
 }
 
-/** What RFC 7692 makes of a message, without context. */
+/** A message compressed by RFC 7692, without context. */
 export function deflated(payload: string | Uint8Array, options: ZlibOptions = {}): Buffer {
   return deflateRawSync(payload, { finishFlush: constants.Z_SYNC_FLUSH, ...options }).subarray(0, -4)
 }
@@ -71,7 +71,7 @@ export function closeFrame(code: number, reason: string | Uint8Array = ''): Buff
 const names: Record<number, string> = { 1: 'text', 2: 'binary', 8: 'close', 9: 'ping', 10: 'pong' }
 
 /**
- * What a server has sent, in words: `text hello`, `close 1000 bye`. Long payloads by their length. Throws for what no server may send.
+ * The messages of a server, in words: `text hello`, `close 1000 bye`. Long payloads by their length. Throws for bytes that no server may send.
  * `windowBits`: messages may be compressed, which is said by a star: `text* hello`.
  */
 export function wordsOf(bytes: Buffer, windowBits = 0): string[] {
@@ -106,7 +106,7 @@ function inflated(payload: Buffer, windowBits: number): Buffer {
   return inflateRawSync(whole, { windowBits, finishFlush: constants.Z_SYNC_FLUSH })
 }
 
-/** Opens a WebSocket, sends the parts one by one, and resolves to what the server sent until it closed. */
+/** Opens a WebSocket, sends the parts one by one, and resolves to all bytes of the server until it closed. */
 export async function converse(port: number, parts: readonly (string | Uint8Array)[]): Promise<string[]> {
   return wordsOf(behindHandshake(await exchange(port, parts)))
 }

@@ -1,5 +1,5 @@
-// The life of a connection, again and again: connect, one message, its echo, FIN, the server's FIN. What is counted is whole
-// lives.
+// The life of a connection, again and again: connect, one message, its echo, FIN, the server's FIN. Whole lives are
+// counted.
 #pragma once
 
 #include <algorithm>

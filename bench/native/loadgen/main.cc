@@ -1,4 +1,4 @@
-// The load generator: one thread, one epoll, and every reply compared with what it must be.
+// The load generator: one thread, one epoll, and every reply compared with the expected one.
 //
 //   loadgen --to PORT|PATH,... --connections N --in-flight K (--seconds S --warmup S | --frames N)
 //           --mode echo|lines|json|churn [--payload BYTES] [--data FILE --expect FILE] [--pids P,P]

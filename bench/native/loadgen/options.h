@@ -12,7 +12,7 @@
 
 namespace loadgen {
 
-// What one group of connections sends, and how much of it at a time.
+// The messages of one group of connections, and the number in flight.
 struct Traffic {
   std::string mode = "echo";
   size_t connections = 1;

@@ -9,7 +9,7 @@
 
 namespace loadgen {
 
-// What one group of connections got in the measured window.
+// The replies to one group of connections in the measured window.
 struct Tally {
   Histogram histogram;
   uint64_t requests = 0;

@@ -1,4 +1,4 @@
-// What is sent and what must come back.
+// The bytes to send and the expected replies.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // CPU per request of HTTP servers, side by side: `npm run http -w bench -- [--seconds 3] [--rounds 5] [--connections 64]`.
-// Load comes from wrk (Debian's package; scripts/setup-tools.sh installs it). Rounds go round the servers, so that what else the
-// machine does meets all of them; the median of each counts.
+// Load comes from wrk (Debian's package; scripts/setup-tools.sh installs it). Rounds go round the servers, so that other load of the
+// machine meets all of them; the median of each counts.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

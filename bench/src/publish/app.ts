@@ -1,4 +1,4 @@
-// "s" makes a connection a subscriber, "p" sends everybody the message: by a publication, or by a plain write for each.
+// "s" makes a connection a subscriber, "p" sends all subscribers the message: by a publication, or by a plain write for each.
 import { type Connection, defineApp, lines, type ServerHandle } from '@multireactor/core'
 
 const message = Buffer.alloc(Number(process.env.BYTES), 'm')

@@ -1,7 +1,7 @@
 // CPU per command of the redis example on one reactor, beside redis-server: `npm run redis -w bench -- [--rounds 7] [--requests 200000]
 // [--connections 50] [--in-flight 1,16]`. Load comes from redis-benchmark, and the server from redis-server (Debian's packages;
 // scripts/setup-tools.sh installs them), which runs without threads of its own and without saving. The servers are pinned to core
-// 0, the load to core 1. Rounds go round the servers, so that what else the machine does meets both of them; a ratio is taken
+// 0, the load to core 1. Rounds go round the servers, so that other load of the machine meets both of them; a ratio is taken
 // within a round, and the median of the ratios counts.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'

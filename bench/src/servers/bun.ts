@@ -2,7 +2,7 @@ import { lineHandlers, returnBytes, type TextWork } from '../work.js'
 import { LineSplitter } from './line-splitter.js'
 import { announce, serverOptions } from './start.js'
 
-// The same work by Bun.listen, in its own words: one write for all replies of a chunk, and what the socket did not take is written
+// The same work by Bun.listen, in its own words: one write for all replies of a chunk, and the bytes that the socket did not take are written
 // when it drains. Declared here as far as it is used: the bench is compiled by Node's types.
 interface BunSocket {
   data: Peer

@@ -1,6 +1,6 @@
 import { isMainThread } from 'node:worker_threads'
 
-// Loaded into every thread of a server by `--import`, when memory is measured: what the other threads' heaps give back on their own, at
+// Loaded into every thread of a server by `--import`, when memory is measured: the memory that other threads' heaps return by themselves, at
 // some later time, is more than thousands of idle connections take. Needs --expose-gc.
 
 const channel = new BroadcastChannel('collect garbage')

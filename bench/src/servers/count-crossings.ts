@@ -4,7 +4,7 @@ import { getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worke
 import type { Crossings } from './start.js'
 
 // Loaded into every thread of a server by `--import`: counts the calls from native code into JavaScript and back, of the addon and of
-// the sockets of `node:net`. What is counted is wrapped from outside, so that neither knows of it; the times of such a run mean nothing.
+// the sockets of `node:net`. The counted functions are wrapped from outside, so that neither side changes; the times of such a run mean nothing.
 
 type Callable = (...args: unknown[]) => unknown
 

@@ -14,7 +14,7 @@ export class LineSplitter {
     this.#keep(bytes, start)
   }
 
-  /** The same without making text: what is answered to the lines, which come with their ends, as one. Nothing: none of them is whole. */
+  /** The same without making text: the answers to the lines, which come with their ends, as one. Undefined: no line is whole. */
   answer(chunk: Buffer, handle: (line: Buffer) => Uint8Array): Uint8Array | undefined {
     const replies: Uint8Array[] = []
     const bytes = this.#partial === undefined ? chunk : Buffer.concat([this.#partial, chunk])

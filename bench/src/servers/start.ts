@@ -15,7 +15,7 @@ interface ServerOptions {
   listen: (number | { path: string })[]
 }
 
-/** What a server says of itself when it is asked. */
+/** A server's counters, on request. */
 export interface ServerCounts {
   /** Connections that are open now. */
   open: number
@@ -32,14 +32,14 @@ export interface Crossings {
   toNative: number
 }
 
-/** What a server says when it listens. */
+/** The message of a server that listens. */
 export interface Announcement {
   addresses: (number | string)[]
   /** From the call that starts the server to its return. */
   serveMs?: number
 }
 
-/** What the bench asks of a server process: `--work NAME --reactors N --pool N --listen PORT|PATH,...`, and what one of them knows. */
+/** The options of a server process: `--work NAME --reactors N --pool N --listen PORT|PATH,...`, and options of single servers. */
 export function serverOptions(): ServerOptions {
   const text = { type: 'string' } as const
   const { values } = parseArgs({

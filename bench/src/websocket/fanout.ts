@@ -78,7 +78,7 @@ async function begin(name: string): Promise<Fans> {
   return { ...server, sockets, frameBytes: frame.length, publish }
 }
 
-/** One compressed frame, whose message is what was to be published. */
+/** One compressed frame, with the message to publish. */
 function checkFrame(name: string, frame: Buffer): void {
   const start = frame[1]! < 126 ? 2 : 4
   const length = start === 2 ? frame[1]! : frame.readUInt16BE(2)

@@ -1,5 +1,5 @@
 // CPU per message of WebSocket echo servers, side by side: `npm run websocket -w bench -- [--messages 40000] [--rounds 5]
-// [--connections 50]`. Each connection has one message under way. Rounds go round the servers, so that what else the machine does
+// [--connections 50]`. Each connection has one message under way. Rounds go round the servers, so that other load of the machine
 // meets all of them; the median of each counts.
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'

@@ -1,4 +1,4 @@
-/** The first part of a CONNECT packet: who connects, and how. */
+/** The first part of a CONNECT packet: the client and its settings. */
 export interface MqttConnect {
   /** `'MQTT'`, or `'MQIsdp'` of 3.1. */
   protocol: string
@@ -17,8 +17,8 @@ const mostLengthBytes = 4
 const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
- * Reads the variable header and the client id of a CONNECT packet, as `mqtt()` delivers it. What follows (will, user name, password) is not
- * looked at. Undefined: it is another packet, it ends too early, or a string is not UTF-8 or contains U+0000.
+ * Reads the variable header and the client id of a CONNECT packet, as `mqtt()` delivers it. The rest (will, user name, password) is not read.
+ * Undefined: it is another packet, it ends too early, or a string is not UTF-8 or contains U+0000.
  */
 export function readMqttConnect(packet: Uint8Array): MqttConnect | undefined {
   if (packet[0] !== connect) return undefined

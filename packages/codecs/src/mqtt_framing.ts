@@ -5,7 +5,7 @@ import type { Framing } from '@multireactor/reactor'
 export interface MqttFramingOptions {
   /** Of a whole packet, its header included. Default 1 MiB; the protocol allows 268,435,460. */
   maxBytes?: number
-  /** Whose packets these are: others are `malformed-frame`. Default `'client'`, which is what a broker receives. */
+  /** The sender of the packets: packets of the other side are `malformed-frame`. Default `'client'`, as for a broker. */
   from?: 'client' | 'server'
 }
 

@@ -131,7 +131,7 @@ export class CommandReader {
       at += 2
       read++
     }
-    // Every number is one, and no argument is missing: what the framing has checked is like that.
+    // Every number is valid and no argument is missing, because the framing has checked the frame.
     if (at > frame.length || read !== count) throw noCommand()
     this.#count = count
     this.#at = at
@@ -193,7 +193,7 @@ class NameTable {
   }
 }
 
-/** Of this thread: names are the same whoever sends them. */
+/** One per thread: names are the same for every connection. */
 const names = new NameTable()
 
 function upper(byte: number): number {

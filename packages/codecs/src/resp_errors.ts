@@ -10,8 +10,8 @@ const words = new Map([
 const wrongType = 0x100
 
 /**
- * What is wrong with a frame of `resp()`, in the words of redis-server, for the `badFrame` hook: `Protocol error: invalid bulk length`. Its reply is this
- * behind `ERR `.
+ * The fault of a `resp()` frame, in the words of redis-server, for the `badFrame` hook: `Protocol error: invalid bulk length`. The reply is this
+ * text behind `ERR `.
  */
 export function protocolError({ reason, code }: BadFrame): string {
   if (code >= wrongType) return `Protocol error: expected '$', got '${String.fromCharCode(code - wrongType)}'`

@@ -5,9 +5,9 @@ import { CommandReader } from './resp_commands.js'
 const carriageReturn = 0x0d
 const newline = 0x0a
 const firstBytes = 4096
-/** What one large reply made a buffer grow to is not kept for ever. */
+/** A buffer that one large reply made grow is not kept for ever. */
 const keptBytes = 1 << 20
-/** A type, 17 digits (twice the largest safe integer), a line break: what is taken for a byte of the buffer without looking must be one. */
+/** A type, 17 digits (twice the largest safe integer), a line break: an unchecked index below this must lie in the buffer. */
 const mostHeadBytes = 20
 
 /** The buffer for the next writer of this thread. While a writer has it there is none, and a second writer gets a buffer of its own. */
@@ -21,7 +21,7 @@ const closed = Buffer.alloc(0)
  * `ERR_MR_REPLY_WRITER`. So a reply that was begun for one connection cannot reach another one.
  */
 export class ReplyWriter {
-  /** 2 (default) or 3: what the types that only RESP3 has become. Set it to the protocol of the connection, first. */
+  /** 2 (default) or 3: decides how types that only RESP3 has are written. Set it to the protocol of the connection, first. */
   protocol: 2 | 3 = 2
   #buffer: Buffer
   #size = 0
@@ -45,7 +45,7 @@ export class ReplyWriter {
         if (result !== out) refuseDeferred('answerCommands', result)
         out.#kept = out.#size
         if (result === false) return out.#send(conn, false)
-        // A frame of small commands may ask for more than fits into memory: what is written counts for `limits.memory`, and this does not.
+        // A frame of small commands may ask for more than fits into memory: written bytes count for `limits.memory`, this buffer does not.
         if (out.#kept >= keptBytes) out.#sendPart(conn)
       }
       return out.#send(conn, true)
@@ -88,7 +88,7 @@ export class ReplyWriter {
     conn.write(bytes)
   }
 
-  /** Bytes that no later writer touches: whatever gets them may keep them, as a stream does. Few are copied, many go with their buffer. */
+  /** Bytes that no later writer touches: the receiver may keep them, as a stream does. Few are copied, many go with their buffer. */
   #give(): Buffer {
     const bytes = this.#buffer.subarray(0, this.#kept)
     this.#kept = 0
@@ -118,8 +118,8 @@ export class ReplyWriter {
   }
 
   /**
-   * Forgets what was written behind the first `size` bytes. Throws `ERR_MR_OPTION_RANGE` for more than there are, and for less than the
-   * replies to earlier commands.
+   * Drops the replies behind the first `size` bytes. Throws `ERR_MR_OPTION_RANGE` if `size` is above the written bytes, or below the replies to
+   * earlier commands.
    */
   rewind(size: number): void {
     if (!Number.isInteger(size) || size < this.#kept || size > this.#size) {
@@ -278,7 +278,7 @@ export class ReplyWriter {
  *
  * - When the callback returns `false`, its reply is the last one: the commands behind it stay unread, and the result is `false`. Given a
  *   `CommandReader`, `answerCommands` goes on where that one stands.
- * - When the callback throws, the replies to the commands before it leave, what it had written itself is dropped, and the error is thrown.
+ * - When the callback throws, the replies to the commands before it leave, its own replies are dropped, and the error is thrown.
  * - An asynchronous callback, or a generator, is refused with `ERR_MR_REPLY_WRITER`. Await first, and write with `encodeReplies` then.
  *
  * To end the connection behind a reply, return `false` and call `conn.end()` afterwards: replies cannot follow an `end()` in the callback, and
@@ -294,7 +294,7 @@ export function answerCommands(
 
 /**
  * The replies that `callback` writes to `out` before it returns, as bytes of their own: for `parse`, a deferred reply, a publication or a file.
- * Throws what the callback throws, and `ERR_MR_REPLY_WRITER` for one that is asynchronous or a generator. On any thread.
+ * Throws the error of the callback, and `ERR_MR_REPLY_WRITER` for an asynchronous callback or a generator. On any thread.
  */
 export function encodeReplies(callback: (out: ReplyWriter) => unknown): Buffer {
   return ReplyWriter.encode(callback)
@@ -305,7 +305,7 @@ function refuseDeferred(name: string, result: unknown): void {
   if (result === null || (typeof result !== 'object' && typeof result !== 'function')) return
   const { then, next } = result as { then?: unknown; next?: unknown }
   if (typeof then !== 'function' && typeof next !== 'function') return
-  // What becomes of it is told here, and not once more as a rejection that nothing handles.
+  // The caller gets its outcome here, not once more as an unhandled rejection.
   if (typeof then === 'function') then.call(result, undefined, () => {})
   throw new MultireactorError(
     'ERR_MR_REPLY_WRITER',
@@ -313,7 +313,10 @@ function refuseDeferred(name: string, result: unknown): void {
   )
 }
 
-/** How many bytes it has. What a view says of itself may be more than it has, and the rest would be what lay in the buffer: an earlier reply. */
+/**
+ * Bytes of a view. The length that the view reports may be larger than its memory, and the rest would be old bytes of the buffer: an earlier
+ * reply.
+ */
 function lengthIn(call: string, value: unknown): number {
   if (typeof value === 'string') return value.length
   const length = mostBytesOf(value)

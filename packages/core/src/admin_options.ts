@@ -17,7 +17,7 @@ export interface AdminSettings {
 export interface CheckedAdmin {
   port: number
   host: string
-  /** SHA-256 of the token: digests have one length, which is what a comparison in constant time needs. */
+  /** SHA-256 of the token: a comparison in constant time needs equal lengths, which digests have. */
   tokenDigest: Buffer | undefined
   /** For the log: the token can be read by every user of the machine. */
   warning: string | undefined

@@ -7,7 +7,7 @@ import { MultireactorError } from '@multireactor/addon'
 import { type CheckedAdmin, digestOf } from './admin_options.js'
 import { prometheusContentType } from './prometheus.js'
 
-/** What the server answers with. */
+/** The data of the answers. */
 export interface AdminSource {
   metrics(): string
   /** Resolves to why no traffic should come here, or to nothing when it may. */
@@ -140,7 +140,7 @@ export class AdminServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    // A request that its peer takes back, and bytes behind a request, are nobody's error here.
+    // A request that its peer takes back, and bytes behind a request, are not errors here.
     request.on('error', () => {})
     response.on('error', () => {})
     response.shouldKeepAlive = false

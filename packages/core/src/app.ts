@@ -58,21 +58,21 @@ export interface App<Data = undefined>
   /** One frame, in a pool worker (see `run`). Its memory stays valid as long as it is referenced. */
   parse?(frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
   /**
-   * One value, in a pool worker: what `conn.runTask`, `req.runTask` and `server.runTask` are about. What it returns, or resolves to, goes back to
-   * the caller. Values are copies, as `v8.serialize` takes them.
+   * Runs in a pool worker, on one value, for `conn.runTask`, `req.runTask` and `server.runTask`. Its result goes back to the caller. Values are
+   * copies, as `v8.serialize` takes them.
    */
-  // biome-ignore lint/suspicious/noExplicitAny: what it gets is what the app's own calls hand over
+  // biome-ignore lint/suspicious/noExplicitAny: the argument comes from the app's own calls
   task?(value: any, ctx: TaskContext): unknown
-  /** What to answer when `parse` failed. Without it the connection closes as `parse-error`. */
+  /** Returns the answer for a frame whose `parse` failed. Without it the connection closes as `parse-error`. */
   error?(error: unknown, frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
   /**
-   * What to answer, in a pool worker, for a frame that found the task queue full (`onQueueFull: 'reject'`) or waited for longer
+   * Returns the answer, in a pool worker, for a frame that found the task queue full (`onQueueFull: 'reject'`) or waited for longer
    * than `maxWaitMs`. Be quick. Without it the connection closes as `overloaded`.
    */
   overloaded?(frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
   /**
-   * On a reactor: another thread, or this one, asks for something with `server.call`. What it returns, or resolves to, is the answer. Of several
-   * apps of a server, the first that has this hook gets the calls.
+   * Runs on a reactor, for a `server.call` of any thread. Its result is the answer. If a server has several apps, the first one with this hook
+   * gets the calls.
    */
   onCall?(bytes: Buffer, ctx: CallContext): Bytes | undefined | void | Promise<Bytes | undefined | void>
   /** In every thread, awaited before the thread takes work. A throw stops the server from starting. */

@@ -3,7 +3,7 @@ import type { AttachOptions, ExistingServer } from '@multireactor/reactor'
 import { hooksFor, ServerFace, withEngineSide } from '@multireactor/reactor/app'
 import type { App, StartContext } from './app.js'
 
-/** What a factory of `attach` may return instead of the bare server. */
+/** An object that a factory of `attach` may return instead of the bare server. */
 export interface AttachedServer extends AttachOptions {
   /** The server that gets the connections. */
   server: ExistingServer
@@ -11,7 +11,7 @@ export interface AttachedServer extends AttachOptions {
   close?: () => unknown
 }
 
-/** What an app of an existing server may have beside it: work for the pool, and calls. */
+/** Hooks that an app may have beside an existing server: work for the pool, and calls. */
 export type AttachHooks = Pick<App, 'parse' | 'task' | 'error' | 'overloaded' | 'onCall'>
 
 const hookNames = ['parse', 'task', 'error', 'overloaded', 'onCall'] as const

@@ -18,7 +18,7 @@ export interface CertificateFile {
 export class CertificateFiles {
   readonly #cert: CertificateFile
   readonly #key: CertificateFile
-  /** What was read last, whether it could be used or not. */
+  /** The pair that was read last, usable or not. */
   #current: { cert: Buffer; key: Buffer } | undefined
   #marks = ''
   readonly #watchers: FSWatcher[] = []
@@ -31,7 +31,7 @@ export class CertificateFiles {
     this.#key = key
   }
 
-  /** Throws what the file system says, with the option's name. */
+  /** Throws the error of the file system, with the option's name. */
   read(): ListenTls {
     this.#marks = this.#marksNow()
     this.#current = { cert: contentOf(this.#cert), key: contentOf(this.#key) }
@@ -40,7 +40,7 @@ export class CertificateFiles {
 
   /**
    * Calls `renew` with each new pair, until `close()`. The folders are watched, since new files take the place of the old ones: by
-   * their name, by a link of theirs, or by a link of their folder. What `renew` rejects is handed to `refused`, once for each pair.
+   * their name, by a link of theirs, or by a link of their folder. A rejection of `renew` goes to `refused`, once for each pair.
    */
   watch(renew: (tls: ListenTls) => Promise<void>, refused: (error: Error) => void): void {
     this.#watches = true
@@ -62,7 +62,7 @@ export class CertificateFiles {
     this.#poll = setInterval(() => {
       if (this.#marksNow() !== this.#marks) look(quietMs, false)
     }, pollMs).unref()
-    // What has changed between the first look and this one.
+    // A change between the first look and this one.
     look(0, false)
   }
 
@@ -93,7 +93,7 @@ export class CertificateFiles {
     }
   }
 
-  /** Changes when one of the files does, or what leads to it. */
+  /** Changes when one of the files, or a link to it, changes. */
   #marksNow(): string {
     return [this.#cert.file, this.#key.file].map(markOf).join()
   }

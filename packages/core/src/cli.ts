@@ -64,7 +64,7 @@ const options = {
   version: { type: 'boolean', short: 'v' },
 } as const
 
-/** What is wrong with what was given, and stays wrong until somebody changes it: exit code 2. */
+/** Wrong arguments or options, which a restart cannot mend: exit code 2. */
 const usageCodes: readonly string[] = [
   'ERR_MR_ADMIN_TOKEN',
   'ERR_MR_APP_IS_MAIN',
@@ -78,7 +78,7 @@ const usageCodes: readonly string[] = [
   'ERR_MR_UNKNOWN_OPTION',
 ] satisfies ErrorCode[]
 
-/** What the package with the command brings along. */
+/** Supplied by the package with the command. */
 export interface CliDefaults {
   fetchAdapter?: URL | string
 }
@@ -107,7 +107,7 @@ export async function main(argv: readonly string[], defaults: CliDefaults = {}):
 }
 
 async function run(argv: readonly string[], { fetchAdapter }: CliDefaults): Promise<number> {
-  // Whatever else stands there: who asks for help has not got it right yet.
+  // `--help` wins over wrong arguments: its user is still looking for the right ones.
   const known = argv.slice(0, argv.includes('--') ? argv.indexOf('--') : argv.length)
   if (known.includes('--help') || known.includes('-h')) {
     console.log(known.find((word) => !word.startsWith('-')) === 'send' ? (await import('./send_command.js')).sendHelp : help)

@@ -35,7 +35,7 @@ interface ControlMessage {
   sockets: NativePassedSocket[]
 }
 
-/** The messages of the other process, in order. Reads at once whatever comes: an unread socket would keep the loop turning. */
+/** The messages of the other process, in order. Reads all bytes at once: an unread socket would keep the loop turning. */
 class Channel {
   readonly #socket: NativeControlSocket
   readonly #messages: ControlMessage[] = []
@@ -117,7 +117,10 @@ export class Predecessor {
     this.sockets = new InheritedSockets(sockets)
   }
 
-  /** Whoever answers on the control socket, with its listening sockets; nobody when it does not exist or a dead server left it. */
+  /**
+   * Connects to the server on the control socket and gets its listening sockets; undefined when the socket does not exist or a dead server left
+   * it.
+   */
   static async find(path: string): Promise<Predecessor | undefined> {
     const deadline = performance.now() + patienceMs
     for (;;) {
@@ -128,7 +131,7 @@ export class Predecessor {
       const answer = await ask(channel, path)
       if (answer) return new Predecessor(channel, answer)
       channel.close()
-      // It was handing over to somebody else, who answers next; or it is refusing us, again and again.
+      // It was handing over to another process, which answers next, or it refuses this one each time.
       if (performance.now() > deadline) throw failure(path, 'who answers there closes the connection at once')
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
@@ -182,7 +185,7 @@ export interface ControlServerOptions {
   runtime: number
   /** The listening control socket. */
   group: number
-  /** What to hand over: groups, and under which keys. */
+  /** The listener groups to hand over, and their keys. */
   listeners: () => { group: number; key: string }[]
   /** Waits for changes under way, and lets none begin before `during` is done. */
   exclusively: (during: () => Promise<void>) => Promise<void>
@@ -207,7 +210,7 @@ export class ControlServer {
     this.#socket.setReferenced(false)
   }
 
-  /** Whoever was waiting asks again, and finds the successor. Says whether another process has the listening sockets, too. */
+  /** A waiting process asks again, and finds the successor. Says whether another process has the listening sockets, too. */
   close(): boolean {
     if (this.#closed) return this.#shared
     this.#closed = true

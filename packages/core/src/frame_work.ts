@@ -1,7 +1,7 @@
 import type { FrameWork } from '@multireactor/pool/parts'
 import type { App } from './app.js'
 
-/** What an app does with the frames of its listeners, in whichever thread they run. */
+/** The functions of an app for the frames of its listeners, on any thread. */
 // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from app to app
 export function frameWork(app: App<any>): FrameWork {
   return {

@@ -6,7 +6,7 @@ export interface HostPort {
   port: number
 }
 
-/** The parts of `9090`, `localhost:9090` and `[::1]:9090`; undefined for what has none of these forms. Neither the host nor the range of the port is looked at. */
+/** The parts of `9090`, `localhost:9090` and `[::1]:9090`; undefined for other forms. The host and the range of the port are not checked. */
 export function hostPortOf(text: string): HostPort | undefined {
   const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]:|([^:[\]\s]+):)?(\d{1,5})$/.exec(text) ?? []
   if (digits === undefined) return undefined

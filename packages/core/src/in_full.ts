@@ -1,5 +1,5 @@
 /**
- * An error for a line of the log: its stack, its code, which is what the documentation is sorted by and `stack` leaves out, and its causes.
+ * An error for a line of the log: its stack, its code (the key of the documentation, missing in `stack`), and its causes.
  */
 export function inFull(error: Error, depth = 0): string {
   const { code, cause } = error as { code?: unknown; cause?: unknown }

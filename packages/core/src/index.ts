@@ -13,7 +13,7 @@ export type {
   SlowPolicy,
   SubscribeOptions,
 } from '@multireactor/reactor'
-// Every app module imports this package, in every thread: what only the main thread needs is loaded by serve().
+// Every app module imports this package, in every thread: serve() loads the parts that only the main thread needs.
 export { attach, type AttachedServer, type AttachHooks } from './attach.js'
 export {
   type CloseReason,

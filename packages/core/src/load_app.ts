@@ -163,7 +163,7 @@ function isExistingServer(value: object): boolean {
   return ['emit', 'listen', 'address'].every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
 }
 
-/** What an app says about the connections of one listener. */
+/** The app's options for the connections of one listener. */
 // biome-ignore lint/suspicious/noExplicitAny: as above
 export function connectionOptions(app: App<any>, listener: string): ConnectionOptions {
   const options = Object.fromEntries(

@@ -1,18 +1,18 @@
 import { outliveOutput, shown } from '@multireactor/addon'
 
-/** Receives what the server has to say; `console` fits. An error that it throws is ignored. */
+/** Receives the log lines of the server; `console` fits. An error that it throws is ignored. */
 export interface Logger {
   /** Details of starting and closing. */
   debug(message: string): void
   /** Starts, reloads, closes. */
   info(message: string): void
-  /** What the operator should know, such as a limit that was reached. */
+  /** Warnings for the operator, such as a limit that was reached. */
   warn(message: string): void
   /** Failures of hooks, `parse` and threads. */
   error(message: string): void
 }
 
-/** What a logger throws, or rejects with, ends nothing: the line goes to the console, and so does the failure. */
+/** A logger that throws or rejects does not end the server: the line goes to the console, and so does the failure. */
 export function guarded<Name extends keyof Logger>(logger: Pick<Logger, Name>, names: readonly Name[]): Pick<Logger, Name> {
   const method = (name: Name) => (message: string) => {
     const failed = (error: unknown): void =>

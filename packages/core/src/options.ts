@@ -35,14 +35,14 @@ export interface PoolSettings {
    */
   concurrency?: number
   /**
-   * How much the workers give way to the reactors and to everybody else where cores are scarce: 0 to 19, as `nice(1)` has it, on
-   * top of nothing that a reactor has. Default 0. See docs/placement.md.
+   * Priority of the workers below that of the reactors and of other processes, where cores are scarce: 0 to 19, as in `nice(1)`, added to that
+   * of the process. Default 0. See docs/placement.md.
    */
   nice?: number
   /** Tasks that wait; reactors stop reading there. Default 16,384. */
   maxQueued?: number
   /**
-   * What becomes of a frame that finds the queue full. `'pause'` (default): reactors stop reading, and TCP makes the clients wait.
+   * For a frame that finds the queue full. `'pause'` (default): reactors stop reading, and TCP makes the clients wait.
    * `'reject'`: the app's `overloaded` hook answers, ahead of the queue; without it the connection closes. `'close'`: it closes.
    */
   onQueueFull?: 'pause' | 'reject' | 'close'
@@ -52,13 +52,13 @@ export interface PoolSettings {
   maxQueuedBytes?: number
   /** A frame that runs longer errs; a worker that does not come back is replaced. Default 30,000. */
   taskTimeoutMs?: number
-  /** What becomes of a frame whose worker died: its connection closes (default), or it runs once more. */
+  /** For a frame whose worker died: its connection closes (default), or it runs once more. */
   onTaskLost?: 'close' | 'retry'
 }
 
 /** Exact over all reactors. Connections beyond them are closed at once, with the reason in the counters. */
 export interface ProcessLimits {
-  /** Open connections. Default: the process's limit of file descriptors (`ulimit -n`) less what the threads need. */
+  /** Open connections. Default: the process's limit of file descriptors (`ulimit -n`) less those of the threads. */
   connections?: number
   /** Open connections of one remote address (IPv4), or /64 (IPv6). Default: as many as `connections`. */
   connectionsPerAddress?: number
@@ -315,8 +315,8 @@ const usualYoungMb = 48
 const leastYoungMb = 6
 
 /**
- * Garbage is not counted in `limits.memory`. V8 lets the young generation grow to 48 MiB for each thread, and the old one to some times what
- * lives there. Where that is much beside the limit, all threads together get a quarter of it: each of them so many MiB.
+ * `limits.memory` does not count garbage. V8 lets the young generation grow to 48 MiB for each thread, and the old one to a multiple of its live
+ * bytes. If that is much beside the limit, all threads together get a quarter of it: each of them so many MiB.
  */
 function garbageShare(memory: number, threads: number): number | undefined {
   const share = Math.floor(memory / 4 / threads / 2 ** 20)

@@ -25,7 +25,7 @@ export class Parents {
     const links: Link[] = []
     for (let child = process.pid; ; ) {
       const { parent, session } = statOf(child) ?? { parent: 0, session: 0 }
-      // What leads a session is meant to outlive whoever started it, as the daemon of a process manager is.
+      // A session leader is meant to outlive its parent, as the daemon of a process manager does.
       if (parent === 0 || session === child) break
       links.push({ child, parent })
       // npm gives the variable to its shell, and has none itself.
@@ -40,7 +40,7 @@ export class Parents {
     return this.#links.every(({ child, parent }) => statOf(child)?.parent === parent)
   }
 
-  /** Calls `gone` once, when one of them has ended. Returns what ends the watch. */
+  /** Calls `gone` once, when one of them has ended. Returns a function that ends the watch. */
   watch(gone: () => void): () => void {
     const timer = setInterval(() => {
       if (this.areThere) return

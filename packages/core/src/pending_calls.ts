@@ -14,7 +14,7 @@ interface Pending {
   forget: (() => void) | undefined
 }
 
-/** What became of the calls that this thread has made: one answer, one error, or the end of their time for each. */
+/** The outcomes of this thread's calls: one answer, one error, or a timeout for each. */
 export class PendingCalls {
   readonly #pending = new Map<number, Pending>()
   readonly #onEmpty: () => void
@@ -53,7 +53,7 @@ export class PendingCalls {
     })
   }
 
-  /** The native side has an answer; a late one is nobody's. */
+  /** The native side has an answer; a late one is dropped. */
   onOutcome(number: number, outcome: number, bytes: Buffer): void {
     const pending = this.#take(number)
     if (!pending) return

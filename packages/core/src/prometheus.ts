@@ -58,7 +58,7 @@ const workerMetrics: Record<WorkerCounterName, Description> = {
   framesShed: ['worker_frames_shed_total', 'counter', 'Frames that had waited too long.'],
 }
 
-/** The `Content-Type` of what `prometheusText` returns. */
+/** The `Content-Type` of the text that `prometheusText` returns. */
 export const prometheusContentType = 'text/plain; version=0.0.4; charset=utf-8'
 
 /**

@@ -48,14 +48,14 @@ interface Member {
   stuck: boolean
   /** It was ended for a frame that ran too long. */
   timedOut: boolean
-  /** Its successors did not start: its siblings have what it had. */
+  /** Its successors did not start: its siblings have its connections. */
   givenUp: boolean
   backoff: NodeJS.Timeout | undefined
   readonly deaths: Deaths
   readonly successor: Successor
   /** Its thread drives the reactor. One that is still loading cannot be stuck, however long its `start` hook takes. */
   driving: boolean
-  /** What the last looks at its turns have shown. */
+  /** Results of the last looks at its turns. */
   turns: number
   unchanged: number
   /** A debugger held its thread when it was last asked, and when it was last seen to: no frame has had the time before. */
@@ -79,12 +79,12 @@ const leastGraceMs = 250
 const turnWithinMs = 500
 const turnsColumn = reactorCounterNames.indexOf('turns')
 
-/** It has a thread, and nobody is ending or asking that already. */
+/** It has a thread, and no other call is ending or asking it. */
 function canBeEnded({ thread, leaving, retiring, stuck, timedOut, asked }: Member): boolean {
   return thread !== undefined && (!leaving || retiring) && !stuck && !timedOut && !asked
 }
 
-/** The threads that drive the reactors: starts and replaces them; the reactors themselves, and what is connected, stay. */
+/** The threads that drive the reactors: starts and replaces them; the reactors themselves, and their connections, stay. */
 export class ReactorGroup {
   readonly #options: ReactorGroupOptions
   readonly #members: Member[] = []
@@ -109,7 +109,7 @@ export class ReactorGroup {
     return this.#members.filter(({ leaving }) => !leaving).length
   }
 
-  /** Resolves to what the threads say of the apps when `count` more of them drive their reactors. */
+  /** Resolves to the threads' descriptions of the apps when `count` more of them drive their reactors. */
   async grow(count: number): Promise<AppDescription[]> {
     const first = this.#members.length
     const threads = Array.from({ length: count }, (_, i) => this.#spawn(first + i))
@@ -205,7 +205,7 @@ export class ReactorGroup {
     await this.#threads.terminate()
   }
 
-  /** From now on nobody is replaced. */
+  /** From now on no thread is replaced. */
   beginClose(): void {
     this.#closing = true
     clearInterval(this.#watch)
@@ -269,7 +269,7 @@ export class ReactorGroup {
     void member.successor.end()
     const { thread } = member
     if (!thread) return
-    // A thread that does not answer is ended, and what it knew is lost.
+    // A thread that does not answer is ended, and its JavaScript state is lost.
     if (!(await within(thread.request('suspend', timeoutMs), timeoutMs + 1_000))) member.stuck = true
     await thread.terminate()
     member.thread = undefined
@@ -366,7 +366,7 @@ export class ReactorGroup {
     return drained
   }
 
-  /** A thread without any app hands over what a dead one has left. Without it connections would wait for ever, so it is tried again. */
+  /** A thread without any app hands over the connections of a dead one. Without it connections would wait for ever, so it is tried again. */
   async #takeCare(index: number, member: Member): Promise<void> {
     for (let failures = 0; failures <= mostFailures && !this.#closing; failures++) {
       native.forgetReactorThread(this.#options.runtime, index)
@@ -444,7 +444,7 @@ export class ReactorGroup {
     for (const [index, member] of this.#members.entries()) {
       if (!member.driving || !canBeEnded(member)) continue
       const turns = counters.reactors[index]![turnsColumn]!
-      // Counted in looks, each of which asks for a turn: a process that was stopped for a while has stuck nobody.
+      // Counted in looks, each of which asks for a turn: a process that was stopped for a while has no stuck threads.
       member.unchanged = turns === member.turns ? member.unchanged + 1 : 0
       member.turns = turns
       if (member.unchanged > looks || member.paused) {

@@ -40,7 +40,7 @@ export interface ReactorThreadData {
   caretaker: boolean
 }
 
-/** What a reactor's thread says of the apps it has loaded; the main thread never sees them. */
+/** Describes the apps that a reactor's thread has loaded; the main thread never loads them. */
 export interface AppDescription {
   /** Some frames go to a pool. */
   usesPool: boolean
@@ -55,7 +55,7 @@ export interface AppDescription {
 
 /** How a thread takes over its reactor. */
 export interface AttachRequest {
-  /** The last thread died, and what it knew of its connections is lost. */
+  /** The last thread died, and its JavaScript state of the connections is lost. */
   lost: boolean
 }
 
@@ -77,7 +77,7 @@ void runThread(async (side: ThreadSide) => {
   const plans = caretaker ? [] : data.plans
   const apps = await loadApps(plans)
   const all = [...apps.values()]
-  // Listeners are numbered in the order of the plans, in every thread alike. Read now: a mistake must show before anybody attaches.
+  // Listeners are numbered in the order of the plans, in every thread alike. Read now: a mistake must show before a thread attaches.
   const listeners = plans.map(({ name, app, balance }) => {
     const loaded = apps.get(app)!
     return {

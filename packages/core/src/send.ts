@@ -41,7 +41,7 @@ export async function send(settings: SendSettings): Promise<void> {
     }
     const take = (replies: readonly Buffer[]): void => {
       for (const reply of replies) {
-        // What comes unasked is printed, too: a publication, a greeting.
+        // Unrequested messages are printed, too: a publication, a greeting.
         received++
         print(reply)
       }
@@ -64,7 +64,7 @@ export async function send(settings: SendSettings): Promise<void> {
     const feed = async (): Promise<void> => {
       for await (const message of settings.messages) {
         sent++
-        // A peer that does not read makes us wait: what is typed faster than it goes is not held in memory.
+        // If the peer does not read, reading the input pauses: unsent input must not pile up in memory.
         if (!socket.write(wire.encode(message))) await Promise.race([once(socket, 'drain'), once(socket, 'close')])
         if (socket.destroyed) return
       }
@@ -76,7 +76,7 @@ export async function send(settings: SendSettings): Promise<void> {
   })
   try {
     await finished
-    // Everything has gone: what was written last is not cut off.
+    // Waits until the last bytes are sent, so that they are not cut off.
     if (!socket.destroyed && !socket.writableEnded) await new Promise<void>((resolve) => socket.end(resolve))
   } finally {
     socket.destroy()

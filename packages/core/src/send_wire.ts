@@ -3,7 +3,7 @@ export interface Wire {
   encode(message: Buffer): Buffer
   /** The replies that are complete with these bytes. Throws when no reply can begin like this. */
   take(chunk: Buffer): Buffer[]
-  /** What is left when the peer has ended: a last reply, or nothing. */
+  /** The bytes left when the peer has ended: a last reply, or nothing. */
   rest(): Buffer | undefined
   /** Bytes are replies as they come: how many there will be is not known. */
   readonly isStream: boolean

@@ -58,7 +58,7 @@ export interface ServerListener {
   readonly reactors: number
 }
 
-/** What `server.stats()` returns: docs/metrics.md. */
+/** The result of `server.stats()`: docs/metrics.md. */
 export interface ServerStats extends ThreadStats {
   /** Pool workers replaced since the start. */
   workersReplaced: number
@@ -66,7 +66,7 @@ export interface ServerStats extends ThreadStats {
   reactorsReplaced: number
 }
 
-/** What `server.close()` has done with the connections that were open. */
+/** The fate of the connections that were open at `server.close()`. */
 export interface CloseResult {
   /** Replies that left while the server was closing. */
   answered: number
@@ -113,7 +113,7 @@ const roomForReactors = 64
 /** How often refused frames are told of. */
 const shedEveryMs = 1_000
 const slowConsumer = closeReasons.indexOf('slow-consumer')
-/** While much memory is held, what lies free between it goes back to the system so often. */
+/** While much memory is held, free memory goes back to the system at this interval. */
 const giveBackEveryMs = 250
 /** After a flood: memory that was not wanted for so many of those goes back. */
 const looksOfRound = 8
@@ -124,7 +124,7 @@ const stuckMs = 1_000
 /** How long a peer may take to finish after us, or, after a hot restart, to send the request it has connected for. */
 const mostLingerMs = 2_000
 
-// biome-ignore lint/suspicious/noExplicitAny: what Node's emitter takes; the methods below are typed
+// biome-ignore lint/suspicious/noExplicitAny: the type of Node's emitter; the methods below are typed
 type Listener = (...args: any[]) => void
 
 /** A running server. Belongs to the thread that called `serve()`. */
@@ -236,7 +236,7 @@ export class Server {
         `the process may have ${native.fileLimit()} files open, too few for ${limits.connections} connections: raise \`ulimit -n\`, or lower limits.connections`,
       )
     }
-    // Opened first: a port in use fails the start before any thread has been made, and names are known. Whoever connects while
+    // Opened first: a port in use fails the start before any thread has been made, and names are known. Clients that connect while
     // the threads start waits in the kernel's queue.
     const { control } = this.#settings
     this.#predecessor = control && (await Predecessor.find(control.path))
@@ -283,7 +283,7 @@ export class Server {
     logger.info(this.startLine)
   }
 
-  /** What it was started with, and why, in one line. Used by the command. */
+  /** The settings of the start and their reasons, in one line. Used by the command. */
   get startLine(): string {
     const { reactors, pool, limits, given, machine } = this.#settings
     const { admin } = this
@@ -348,7 +348,7 @@ export class Server {
     this.#settings.logger.warn(`${frames} frames were refused: more came than the pool could work off`)
   }
 
-  /** Peers that were cut off for what they left unread: one line for all of a second. */
+  /** Reports peers whose connections were closed because they did not read: one line a second. */
   #tellSlow(): void {
     const connections =
       native.readCounters(this.#runtime).closed.reduce((sum, row) => sum + row[slowConsumer]!, 0) - this.#slowTold
@@ -427,7 +427,7 @@ export class Server {
   async #listen(): Promise<void> {
     const reactors = this.#reactors.size
     for (const [listener, open] of this.#opened.entries()) {
-      // A predecessor may have had fewer reactors. Not earlier: whoever queues there would be reset if this process failed to start.
+      // A predecessor may have had fewer reactors. Not earlier: clients queued there would be reset if this process failed to start.
       if (!open.fixed && open.members < reactors) open.members += this.#grow(open, reactors - open.members)
       const { group, members, fixed } = open
       // A Unix path has one listening socket: the first reactor accepts there and hands the connections round.
@@ -439,7 +439,7 @@ export class Server {
     this.#describeListeners()
   }
 
-  /** Socket i belongs to reactor i: it gets what the CPU of that reactor receives. */
+  /** Socket i belongs to reactor i: it gets the connections that the CPU of that reactor receives. */
   #steer(reactors: number): void {
     const { pin, logger } = this.#settings
     if (!pin.reactors) return
@@ -504,8 +504,9 @@ export class Server {
   /**
    * New code in every pool worker and reactor, one after the other, under load: the app's modules are read again. Connections
    * stay; their `data` travels by structured clone, or through `suspend` and `restore`. Rejects, and the old code goes on, when a
-   * module fails to load, when its `start` hook fails or has not settled within `startTimeoutMs`, or (`ERR_MR_STATE`) when the data of a connection cannot travel. What a
-   * hook still awaits after `timeoutMs` (default 5,000) closes its connection as `thread-lost`.
+   * module fails to load, when its `start` hook fails or has not settled within `startTimeoutMs`, or (`ERR_MR_STATE`) when the data of a
+   * connection cannot travel. A
+   * hook that is still pending after `timeoutMs` (default 5,000) closes its connection as `thread-lost`.
    */
   async reload(options: { timeoutMs?: number } = {}): Promise<void> {
     const timeoutMs = new OptionReader('server.reload()', options, ['timeoutMs']).integer('timeoutMs', 5_000, 0, 0x7fff_ffff)
@@ -533,8 +534,8 @@ export class Server {
 
   /**
    * More or fewer threads, under load. A reactor that goes lets its listening socket finish, and hands its connections to the
-   * others; a worker that goes finishes what it has claimed. Resolves when it is done. What could not go within `timeoutMs`
-   * (default 30,000), because a hook of it is still pending, closes as `server-closing`.
+   * others; a worker that goes finishes its claimed frames. Resolves when it is done. A connection that could not move within `timeoutMs`
+   * (default 30,000), because one of its hooks is still pending, closes as `server-closing`.
    */
   async resize(sizes: { reactors?: number; pool?: number; timeoutMs?: number }): Promise<void> {
     const read = new OptionReader('server.resize()', sizes, ['reactors', 'pool', 'timeoutMs'])
@@ -560,7 +561,7 @@ export class Server {
     const before = this.#reactors.size
     native.makeReactors(this.#runtime, count)
     await this.#reactors.grow(count - before)
-    // Not before they have a thread: what they were given would wait for it, or be lost with one that fails to start.
+    // Not before they have a thread: their connections would wait for it, or be lost with one that fails to start.
     for (let index = before; index < count; index++) native.setReactorActive(this.#runtime, index, true)
     for (const [listener, { group, fixed, address }] of this.#opened.entries()) {
       if (fixed) continue
@@ -590,7 +591,7 @@ export class Server {
       try {
         await change()
       } catch (error) {
-        // Whatever it met first of what the closing takes away.
+        // The first failure that the closing caused.
         throw this.#state === 'open' ? error : closedError('the server')
       }
     })
@@ -656,7 +657,7 @@ export class Server {
   }
 
   /**
-   * Stops accepting without resetting anybody who is queued, answers what is in flight, closes. What is still open after
+   * Stops accepting without resetting queued connections, answers the frames in flight, closes. Connections still open after
    * `timeoutMs` (default 5,000) is destroyed. For `drainDelayMs` (default 0) before that the server goes on serving while `/readyz` says 503, so
    * that load balancers stop sending connections. Rejects with `ERR_MR_CLOSED` when it was closed before.
    */
@@ -685,7 +686,7 @@ export class Server {
     this.#emit('handedOver', await this.#close(timeoutMs))
   }
 
-  /** What fails on the way must leave neither threads nor a server that is closing for ever. */
+  /** A failure on the way must leave neither threads nor a server that closes for ever. */
   async #close(timeoutMs: number): Promise<CloseResult> {
     try {
       return await this.#closeInOrder(timeoutMs)
@@ -701,8 +702,8 @@ export class Server {
     let destroyed = 0
     this.#reactors.beginClose()
     const lingerMs = Math.min(timeoutMs, mostLingerMs)
-    // What is queued on sockets that a successor has, too, is the successor's. All of them leave before any of them drains: what
-    // they have accepted for each other is there then.
+    // Connections queued on sockets that a successor shares belong to the successor. All of them leave before any of them drains: what
+    // the connections accepted for each other have arrived then.
     if (this.#control?.close()) await within(this.#reactors.requestAll('leaveListeners', lingerMs), stuckMs)
     const timer = setTimeout(async () => {
       for (const result of await this.#reactors.requestAll('destroyAll')) {
@@ -800,7 +801,7 @@ export class Server {
     this.#report(failureFromEnvelope(error), { hook, listener, thread })
   }
 
-  /** Whether somebody listens. A listener that throws ends neither the process nor what the event is about. */
+  /** Returns whether the event has a listener. A listener that throws ends neither the process nor the reported operation. */
   #emit(name: keyof ServerEvents, ...values: unknown[]): boolean {
     if (this.#emitter.listenerCount(name) === 0) return false
     try {
@@ -815,12 +816,12 @@ export class Server {
     this.#settings.logger.error(`main, a listener of '${String(name)}' failed: ${inFull(failureFromEnvelope(toEnvelope(error)))}`)
   }
 
-  /** An 'error' event that nobody listens for would take the process down; a handler's mistake must not. */
+  /** An 'error' event without a listener would end the process; a handler's mistake must not. */
   #report(error: Error, context: ServerEvents['error'][1]): void {
     if (this.#emitter.listenerCount('error') > 0) this.#emit('error', error, context)
     else {
       const { thread, hook, listener } = context
-      // What ends a thread or keeps one from starting is said each time: no peer can bring that about as often as it likes.
+      // A failure that ends a thread, or its start, is reported each time: a peer cannot cause it at will.
       const more = listener === '' ? '' : this.#reportLimit.admit(kindOfFailure(error, hook, listener))
       if (more === undefined) return
       const where = [thread, hook && `${hook}${listener && ` of listener ${listener}`}`].filter(Boolean).join(', ')
@@ -829,12 +830,12 @@ export class Server {
   }
 }
 
-/** What ended a thread, for a line of the log: without the stack nobody finds the place. */
+/** The error that ended a thread, for the log: with its stack, which names the place. */
 function because(error: Error | undefined): string {
   return error ? `: ${inFull(error)}` : ''
 }
 
-/** The error itself, unless what is in use is used by an earlier listener of the same server. `dual`: `'::'` takes IPv4, too. */
+/** The error itself, unless the address is in use by an earlier listener of the same server. `dual`: `'::'` takes IPv4, too. */
 function givenTwice(error: unknown, opened: readonly OpenListener[], dual: boolean): unknown {
   if (!(error instanceof MultireactorError) || error.code !== 'EADDRINUSE') return error
   const { address, port } = error as MultireactorError & { address: string; port?: number }

@@ -1,11 +1,11 @@
 import { MultireactorError, native, shown } from '@multireactor/addon'
 
-/** What the main thread says of a server to the threads that reach it by its token. */
+/** The main thread's description of a server, for threads that reach it by its token. */
 export interface ServerDescription {
   /** In the order of their numbers; which hooks their apps have. */
   listeners: { name: string; parse: boolean; task: boolean }[]
   hasPool: boolean
-  /** A full queue makes who asks for work wait. */
+  /** With a full queue, requests for work wait. */
   waits: boolean
   maxQueuedBytes: number
 }
@@ -20,7 +20,7 @@ function describedAs(token: number): ServerDescription | undefined {
   return known.said
 }
 
-/** Whose hook works on it. Throws for what nobody would ever take. */
+/** The reactor or app whose hook runs the request. Throws when no hook would ever take it. */
 export function placeOfRun(
   call: string,
   token: number,

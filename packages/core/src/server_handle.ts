@@ -19,7 +19,7 @@ import { callsFull, noReactor, PendingCalls } from './pending_calls.js'
 import { placeOfRun } from './server_description.js'
 import { readStats, type ThreadStats } from './stats.js'
 
-/** What became of a `send`: handed to the socket, waiting behind other bytes, connection closed, or above `outBuffer.max`. */
+/** The outcome of a `send`: handed to the socket, waiting behind other bytes, connection closed, or above `outBuffer.max`. */
 export type SendOutcome = (typeof sendOutcomes)[number]
 
 /** Of `run` and `runTask`. */
@@ -74,7 +74,7 @@ export class ServerHandle {
     )
   }
 
-  /** Any thread of the process. Throws `ERR_MR_CLOSED` when there is no such server, `ERR_MR_OPTION_TYPE` for what is no token. Close it when done. */
+  /** Any thread of the process. Throws `ERR_MR_CLOSED` when there is no such server, `ERR_MR_OPTION_TYPE` for a value that is not a token. Close it when done. */
   static of(token: number): ServerHandle {
     // It crosses as 32 bits.
     if (!Number.isInteger(token) || token < 0 || token > 0xffff_ffff) {
@@ -118,7 +118,7 @@ export class ServerHandle {
   }
 
   /**
-   * Sends bytes to every connection of the server that has subscribed to `topic`, on whatever reactor; they go between two replies.
+   * Sends bytes to every connection of the server that has subscribed to `topic`, on any reactor; they go between two replies.
    * Copied once, before the call returns. Every subscriber sees the publications of a topic in the same order. Resolves to the number of
    * subscribers that it was sent to, or waits for; `'full'`: refused, since too many bytes of its topic wait for a reactor that does not come
    * to them. Rejects with `ERR_MR_TOPIC`, `ERR_MR_DATA` and `ERR_MR_CLOSED`.
@@ -141,7 +141,7 @@ export class ServerHandle {
    * Runs the `onCall` hook of the app on the thread of a reactor, and resolves to what it returned. Every reactor has one state of its own in
    * its thread: so are keys sharded. Calls of one thread to one reactor begin in the order in which they were made. On the reactor's own
    * thread the hook runs at once, on the very bytes; otherwise they are copied before the call returns. A reload, and a thread that is
-   * replaced, let what has not begun wait for the next thread. Rejects with the error of the hook, and with `ERR_MR_NO_REACTOR`,
+   * replaced, leave calls that have not begun to the next thread. Rejects with the error of the hook, and with `ERR_MR_NO_REACTOR`,
    * `ERR_MR_NO_HOOK`, `ERR_MR_THREAD_LOST` (the hook had begun), `ERR_MR_CALL_TIMEOUT`, `ERR_MR_CALL_TOO_LARGE`, `ERR_MR_CALLS_FULL`,
    * `ERR_MR_CLOSED`, or the signal's reason.
    */
@@ -175,7 +175,7 @@ export class ServerHandle {
   }
 
   /**
-   * Runs `parse` of an app in the pool, on a copy of `bytes` that came by no connection, and resolves to what it returned, its parts
+   * Runs `parse` of an app in the pool, on a copy of `bytes` that came by no connection, and resolves to its result, the parts
    * joined. Rejects with the error of `parse`, and with `ERR_MR_NO_POOL`, `ERR_MR_NO_LISTENER`, `ERR_MR_QUEUE_FULL` (`onQueueFull: 'reject'` or
    * `'close'`; otherwise it waits for room), `ERR_MR_TASK_TOO_LARGE`, `ERR_MR_TASK_TIMEOUT`, `ERR_MR_TASK_LOST`, `ERR_MR_OVERLOADED`,
    * `ERR_MR_DATA`, `ERR_MR_CLOSED`, or the signal's reason. Work that has begun runs on when it is aborted; its result is dropped.
@@ -187,8 +187,8 @@ export class ServerHandle {
   }
 
   /**
-   * Runs `task` of an app in the pool, on a copy of `value` as `v8.serialize` takes it, and resolves to a copy of what it returned or
-   * resolved to. Rejects as `run` does; `ERR_MR_DATA` for what cannot be copied.
+   * Runs `task` of an app in the pool, on a copy of `value` as `v8.serialize` takes it, and resolves to a copy of its
+   * result. Rejects as `run` does; `ERR_MR_DATA` for a value that cannot be copied.
    */
   async runTask<Result = unknown>(value: unknown, options: RunOptions = {}): Promise<Result> {
     if (this.#closed) throw closedError('the server')
@@ -213,7 +213,7 @@ export class ServerHandle {
   }
 
   /**
-   * Destroys a connection, whichever reactor owns it, as `conn.destroy()` does there, behind what this thread has sent to it. Resolves to
+   * Destroys a connection, on any reactor, as `conn.destroy()` does there, after the bytes that this thread has sent to it. Resolves to
    * false when it has closed already.
    */
   async destroy(id: bigint): Promise<boolean> {
@@ -245,14 +245,14 @@ export class ServerHandle {
 
   /** @internal The app of a reactor takes calls on this thread. */
   hostCalls(reactor: number, onCall: (bytes: Buffer) => unknown): void {
-    // The hook runs on the stack of its caller, but sees and enters what it would if the caller were another thread.
+    // The hook runs on the stack of its caller, but in a context as if the caller were another thread.
     const [base, first] = [currentContext(), currentContext()]
     const inContext = (bytes: Buffer): unknown =>
       contexts.used ? runFresh(base, onCall, undefined, bytes) : first.runInAsyncScope(onCall, undefined, bytes)
     this.#local = { reactor, onCall: inContext }
   }
 
-  /** A thread with nothing else to do must live to hear what it waits for. */
+  /** A thread without other work must live until its pending results arrive. */
   #settled(): void {
     if (!this.#closed) this.#port.setReferenced(this.#waiting.size + this.#calls.size + this.#runs.size > 0)
   }

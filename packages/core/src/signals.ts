@@ -5,15 +5,17 @@ import type { Server } from './server.js'
 
 /** Options of `handleSignals()`. */
 export interface SignalOptions {
-  /** SIGINT and SIGTERM: time to answer what is in flight, in ms. Default 5,000. */
+  /** SIGINT and SIGTERM: time to answer the frames in flight, in ms. Default 5,000. */
   closeTimeoutMs?: number
   /** SIGINT and SIGTERM: how long the server serves on while `/readyz` says 503, before it closes, in ms. Default 0. */
   drainDelayMs?: number
   /** SIGHUP: time for the old threads to finish their connections, in ms. Default 5,000. */
   reloadTimeoutMs?: number
-  /** SIGHUP: called before each reload, to read again what the program itself has read. What it throws fails the reload, and the old code goes on. */
+  /**
+   * SIGHUP: called before each reload, to read the program's own configuration again. If it throws, the reload fails, and the old code goes on.
+   */
   beforeReload?: (server: Server) => void | Promise<void>
-  /** Receives `closed: …`, `reloaded` and what failed. Default: stdout and stderr. */
+  /** Receives `closed: …`, `reloaded` and failures. Default: stdout and stderr. */
   logger?: Pick<Logger, 'info' | 'error'>
 }
 
@@ -30,15 +32,16 @@ function listenTo(signals: readonly NodeJS.Signals[], listener: () => void): () 
 }
 
 /**
- * Makes signals do what operators expect. SIGINT and SIGTERM call `server.close()`; a second one exits at once with code 1 (under npm: one that
- * comes a second later, since npm repeats what the terminal has sent already). SIGHUP calls
- * `server.reload()`; signals that come while it reloads make one more reload together. Given the promise of `serve()`, it remembers a SIGHUP that
- * comes during the start. Under npm or npx, which pass no signal on, it closes the server when they end. When the server has closed, for whatever reason, the signals have their default actions again.
+ * Handles signals as operators expect. SIGINT and SIGTERM call `server.close()`; a second one exits at once with code 1 (under npm, which
+ * repeats the terminal's signal: one that comes a second later). SIGHUP calls `server.reload()`; signals during a reload cause one more reload
+ * together. Given the promise of `serve()`, it remembers a SIGHUP that
+ * comes during the start. Under npm or npx, which pass no signal on, it closes the server when they end. When the server has closed, for any
+ * reason, the signals have their default actions again.
  *
- * Call it on the main thread, before anything is printed: whoever reads that the server listens may send a signal at once.
+ * Call it on the main thread, before anything is printed: a process that reads the start line may send a signal at once.
  *
  * @returns Resolves when the server has closed: to 0, or to 1 and with `process.exitCode` 1 when an error closed it. To 1 when it did not start.
- * Rejects with what `server.close()` rejected with. Throws `ERR_MR_OPTION_TYPE`, `ERR_MR_OPTION_RANGE` and `ERR_MR_UNKNOWN_OPTION`.
+ * Rejects with the error of `server.close()`. Throws `ERR_MR_OPTION_TYPE`, `ERR_MR_OPTION_RANGE` and `ERR_MR_UNKNOWN_OPTION`.
  */
 export function handleSignals(server: Server | Promise<Server>, options: SignalOptions = {}): Promise<number> {
   const where = 'handleSignals()'
@@ -62,7 +65,7 @@ export function handleSignals(server: Server | Promise<Server>, options: SignalO
       stop()
       return ended
     },
-    // Whoever awaits the promise of serve() has the error.
+    // The caller gets the error from the promise of serve().
     () => {
       stop()
       return 1
@@ -113,7 +116,7 @@ function untilClosed(
     }
     const onReload = (): void => {
       if (closing) return
-      // However many signals come meanwhile, one more reload reads what they are about.
+      // One more reload is enough for all signals that come meanwhile.
       again = reloading
       if (reloading) return
       reloading = true
@@ -139,7 +142,7 @@ function untilClosed(
     if (reloadFirst) onReload()
     void server.closed.then((error) => {
       for (const stop of stops) stop?.()
-      // The server has reported the error. A supervisor that restarts what has failed looks at the exit code.
+      // The server has reported the error. A supervisor decides by the exit code whether to restart.
       if (error) {
         process.exitCode = 1
         resolve(1)

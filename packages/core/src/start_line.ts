@@ -6,14 +6,14 @@ export interface Sizes {
   workers: number
   /** Bytes. */
   memory: number
-  /** Those that the caller has named. The others come from what the machine, or the container, has. */
+  /** The values that the caller has set. The others come from the machine or the container. */
   given: { reactors: boolean; pool: boolean; memory: boolean }
   machine: Machine
   /** Where `/metrics` is. */
   admin: { address: string; port: number } | undefined
 }
 
-/** What a server runs with, and why: `2 reactors (2 CPUs), no pool, memory limit 256 MiB (half of the cgroup's 512 MiB)`. */
+/** The settings of a server and their reasons: `2 reactors (2 CPUs), no pool, memory limit 256 MiB (half of the cgroup's 512 MiB)`. */
 export function startLine({ reactors, workers, memory, given, machine, admin }: Sizes): string {
   const why = (isGiven: boolean, reason: string): string => `(${isGiven ? 'as given' : reason})`
   const count = (amount: number, noun: string): string => `${amount} ${noun}${amount === 1 ? '' : 's'}`

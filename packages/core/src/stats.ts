@@ -16,9 +16,9 @@ export interface ThreadStats {
   connections: { open: number; accepted: number; connected: number; closed: Record<CloseReason, number> }
   /** Counters of each reactor since the start, and its closed connections by reason. */
   reactors: (Record<ReactorCounterName, number> & { closed: Record<CloseReason, number> })[]
-  /** What waits for a pool worker now. */
+  /** Frames that wait for a pool worker now. */
   queue: { tasks: number; frames: number; bytes: number }
-  /** What `limits.memory` bounds, in bytes. */
+  /** Memory that `limits.memory` bounds, in bytes. */
   memory: MemoryUse & { sum: number }
   /** Counters of each pool worker since the start. */
   workers: Record<WorkerCounterName, number>[]
@@ -28,7 +28,7 @@ export interface ThreadStats {
   publicationsRefused: number
 }
 
-/** Reads without waiting for anybody: the counters are native, and each has one writer. */
+/** Reads without waiting: the counters are native, and each has one writer. */
 export function readStats(runtime: number): ThreadStats {
   const counters = native.readCounters(runtime)
   const reactors = counters.reactors.map((row, i) => ({

@@ -3,7 +3,7 @@ import { MultireactorError } from '@multireactor/addon'
 
 /**
  * Node tells the place of a syntax error in an ES module only where it prints the error itself: the stack of one that was caught names
- * neither file nor line. This parses what the app imports, without running any of it, and prints the first error.
+ * neither file nor line. This parses the app's imports, without running them, and prints the first error.
  */
 const parser = `
 import { existsSync, readFileSync } from 'node:fs'
@@ -16,7 +16,7 @@ for (let url; (url = urls.shift()) !== undefined && seen.size < 1_000; ) {
   seen.add(url)
   const text = readFileSync(new URL(url), 'utf8')
   const isTyped = url.endsWith('ts')
-  // Without a Node that strips types tsx loads TypeScript. Its own errors have their place; what it imports may be JavaScript.
+  // Without a Node that strips types tsx loads TypeScript. Its own errors have their place; its imports may be JavaScript.
   const names = isTyped && !module.stripTypeScriptTypes
     ? [...text.matchAll(/^(?:import|export)[^'"]*['"]([^'"]+)['"]/gm)].map((match) => match[1])
     : new SourceTextModule(isTyped ? module.stripTypeScriptTypes(text) : text, { identifier: url }).dependencySpecifiers

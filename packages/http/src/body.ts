@@ -7,11 +7,11 @@ const mostQueued = 64 << 10
 /** Of a body that is collected: a piece that is a part of a slab keeps all of its 256 KiB alive. */
 const leastKept = 16 << 10
 
-/** Who sends a body: it can be told to wait. */
+/** The sender of a body: it can be paused. */
 export interface BodySource {
   pauseBody(): void
   resumeBody(): void
-  /** Somebody wants the body, for the first time. */
+  /** The handler wants the body, for the first time. */
   beginBody(): void
 }
 
@@ -29,7 +29,7 @@ export class StreamedBody {
   #error: Error | undefined
   #waiting: { resolve(done: boolean): void; reject(error: Error): void } | undefined
 
-  /** `allocate`: memory for what waits. */
+  /** `allocate`: memory for waiting bytes. */
   constructor(source: BodySource, allocate: Allocate) {
     this.#source = source
     this.#allocate = allocate

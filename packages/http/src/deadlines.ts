@@ -31,7 +31,7 @@ export class Deadlines<T> {
 
   #arm(inMs: number): void {
     this.#armed = true
-    // What the peer has sent in time may still be unread when a timer is late: sockets come between it and the immediate.
+    // A late timer must not time out bytes that the peer sent in time and that are still unread: sockets come between it and the immediate.
     setTimeout(() => setImmediate(() => this.#look()), Math.max(1, inMs)).unref()
   }
 

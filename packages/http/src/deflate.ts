@@ -8,7 +8,7 @@ const lookahead = 262
 const leastZlibBits = 9
 const mostZlibBits = 15
 const mostMemLevel = 8
-/** What zlib adds to data that it cannot shorten is less. */
+/** zlib adds fewer bytes than this to data that it cannot shorten. */
 const mostAdded = 64
 const mostChunk = 64 << 10
 

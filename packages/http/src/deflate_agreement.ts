@@ -6,7 +6,7 @@ const leastWindowBits = 8
 /** Without leading zeros (RFC 7692, section 7.1.2.1). */
 const windowBitsForm = /^(?:[89]|1[0-5])$/
 
-/** What a server wants of every agreement. */
+/** The server's conditions for every agreement. */
 export interface DeflateLimits {
   /** The largest window that messages of the server are compressed with. */
   serverMaxWindowBits: number
@@ -14,7 +14,7 @@ export interface DeflateLimits {
   clientMaxWindowBits: number
 }
 
-/** What has been agreed on with one client. Neither side keeps a context from one message to the next. */
+/** The agreement with one client. Neither side keeps a context from one message to the next. */
 export interface DeflateAgreement {
   /** The client inflates with a window of so many bits. */
   serverWindowBits: number
@@ -22,7 +22,7 @@ export interface DeflateAgreement {
   response: string
 }
 
-/** What is agreed on: the first offer that can be (RFC 7692, section 7.1). Undefined: none, messages are not compressed. */
+/** Accepts the first acceptable offer (RFC 7692, section 7.1). Undefined: none, messages are not compressed. */
 export function agreeOnDeflate(offers: readonly Extension[], limits: DeflateLimits): DeflateAgreement | undefined {
   for (const { name, parameters } of offers) {
     if (name !== extensionName) continue

@@ -9,7 +9,7 @@ export interface DeflateOptions {
   level?: number
   /** The window that messages are compressed with has at most so many bits, 9 to 15. Default 15: 32 KiB. A client may ask for less. */
   serverMaxWindowBits?: number
-  /** The same of what clients send. A client that cannot be told so gets no compression. Default 15. */
+  /** The same for messages of clients. A client that does not accept the parameter gets no compression. Default 15. */
   clientMaxWindowBits?: number
 }
 

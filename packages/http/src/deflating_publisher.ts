@@ -3,7 +3,7 @@ import type { ConnectionLink, Deflated } from '@multireactor/reactor/parts'
 import { bytesOf, type Deflation, mostNow } from './deflation.js'
 import { type Opcode, opOf, plainMessage } from './websocket_frames.js'
 
-/** What one that waits costs beside its bytes. */
+/** The cost of a waiting message beside its bytes. */
 const perMessage = 256
 /** As much as may wait to be delivered. */
 const mostWaiting = 64 << 20
@@ -21,7 +21,7 @@ interface Waiting {
 }
 
 /**
- * Publishes the messages of the WebSockets of one thread: each is compressed once, whoever gets it. While a large one is compressed on
+ * Publishes the messages of the WebSockets of one thread: each is compressed once for all subscribers. While a large one is compressed on
  * another thread, the others wait behind it, so that all see them in the order in which they were published.
  */
 export class DeflatingPublisher {
@@ -52,7 +52,7 @@ export class DeflatingPublisher {
     return true
   }
 
-  /** The connection leaves this thread: what it has published goes now, as it is. */
+  /** The connection leaves this thread: its publications go now, uncompressed. */
   leave(conn: AnyConnection): void {
     let count = 0
     let last = 0
@@ -86,7 +86,7 @@ export class DeflatingPublisher {
     try {
       conn.publishFor(topic, frame, deflated)
     } catch (error) {
-      // A thread that had no time to hand on what it has compressed.
+      // The thread had no time to pass on its compressed messages.
       if (!(error instanceof MultireactorError)) throw error
     }
   }

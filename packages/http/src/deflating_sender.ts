@@ -4,7 +4,7 @@ import { type ConnectionLink, type HeldReply, GrowingBytes } from '@multireactor
 import { bytesOf, type Deflation, mostNow } from './deflation.js'
 import { type FrameTarget, type Opcode, opcode, sendFrame } from './websocket_frames.js'
 
-/** What waits behind a message that is being compressed. */
+/** An entry that waits behind a message that is being compressed. */
 type Waiting =
   /** Another large message. */
   | { kind: 'large'; op: Opcode; bytes: Buffer }
@@ -12,7 +12,7 @@ type Waiting =
   | { kind: 'frames'; frames: GrowingBytes }
   | { kind: 'close'; payload: Buffer }
 
-/** What a sender tells its WebSocket. */
+/** Events of a sender, for its WebSocket. */
 export interface SenderEvents {
   /** There is room again after `message` has said that there is none. */
   onRoom(): void
@@ -37,7 +37,7 @@ export class DeflatingSender {
   #waitingBytes = 0
   /** The place of the message that is being compressed. */
   #place: HeldReply | undefined
-  /** Whether what was last sent found room. */
+  /** Whether the last send found room. */
   #room = true
   #saidNo = false
   #leaving = false
@@ -63,7 +63,7 @@ export class DeflatingSender {
     return this.#later(length, () => this.#addFrame(op, data, length, suits))
   }
 
-  /** The connection leaves this thread: what is still sent is compressed at once, since nothing may be under way when it goes. */
+  /** The connection leaves this thread: later messages are compressed at once, since no compression may be under way when it goes. */
   leave(): void {
     this.#leaving = true
   }
@@ -149,7 +149,7 @@ export class DeflatingSender {
     this.#put({ write }, op, data, length, suits)
   }
 
-  /** The next place in the order, which nobody can overtake once something has come of it. What has waited behind the last one goes first. */
+  /** Reserves the next place in the order. Messages that waited behind the last one go first. */
   #hold(): void {
     const last = this.#place
     this.#place = this.#conn.defer()

@@ -10,7 +10,7 @@ import { compressedFrame, type Opcode } from './websocket_frames.js'
 export const mostNow: number = 16 << 10
 /** zlib's threads belong to the whole process, and there are four of them. */
 const mostAtOnce = 4
-/** Nothing in a message of so few bytes refers further back than the smallest window, whatever window zlib has used. */
+/** Nothing in a message of so few bytes refers further back than the smallest window, for any window of zlib. */
 const leastWindow = 256
 const leastWindowBits = 8
 

@@ -17,7 +17,7 @@ export function fromFetch(app: { fetch: FetchHandler }, unread: UnreadBodies): R
   return (req, res) => {
     // RFC 9112, section 3.2. The peer's mistake, so nothing of the app is called, and nothing is logged.
     if (!hasUrl(req)) return res.abandon(400, false)
-    // The second argument is what Hono's adapters call the environment.
+    // Hono's adapters call the second argument the environment.
     const fetch = app.fetch as unknown as (request: LightRequest, env: { source: HttpRequest }) => unknown
     const answer = fetch.call(app, new LightRequest(req), { source: req })
     return isThenable(answer) ? answer.then((response) => respond(req, res, response, unread)) : respond(req, res, answer, unread)
@@ -61,7 +61,7 @@ async function stream(req: HttpRequest, res: HttpResponse, response: Response, u
   if (!reader) return res.end()
   unread.sawStream()
   const cancel = (reason?: Error): void => void reader.cancel(reason).catch(() => {})
-  // Whoever leaves a HEAD request's content unread is done with it.
+  // A handler that leaves a HEAD request's content unread has finished with it.
   if (req.method === 'HEAD' || res.ended) {
     cancel()
     return res.end()
@@ -82,7 +82,7 @@ type Read = Awaited<ReturnType<Reader['read']>>
 async function pump(res: HttpResponse, reader: Reader, unread: UnreadBodies): Promise<void> {
   let next = readAhead(reader)
   let read = await withinTurn(next)
-  // The head leaves without content: who waits for events knows that they will come.
+  // The head leaves before the content: a client of an event stream knows that events will come.
   if (read === undefined) res.write('')
   read ??= await next
   while (!read.done && !res.ended) {
@@ -98,7 +98,7 @@ async function pump(res: HttpResponse, reader: Reader, unread: UnreadBodies): Pr
   if (!res.ended) res.end()
 }
 
-/** Whoever leaves before it is there is not interested in its failure. */
+/** If the client leaves before the first chunk is read, the failure of the read is ignored. */
 function readAhead(reader: Reader): Promise<Read> {
   const read = reader.read()
   read.catch(() => {})

@@ -6,7 +6,7 @@ const NativeRequest = globalThis.Request
 
 /** Of nearly every `Host`: nothing in it can keep a URL from being one. */
 const plainHost = /^[a-z0-9.-]+(?::\d{1,4})?$/i
-/** What only a parser can judge: a last name that is a number is an IPv4 address or wrong, and Punycode has rules of its own. */
+/** Hosts that only a parser can judge: a last label that is a number is an IPv4 address or wrong, and Punycode has rules of its own. */
 const oddHost = /(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?(?::\d*)?$|xn--/i
 
 function urlOf(req: HttpRequest): string {
@@ -45,7 +45,7 @@ function textIn(bytes: Buffer): string {
   return bytes.toString('utf8', bytes.subarray(0, 3).equals(byteOrderMark) ? 3 : 0)
 }
 
-/** What `fetch` of an app gets: a `Request` that is made in full only when somebody asks for more than its method, URL, fields or body. */
+/** The argument of an app's `fetch`: a `Request` that becomes a full one only when more than its method, URL, fields or body is read. */
 export class LightRequest {
   readonly #req: HttpRequest
   #url: string | undefined
@@ -175,7 +175,7 @@ export class LightRequest {
     return ''
   }
 
-  /** As the standard has it: `GET` and `HEAD` have no body, and neither has what came without one. */
+  /** As the standard has it: `GET` and `HEAD` have no body, and neither has a request that came without one. */
   get #hasBody(): boolean {
     return !/^(?:get|head)$/i.test(this.method) && this.#req.body?.length !== 0
   }
@@ -220,14 +220,14 @@ export class LightRequest {
 
 const sample = new NativeRequest('http://localhost')
 passesFor(LightRequest.prototype, sample, LightRequest.realOf, (request) => request.headers)
-// Whoever makes another one of its kind, as it finds it, gets one of Node's.
+// A clone or a `new` of its constructor gives Node's own class.
 Object.defineProperty(LightRequest.prototype, 'constructor', { value: NativeRequest, configurable: true, writable: true })
 
 let isKnown = Object.getOwnPropertySymbols(sample).length > 0
 
 /**
  * Where the state of Node's `Request` is private (Node 24), no other object passes for one: the constructor and `fetch` get that of Node's
- * in its stead. Prototype and identity of the class stay: what held `Request` before knows its objects, and the other way round.
+ * in its stead. Prototype and identity of the class stay: code that has imported `Request` before accepts its objects, and vice versa.
  */
 export function knowLightRequests(): void {
   if (isKnown) return

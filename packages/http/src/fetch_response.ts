@@ -7,7 +7,7 @@ const NativeResponse = globalThis.Response
 type SimpleBody = string | Uint8Array
 type Fields = [name: string, value: string][]
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: what the standard forbids
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the characters that the standard forbids
 const notInValue = /[\0\r\n]|[^\x00-\xff]/
 const blanksAround = /^[\t\r\n ]+|[\t\r\n ]+$/g
 /** `reason-phrase` of RFC 9112. */
@@ -40,7 +40,7 @@ function statusIn(init: unknown): number {
 }
 
 /**
- * A `Response` that costs little while its body is a string or bytes and nobody looks into it. `instanceof Response` holds.
+ * A `Response` that costs little while its body is a string or bytes and is not read. `instanceof Response` holds.
  * Node's own works as well; this one is quicker.
  */
 export class LightResponse {
@@ -75,7 +75,7 @@ export class LightResponse {
       this.#simple = body
       this.#type = 'text/plain;charset=UTF-8'
       this.#nameType()
-      // A copy: what the program does with its own later is not the response.
+      // A copy: later changes of the program's array must not change the response.
     } else this.#simple = body instanceof Uint8Array ? Uint8Array.from(body) : new Uint8Array(body.slice(0))
   }
 
@@ -209,7 +209,7 @@ export class LightResponse {
     return response.#asReal()
   }
 
-  /** @internal What can be sent without making a `Response` of it. */
+  /** @internal The parts that can be sent without a full `Response`. */
   static partsOf(
     response: LightResponse,
   ): { body: SimpleBody; fields: FieldsInit | undefined; type: string | undefined } | undefined {

@@ -7,13 +7,13 @@ export function isToken(text: string): boolean {
 
 const forbidden = /[^\t\x20-\x7e\x80-\xff]/
 
-/** The name of a field in lower case, as fields are looked up. Throws `ERR_MR_HTTP` for what is not a string. */
+/** The name of a field in lower case, as fields are looked up. Throws `ERR_MR_HTTP` if it is not a string. */
 export function lowerName(call: string, name: unknown): string {
   if (typeof name === 'string') return name.toLowerCase()
   throw new MultireactorError('ERR_MR_HTTP', `${call}: a field name must be a string, and is ${shown(name)}`)
 }
 
-/** Throws `ERR_MR_HTTP` for what would end the field, or begin another one. */
+/** Throws `ERR_MR_HTTP` for characters that would end the field, or begin another one. */
 export function checkField(name: string, value: unknown): asserts value is string | number {
   if (typeof value !== 'string' && typeof value !== 'number') {
     throw new MultireactorError('ERR_MR_HTTP', `the value of ${shown(name)} must be a string or a number, and is ${shown(value)}`)
@@ -37,7 +37,7 @@ export function parseFields(head: string): Record<string, string> {
     const name = head.slice(at, colon).toLowerCase()
     const value = head.slice(colon + 1, end).trim()
     const before = fields[name]
-    // Lists may come in several lines; of what is no list the first counts, as in Node.
+    // Lists may come in several lines; of other fields the first counts, as in Node.
     if (before === undefined) fields[name] = value
     else if (name === 'cookie') fields[name] = `${before}; ${value}`
     else if (!singles.has(name)) fields[name] = `${before}, ${value}`

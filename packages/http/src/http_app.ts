@@ -13,7 +13,7 @@ import { UnreadBodies } from './unread_bodies.js'
 import { WebSocketConnection, type WebSocketState } from './websocket_connection.js'
 import { WebSocketSettings } from './websocket_settings.js'
 
-/** What `httpApp` makes: an app, and what `reactor.listen` takes. */
+/** The result of `httpApp`: an app, and options of `reactor.listen`. */
 export type HttpApp = App & { framing: Framing }
 
 /**

@@ -18,7 +18,7 @@ import { WebSocketUpgrade } from './websocket_upgrade.js'
 
 export type RequestHandler = (req: HttpRequest, res: HttpResponse) => unknown
 
-/** What an app has settled for all of its connections. */
+/** The app's settings for all of its connections. */
 export interface HttpSettings {
   readonly handler: RequestHandler
   /** Answers for a handler that failed. */
@@ -56,7 +56,7 @@ export class HttpConnection {
   closing = false
   /** The peer has finished sending. */
   halfClosed = false
-  /** What the connection has become. */
+  /** Set when the connection has become a WebSocket. */
   socket: WebSocketConnection | undefined
   /** Bytes that have come behind the last request. */
   #discarded = 0
@@ -66,7 +66,7 @@ export class HttpConnection {
   /** Those that wait until there is room for one more. Their connection is paused. */
   #waiting: ReactorExchange[] = []
   #pausedFor = 0
-  /** That of the connection before the first upgrade hook ran: what one has entered stays with a connection that it has upgraded. */
+  /** That of the connection before the first upgrade hook ran: a store that the hook enters stays with the upgraded connection. */
   #before: Context | undefined
 
   constructor(conn: AnyConnection, settings: HttpSettings) {
@@ -101,7 +101,7 @@ export class HttpConnection {
 
   #run(exchange: ReactorExchange): void {
     const { handler } = this.settings
-    // Each request has a context of its own, whatever the one before it has entered.
+    // Each request has a context of its own, independent of the request before it.
     if (contexts.used) return runFresh(this.#before, exchange.handle, exchange, handler)
     const { mark } = contexts
     exchange.handle(handler)
@@ -123,7 +123,7 @@ export class HttpConnection {
     return false
   }
 
-  /** The response of a request has begun: what is known of its body is counted. */
+  /** The response of a request has begun: the read part of its body is counted. */
   begun(exchange: ReactorExchange): void {
     exchange.isUnread = false
     this.#unread--
@@ -157,7 +157,7 @@ export class HttpConnection {
 
   #onPiece(bytes: Buffer, info: number): void {
     const exchange = this.#receiving
-    // The thread that knew the request is gone: nobody can make anything of the rest.
+    // The thread that knew the request is gone: the rest of its body is useless.
     if (!exchange) return this.closing ? this.#discard(bytes.length) : this.conn.destroy('thread-lost')
     const body = exchange.body!
     if (body.received + bytes.length > this.settings.maxBodyBytes) {
@@ -194,7 +194,7 @@ export class HttpConnection {
     return this.#open.size > 0
   }
 
-  /** Resolves when no other request is being answered, or nobody is there any more. */
+  /** Resolves when no other request is being answered, or the connection has closed. */
   untilAlone(exchange: ReactorExchange): Promise<void> {
     return new Promise((resolve) => {
       this.#onAlone = () => {
@@ -223,7 +223,7 @@ export class HttpConnection {
     const exchange = this.#receiving
     if (exchange) {
       const why = 'the peer ended its side of the connection in the middle of the body'
-      // RFC 9112, section 8: the request is incomplete, and nobody should wait for the rest of it. A response that has begun goes on.
+      // RFC 9112, section 8: the request is incomplete, and its handler must not wait for the rest. A response that has begun goes on.
       if (exchange.response.headersSent) this.#giveUpBody(exchange, 400, why)
       else this.refuse(exchange, 400, why)
     }
@@ -235,7 +235,7 @@ export class HttpConnection {
     this.#wakeFirst()
   }
 
-  /** What the others write waits for the first one: only it may go on, or nothing would bound what is held behind it. */
+  /** What the others write waits for the first one: only it may go on, or the replies behind it would be unbounded. */
   #wakeFirst(): void {
     for (const exchange of this.#open) return exchange.wakeWriters()
   }
@@ -268,7 +268,7 @@ export class HttpConnection {
   }
 }
 
-/** A response that no request gets: to what could not be read as one. */
+/** A response without a request: to bytes that are not a request. */
 export function refusal(status: number): string {
   const text = `${reasonOf(status)}\n`
   return headOf(status, 0, plainText, text.length, true) + text
@@ -339,7 +339,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   }
 
   #failed(error: unknown): void {
-    // Who went away has nothing to complain about, and neither has the server.
+    // A peer that has left gets no error response, and the server reports none.
     if (this.#gone) return
     const { conn, settings } = this.#http
     conn.reportError(error, 'request')
@@ -389,7 +389,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
     conn.end(bytes)
   }
 
-  /** In place of the response: what was made outside of it. */
+  /** Sends bytes in place of the response, made outside of it. */
   replace(bytes: Bytes): void {
     this.whole(bytes, false, false)
     this.response.drop()
@@ -434,7 +434,7 @@ export class ReactorExchange implements ResponseTarget, RequestOrigin, BodySourc
   }
 
   mustClose(): boolean {
-    // What is left of the body would have to be read away first.
+    // The rest of the body would have to be read first.
     return (this.#info & closes) !== 0 || (this.body !== undefined && !this.body.over) || this.#http.conn.draining
   }
 

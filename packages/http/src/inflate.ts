@@ -2,8 +2,8 @@ import { constants, createInflateRaw, inflateRawSync, type ZlibOptions } from 'n
 import { type Allocate, GrowingBytes } from '@multireactor/reactor/parts'
 
 /**
- * What the sender of a message has left out (RFC 7692, section 7.2.2), and a last block of nothing behind it: zlib says whether it has
- * come to that, and so whether the message was whole.
+ * The four bytes that the sender of a message omits (RFC 7692, section 7.2.2), and an empty last block: when zlib reaches it, the message was
+ * whole.
  */
 const tail = Buffer.from([0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff])
 /** A message may be made of several streams, each ended by a last block. More of them than this are only there to cost something. */
@@ -22,7 +22,7 @@ export type Inflated = Buffer | 'too-large' | 'broken'
 
 /** The streams of one message, one after the other. */
 class Streams {
-  /** What is not inflated yet. */
+  /** Bytes that are not inflated yet. */
   rest: Buffer
   #count = 0
 
@@ -38,7 +38,7 @@ class Streams {
   }
 }
 
-/** zlib makes chunk after chunk. The last one that is asked for ends right behind what may come, so that no more is ever made. */
+/** zlib makes chunk after chunk. The last one that is asked for ends right behind the limit, so that zlib never makes more. */
 function chunkFor(input: number, left: number): number {
   const chunks = Math.ceil((left + 1) / Math.min(Math.max(input * 8, leastChunk), mostChunk))
   return Math.max(Math.ceil((left + 1) / chunks), zlibsLeastChunk)
@@ -49,10 +49,10 @@ function withWindow(options: ZlibOptions, before: Buffer): ZlibOptions {
   return before.length === 0 ? options : { ...options, dictionary: before.subarray(-windowBytes) }
 }
 
-/** What a compressed message was, at most `most` bytes. */
+/** Inflates a compressed message, to at most `most` bytes. */
 export function inflateNow(payload: Uint8Array, most: number): Inflated {
   let inflated: Buffer = Buffer.alloc(0)
-  // What some senders make of a message of nothing.
+  // Some senders send an empty message so.
   if (payload.length === 0) return inflated
   const streams = new Streams(payload)
   for (;;) {
@@ -79,7 +79,7 @@ export interface InflateTarget {
   most: number
   /** Memory that counts while it grows. */
   allocate: Allocate
-  /** False: nobody waits for the message any more, and it resolves to `'too-large'` soon. */
+  /** False: the message is not needed any more, and it resolves to `'too-large'` soon. */
   isWanted(): boolean
 }
 
@@ -99,7 +99,7 @@ export async function inflateLater(payload: Uint8Array, target: InflateTarget): 
   }
 }
 
-/** Resolves to how many bytes of the input were one stream. Undefined: it makes too much, or nobody wants it. */
+/** Resolves to how many bytes of the input were one stream. Undefined: the message is too large, or not needed any more. */
 function inflateStream(input: Buffer, target: InflateTarget, inflated: GrowingBytes): Promise<number | undefined> {
   const before = inflated.bytes
   let left = target.most - before.length

@@ -19,8 +19,9 @@ export interface HttpAppOptions<Data = unknown>
   /** WebSockets on the same port. Only on reactors. */
   websocket?: WebSocketOptions<Data>
   /**
-   * Decides about a request with `Upgrade` for another protocol than a WebSocket of `websocket`: what it returns, or resolves to, accepts it, and
-   * without it the request is answered as any other. Requests with content, of HTTP/1.0, or that close are not asked about. Only on reactors.
+   * Decides about a request with `Upgrade` for another protocol than a WebSocket of `websocket`: its result accepts it;
+   * without a result the request is answered as any other. Requests with content, of HTTP/1.0, or that close are not asked about. Only on
+   * reactors.
    */
   upgrade?(req: HttpRequest): ProtocolUpgradeAnswer | Promise<ProtocolUpgradeAnswer>
   /** Answers for a handler that threw or rejected, when the response has not begun. Default: 500. The error is reported in any case. */
@@ -42,8 +43,9 @@ export interface HttpAppOptions<Data = unknown>
   /** How long a peer may take nothing of a response. Default 60,000. 0: for ever. */
   writeTimeoutMs?: number
   /**
-   * What a FIN of the peer means while a request is being answered. `'answer'` (default): the peer has finished sending and waits for the
-   * response; `req.halfClosed` becomes true. `'abort'`: the peer has left; `req.signal` is aborted too, and what the handler still sends leaves.
+   * The meaning of a FIN while a request is being answered. `'answer'` (default): the peer has finished sending and waits for the
+   * response; `req.halfClosed` becomes true. `'abort'`: the peer has left; `req.signal` is aborted too, and later writes of the handler are
+   * still sent.
    * Only on reactors.
    */
   halfClose?: 'answer' | 'abort'

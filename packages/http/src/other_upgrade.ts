@@ -54,7 +54,7 @@ export class OtherUpgrade {
     let decided: ProtocolUpgradeAnswer
     try {
       decided = await answer
-      // What is sent outside of a hook waits for no reply: those to the requests before must have left.
+      // A write outside of a hook waits for no reply: those to the requests before must have left.
       if (decided !== undefined) await this.#http.untilAlone(this.#exchange)
     } catch (error) {
       this.#goOn()
@@ -87,7 +87,7 @@ export class OtherUpgrade {
     try {
       answer.open(stream)
     } catch (error) {
-      // Without the error: it is reported here, and nobody may listen for it there.
+      // Without the error: it is reported here, and an `error` event without a listener would throw.
       stream.destroy()
       throw error
     }

@@ -9,7 +9,7 @@ import { MultireactorError } from '@multireactor/addon'
 
 const { close, http10: isHttp10, head: isHead, chunked } = http1Info
 
-/** What a reactor would have said of the frame: here only its bytes arrive. They have been checked. */
+/** The framer's facts about the frame, from its bytes: only these arrive here. They have been checked. */
 export function infoOf(frame: Buffer): number {
   const end = frame.indexOf('\r\n\r\n', 0, 'latin1') + 4
   const head = frame.toString('latin1', 0, end)
@@ -52,7 +52,7 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
     this.response = new HttpResponse(this, this.#info)
   }
 
-  /** The reply of the frame. Rejects with what the handler threw. */
+  /** The reply of the frame. Rejects with the error of the handler. */
   handle(handler: RequestHandler): Bytes | undefined | Promise<Bytes | undefined> {
     const result = handler(this.request, this.response)
     if (this.#done && this.#writing === undefined) {
@@ -110,7 +110,7 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
       this.#gone = true
       this.response.drop()
       this.#onLeave?.(signal.reason as Error)
-      // The error hook of the app answers, now or later: what becomes of this handler must not come before it.
+      // The error hook of the app answers, now or later: the outcome of this handler must not come before it.
       if ((signal.reason as MultireactorError).code === 'ERR_MR_TASK_TIMEOUT') this.#settle = undefined
       if (!this.#running) this.#finish()
     }
@@ -123,7 +123,7 @@ export class PoolExchange implements ResponseTarget, RequestOrigin {
     if (callback) this.#watch()
   }
 
-  /** The frame runs to its end, and what comes of it is counted as `repliesLate`. */
+  /** The frame runs to its end, and its reply is counted as `repliesLate`. */
   countLateCall(): void {}
 
   destroy(): void {

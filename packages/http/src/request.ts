@@ -6,7 +6,7 @@ import type { StreamedBody } from './body.js'
 import { joinChunks } from './chunks.js'
 import { lowerName, parseFields } from './fields.js'
 
-/** Where a request came from, and what can be done about it there. */
+/** Where a request came from, and the operations of that place. */
 export interface RequestOrigin {
   readonly remoteAddress: string | undefined
   readonly remotePort: number | undefined
@@ -14,7 +14,7 @@ export interface RequestOrigin {
   readonly connection: bigint
   /** It came by a listener with `tls`. */
   readonly encrypted: boolean
-  /** Aborted when nobody waits for the answer any more. */
+  /** Aborted when the response is not needed any more. */
   signalOf(request: HttpRequest): AbortSignal
   /** The peer has finished sending. */
   readonly halfClosed: boolean
@@ -34,7 +34,7 @@ const question = '?'
 
 /** One request. Nothing of it is parsed before it is asked for. */
 export class HttpRequest {
-  /** @internal What `http1()` has found out about its head: bits of `http1Info`. */
+  /** @internal Facts about its head from `http1()`: bits of `http1Info`. */
   readonly info: number
   #slab: Buffer
   #start: number
@@ -90,7 +90,7 @@ export class HttpRequest {
     return end < 0 ? url : url.slice(0, end)
   }
 
-  /** What is behind the target's `?`. */
+  /** The parameters behind the target's `?`. */
   get query(): URLSearchParams {
     const url = this.url
     const end = url.indexOf(question)
@@ -125,7 +125,7 @@ export class HttpRequest {
   get connection(): bigint {
     return this.#origin.connection
   }
-  /** Whether it came by a listener with `tls`. What a proxy in front of it spoke, only its fields say. */
+  /** Whether it came by a listener with `tls`. If a proxy ended TLS in front of it, only the request's fields tell. */
   get encrypted(): boolean {
     return this.#origin.encrypted
   }
@@ -193,7 +193,7 @@ export class HttpRequest {
     return new ReadableStream<Uint8Array>({
       pull: async (controller) => {
         const { value } = await pieces.next()
-        // Whoever transfers it detaches it: the memory of a frame is not ours to give away.
+        // A consumer that transfers the chunk detaches its memory, and the memory of a frame is not ours to give away.
         if (value) controller.enqueue(Uint8Array.from(value))
         else controller.close()
       },
@@ -207,13 +207,13 @@ export class HttpRequest {
     this.#start = 0
   }
 
-  /** Runs the app's `parse` in the pool on these bytes, and resolves to what it returned. */
+  /** Runs the app's `parse` in the pool on these bytes, and resolves to its result. */
   run(bytes: string | Uint8Array): Promise<Buffer> {
     return this.#origin.run(bytes)
   }
 
   /**
-   * Runs the app's `task` in the pool on a copy of `value`, as `v8.serialize` takes it, and resolves to a copy of what it returned. See
+   * Runs the app's `task` in the pool on a copy of `value`, as `v8.serialize` takes it, and resolves to a copy of its result. See
    * `Connection.runTask`.
    */
   runTask<Result = unknown>(value: unknown): Promise<Result> {
@@ -227,7 +227,7 @@ function endOfWord(bytes: Buffer, from: number): number {
   return at
 }
 
-/** The peer decides whether the rest comes: a body that does not, and that nobody awaits yet, must not end the thread. */
+/** The peer decides whether the rest comes: a rejected body without an `await` must not end the thread. */
 function ignorable<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {})
   return promise

@@ -14,20 +14,20 @@ export interface ResponseTarget {
   last(bytes: Bytes, close: boolean): void
   /** There is room again, or the connection is gone. Rejects when it is gone because its peer was too slow. */
   room(): Promise<void>
-  /** The app has called something on a response that nobody reads. */
+  /** The app has called something on a response that will not be sent. */
   countLateCall(): void
   /** The response cannot end as it began. `looksWhole`: its end is the end of the connection, and must not look like one. */
   destroy(looksWhole: boolean): void
   /** No request may follow this one. */
   mustClose(): boolean
-  /** Who hears, at most once, that nobody can take the response any more. */
+  /** Registers a callback, called at most once, when the response cannot be sent any more. */
   onLeave(callback: ((reason: Error) => void) | undefined): void
 }
 
 /** A body up to this size leaves with its head in one piece of memory. */
 const mostJoined = 16 << 10
 const lastChunk = '0\r\n\r\n'
-/** `gone`: the connection has closed, or the response was given up by the server: what the app still does with it has no effect. */
+/** `gone`: the connection has closed, or the response was given up by the server: later calls have no effect. */
 type State = 'open' | 'streaming' | 'ended' | 'gone'
 
 /** The answer to one request. Everything is sent by `end`, in one piece, unless `write` comes first. */
@@ -40,9 +40,9 @@ export class HttpResponse {
   #fields: ResponseFields | undefined
   #close = false
   #chunked = false
-  /** What the app writes behind the head is not sent. */
+  /** Content that the app writes behind the head is not sent. */
   #bodiless = false
-  /** While a body whose length the app has declared is on its way: what is missing of it. */
+  /** While a body whose length the app has declared is on its way: the bytes that are missing. */
   #left = unknownLength
 
   /** @internal Made with its request. */
@@ -66,12 +66,12 @@ export class HttpResponse {
     return this
   }
 
-  /** Sets a field, in place of one of the same name. A list becomes as many lines. Throws `ERR_MR_HTTP` for what no field can hold. */
+  /** Sets a field, in place of one of the same name. A list becomes as many lines. Throws `ERR_MR_HTTP` for a value that no field can hold. */
   setHeader(name: string, value: string | number | readonly string[]): this {
     return this.#addHeader('setHeader()', name, value, true)
   }
 
-  /** Adds a line to those of the same name. Of what a response has once (`Content-Length`, `Date`), the last one counts. */
+  /** Adds a line to those of the same name. Of fields that a response has once (`Content-Length`, `Date`), the last one counts. */
   appendHeader(name: string, value: string | number | readonly string[]): this {
     return this.#addHeader('appendHeader()', name, value, false)
   }
@@ -103,7 +103,7 @@ export class HttpResponse {
    * declared.
    */
   write(chunk: Bytes): boolean {
-    // Before the head leaves: whoever gave something wrong may still answer with an error.
+    // Before the head leaves: after a wrong argument the app can still answer with an error.
     const length = lengthOf('write()', chunk)
     if (this.#state === 'gone') return this.#late()
     if (this.#state === 'ended') throw ended('write()')
@@ -112,7 +112,7 @@ export class HttpResponse {
   }
 
   /**
-   * Resolves when there is room for more, or nobody who takes it: the peer has left. Rejects with `ERR_MR_CONNECTION_CLOSED` when the
+   * Resolves when there is room for more, or the peer has left. Rejects with `ERR_MR_CONNECTION_CLOSED` when the
    * connection has closed because its peer left too much unread (`slow-consumer`, `memory-limit`, `write-timeout`).
    */
   drained(): Promise<void> {
@@ -156,7 +156,7 @@ export class HttpResponse {
     this.#state = 'gone'
   }
 
-  /** @internal The one who is told when the reply has left, or never will. */
+  /** @internal The callback for the end of the reply, sent or not. */
   static onLeave(response: HttpResponse, callback: ((reason: Error) => void) | undefined): void {
     response.#target.onLeave(callback)
   }

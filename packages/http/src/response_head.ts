@@ -4,13 +4,13 @@ import { checkField, isToken } from './fields.js'
 import { dateLine, okPrefix, statusLine } from './status.js'
 
 const { http10: isHttp10, head: isHead } = http1Info
-/** In place of a length: nobody knows it. */
+/** In place of a length: the length is unknown. */
 export const unknownLength = -1
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: what is not ASCII
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the characters that are not ASCII
 const notAscii = /[^\x00-\x7f]/
 
-/** The fields that an app has set. Those that frame the response are kept as what they say, and become lines in `headOf`. */
+/** The fields that an app has set. Those that frame the response are kept as values, and become lines in `headOf`. */
 export class ResponseFields {
   #lines: [lower: string, lines: string][] = []
   /** The `Content-Length` that the app has declared, or `unknownLength`. */
@@ -24,7 +24,7 @@ export class ResponseFields {
   /** A value has bytes above 0x7f. */
   latin1 = false
 
-  /** `replace`: in place of those of the same name, not beside them. Throws `ERR_MR_HTTP` for what no field can hold. */
+  /** `replace`: in place of those of the same name, not beside them. Throws `ERR_MR_HTTP` for a value that no field can hold. */
   add(name: string, lower: string, value: string | number | readonly string[], replace: boolean): void {
     const values = Array.isArray(value) ? (value as readonly (string | number)[]) : [value as string | number]
     let lines = ''
@@ -83,7 +83,7 @@ export class ResponseFields {
     this.#lines = this.#lines.filter(([other]) => other !== lower)
   }
 
-  /** With the one line of `Connection`, which says what the server does. */
+  /** With the one line of `Connection`, which the server decides. */
   toLines(close: boolean, http10: boolean): string {
     let lines = ''
     for (const [, line] of this.#lines) lines += line
@@ -124,7 +124,7 @@ function connectionLine(close: boolean, http10: boolean): string {
   return http10 ? 'Connection: keep-alive\r\n' : ''
 }
 
-/** No content follows the head of such a response, whatever its fields say: RFC 9110, sections 9.3.2, 15.3.5, 15.3.6, 15.4.5. */
+/** No content follows the head of such a response, independent of its fields: RFC 9110, sections 9.3.2, 15.3.5, 15.3.6, 15.4.5. */
 export function hasNoContent(status: number, info: number): boolean {
   return status === 204 || status === 205 || status === 304 || (info & isHead) !== 0
 }
@@ -153,11 +153,11 @@ function framingLine(status: number, info: number, fields: ResponseFields | unde
   if (status === 205) return 'Content-Length: 0\r\n'
   const declared = fields === undefined ? unknownLength : fields.length
   if (hasNoContent(status, info)) {
-    // What GET would have got, or nothing: a handler that gives HEAD no content has not said how much there is.
+    // The length that GET would get, or none: a handler that writes no content for HEAD has not declared a length.
     const known = status !== 304 && length > 0 ? length : declared
     return known >= 0 ? `Content-Length: ${known}\r\n` : ''
   }
-  // The length of what is there is the truth, whatever was declared.
+  // The length of the content wins over the declared one.
   const known = length >= 0 ? length : declared
   if (known >= 0) return `Content-Length: ${known}\r\n`
   return isChunked(status, info, fields) ? 'Transfer-Encoding: chunked\r\n' : ''

@@ -20,7 +20,7 @@ export class ServerWebSocket<Data = unknown> {
     this.protocol = protocol
   }
 
-  /** What `upgrade` gave, or whatever was put there since. It goes along to another thread as a structured clone. */
+  /** The data from `upgrade`, or the value assigned since. It goes along to another thread as a structured clone. */
   get data(): Data {
     return this.#socket.conn.data as Data
   }
@@ -79,7 +79,7 @@ export class ServerWebSocket<Data = unknown> {
   }
 
   /**
-   * Sends a Close frame behind what was sent, and closes the connection when the peer has answered, or has not within
+   * Sends a Close frame behind earlier messages, and closes the connection when the peer has answered, or has not within
    * `closeTimeoutMs`. Messages that still come are not delivered. Throws for a code that may not be sent, and a reason above 123 bytes.
    */
   close(code: number = closeCode.normal, reason = ''): void {
@@ -87,7 +87,7 @@ export class ServerWebSocket<Data = unknown> {
     this.#socket.close(code, reason)
   }
 
-  /** Closes the connection now, without a Close frame. What was not sent is lost. */
+  /** Closes the connection now, without a Close frame. Unsent messages are lost. */
   terminate(): void {
     this.#socket.terminate()
   }
@@ -101,7 +101,7 @@ export class ServerWebSocket<Data = unknown> {
     this.#socket.pause(false)
   }
 
-  /** Gets the messages that are published to `topic` from now on, on whatever reactor; see `conn.subscribe`. */
+  /** Gets the messages that are published to `topic` from now on, on any reactor; see `conn.subscribe`. */
   subscribe(topic: string, options?: SubscribeOptions): boolean {
     checkTopic('subscribe()', topic)
     return this.#speaks('subscribe()') && this.#socket.conn.subscribe(topic, options)
@@ -128,13 +128,13 @@ export class ServerWebSocket<Data = unknown> {
     return this.#speaks('publish()') && this.#socket.publish(topic, data)
   }
 
-  /** Runs the app's `parse` in the pool on these bytes, and resolves to what it returned. */
+  /** Runs the app's `parse` in the pool on these bytes, and resolves to its result. */
   run(bytes: string | Uint8Array): Promise<Buffer> {
     return this.#socket.conn.run(bytes)
   }
 
   /**
-   * Runs the app's `task` in the pool on a copy of `value`, as `v8.serialize` takes it, and resolves to a copy of what it returned. See
+   * Runs the app's `task` in the pool on a copy of `value`, as `v8.serialize` takes it, and resolves to a copy of its result. See
    * `Connection.runTask`.
    */
   runTask<Result = unknown>(value: unknown): Promise<Result> {

@@ -1,6 +1,6 @@
 /** Bytes of bodies that may lie in the streams of one connection's responses. */
 const mostUnread = 64 << 10
-/** What a body is taken to hold before a larger one has been seen. */
+/** The assumed size of a body before a larger one has been seen. */
 const leastBody = 16 << 10
 
 /**
@@ -28,7 +28,7 @@ export class UnreadBodies {
     this.#streams = true
   }
 
-  /** What one read of a stream has given: for bytes, strings and blobs it is the whole body. */
+  /** The bytes that one read of a stream has given: for bytes, strings and blobs the whole body. */
   sawPiece(bytes: number): void {
     if (bytes > this.#largest) this.#largest = bytes
   }

@@ -1,8 +1,9 @@
-/** What a light object and Node's own one in its stead have in common. */
+/** The common type of a light object and Node's own object in its stead. */
 type Web = Request | Response
 
 /**
- * Lets `prototype` pass for a prototype of Node's own: as enumerable as the standard wants it, with what a program may ask of it beside
+ * Lets `prototype` pass for a prototype of Node's own: as enumerable as the standard wants it, with the properties that a program may read
+ * beside
  * `own`, and with the state by which Node's own methods, constructors and `fetch` know their objects, where that lies in symbols. `realOf`:
  * the object of Node's that stands for a light one.
  */

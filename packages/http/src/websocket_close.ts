@@ -22,7 +22,7 @@ export interface CloseWords {
   reason: string
 }
 
-/** What a Close frame says, or the code with which it is to be refused. */
+/** Reads a Close frame; returns a code if it must be refused with this code. */
 export function readClose(payload: Buffer): CloseWords | number {
   if (payload.length === 0) return { code: closeCode.none, reason: '' }
   if (payload.length === 1) return closeCode.protocolError
@@ -41,7 +41,7 @@ export function closePayload(code: number, reason: string): Buffer {
   return payload
 }
 
-/** What an app wants to close with. Throws `ERR_MR_OPTION_RANGE` and `ERR_MR_OPTION_TYPE`. */
+/** Checks the code and the reason of an app's close. Throws `ERR_MR_OPTION_RANGE` and `ERR_MR_OPTION_TYPE`. */
 export function checkClose(code: unknown, reason: unknown): void {
   if (typeof code !== 'number' || !mayBeSent(code)) {
     throw new MultireactorError(

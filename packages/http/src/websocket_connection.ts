@@ -17,7 +17,7 @@ const { opcode: opcodeBits, fin, ascii, compressed } = webSocketInfo
 /** Bytes of a masked frame of nothing. */
 const leastFrame = 6
 
-/** What of a WebSocket goes to another thread, beside its data. */
+/** The state of a WebSocket that goes to another thread, beside its data. */
 export interface WebSocketState {
   protocol: string
   data: unknown
@@ -55,7 +55,7 @@ export class WebSocketConnection implements SenderEvents {
   constructor(conn: ConnectionLink<any>, settings: WebSocketSettings, protocol: string, windowBits: number) {
     this.conn = conn
     this.#settings = settings
-    // What was agreed on holds though the next thread has other options: it still inflates.
+    // The agreement holds though the next thread has other options: it still inflates.
     if (windowBits !== 0 && settings.deflation) {
       this.#sender = new DeflatingSender(conn, settings.deflation, windowBits, this)
     }
@@ -117,7 +117,7 @@ export class WebSocketConnection implements SenderEvents {
     this.#parts = { isText, isCompressed, all: new GrowingBytes(this.conn.allocate, most) }
   }
 
-  /** What is small is done with here, but for what a few bytes may turn out to be: that, too, is for another thread. */
+  /** Small messages are inflated at once, except those that may become large: these, too, go to another thread. */
   #inflate(payload: Buffer, isText: boolean): void {
     const { maxMessageBytes } = this.#settings
     if (payload.length <= mostNow) {
@@ -186,7 +186,7 @@ export class WebSocketConnection implements SenderEvents {
     if (isThenable(result)) this.#watchMessage(result, 'message')
   }
 
-  /** A peer may finish what it had begun before it answers our Close frame. One that goes on does not mean to. */
+  /** A peer may finish the message it had begun before it answers our Close frame. One that sends more is cut off. */
   #discard(length: number): void {
     this.#discarded += leastFrame + length
     if (this.#discarded < mostDiscarded || !this.conn.isOpen || this.state === 'closed') return
@@ -205,7 +205,7 @@ export class WebSocketConnection implements SenderEvents {
     this.#end()
   }
 
-  /** What the framing refuses; the connection closes behind what is sent here. */
+  /** The framing has refused a frame; the connection closes behind the bytes sent here. */
   onBadFrame({ code, reason }: BadFrame): void {
     if (this.state === 'closed') return
     const said = code !== 0 ? code : closeCode.policy
@@ -336,7 +336,7 @@ export class WebSocketConnection implements SenderEvents {
     const read = this.conn.bytesRead
     const heard = read !== this.#bytesRead
     this.#bytesRead = read
-    // Whom we do not read cannot be heard, and whom we wait for to take something has the write timeout.
+    // A paused peer cannot be heard, and for a peer that does not read there is the write timeout.
     return heard || this.#paused || this.#inflating || this.conn.isFull || this.conn.writableLength > 0
   }
 
@@ -354,7 +354,7 @@ export class WebSocketConnection implements SenderEvents {
   send(data: string | Uint8Array): boolean {
     if (this.#settings.dropsForSlow && this.bufferedAmount >= this.conn.engineListener.highBytes) {
       this.conn.countDropped()
-      // Whoever has filled the out buffer.
+      // Applies to any writer that has filled the out buffer.
       if (this.#sender?.awaitRoom() !== true) this.conn.awaitRoom()
       return false
     }
@@ -450,7 +450,7 @@ export class WebSocketConnection implements SenderEvents {
     return { protocol: this.ws.protocol, data, parts, closing }
   }
 
-  /** `state` is undefined when the other thread has died. `lost`: with data. What it returns is the data. */
+  /** `state` is undefined when the other thread has died. `lost`: with data. Returns the data. */
   restore(state: WebSocketState | undefined, lost: boolean): unknown {
     const { own } = this.#settings
     if (state?.parts) {

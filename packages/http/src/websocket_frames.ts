@@ -20,7 +20,7 @@ export interface FrameTarget {
   write(bytes: Uint8Array): boolean
 }
 
-/** Sends one whole frame. `compressed`: the data are what deflate has made of a message. False: there is no room for more. */
+/** Sends one whole frame. `compressed`: the data are the deflated message. False: there is no room for more. */
 export function sendFrame(target: FrameTarget, op: Opcode, data: string | Uint8Array, compressed = false): boolean {
   const first = finBit | op | (compressed ? compressedBit : 0)
   const most = typeof data === 'string' ? data.length * 3 : lengthOf(data)

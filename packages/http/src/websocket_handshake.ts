@@ -13,7 +13,7 @@ const keyForm = /^[+/0-9A-Za-z]{21}[AQgw]==$/
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const version = '13'
 
-/** What a handshake is refused with. */
+/** The refusal of a handshake. */
 export interface WebSocketRefusal {
   /** 400 to 599; a redirection works with few clients. */
   status: number
@@ -27,7 +27,7 @@ export interface Handshake {
   key: string
   /** The subprotocols that the peer offers, the one that it likes best first. */
   offered: string[]
-  /** What was agreed on for compressed messages. */
+  /** The agreement on compressed messages. */
   deflate: DeflateAgreement | undefined
 }
 
@@ -37,7 +37,7 @@ export function asksForWebSocket(req: HttpRequest): boolean {
   return listOf(req.header('upgrade')).some((each) => each.toLowerCase() === 'websocket')
 }
 
-/** Section 4.2.1 of RFC 6455; what HTTP wants of every request has been checked. */
+/** Section 4.2.1 of RFC 6455; the rules of HTTP for every request have been checked. */
 export function readHandshake(req: HttpRequest, length: number, limits: DeflateLimits | undefined): Handshake | WebSocketRefusal {
   if (req.method !== 'GET') return refusal(405, 'a WebSocket is asked for with GET', { Allow: 'GET' })
   const hasBody = (req.info & (contentFollows | chunked)) !== 0 || length > (req.info & headMask)
@@ -53,7 +53,7 @@ export function readHandshake(req: HttpRequest, length: number, limits: DeflateL
   if (wrong || !offered.every((each) => token.test(each))) {
     return refusal(400, 'Sec-WebSocket-Protocol must be a list of different tokens')
   }
-  // Without extensions of our own it does not matter what the peer offers.
+  // Without extensions of our own the peer's offers do not matter.
   const field = limits && req.header('sec-websocket-extensions')
   if (field === undefined) return { key, offered, deflate: undefined }
   const extensions = parseExtensions(field)
@@ -61,7 +61,7 @@ export function readHandshake(req: HttpRequest, length: number, limits: DeflateL
   return { key, offered, deflate: agreeOnDeflate(extensions, limits!) }
 }
 
-/** The whole response. Throws `ERR_MR_WEBSOCKET` and `ERR_MR_HTTP` for what it cannot have. */
+/** The whole response. Throws `ERR_MR_WEBSOCKET` and `ERR_MR_HTTP` for a value that it cannot have. */
 export function acceptance(
   { key, offered, deflate }: Handshake,
   protocol: string | undefined,

@@ -17,21 +17,22 @@ export interface WebSocketAccept<Data> {
 /** Nothing or true: accepted. False: refused with 403. */
 export type UpgradeAnswer<Data> = undefined | void | boolean | WebSocketAccept<Data> | WebSocketRefusal
 
-/** What an app does with its WebSockets, on the reactor that owns them. Hooks may be async; a failed one closes with 1011. */
+/** The app's hooks and limits for WebSockets, on the reactor that owns them. Hooks may be async; a failed one closes with 1011. */
 export interface WebSocketOptions<Data = unknown> {
   /**
    * Decides about a handshake that is in order: by the path, the `Origin`, a cookie. Without it all are accepted, from pages of
-   * whatever origin. The peer waits, and nothing behind the request is read, until a promise settles.
+   * any origin. The peer waits, and nothing behind the request is read, until a promise settles.
    */
   upgrade?(req: HttpRequest): UpgradeAnswer<Data> | Promise<UpgradeAnswer<Data>>
   /**
-   * A WebSocket is open. What is sent here comes right behind the handshake. An async one is awaited: `message` is not called, and the connection is
+   * A WebSocket is open. Messages sent here come right behind the handshake. An async one is awaited: `message` is not called, and the
+   * connection is
    * not read, until its promise has settled.
    */
   open?(ws: ServerWebSocket<Data>): unknown
   /**
-   * One whole message: a string when it is text, otherwise a Buffer, whose memory stays valid as long as it is referenced; copy what
-   * is kept long, since a small one keeps the slab it lies in (256 KiB) alive.
+   * One whole message: a string when it is text, otherwise a Buffer, whose memory stays valid as long as it is referenced; copy messages that
+   * are kept long, since a small one keeps the slab it lies in (256 KiB) alive.
    */
   message(ws: ServerWebSocket<Data>, data: string | Buffer, isBinary: boolean): unknown
   /** There is room again after `send` has said false. */
@@ -42,7 +43,7 @@ export interface WebSocketOptions<Data = unknown> {
   close?(ws: ServerWebSocket<Data>, code: number, reason: string): unknown
   /** The WebSocket leaves this thread; see `suspend` of an app. Without it `ws.data` travels itself. */
   suspend?(ws: ServerWebSocket<Data>): unknown
-  /** It has come from another thread; see `restore` of an app. Without it what has lost its data closes with 1012. */
+  /** It has come from another thread; see `restore` of an app. Without it a WebSocket that has lost its data closes with 1012. */
   restore?(ws: ServerWebSocket<Data>, state: unknown): Data | void
   /** Subprotocols that the app speaks. The peer gets the first of its own that is among them. */
   protocols?: readonly string[]
@@ -66,7 +67,7 @@ export interface WebSocketOptions<Data = unknown> {
    */
   deflate?: boolean | DeflateOptions
   /**
-   * What becomes of `ws.send` while `outBuffer.high` bytes or more wait for the peer. `'close'` (default): the message waits, too, and at
+   * The effect of `ws.send` while `outBuffer.high` bytes or more wait for the peer. `'close'` (default): the message waits, too, and at
    * `outBuffer.max` the connection closes as `slow-consumer`. `'drop'`: the message is not sent, and counted as `messagesDropped`.
    */
   slow?: 'close' | 'drop'

@@ -7,7 +7,7 @@ import { Deflation } from './deflation.js'
 import type { WebSocketConnection } from './websocket_connection.js'
 import type { ReadWebSocketOptions, WebSocketOptions } from './websocket_options.js'
 
-/** What an app has settled for its WebSockets, and those that are open on this thread. */
+/** The app's settings for its WebSockets, and those that are open on this thread. */
 export class WebSocketSettings {
   readonly own: WebSocketOptions
   readonly protocols: readonly string[]
@@ -62,7 +62,7 @@ export class WebSocketSettings {
   }
 }
 
-/** A thread that has handed its reactor to another one may live on for a moment: its timers have nobody to speak to. */
+/** A thread that has handed its reactor to another one may live on for a moment: its timers must do nothing. */
 function whileDriven(action: (socket: WebSocketConnection) => void): (socket: WebSocketConnection) => void {
   return (socket) => {
     if (!socket.conn.isOpen) return

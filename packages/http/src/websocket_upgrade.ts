@@ -32,7 +32,7 @@ export class WebSocketUpgrade {
   async #later(handshake: Handshake, answer: unknown): Promise<void> {
     try {
       const decided = (await answer) as UpgradeAnswer<unknown>
-      // What is sent outside of a hook waits for no reply: those to the requests before must have left.
+      // A write outside of a hook waits for no reply: those to the requests before must have left.
       await this.#http.untilAlone(this.#exchange)
       if (!this.#exchange.isGone) this.#decide(handshake, decided)
     } finally {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 
-/** What the control groups of this process allow. Undefined: no limit. */
+/** The limits of this process's control groups. Undefined: no limit. */
 export interface CgroupLimits {
   /** Bytes. */
   memory: number | undefined
@@ -62,7 +62,7 @@ function hierarchies(read: ReadText): Hierarchy[] {
   return found
 }
 
-/** `path` and `root` are seen from the same place. A group outside of what is mounted is nobody we can ask about: then it is the mount. */
+/** `path` and `root` are seen from the same place. A group outside of the mount cannot be read: the mount is read instead. */
 function foldersOf(path: string, root: string, mountPoint: string): string[] {
   const base = root === '/' ? '' : root
   const below = path === base || path.startsWith(`${base}/`) ? path.slice(base.length) : ''

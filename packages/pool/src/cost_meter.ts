@@ -11,8 +11,8 @@ const mostRuns = 16
 const { timedAlone } = costKey
 
 /**
- * Measures what frames cost up to their first return, by listener and size class, and leaves it as samples in native memory,
- * where whoever owns that memory learns from it.
+ * Measures the cost of frames up to their first return, by listener and size class, and leaves it as samples in native memory, where the native
+ * owner reads them.
  */
 export class CostMeter {
   readonly #samples: Uint32Array
@@ -48,7 +48,7 @@ export class CostMeter {
       return
     }
     if (this.#words[this.#countAt] === 0) this.#samples[sampleRow.flags] = 0
-    this.#samples[sampleRow.runs] = 0 // whoever measures it fills it in
+    this.#samples[sampleRow.runs] = 0 // the measuring loop fills it in
     this.#samples[sampleRow.flags]! |= flag
     this.#words[this.#countAt] = 1
   }

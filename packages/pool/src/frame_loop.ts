@@ -15,18 +15,18 @@ import {
 import type { RunningFrame } from './running_frame.js'
 import { type Bytes, isAsyncIterable, notAReply, type Reply, type TaskContext } from './task_context.js'
 
-/** What a thread does with frames. */
+/** The functions of an app that a thread calls for frames. */
 export interface FrameWork {
   parse(frame: Buffer, ctx: TaskContext): Reply | Promise<Reply>
-  /** What to answer when `parse` failed. Without it the connection closes. */
+  /** Returns the answer for a frame whose `parse` failed. Without it the connection closes. */
   error?: ((error: unknown, frame: Buffer, ctx: TaskContext) => Reply | Promise<Reply>) | undefined
-  /** What to answer for a frame that found the queue full or waited too long. Without it the connection closes. */
+  /** Returns the answer for a frame that found the queue full or waited too long. Without it the connection closes. */
   overloaded?: ((frame: Buffer, ctx: TaskContext) => Reply | Promise<Reply>) | undefined
-  /** Values in, values out: what `runTask` is about. */
+  /** The function behind `runTask`: values in, values out. */
   task?: ((value: unknown, ctx: TaskContext) => unknown) | undefined
 }
 
-/** What frames that came by a listener say of it. */
+/** The listener of a frame, as `ctx` shows it. */
 export interface FrameListener {
   readonly name: string
   /** With TLS. */
@@ -48,14 +48,14 @@ const leastLateMs = 100
 const { last, end, destroy, error: failed, timedOut, overloaded } = replyFlag
 
 /**
- * The contract of `parse`, wherever it runs: what it may return, write and await, what becomes of its errors, and that each frame
- * settles exactly once. Where frames come from and replies go to is said by those who extend it.
+ * The contract of `parse` in the pool and on a reactor: its results, writes, promises and errors, and that each frame
+ * settles exactly once. Subclasses supply the frames and route the replies.
  */
 export abstract class FrameLoop {
   protected readonly options: FrameLoopOptions
   /** Frames whose promise is pending, in the order in which they run out of time. */
   protected readonly pending: Set<RunningFrame> = new Set()
-  /** In which every frame begins. What it enters with `AsyncLocalStorage` is its own. */
+  /** The context in which every frame begins. A store that a frame enters with `AsyncLocalStorage` belongs to this frame. */
   readonly #context = currentContext()
   readonly #streams = new Map<number, RunningFrame>()
   readonly #watching = new Map<bigint, Set<RunningFrame>>()
@@ -72,7 +72,7 @@ export abstract class FrameLoop {
     return this.options.taskTimeoutMs
   }
 
-  // ---------------------------------------------------------------- what those who extend it know
+  // ---------------------------------------------------------------- for subclasses
 
   /** Takes a reply, or the last part of one, to where it belongs. */
   protected abstract put(frame: RunningFrame, flags: number, bytes: Bytes): void
@@ -82,12 +82,12 @@ export abstract class FrameLoop {
   protected abstract holdFrame(frame: RunningFrame): void
   protected abstract watchGone(on: boolean): void
   protected abstract isGone(id: bigint): boolean
-  /** A frame has settled outside of a batch, maybe: nobody else sees to its reply. */
+  /** A frame may have settled outside of a batch: then its reply must be sent here. */
   protected abstract afterSettle(): void
   abstract peerOf(frame: RunningFrame): [string, number] | undefined
   abstract idOf(frame: RunningFrame): bigint
 
-  /** Memory for what is made of a frame: `limits.memory` counts it until it is collected, where the thread can say so. Not zeroed. */
+  /** Memory for the results of a frame: `limits.memory` counts it until it is collected, where the thread can say so. Not zeroed. */
   allocate(bytes: number): Buffer {
     return Buffer.allocUnsafeSlow(bytes)
   }
@@ -99,7 +99,7 @@ export abstract class FrameLoop {
     if (contexts.used) return runFresh(this.#context, this.#runHere, this, frame, work)
     const { mark } = contexts
     const done = this.#runHere(frame, work)
-    contexts.mark = mark // what has been entered was the frame's
+    contexts.mark = mark // the frame entered its stores itself
     return done
   }
 
@@ -134,7 +134,7 @@ export abstract class FrameLoop {
     else this.settle(frame, result)
   }
 
-  /** Nobody works on it any more: the app says so in its own words, or the connection closes. */
+  /** No worker takes the frame any more: the app's `overloaded` hook answers, or the connection closes. */
   protected refuse(frame: RunningFrame, work: FrameWork): void {
     runFresh(this.#context, this.#refuseHere, this, frame, work)
   }
@@ -222,7 +222,7 @@ export abstract class FrameLoop {
     if (frame.isRun) return this.#settleRaw(frame, last | failed, JSON.stringify(toEnvelope(error)))
     const hook = frame.work?.error
     if (!hook || frame.failing) {
-      // Who has a hook, or called, is told there; what nobody handles is reported.
+      // An error goes to the hook or to the caller; without either it is reported.
       this.report(error, frame.listener.name)
       return this.#settleRaw(frame, last | failed | destroy | timedOutFlag(error), '')
     }
@@ -298,7 +298,7 @@ export abstract class FrameLoop {
     frames.add(frame)
     this.#watching.set(id, frames)
     if (this.#watching.size === 1) this.watchGone(true)
-    // It may have closed before anybody watched.
+    // It may have closed before the watch began.
     if (this.isGone(id)) queueMicrotask(() => this.connectionGone(id))
   }
 
@@ -326,7 +326,7 @@ export abstract class FrameLoop {
   #expire(): void {
     this.#timer = undefined
     const now = performance.now()
-    // The process was stopped, or another frame kept the thread: nobody has had that time.
+    // The process was stopped, or another frame kept the thread: no frame has had its full time.
     const late = now - this.#timerDue
     if (late > leastLateMs) for (const frame of this.pending) frame.deadline += late
     let next = 0

@@ -1,6 +1,6 @@
 import { PerformanceObserver } from 'node:perf_hooks'
 
-/** What is kept of it: stalls are looked into a moment after they happened. */
+/** Records are kept this long: a stall is looked into a moment after it happened. */
 const keptMs = 1_000
 
 /** When the garbage collector stopped this thread. */

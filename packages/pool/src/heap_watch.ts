@@ -3,8 +3,8 @@ import { native } from '@multireactor/addon'
 const everyMs = 200
 
 /**
- * Collects the garbage of this thread's heap when there are more than `most` bytes of it, and more than half of what lives there. V8
- * does so later: it asks what its collector would cost, and not what the process may use. Memory of `ArrayBuffer`s that Node has allocated is a
+ * Collects the garbage of this thread's heap when it exceeds `most` bytes and half of the live bytes. V8 would collect later: it weighs the cost
+ * of a collection, not the process's limit. Memory of `ArrayBuffer`s that Node has allocated is a
  * part of it; slabs are counted elsewhere. Undefined: V8 alone decides.
  */
 export function watchHeap(most: number | undefined): void {

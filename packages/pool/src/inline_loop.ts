@@ -58,7 +58,7 @@ export class InlineLoop extends FrameLoop {
     this.#meter = new CostMeter(samples, words, inlineWord.samples)
   }
 
-  // ---------------------------------------------------------------- what the engine asks
+  // ---------------------------------------------------------------- called by the engine
 
   /** A parse row of the batch at hand. */
   run(rows: Uint32Array, at: number, slab: ArrayBuffer): void {
@@ -198,7 +198,7 @@ export class InlineLoop extends FrameLoop {
     return details && [details[0], details[1]]
   }
 
-  /** 0n when its connection has closed before anybody asked. */
+  /** 0n when its connection has closed before the first call. */
   idOf(frame: RunningFrame): bigint {
     return this.#driver.connectionId(frame.low, frame.high) ?? 0n
   }

@@ -1,7 +1,7 @@
 import { availableParallelism, totalmem } from 'node:os'
 import { type CgroupLimits, cgroupLimits } from './cgroup.js'
 
-/** What the system says of the machine and of this process's share of it. */
+/** The machine, and this process's share of it, as the system reports them. */
 export interface MachineFacts {
   totalMemory: number
   /** `process.constrainedMemory()`: 0, undefined or absurdly large where there is no limit, as the version of Node has it. */
@@ -10,7 +10,7 @@ export interface MachineFacts {
   cgroup: CgroupLimits
 }
 
-/** What this process may use, and why, in words for the start line. */
+/** The resources that this process may use, and the reason, for the start line. */
 export interface Machine {
   /** Bytes: the least of the machine's memory and the limits of its control groups. */
   memory: number

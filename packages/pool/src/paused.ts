@@ -2,7 +2,7 @@
 const patienceMs = 1_000
 
 /**
- * Whether a debugger holds this worker thread at a breakpoint: it looks like an endless loop, but nobody wants it to be ended. Asks the
+ * Whether a debugger holds this worker thread at a breakpoint: it looks like an endless loop, but must not be ended. Asks the
  * thread itself, over a debugger session of our own (the `NodeWorker` domain of the inspector): one that enables the debugger of a paused
  * thread is told of the pause, and leaves it as it is when it goes. A thread that only runs answers without that. False at once where the process has no
  * open inspector, which is nearly always; the module is not even loaded before a thread is about to be ended.

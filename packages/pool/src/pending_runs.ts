@@ -16,7 +16,7 @@ interface Run extends RunRequest {
   parts: Buffer[]
 }
 
-/** What became of it: one result, one error, or the signal's reason for each. Belongs to the thread of its port. */
+/** The outcome of each run: one result, one error, or the signal's reason. Belongs to the thread of its port. */
 export class PendingRuns {
   readonly #port: Pick<NativePort, 'run' | 'forget' | 'awaitRoom'>
   /** By the port's number. */
@@ -79,7 +79,7 @@ export class PendingRuns {
     }
   }
 
-  /** Nobody waits for a result any more. */
+  /** Rejects all pending runs. */
   failAll(reason: unknown): void {
     const waiting = [...this.#forRoom]
     this.#forRoom.clear()

@@ -80,7 +80,7 @@ export class Pool {
   readonly #started: Promise<unknown>
   #state: 'open' | 'closing' | 'closed' = 'open'
   #idle: (() => void) | undefined
-  /** Why no worker has started: nobody would take a task. */
+  /** Why no worker has started: a task would wait for ever. */
   #startFailure: { error: unknown } | undefined
 
   /** Starts `options.size` threads that load `options.worker`; `ready()` tells when they have. Throws for wrong options. */
@@ -180,9 +180,9 @@ export class Pool {
   }
 
   /**
-   * Runs the named export `task` of the worker module, `(value, ctx) => value`, on a copy of `value`, and resolves to a copy of what it
-   * returned or resolved to. Values go as `v8.serialize` takes them: what `structuredClone` takes, without transferables. They count in bytes.
-   * Rejects as `run` does, with `ERR_MR_DATA` for what cannot be copied, and with `ERR_MR_NO_HOOK` when the module has no `task`.
+   * Runs the named export `task` of the worker module, `(value, ctx) => value`, on a copy of `value`, and resolves to a copy of its result.
+   * Values are copied as by `v8.serialize`: like `structuredClone`, without transferables. They count in bytes.
+   * Rejects as `run` does, with `ERR_MR_DATA` for a value that cannot be copied, and with `ERR_MR_NO_HOOK` when the module has no `task`.
    */
   runTask<Result = unknown>(value: unknown, options: { signal?: AbortSignal } = {}): Promise<Result> {
     return new Promise((resolve) => {
@@ -256,7 +256,7 @@ export class Pool {
     native.removeRuntime(this.#runtime)
   }
 
-  /** Its thread lives as long as somebody waits for a result. */
+  /** Its thread lives as long as a result is pending. */
   #onRuns(): void {
     const isIdle = this.#runs.size === 0
     if (this.#state === 'open' || !isIdle) this.#port.setReferenced(!isIdle)

@@ -2,7 +2,7 @@ import { lengthOf, writeUtf8 } from '@multireactor/addon'
 import type { Bytes } from './task_context.js'
 
 /**
- * Replies on their way to the native side, in native memory: what lies there and is not handed over yet is not lost when this
+ * Replies on their way to the native side, in native memory, so that a reply that is not handed over yet is not lost when this
  * thread dies. A row names offset and length of its bytes; its other columns are the owner's.
  */
 export class ReplyBox {
@@ -37,7 +37,7 @@ export class ReplyBox {
     return this.#words[this.#countAt] === 0
   }
 
-  /** Copies the bytes in, and returns where their row begins; nothing when there is no room. Throws for what has no bytes. */
+  /** Copies the bytes in, and returns where their row begins; undefined when there is no room. Throws for a value without bytes. */
   put(bytes: Bytes): number | undefined {
     const most = typeof bytes === 'string' ? bytes.length * 3 : lengthOf(bytes)
     if (this.#words[this.#countAt] === 0) this.#used = 0
@@ -56,7 +56,7 @@ export class ReplyBox {
     this.rows[at + this.#row.offset] = this.#used
     this.rows[at + this.#row.length] = this.#length
     this.#used += this.#length
-    // Last: who reads it after this thread has died must find a whole row.
+    // Last: a reader that comes after this thread has died must find a whole row.
     this.#words[this.#countAt]!++
   }
 

@@ -11,7 +11,7 @@ interface Waiting {
   reject(error: Error): void
 }
 
-/** What few frames have: made when it is asked for, so that the others do not pay for it. */
+/** Rarely used fields of a frame: made on first use, so that other frames do not pay for them. */
 class Extras {
   id: bigint | undefined = undefined
   peer: [string, number] | undefined = undefined
@@ -43,7 +43,7 @@ export class RunningFrame {
   declare private extras: Extras | undefined
   declare private ctx: TaskContext | undefined
 
-  /** `low` and `high` are the two halves of what names the connection; what they are is the loop's business. */
+  /** `low` and `high` are the two halves of the connection's name; only the loop interprets them. */
   constructor(
     loop: FrameLoop,
     token: number,
@@ -86,7 +86,7 @@ export class RunningFrame {
     return (this.flags & frameFlag.value) !== 0
   }
 
-  /** What the worker function sees of it. */
+  /** The frame's context, as the worker function sees it. */
   get context(): TaskContext {
     this.ctx ??= new TaskContext(this)
     return this.ctx
@@ -202,7 +202,7 @@ function replyIsComplete(): Error {
   return new MultireactorError('ERR_MR_CONNECTION_CLOSED', 'ctx.write(): the reply is complete or the connection is closed')
 }
 
-/** The peer decides when its connection closes: a write that rejects because of it, and that nobody awaits, must not end the thread. */
+/** The peer decides when its connection closes: a write that rejects because of it, without an `await`, must not end the thread. */
 function ignorable(promise: Promise<void>): Promise<void> {
   promise.catch(() => {})
   return promise

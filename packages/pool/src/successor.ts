@@ -32,7 +32,7 @@ export class Successor {
         return
       }
       this.#thread = thread
-      // The place is empty again for the next one. Who has taken it meanwhile sees to its end.
+      // The place is empty again for the next one. A thread that has taken it meanwhile ends by itself.
       const lost = (): void => {
         if (this.#thread !== thread) return
         this.#thread = undefined

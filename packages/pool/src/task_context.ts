@@ -4,10 +4,10 @@ import type { RunningFrame } from './running_frame.js'
 
 /** A string is sent as UTF-8. */
 export type Bytes = string | Uint8Array
-/** What a worker function may return, now or as a promise. `undefined`: no reply, the order goes on. */
+/** The result of a worker function, now or as a promise. `undefined`: no reply, the order goes on. */
 export type Reply = Bytes | readonly Bytes[] | AsyncIterable<Bytes> | undefined | void
 
-/** What a worker function knows of its frame, and what it can do besides returning a reply. Valid until the reply is complete. */
+/** The frame of a worker function, and the calls that it has besides returning a reply. Valid until the reply is complete. */
 export class TaskContext {
   readonly #frame: RunningFrame
 
@@ -50,14 +50,14 @@ export class TaskContext {
   }
 
   /**
-   * Sends one part of the reply ahead of what is returned. Copied before the call returns; resolves when there is room for
+   * Sends one part of the reply ahead of the returned one. Copied before the call returns; resolves when there is room for
    * more, so await it. Rejects with `ERR_MR_CONNECTION_CLOSED` when the connection is gone.
    */
   write(part: Bytes): Promise<void> {
     return this.#frame.write(part)
   }
 
-  /** Memory for what is made of the frame: `limits.memory` counts 4 KiB and more until it is collected. Not zeroed. */
+  /** Memory for the results of the frame: `limits.memory` counts 4 KiB and more until it is collected. Not zeroed. */
   allocate(bytes: number): Buffer {
     return this.#frame.allocate(bytes)
   }

@@ -2,7 +2,7 @@ import { isMainThread, parentPort, type TransferListItem, Worker, type WorkerOpt
 import { type ErrorEnvelope, failureFromEnvelope, MultireactorError, outliveOutput, toEnvelope } from '@multireactor/addon'
 import { isPaused } from './paused.js'
 
-/** What a thread of ours and its parent say to each other, besides what their roles need. */
+/** Messages between a thread of ours and its parent, beside those of their roles. */
 type ToParent =
   | { type: 'ready'; description: unknown }
   | { type: 'failed'; error: ErrorEnvelope }
@@ -20,7 +20,7 @@ interface ToThread {
  * noticed. Restarting it is its owner's business.
  */
 export class Thread {
-  /** Resolves to what the thread said of itself; rejects when it failed to start. */
+  /** Resolves to the thread's start result; rejects when it failed to start. */
   readonly ready: Promise<unknown>
   /** Resolves when the thread is gone, to the error that ended it, if there was one. */
   readonly exited: Promise<{ code: number; error: Error | undefined }>
@@ -88,7 +88,7 @@ export class Thread {
     })
   }
 
-  /** What it prints is printed by the process. Not by `pipe`, which stops for good at the first line that nobody takes. */
+  /** Forwards the thread's output to the process. Not by `pipe`, which stops for good at the first line that cannot be written. */
   #forwardOutput(): void {
     outliveOutput()
     for (const name of ['stdout', 'stderr'] as const) {
@@ -129,7 +129,7 @@ export class Thread {
   }
 
   async terminate(): Promise<void> {
-    this.#worker.ref() // whoever ends it waits for the end
+    this.#worker.ref() // the caller that ends it waits for the end
     await this.#worker.terminate()
     await this.exited
   }
@@ -142,7 +142,7 @@ export class Thread {
   }
 }
 
-/** Waits until all have started, and returns what they said of themselves. Rejects, and ends all, as soon as one fails to. */
+/** Waits until all have started, and returns their start results. Rejects, and ends all, as soon as one fails to. */
 export async function started(threads: readonly Thread[]): Promise<unknown[]> {
   try {
     return await Promise.all(threads.map((thread) => thread.ready))
@@ -174,7 +174,7 @@ export interface ThreadSide {
 }
 
 /**
- * Runs a thread's entry: `start` returns what the parent's `ready` resolves to and the requests it answers. Call it once, at the
+ * Runs a thread's entry: `start` returns the value for the parent's `ready`, and the requests that the thread answers. Call it once, at the
  * top of the entry module.
  */
 export async function runThread(

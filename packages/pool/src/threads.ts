@@ -4,7 +4,7 @@ import { Thread } from './thread.js'
 
 /**
  * All threads that their owner has made, also those that are still starting and have no place yet: none of them outlives the owner,
- * whatever it was in the middle of.
+ * at any point of its work.
  */
 export class Threads {
   readonly #living = new Set<Thread>()

@@ -5,7 +5,7 @@ import { Successor } from './successor.js'
 import { started, type Thread, within } from './thread.js'
 import { Threads } from './threads.js'
 
-/** A pool worker that was replaced, and what became of its frames. */
+/** A pool worker that was replaced, and the fate of its frames. */
 export interface WorkerReplaced {
   /** The number of the worker, from 0. */
   index: number
@@ -13,7 +13,7 @@ export interface WorkerReplaced {
   reason: 'exit' | 'timeout'
   /** The error that ended the thread, if it was one. */
   error: Error | undefined
-  /** What became of its frames. */
+  /** Frames that went back into the queue. */
   requeued: number
   /** Frames that had begun and are run once more (`onTaskLost: 'retry'`). */
   retried: number
@@ -26,7 +26,7 @@ export interface WorkerGroupOptions {
   size: number
   entry: URL
   threadOptions: (index: number) => WorkerOptions
-  /** A thread that has not loaded its module and run its start hook by then is ended; whoever waits for it hears why. */
+  /** A thread that has not loaded its module and run its start hook by then is ended, and its start rejects with the reason. */
   startTimeoutMs: number
   taskTimeoutMs: number
   /** Whether the process goes on while the threads only wait. */
@@ -48,7 +48,7 @@ const backoff = { firstBackoffMs: 20, mostBackoffMs: 250, quick: 5, withinMs: 60
 
 interface Member {
   thread: Thread | undefined
-  /** Its end is expected, and somebody else sees to it. */
+  /** Its end is expected, and another call handles it. */
   leaving: boolean
   timedOut: boolean
   /** A debugger held it when it was last asked, and when it was last seen to: no frame has had the time before. */
@@ -87,7 +87,7 @@ export class WorkerGroup {
     return this.#members.length
   }
 
-  /** Resolves to what the first thread said of itself when all have started; rejects, and ends all, when one fails to. */
+  /** Resolves to the first thread's start result when all have started. If one fails, rejects and ends all. */
   async start(): Promise<unknown> {
     let descriptions: unknown[]
     try {
@@ -115,7 +115,7 @@ export class WorkerGroup {
     return fresh
   }
 
-  /** Puts prepared threads in the place of the members, one after the other; each member finishes what it has claimed. */
+  /** Puts prepared threads in the place of the members, one after the other; each member finishes its claimed frames. */
   async swap(fresh: readonly Thread[]): Promise<void> {
     for (const [index, thread] of fresh.entries()) {
       const member = this.#members[index]
@@ -135,7 +135,7 @@ export class WorkerGroup {
     }
   }
 
-  /** More or fewer workers. Those that go finish what they have claimed. */
+  /** More or fewer workers. A worker that goes finishes its claimed frames. */
   async resize(size: number): Promise<void> {
     native.resizeWorkers(this.#options.runtime, size)
     if (size > this.#members.length) {
@@ -215,7 +215,7 @@ export class WorkerGroup {
 
   /**
    * Puts a thread that has loaded to work. Supervised before it is asked: it may end while it attaches, with frames already. One
-   * that is still starting is waited for, whatever keeps the process alive.
+   * that is still starting keeps the process alive.
    */
   async #attach(index: number, member: Member, thread: Thread): Promise<void> {
     this.#supervise(index, member, thread)
@@ -237,7 +237,7 @@ export class WorkerGroup {
     for (const one of leaving) this.#leaving.delete(one)
   }
 
-  /** Ends a member in an orderly way. What it does not finish counts as lost, as with a death. */
+  /** Ends a member in an orderly way. Unfinished frames count as lost, as with a death. */
   async #retire(index: number, member: Member): Promise<void> {
     clearTimeout(member.backoff)
     member.leaving = true

@@ -73,7 +73,7 @@ export class WorkerLoop extends FrameLoop {
   #onDrained: (() => void) | undefined
   /**
    * Node may still run microtasks behind one that has thrown and so ended the thread. No frame begins there, and the replies in the box
-   * stay: whoever reaps this thread sends them.
+   * stay: the reaper of this thread sends them.
    */
   readonly #onExit = (): void => {
     this.#closed = true
@@ -119,7 +119,7 @@ export class WorkerLoop extends FrameLoop {
   }
 
   override allocate(bytes: number): Buffer {
-    // Whole pages: not for what is smaller than one.
+    // Whole pages, so not for smaller sizes.
     return bytes < leastCounted ? super.allocate(bytes) : Buffer.from(undetachable(native.newSlab(this.#runtime, bytes)))
   }
 
@@ -185,7 +185,7 @@ export class WorkerLoop extends FrameLoop {
     if (this.#words[outWord.measured] === measuring.mayBeDear) this.#flush()
     for (;;) {
       if (this.pending.size >= this.#concurrency) {
-        // The rest stays claimed; an idle sibling may take it. The time until somebody settles is nobody's cost.
+        // The rest stays claimed; an idle sibling may take it. The time until a frame settles is not measured.
         this.#finish()
         break
       }
@@ -204,7 +204,7 @@ export class WorkerLoop extends FrameLoop {
     return this.#flushIfDue()
   }
 
-  /** What was started of the batch since it was taken, or gone on with. */
+  /** Settles the frames of the batch that were started since it was taken or resumed. */
   #finish(): void {
     this.#meter.end()
     this.driver.finish(this.#batchStarted)
@@ -240,7 +240,7 @@ export class WorkerLoop extends FrameLoop {
 
   // ---------------------------------------------------------------- settling
 
-  /** Outside of a batch nobody else flushes, and a worker that was at its limit can go on. */
+  /** Outside of a batch this is the only flush, and a worker that was at its limit can go on. */
   protected afterSettle(): void {
     if (this.#running || this.#flushAsked) return
     this.#flushAsked = true

@@ -1,6 +1,6 @@
 import { WorkerLoop, type WorkerLoopOptions } from './worker_loop.js'
 
-/** What a worker's thread does when its group asks: it goes to work only when it has loaded and is wanted. */
+/** Requests of a group to a worker's thread, which takes work only after it has loaded and was asked to. */
 export function workerRequests(options: WorkerLoopOptions): {
   attach(): void
   /** Its answer says that the thread turns. */
