@@ -17,12 +17,13 @@ describe('the hooks of one batch', () => {
 
   /**
    * One peer's input costs a long time; another one speaks in the middle of it: `bystander` writes without waiting for a turn. How many steps of the
-   * first had run when the second was heard, and all of them in the end.
+   * first had run when the second was heard, and all of them in the end. `warmUp`: what the first says before, and is answered with a line.
    */
   async function overtaken(
     input: string | Buffer,
     handlers: (step: (what: string) => void) => ConnectionHandlers<undefined>,
     done: (steps: string[]) => boolean,
+    warmUp = '',
   ): Promise<{ before: number; steps: string[] }> {
     await using reactor = new Reactor()
     const steps: string[] = []
@@ -46,6 +47,10 @@ describe('the hooks of one batch', () => {
       }),
     )
     const flooder = await Client.connect(slow.port)
+    if (warmUp !== '') {
+      flooder.write(warmUp)
+      await flooder.lines(1)
+    }
     flooder.write(input)
     await bystander.lines(1)
     while (!done(steps)) await new Promise((resolve) => setImmediate(resolve))
@@ -90,6 +95,48 @@ describe('the hooks of one batch', () => {
     expect(before).to.be.within(1, 4)
   })
 
+  it('look at the clock behind each frame of a listener whose hooks are not known yet', async () => {
+    const { before, steps } = await overtaken(
+      `${numbered.slice(0, 7).join('\n')}\n`,
+      (step) => ({
+        framing: lines(),
+        message: (_, frame) => {
+          step(frame.toString())
+          take(5)
+        },
+      }),
+      (steps) => steps.length === 7,
+    )
+    expect(steps).to.deep.equal(numbered.slice(0, 7))
+    expect(before).to.be.within(1, 3)
+  })
+
+  it('look at the clock behind each frame of a listener that had a slow one', async () => {
+    // One slow frame behind more quick ones than are looked at because the listener is fresh, and in front of the next look.
+    const quick = Array.from({ length: 40 }, () => 'quick')
+    const warmUp = [...quick, 'slow', ...quick]
+    const { before, steps } = await overtaken(
+      `${numbered.slice(0, 7).join('\n')}\n`,
+      (step) => ({
+        framing: lines(),
+        message: (conn, frame) => {
+          const text = frame.toString()
+          if (text === 'slow') {
+            take(1)
+            conn.write('warm\n')
+          }
+          if (warmUp.includes(text)) return
+          step(text)
+          take(5)
+        },
+      }),
+      (steps) => steps.length === 7,
+      `${warmUp.join('\n')}\n`,
+    )
+    expect(steps).to.deep.equal(numbered.slice(0, 7))
+    expect(before).to.be.within(1, 3)
+  })
+
   it('leave what a custom framer has not cut', async () => {
     const { before, steps } = await overtaken(
       `${numbered.join('\n')}\n`,
@@ -126,7 +173,7 @@ describe('the hooks of one batch', () => {
       (steps) => size(steps) === input.length,
     )
     expect(Buffer.from(steps.join(''), 'latin1').equals(input), 'bytes in their order').to.equal(true)
-    // The first piece may be as large as what was received at once: nothing was known of its cost.
-    expect(size(steps.slice(1, before)), 'bytes behind the first piece').to.be.at.most(48 << 10)
+    expect(steps[0]!.length, 'bytes of the first piece, whose cost is not known').to.be.at.most(4 << 10)
+    expect(size(steps.slice(0, before)), 'bytes before others were heard').to.be.at.most(48 << 10)
   })
 })

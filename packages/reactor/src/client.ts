@@ -51,6 +51,7 @@ export function readClient<Data>(where: string, name: string, handlers: ClientHa
     maxPending,
     run: 'pool',
     side: undefined,
+    dear: 0,
     secure: undefined,
     isClient: true,
   }

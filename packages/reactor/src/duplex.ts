@@ -5,6 +5,7 @@ import { util } from './builtins.js'
 import type { Connection } from './connection.js'
 import type { ConnectionLink } from './connection_link.js'
 import type { Engine } from './engine.js'
+import { leastPiece, PieceSize } from './piece_size.js'
 import type { ConnectionStream } from './stream.js'
 import { smallPiece, WaitingBytes } from './waiting_bytes.js'
 
@@ -84,6 +85,7 @@ export class ConnectionDuplex extends Duplex {
     this.#slot = link.slot
     this.#generation = link.generation
     made.owns({
+      pieces: new PieceSize(leastPiece),
       received: (bytes) => this.#received(bytes),
       ended: () => this.#onEnd(),
       drained: () => this.#drained(),

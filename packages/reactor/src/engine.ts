@@ -36,13 +36,13 @@ import { type EngineListener, type ListenerOffer, hooksOf, nativeListener, readM
 import { engineSideOf, type MessageIn } from './engine_side.js'
 import { type Framing, raw } from './framing.js'
 import { ReactorHandle } from './handle.js'
-import { HookTime } from './hook_time.js'
+import { dearRows, firstDear, HookTime } from './hook_time.js'
 import type { BadFrame } from './handlers.js'
 import type { ListenTls } from './tls_options.js'
 import { decodeState, encodeState } from './state.js'
 import { WriteBox } from './write_box.js'
 import type { SecureLayer } from './secure_layer.js'
-import { leastPiece, PieceSize } from './piece_size.js'
+import { leastPiece } from './piece_size.js'
 import { Slabs } from './slabs.js'
 import type { ConnectionStream } from './stream.js'
 import { UnreadBytes } from './unread.js'
@@ -157,7 +157,6 @@ export class Engine {
   /** The rows at hand belong to the same batch as those before. */
   #goesOn = false
   /** So many bytes at once for a stream. */
-  readonly #pieces = new PieceSize()
   #flushAsked = false
   #onQuiet: (() => void) | undefined
   #frames: InlineFrames | undefined
@@ -216,7 +215,7 @@ export class Engine {
     const highBytes = native.outHighBytes
     const mostBytes = native.outMaxBytes
     const maxPending = readMaxPending(where, options)
-    const listener = { name, framing, handlers, toPool, run, side, highBytes, mostBytes, maxPending, secure }
+    const listener = { name, framing, handlers, toPool, run, side, dear: firstDear, highBytes, mostBytes, maxPending, secure }
     const number = this.#listeners.length
     inOurClass(() => {
       if (number >= this.driver.listenerCount()) this.driver.addListener(native)
@@ -574,7 +573,7 @@ export class Engine {
     this.#roomOf = undefined
     if (!this.#goesOn) time.begin()
     for (let i = 0; i < count; i++) {
-      if (i >= time.lookAt && time.isOver(i) && this.#handBack(rows, i)) continue
+      if (i >= time.lookAt && this.#isOver(rows, i) && this.#handBack(rows, i)) continue
       rows[progressAt] = 2 * i + 1
       try {
         if (contexts.used) this.#onEventIn(rows, i * eventRow.words)
@@ -591,6 +590,16 @@ export class Engine {
     this.#batch++
     // What is older than this batch has been handed over.
     this.#slabs.keepFrom(oldest, current)
+  }
+
+  /** Asked before row `row`. A listener one of whose hooks took long is watched more closely for some time. */
+  #isOver(rows: Uint32Array, row: number): boolean {
+    const over = this.#time.isOver(row)
+    if (this.#time.long && row > 0) {
+      const conn = this.#connections[rows[(row - 1) * eventRow.words + eventRow.slot]!]
+      if (conn) conn.engineListener.dear = dearRows
+    }
+    return over
   }
 
   /**
@@ -862,7 +871,12 @@ export class Engine {
       conn.rawEnd = rows[at + column.frame.rawEnd]!
       return this.#toStream(conn, stream, this.#slabs.bytes(rows, at + column.frame.slab))
     }
-    const { side, highBytes } = conn.engineListener
+    const listener = conn.engineListener
+    const { side, highBytes } = listener
+    if (listener.dear > 0) {
+      listener.dear--
+      this.#time.soon()
+    }
     if (this.#roomOf !== conn) {
       this.#roomOf = conn
       this.#room = highBytes - (rows[at]! >>> eventRow.waitingShift) * eventRow.waitingUnit
@@ -880,18 +894,16 @@ export class Engine {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   #toStream(conn: ConnectionLink<any>, stream: ConnectionStream, bytes: Buffer): void {
     const { length } = bytes
-    if (length <= leastPiece) {
-      this.#time.soon()
-      return stream.received(bytes)
-    }
+    this.#time.soon()
+    if (length <= leastPiece) return stream.received(bytes)
+    const { pieces } = stream
     const end = conn.rawEnd
     for (let from = 0; from < length; ) {
-      const to = Math.min(length, from + this.#pieces.bytes)
+      const to = Math.min(length, from + pieces.bytes)
       conn.rawEnd = end - length + to
       const since = performance.now()
       stream.received(to - from === length ? bytes : bytes.subarray(from, to))
-      this.#pieces.took(to - from, performance.now() - since)
-      this.#time.soon()
+      pieces.took(to - from, performance.now() - since)
       // Paused there, or ended: the native side knows by `rawEnd` what has been taken.
       if (to === length || !conn.isOpen || conn.stoppedIn === this.#batch) return
       if (this.#time.isOver(0)) return this.#waitBehind(conn, this.#time.before)
@@ -1040,6 +1052,7 @@ export class Engine {
       this.#layers[slot] = layer
       this.#layerCount++
     }
+    this.#time.soon()
     layer.received(this.#bytesOf(rows, at, column.cipher))
   }
 

@@ -41,6 +41,8 @@ export interface EngineListener {
   /** Promises of `message` hooks of one connection that may be pending; it is not read meanwhile. */
   readonly maxPending: number
   readonly run: RunMode
+  /** So many of its next rows are taken to be dear: see `HookTime`. */
+  dear: number
   readonly side: EngineSide | undefined
   /** It is not one: these are connections that we have made. */
   readonly isClient?: boolean

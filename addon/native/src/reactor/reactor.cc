@@ -136,7 +136,8 @@ bool Reactor::turn(int timeoutMs) {
     events_ = epoll_.wait(timeoutMs);
     more = static_cast<int>(events_.size()) == kMaxEvents;
   }
-  nowMs_ = monotonicMs();
+  turnNs_ = monotonicNs();
+  nowMs_ = turnNs_ / 1'000'000;
   mailbox_.unpark();
   inlineLeftNs_ = kInlineTurnNs;
   leftWork_ = false;
@@ -226,19 +227,11 @@ void Reactor::settleTurn() {
   finishDrainIfEmpty();
 }
 
-// Hooks are the app's, and nobody can interrupt them; but how many run before others get their turn is decided here.
-void Reactor::planRows(uint64_t rows, uint64_t tookNs) {
-  const uint64_t fits = kHooksNs * rows / std::max<uint64_t>(tookNs, 1);
-  // Slow hooks come in bursts: one quick batch between two slow ones is no reason to forget them.
-  const uint64_t most = std::min<uint64_t>(kMaxRowsPerTurn, uint64_t{mostRows_} * 4 / 3 + 1);
-  mostRows_ = static_cast<uint32_t>(std::clamp<uint64_t>(fits, kLeastRows, most));
-  if (mostRows_ == kMaxRowsPerTurn && tookNs < kHooksNs / 8) unmeasured_ = kUnmeasured;
-}
-
 // Where hooks are slow, the rows of a turn are shared by all connections that wait.
 uint32_t Reactor::rowsOfOne() const {
-  if (mostRows_ >= kMaxFramesPerTurn) return kMaxFramesPerTurn;
-  return std::max<uint32_t>(1, mostRows_ / std::max<uint32_t>(1, static_cast<uint32_t>(events_.size() + pending_.size())));
+  const uint32_t most = pace_.mostRows();
+  if (most >= kMaxFramesPerTurn) return kMaxFramesPerTurn;
+  return std::max<uint32_t>(1, most / std::max<uint32_t>(1, static_cast<uint32_t>(events_.size() + pending_.size())));
 }
 
 // Frames that came before the end of their connection are not lost for want of time.
@@ -253,6 +246,7 @@ void Reactor::markLastChances() {
 bool Reactor::deliver() {
   handPlainOfDirty();
   uint64_t hooksNs = 0;
+  uint64_t sinceNs = turnNs_;
   // Hooks may cause further events (destroy in a hook makes a close); a bound keeps one turn finite.
   for (int round = 0; round < kHookRounds && !rows_.empty(); ++round) {
     if (!sink_) {
@@ -270,15 +264,21 @@ bool Reactor::deliver() {
     const uint64_t rows = delivering_.size();
     if (!closed_.empty()) markLastChances();
     handedBack_ = false;
-    const bool measures = rows >= kLeastRows && (unmeasured_ == 0 || --unmeasured_ == 0);
-    const uint64_t hooksSinceNs = measures ? threadCpuNs() : 0;
+    const uint64_t cpuSinceNs = pace_.measures() ? threadCpuNs() : 0;
     const EventSink::Delivered delivered = sink_->deliver(delivering_);
     budget_.comeBack();
     outBudget_.comeBack();
-    if (hooksSinceNs != 0) {
-      const uint64_t tookNs = threadCpuNs() - hooksSinceNs;
-      hooksNs += tookNs;
-      planRows(handedBack_ ? rowsBegun_ : rows, tookNs);
+    const uint64_t begun = handedBack_ ? rowsBegun_ : rows;
+    if (cpuSinceNs != 0) {
+      const uint64_t usedNs = threadCpuNs() - cpuSinceNs;
+      hooksNs += usedNs;
+      pace_.used(begun, usedNs);
+      if (!pace_.measures()) sinceNs = monotonicNs();
+    } else {
+      const uint64_t nowNs = monotonicNs();
+      hooksNs += nowNs - sinceNs;
+      pace_.took(begun, nowNs - sinceNs);
+      sinceNs = nowNs;
     }
     if (writeBox_->count != 0) takeWriteBox(delivered.alive);
     if (!delivered.alive) {
@@ -294,7 +294,7 @@ bool Reactor::deliver() {
     }
     finishSpans();
     // What is cut now must be delivered before its span ends: in the last round it waits for the next turn.
-    if (round + 1 == kHookRounds || handedBack_ || hooksNs >= kHooksNs / 2) break;
+    if (round + 1 == kHookRounds || handedBack_ || hooksNs >= HookPace::kHooksNs / 2) break;
     cutPending();
     handPlainOfDirty();
   }

@@ -23,6 +23,7 @@
 #include "reactor/connector.h"
 #include "reactor/event_batch.h"
 #include "reactor/framings.h"
+#include "reactor/hook_pace.h"
 #include "reactor/inline_box.h"
 #include "reactor/listener.h"
 #include "reactor/may_write.h"
@@ -256,10 +257,6 @@ class Reactor {
   static constexpr size_t kReadBytes = 64 << 10;       // one receive of one connection
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
-  static constexpr uint64_t kHooksNs = 2'000'000;         // CPU time of the hooks of one batch: the next one is as large as fits
-  static constexpr uint32_t kUnmeasured = 4;              // where hooks have long been quick, one of so many batches is measured
-  static constexpr uint32_t kLeastRows = 16;              // a smaller batch is not measured, nor made smaller
-  static constexpr size_t kMaxRowsPerTurn = 4096;         // for hooks; who is read last may add kMaxFramesPerTurn
   static constexpr size_t kFlushBytes = 256 << 10;        // sent to one connection
   static constexpr uint32_t kAsideLooks = 256;            // connections whose frames were set aside
   static constexpr uint32_t kMaxDeliveriesPerTurn = 256;  // of publications to subscribers
@@ -365,8 +362,7 @@ class Reactor {
   bool drainMailbox();
   void dispatchSome();
   // Whether the turn may take in more: it has bytes and time left, and hooks do not get too many rows at once.
-  void planRows(uint64_t rows, uint64_t tookNs);
-  bool takesMore() { return rows_.size() < mostRows_ ? budget_.left() : (leftWork_ = true, false); }
+  bool takesMore() { return rows_.size() < pace_.mostRows() ? budget_.left() : (leftWork_ = true, false); }
   void expireTimers();
   void settleTurn();
   const ListenerConfig& config(const Connection& connection) const {
@@ -718,15 +714,15 @@ class Reactor {
   std::vector<std::span<const uint8_t>> group_;
   // What a turn may spend, of what comes in and of what is sent; and what it has left for the next one.
   TurnBudget budget_, outBudget_;
-  uint32_t unmeasured_ = 0;                        // so many batches to come, but one: asking for the CPU time is a system call
-  uint32_t mostRows_ = kMaxRowsPerTurn;            // as many as hooks have time for, as the last large batches went
-  uint32_t rowsEach_ = kMaxFramesPerTurn;          // of one connection, in this turn
-  uint64_t rowsBegun_ = 0;                         // of the batch at hand, when the first connection was handed back
-  bool handedBack_ = false;                        // something of it was
-  bool pendingFirst_ = false;                      // in this turn, what waits is cut before anything is received
-  std::vector<uint32_t> untouched_;                // handed back before a hook had seen anything of it in this batch
-  std::span<const epoll_event> events_;            // told by epoll and not looked at yet
-  std::deque<std::pair<uint32_t, uint32_t>> due_;  // whose timers have expired: slot, generation
+  HookPace pace_;                          // as many events as hooks have time for; who is read last may add kMaxFramesPerTurn
+  uint64_t turnNs_ = 0;                    // when the turn began
+  uint32_t rowsEach_ = kMaxFramesPerTurn;  // of one connection, in this turn
+  uint64_t rowsBegun_ = 0;                 // of the batch at hand, when the first connection was handed back
+  bool handedBack_ = false;                // something of it was
+  bool pendingFirst_ = false;              // in this turn, what waits is cut before anything is received
+  std::vector<uint32_t> untouched_;        // handed back before a hook had seen anything of it in this batch
+  std::span<const epoll_event> events_;    // told by epoll and not looked at yet
+  std::deque<std::pair<uint32_t, uint32_t>> due_;         // whose timers have expired: slot, generation
   std::vector<std::pair<uint32_t, uint32_t>> releasing_;  // whose order window has replies that may leave: slot, generation
   // Connections with frames that were set aside. How many of them are to be looked at, and what has been let go.
   struct Listed {
