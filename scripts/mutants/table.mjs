@@ -2075,6 +2075,13 @@ export const mutants = [
     test: 'test/dist/integration/connect_handlers.test.js: keep their this',
   },
   {
+    protects: 'the heap from connections that have closed, and that only a whole collection would find',
+    file: 'packages/reactor/src/engine.ts',
+    from: 'box.attempt = undefined',
+    to: '',
+    test: 'test/dist/memory/connects.test.js: are gone when the young',
+  },
+  {
     protects: 'the time limit of an attempt, which no timer of JavaScript ends',
     file: 'packages/reactor/src/connect.ts',
     from: 'from, native, this.#leftMs(), attempt)',

@@ -138,7 +138,8 @@ export class Engine {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly #connections: (ConnectionLink<any> | undefined)[] = []
   readonly #listeners: EngineListener[] = []
-  readonly #connects = new Map<number, Attempt>()
+  /** By number, each in a box that is emptied: see `#takeConnect`. */
+  readonly #connects = new Map<number, { attempt: Attempt | undefined }>()
   readonly #contexts = new ConnectionContexts()
   /** Of connections with a custom framer, by slot. */
   readonly #unread = new Map<number, UnreadBytes>()
@@ -242,13 +243,26 @@ export class Engine {
     const request = inOurClass(() => this.driver.connect(target, local, client, timeoutMs)) ?? 'ECANCELED'
     if (typeof request === 'string') return request
     attempt.request = request
-    this.#connects.set(request, attempt)
+    this.#connects.set(request, { attempt })
     return undefined
   }
 
   cancelConnect(request: number): void {
-    this.#connects.delete(request)
+    this.#takeConnect(request)
     this.driver.cancelConnect(request)
+  }
+
+  /**
+   * A Map that grows leaves its old table behind, as it was, with a pointer to the new one: once the collector of the young has taken a dead
+   * table for an old one, all that it and those behind it hold stay until the heap is marked. So they hold empty boxes.
+   */
+  #takeConnect(request: number): Attempt | undefined {
+    const box = this.#connects.get(request)
+    if (!box) return undefined
+    const { attempt } = box
+    box.attempt = undefined
+    this.#connects.delete(request)
+    return attempt
   }
 
   /** What user code gets of it. */
@@ -269,7 +283,7 @@ export class Engine {
     this.driver.close()
     const connects = [...this.#connects.values()]
     this.#connects.clear()
-    for (const { ended } of connects) ended('ECANCELED')
+    for (const { attempt } of connects) attempt?.ended('ECANCELED')
   }
 
   /** New certificates for the handshakes of a listener from now on. */
@@ -660,7 +674,7 @@ export class Engine {
   readonly #onEventOf = (rows: Uint32Array, at: number): void => this.#onEvent(rows, at)
 
   #adoptContext(slot: number, generation: number, request: number): void {
-    const connect = this.#connects.get(request)
+    const connect = this.#connects.get(request)?.attempt
     if (connect) this.#contexts.adopt(slot, generation, connect.context)
   }
 
@@ -788,10 +802,9 @@ export class Engine {
   }
 
   #onConnected(slot: number, generation: number, request: number): void {
-    const connect = this.#connects.get(request)
+    const connect = this.#takeConnect(request)
     // A storage may be entered later: by then it is not known any more where it was connected.
     if (connect && !contexts.used) this.#contexts.adopt(slot, generation, connect.context)
-    this.#connects.delete(request)
     // Cancelled when it was connected already.
     if (!connect) return void this.driver.destroy(slot, generation, closeReasons.indexOf('destroyed'))
     // biome-ignore lint/suspicious/noExplicitAny: `open` decides
@@ -807,9 +820,7 @@ export class Engine {
   }
 
   #onConnectFailed(request: number, errno: number): void {
-    const connect = this.#connects.get(request)
-    this.#connects.delete(request)
-    connect?.ended(util().getSystemErrorName(-errno))
+    this.#takeConnect(request)?.ended(util().getSystemErrorName(-errno))
   }
 
   /** A connection that another thread has served. */
