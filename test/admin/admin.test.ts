@@ -241,7 +241,7 @@ describe('the admin listener', () => {
     upgrade.write('GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n')
     await upgrade.untilClosed()
     expect((await ask(admin, '/healthz')).status).to.equal(200)
-    // It dies with the server, whatever is still connected: our ends of the connections are still open then.
+    // It dies with the server, with open connections: our ends of the connections are still open then.
     const held = await Promise.all(Array.from({ length: 30 }, () => Client.connect(admin.port)))
     await ask(admin, '/healthz')
     const sockets = census().sockets

@@ -11,7 +11,7 @@ import { lostViews } from '../fixtures/lost_views.js'
 
 const local = { port: 0, host: '127.0.0.1' }
 
-/** What is neither a string nor bytes, by name. */
+/** Values that are neither strings nor bytes, by name. */
 const notBytes: Record<string, () => unknown> = {
   'a number': () => 5,
   NaN: () => Number.NaN,
@@ -55,7 +55,7 @@ async function connected(port: number, count: number): Promise<Socket[]> {
   return sockets
 }
 
-/** The code of what `call` throws or rejects with, or 'none'. */
+/** The code of the error of `call`, or 'none'. */
 async function codeOf(call: () => unknown): Promise<string> {
   try {
     await call()

@@ -80,7 +80,7 @@ describe('a wrong address', () => {
     expect(again.listeners[0]!.port).to.equal(port)
   })
 
-  /** What a program prints in a network of its own, with two ports for those who name none. Nobody else takes a port there. */
+  /** The output of a program in a network of its own, with two ports as the default. No other process takes a port there. */
   const alone = (program: string): unknown => {
     const shell = `echo "40000 40001" > /proc/sys/net/ipv4/ip_local_port_range && exec "$0" --input-type=module -e "$1"`
     const text = `

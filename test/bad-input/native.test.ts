@@ -40,7 +40,7 @@ async function fuzz(seed: number): Promise<Outcome> {
   }
 }
 
-/** Every function and method by its name, from what the addon exports: a new one is among them by itself. */
+/** Every function and method by its name, from the addon's exports: a new one is among them by itself. */
 const names = Object.entries(native).flatMap(([name, value]) => {
   const methods = Object.getOwnPropertyNames((value as { prototype?: object }).prototype ?? {})
   return /^[A-Z]/.test(name) ? [`new ${name}`, ...methods.filter((method) => method !== 'constructor')] : [name]

@@ -173,7 +173,7 @@ describe('wrong use', () => {
       socket.write('go\n')
       const answer = await received(socket)
       expect(answer).to.match(/^submit ERR_MR_NO_POOL .* run ERR_MR_NO_POOL /)
-      // What is asked for is what is missing.
+      // The error names the missing part.
       expect(answer).to.include(pool === 0 ? 'start the server with pool: 1 or more' : 'the app has no parse hook')
       expect(answer.includes('pool: 1')).to.equal(pool === 0)
     }
@@ -316,7 +316,7 @@ describe('wrong use', () => {
         ).to.equal(true)
       }
       expect(logged).to.have.length(kinds.length * 2)
-      // What is shown of the value differs between versions of Node: something is.
+      // The form of the value differs between versions of Node.
       for (const line of logged) expect(line).to.match(/^multireactor: the (message|open) hook of listener .* failed: ./s)
       expect(reactor.stats().closed['handler-error']).to.equal(kinds.length * 2)
     } finally {

@@ -32,7 +32,7 @@ describe('the load generator', function () {
   const servers: Server[] = []
   let folder: string
 
-  /** A server that does to every line what it is told. */
+  /** A server that answers every line by `answer`. */
   async function listen(answer: (line: string, count: number, socket: Socket) => string | undefined): Promise<number> {
     let count = 0
     const server = createServer({ noDelay: true }, (socket) => {

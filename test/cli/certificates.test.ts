@@ -19,7 +19,7 @@ async function subject(port: number): Promise<string> {
   return CN
 }
 
-/** How the two files are changed, by whoever renews certificates. */
+/** The ways in which programs that renew certificates change the two files. */
 const ways: Record<string, { files(folder: string): [cert: string, key: string]; use(folder: string, name: string): void }> = {
   'files that are written over': {
     files: (folder) => [join(folder, 'cert.pem'), join(folder, 'key.pem')],

@@ -45,7 +45,7 @@ describe('multireactor send', () => {
     server = undefined
   })
 
-  /** A plain server, by what it does with a connection. */
+  /** A plain server, by its handler of connections. */
   const serving = async (on: (socket: Socket) => void): Promise<string> => {
     server = createServer({ allowHalfOpen: true }, (socket) => {
       sockets.add(socket)

@@ -92,7 +92,7 @@ describe('handleSignals, in a program that calls serve()', () => {
     await command.line(/^reloaded$/)
     command.child.kill('SIGTERM')
     const { code, out } = await command.ended
-    // What else the program does on a SIGHUP, it does once.
+    // The program's own SIGHUP listener runs once.
     expect(out.match(/asked to reload/g)).to.have.length(1)
     expect(code).to.equal(0)
   })

@@ -40,7 +40,7 @@ describe('a reply writer', () => {
         const first = await Client.connect(port)
         first.write(`PING\r\nFAIL ${way}\r\nPING\r\n`)
         await first.untilClosed()
-        // What precedes the failure is owed, and what follows it is not.
+        // Replies before the failure are owed, replies behind it are not.
         expect(first.received.toString()).to.equal('+PONG\r\n')
         const second = await Client.connect(port)
         second.write('PING\r\nPING\r\n')
@@ -88,7 +88,7 @@ describe('a reply writer', () => {
     for (const callback of [
       failing.await!,
       failing.yield!,
-      // biome-ignore lint/suspicious/noThenProperty: what looks like a promise is one
+      // biome-ignore lint/suspicious/noThenProperty: a thenable counts as a promise
       () => ({ then: () => {} }),
       () => Promise.reject(new Error('lost')),
     ]) {
@@ -208,7 +208,7 @@ describe('a reply writer', () => {
     [3 << 20, 'very many'],
   ] as const) {
     it(`gives bytes away that nothing writes to again: ${what}`, () => {
-      // A stream keeps what is written to it.
+      // A stream keeps the written chunks.
       const written: Uint8Array[] = []
       const stream = { write: (bytes: Uint8Array) => written.push(bytes) }
       const command = encodeCommand(['x'])

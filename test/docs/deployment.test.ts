@@ -33,7 +33,7 @@ describe('docs/deployment.md', () => {
   let folder: string
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'mr-deployment-'))
-    // What the Dockerfile copies.
+    // The files that the Dockerfile copies.
     mkdirSync(join(folder, 'node_modules/.bin'), { recursive: true })
     symlinkSync(join(root, 'packages/multireactor/bin/multireactor.js'), join(folder, 'node_modules/.bin/multireactor'))
     cpSync(join(root, 'test/fixtures/cli-echo.js'), join(folder, 'app.js'))
@@ -64,7 +64,7 @@ describe('docs/deployment.md', () => {
     while (!isHealthy());
     server.child.kill('SIGTERM')
     expect(await server.ended).to.deep.include({ code: 0, err: '' })
-    // What waits for the end waits for long enough.
+    // The stop timeouts are longer than the close timeout.
     expect(Number(command[command.indexOf('--close-timeout') + 1])).to.be.below(10_000)
     expect(of('EXPOSE')).to.equal(command[command.indexOf('--port') + 1])
   })

@@ -85,7 +85,7 @@ describe('the documentation', () => {
       .filter((path) => /\.(cc|h)$/.test(path))
       .map(read)
       .join('\n')
-    // docs/costs.md has what profilers say, of Node as well.
+    // docs/costs.md quotes profilers, with names of Node as well.
     const named = [...pages().filter((page) => page !== 'docs/costs.md'), 'CONTRIBUTING.md'].flatMap((page) =>
       [...read(page).matchAll(/\b([A-Z]\w+)::(\w+)/g)].map(([name, owner, member]) => ({ page, name, owner, member })),
     )

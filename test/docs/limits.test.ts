@@ -26,7 +26,7 @@ function amount(cell: string): number {
   return Number(digits?.replaceAll(',', '')) * (unit === undefined ? 1 : units[unit]!)
 }
 
-/** Runs `work`, and tells what each whole-number option falls back to. */
+/** Runs `work`, and returns the default of each whole-number option. */
 async function defaults(work: () => Promise<unknown> | unknown): Promise<Map<string, number>> {
   const { integer } = OptionReader.prototype
   const seen = new Map<string, number>()

@@ -12,7 +12,7 @@ interface Said {
   reactor?: number
 }
 
-/** A member that is no browser, and remembers what it hears. */
+/** A member without a browser, which remembers its messages. */
 class Member {
   readonly heard: Said[] = []
   readonly socket: WebSocket
@@ -41,7 +41,7 @@ class Member {
 
 async function browser(): Promise<Browser> {
   try {
-    // Whoever runs as root has no sandbox; the only page is our own.
+    // Chromium has no sandbox as root; the only page is our own.
     return await chromium.launch({
       executablePath: '/usr/bin/chromium',
       chromiumSandbox: false,

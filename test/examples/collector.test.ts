@@ -130,7 +130,7 @@ describe('the example collector', function () {
       const { code } = await tool('nc', ['-N', '127.0.0.1', String(lines)], text)
       expect(code).to.equal(0)
     }
-    /** Both reactors hear of the counts, one of them sooner: what belongs together comes from one answer. */
+    /** Both reactors hear of the counts, one of them sooner: values that belong together come from one answer. */
     const until = async (name: string, least: number): Promise<Map<string, Family>> => {
       for (;;) {
         const families = await scrape(metrics)
@@ -204,7 +204,7 @@ describe('the example collector', function () {
         if (line.endsWith('is written again')) again!()
       }
       const sink = new Sink(path, { retryMs: 1, onLost() {}, say })
-      // What the kernel does on a full disk: a part, then nothing.
+      // As the kernel on a full disk: writes a part, then nothing.
       const { writeSync } = fs
       let calls = 0
       fs.writeSync = ((fd: number, bytes: Buffer, at: number): number => {

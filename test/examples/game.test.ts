@@ -67,7 +67,7 @@ describe('the example game', function () {
       seen?.some(({ name, x, y }) => name === 'player-0' && x === 1 && y === 1) ?? false
     for (const { client, i } of players) if (i % rooms.length === 0) await until(client, moved)
     for (const { client, i } of players) if (i % rooms.length !== 0) expect(heard(client).some(moved)).to.equal(false)
-    // Nobody leaves the field.
+    // No player leaves the field.
     for (let i = 0; i < 3; i++) say(players[1]!.client, { type: 'go', dx: -1, dy: -1 })
     say(players[1]!.client, { type: 'leave' })
     await until(players[1]!.client, ({ type }) => type === 'left')
@@ -79,7 +79,7 @@ describe('the example game', function () {
     const [ann, ben] = [await joined('lobby', 'ann'), await joined('lobby', 'ben')]
     say(ann, { type: 'go', dx: 1, dy: 0 })
     await until(ben, ({ players }) => players?.some(({ name, x }) => name === 'ann' && x === 1) ?? false)
-    // Who has joined no room hears nothing of it.
+    // A client without a room gets no states of it.
     const stranger = await connected()
     say(stranger, { type: 'go', dx: 1, dy: 0 })
     await until(stranger, ({ type }) => type === 'error')
@@ -115,7 +115,7 @@ describe('the example game', function () {
       '{"type":"go","dx":2,"dy":0}',
       '{"type":"go","dx":"1","dy":null}',
       '{"type":"leave"}',
-      '{"type":"join","room":"lobby","name":"ann"}', // somebody has this name
+      '{"type":"join","room":"lobby","name":"ann"}', // the name is taken
     ]
     const stranger = await connected()
     stranger.write(wrong.map((line) => `${line}\n`).join(''))

@@ -171,7 +171,7 @@ describe('the example gateway', function () {
     const large = await connected(ports.sensors)
     large.write(Buffer.from([255, 255, 1]))
     await large.untilClosed()
-    // Results that nobody waits for are nobody's.
+    // Unexpected results are dropped.
     const honest = await device('honest')
     honest.write(
       Buffer.concat([protocol.numbered(types['result']!, 7, 'x'), message(types['result']!, '1'), message(types['ping']!)]),

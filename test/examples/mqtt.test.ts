@@ -154,7 +154,7 @@ describe('the mqtt example', function () {
         ...Array.from({ length: count }, (_, i) =>
           publish(`${name}/${i % 5}`, `m${i}`, { qos: i % 3, id: i + 1, retain: i % 2 === 0 }),
         ),
-        // What follows does not overtake it.
+        // Later packets do not overtake it.
         disconnect,
       )
       await publisher.client.untilClosed()
@@ -556,7 +556,7 @@ describe('the mqtt example', function () {
       }
       await send(0, 150)
       const back = await MqttPeer.connect(port, id, { clean: false })
-      // Its CONNACK has come, and what waits comes now.
+      // Its CONNACK has come, and the waiting messages come now.
       back.client.socket.pause()
       await send(150, 200)
       back.client.socket.resume()

@@ -45,7 +45,7 @@ describe('the redis example', function () {
 
   const cli = async (...words: string[]) => (await tool('redis-cli', '-p', String(port), ...words)).trimEnd()
 
-  /** What a connection gets for some commands that are sent at once, each a line of words. */
+  /** The replies to some commands that are sent at once, each a line of words. */
   async function raw(commands: string[], replies: string): Promise<void> {
     const client = await Client.connect(port)
     client.write(commands.map((command) => `${command}\r\n`).join(''))
@@ -153,7 +153,7 @@ describe('the redis example', function () {
       [...keys.map((key) => `SET ${key} v`), ...[...keys].reverse().map((key) => `GET ${key}`)],
       '+OK\r\n'.repeat(40) + '$1\r\nv\r\n'.repeat(40),
     )
-    // One who hears of a change sees it, whichever reactor has the key, and whoever it is that hears of it.
+    // A subscriber that is notified of a change can read it, on any reactor.
     const [writer, subscriber] = [await Client.connect(port), await Client.connect(port)]
     const reader = await Client.connect(port)
     subscriber.write('SUBSCRIBE changes\r\n')
@@ -415,7 +415,7 @@ describe('the redis example', function () {
       expect(await redis.ttl('k')).to.be.within(1, 100)
       expect(await redis.persist('k')).to.equal(1)
       expect(await redis.ttl('k')).to.equal(-1)
-      // Those that nobody asks for go, too.
+      // Expired keys that are not read go, too.
       const many = Array.from({ length: 30 }, (_, i) => `gone${i}`)
       await Promise.all(many.map((key) => redis.set(key, 'v', 'PX', 1)))
       while ((await redis.dbsize()) !== 1);

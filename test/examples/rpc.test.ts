@@ -182,7 +182,7 @@ describe('the example rpc', function () {
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     const client = await connected((server.address() as net.AddressInfo).port)
-    // Nobody can tell whose answer these are: their calls run out of time.
+    // These answers name no call: their calls run out of time.
     const unanswered = ['nobody', 'nothing', 'list', 'stranger'].map((method) =>
       codeOf(client.call(method, {}, { timeoutMs: 500 })),
     )

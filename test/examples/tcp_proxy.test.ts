@@ -138,7 +138,7 @@ describe('the example tcp-proxy', function () {
     const answers = new Set([(await curl(port)).trim(), (await curl(port)).trim()])
     expect(answers).to.deep.equal(new Set(['a', 'b']))
 
-    // Nobody is left: the client is closed, and not kept waiting.
+    // No upstream is left: the client is closed, and not kept waiting.
     await again.close()
     await b!.close()
     cleanUp.splice(0)
@@ -177,12 +177,12 @@ describe('the example tcp-proxy', function () {
         SEND_PROXY: version,
         CHECK_MS: '1000000',
       })
-      // The web server gets what the inner proxy writes: a line of version 1 in front of the request, which is no HTTP.
+      // The web server gets the inner proxy's header: a line of version 1 in front of the request, which is no HTTP.
       web!.server.removeAllListeners('clientError')
       const seen = new Promise<string>((resolve) => {
         web!.server.once('clientError', (error: Error & { rawPacket?: Buffer }, socket) => {
           resolve(error.rawPacket!.toString())
-          // The request itself may follow on its own: nobody reads it, and a server that waits for its end would never close.
+          // The request itself may follow on its own: it is not read, and a server that waits for its end would never close.
           socket.end('HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n', () => socket.destroy())
         })
       })

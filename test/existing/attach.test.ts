@@ -9,7 +9,7 @@ import { census, expectNothingLeft } from '../support/leaks.js'
 import { readAll } from './sides.js'
 import { closedAs } from '../support/closed.js'
 
-/** One request on an agent; what it has got, or the code of its error. */
+/** One request on an agent; its response, or the code of its error. */
 function get(port: number, path: string, agent?: http.Agent): Promise<{ body: string; connection: string | undefined }> {
   return new Promise((resolve, reject) => {
     http

@@ -6,7 +6,7 @@ import { expect } from 'chai'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { connectTo, onBoth, readAll, type Side, watch } from './sides.js'
 
-/** What a server's end of a connection offers, and what becomes of it. */
+/** A server's end of a connection, and its fate. */
 type Served = net.Socket
 
 /** A client, and its connection as the server gets it. */
@@ -98,7 +98,7 @@ describe('toDuplex', () => {
             }
             history.push(await answer)
             if (!socket.closed) await once(socket, 'close')
-            // When the answer ends for the client is a matter of chance, what was in it is not.
+            // The moment at which the answer ends for the client is random, its content is not.
             histories.push(history.sort())
           }
           return histories
@@ -129,7 +129,7 @@ describe('toDuplex', () => {
       async (side, server) => {
         const size = 24 << 20
         const { client, socket } = await served(side, server)
-        // Nobody reads there: what the client has sent stays with it, beyond what kernels and streams take.
+        // The server does not read: bytes beyond the buffers of kernels and streams stay with the client.
         client.write(Buffer.alloc(size, 'in'))
         await once(socket, 'readable')
         for (let last = -1; last !== socket.bytesRead; await new Promise((resolve) => setTimeout(resolve, 50)))

@@ -15,7 +15,7 @@ function server(options: http.ServerOptions, handler: Handler = (_request, respo
   return () => http.createServer({ connectionsCheckingInterval: 20, ...options }, handler)
 }
 
-/** The status line and the end of what a raw request gets. */
+/** The status line and the end of the response to a raw request. */
 async function talk(side: Side, ...parts: string[]): Promise<{ status: string; ended: true }> {
   const client = await connectTo(side)
   for (const part of parts) client.write(part)

@@ -32,7 +32,7 @@ function tableOf(name: string): Map<string, Row> {
   return rows
 }
 
-/** What Node's types declare, and what its classes have: members by their names, events in quotes. */
+/** The members that Node's types declare and its classes have: members by their names, events in quotes. */
 function membersOf(file: 'net' | 'tls', name: string, made: { prototype: object }): Set<string> {
   const folder = createRequire(import.meta.url)
     .resolve('@types/node/package.json')
@@ -282,7 +282,7 @@ const ofServers: Record<string, Probe> = {
   "'listening'": ({ server }) => server.listening,
 }
 
-/** What they do differently does not show in a connection. */
+/** Their differences do not show in a connection. */
 const unseen = new Set(['ref', 'unref', "'error'"])
 /** Only newer Nodes have them; here they are absent, as the page says. */
 const newer = new Set(['setTypeOfService', 'getTypeOfService'])
@@ -368,7 +368,7 @@ describe("Node's members", () => {
   ]
   for (const { of, declared, probes, secure, start, make } of classes) {
     const table = tableOf(of)
-    // What the streams of Node's two classes have in common has its rows there.
+    // The common members of Node's two stream classes have their rows there.
     const common = secure ? tableOf('net.Socket') : new Map<string, Row>()
 
     it(`${of}: the table has every member`, () => {

@@ -48,7 +48,7 @@ export async function onReactor(server: ExistingServer): Promise<Side> {
   return { name: 'reactor', port, reasons, close: async () => void (await reactor.close({ timeoutMs: 0 })) }
 }
 
-/** Runs the same on both, and returns what each has given: the reactor's must be the baseline's. */
+/** Runs the same on both, and returns both results: the reactor's must be the baseline's. */
 export async function onBoth<T>(
   make: () => ExistingServer & Pick<net.Server, 'listen'>,
   run: (side: Side, server: ExistingServer) => Promise<T>,
@@ -66,7 +66,7 @@ export async function onBoth<T>(
   return { net: results[0]!, reactor: results[1]! }
 }
 
-/** What an end of a connection has seen, in order. */
+/** The events of one end of a connection, in order. */
 export function watch(stream: Duplex): string[] {
   const seen: string[] = []
   stream.on('end', () => seen.push('end'))

@@ -26,7 +26,7 @@ async function connect(port: number, options: tls.ConnectionOptions = {}): Promi
   return client
 }
 
-/** What the counters say changes without telling us. */
+/** Counters change without an event. */
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5))
 }

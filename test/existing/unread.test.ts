@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
-/** What a readable keeps inside. */
+/** The internals of a readable. */
 interface Inside {
   _readableState: { buffer: { length: number } }
 }

@@ -16,7 +16,7 @@ async function echoes(client: Client, line: string): Promise<void> {
 const turns = ({ stats }: Report) => stats.reactors.reduce((sum, reactor) => sum + reactor.turns, 0)
 
 /**
- * How many turns reactors may take that serve what these tests ask, and try ten times a second each to accept. One that spins takes as
+ * How many turns reactors may take that serve these tests, and try ten times a second each to accept. One that spins takes as
  * many in a few milliseconds of its CPU.
  */
 const calmTurns = (lastedMs: number) => 4_000 + lastedMs / 20
@@ -70,7 +70,7 @@ describe('a listener that cannot accept', () => {
     // More than it can ever accept; the rest waits in the kernel.
     const clients = await connect(server, descriptors + 20)
     for (const [i, client] of clients.entries()) client.write(`first ${i}\n`)
-    // One of the reactors may have accepted everybody in its queue before the table was full.
+    // One of the reactors may have accepted its whole queue before the table was full.
     const start = await server.until((report) => acceptErrors(report) > 0)
     const end = await server.until((report) => acceptErrors(report) > acceptErrors(start) + 10)
     expect(turns(end) - turns(start)).to.be.below(calmTurns(end.atMs - start.atMs))
@@ -86,7 +86,7 @@ describe('a listener that cannot accept', () => {
     for (const [i, client] of served.entries()) await echoes(client, `still ${i}`)
 
     for (const client of served) client.destroy()
-    // More than have left: the last of them need what the first of them give back.
+    // More than have left: the last of them need the descriptors that the first of them give back.
     const isServed = async (client: Client) => {
       await client.lines(1)
       client.destroy()

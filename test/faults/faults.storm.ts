@@ -78,7 +78,7 @@ describe('faults that change all the time', function () {
         else await client.untilClosed()
         client.destroy()
         const { received } = client
-        // Of what came, every byte is right, whatever happened to the connection.
+        // Every received byte is right, for any fate of the connection.
         expect(received.equals(sent.subarray(0, received.length)), `stream ${i}`).to.equal(true)
         if (leaves) seen.leavers++
         else if (received.length === sent.length) seen.whole++

@@ -12,7 +12,7 @@ import { census, expectNothingLeft } from '../support/leaks.js'
 import { handshake } from '../support/websocket.js'
 import { hooksTried, waysTried } from '../fixtures/throwing.js'
 
-/** What becomes of a connection whose hook fails. `served`: nothing, it is answered. */
+/** The fate of a connection whose hook fails. `served`: nothing, it is answered. */
 const outcomes: Record<(typeof hooksTried)[number], string> = {
   open: 'handler-error',
   message: 'handler-error',
@@ -30,7 +30,7 @@ const outcomes: Record<(typeof hooksTried)[number], string> = {
   restore: 'handler-error',
   suspend: 'thread-lost',
 }
-/** A thenable that resolves and then rejects has resolved. What it resolves to is no reply, no cut and no reactor. */
+/** A thenable that resolves and then rejects has resolved. Its value is not a reply, a cut or a reactor. */
 const settledWell: typeof outcomes = {
   ...outcomes,
   open: 'served',
@@ -100,7 +100,7 @@ describe('callbacks of the app that throw, reject, or return what throws', () =>
     }
     const told: string[] = []
     await using reactor = new Reactor({
-      // What reports may fail, too.
+      // A reporting hook may fail, too.
       onError: (_error, { hook }) => {
         told.push(hook)
         throw new Error('by onError')

@@ -6,7 +6,7 @@ import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { Debugger } from '../support/debugger.js'
 
-/** Several times what a thread may take that no debugger holds. */
+/** Several times the limit for a thread that no debugger holds. */
 const holdMs = 1_500
 const limits = { hookTimeoutMs: 200, pool: { size: 1, taskTimeoutMs: 200 } }
 

@@ -213,7 +213,7 @@ describe('a hot restart', function () {
     delete process.env['GATE']
     const [held] = (await once(gate, 'connection')) as [Socket]
     await stop(old)
-    // The kernel completes these, and nobody accepts them yet.
+    // The kernel completes these, and no process accepts them yet.
     const early = await Promise.all([Client.connect(port), Client.connect(port), Client.connect(path)])
     for (const client of early) client.write('who\n')
     held.destroy()

@@ -163,7 +163,7 @@ export default defineApp({
     server = await serve({ app: app('stays'), listen: 0, reactors, pool: 0 })
     const { port } = server.listeners[0]!
     let going = true
-    // Somebody is always there whom the thread would have to wait for.
+    // There is always a client that the thread would have to wait for.
     const stay = async (): Promise<void> => {
       while (going) {
         const client = await Client.connect(port)

@@ -51,7 +51,7 @@ describe('the thread of a reactor', () => {
       const death = replaced(server)
       victim.write(`${how}\n`)
       expect((await death).reason).to.equal(reason)
-      // While nobody drives it, bytes and new connections wait in the kernel.
+      // While no thread drives it, bytes and new connections wait in the kernel.
       bystander.write('two\n')
       const late = await Client.connect(port)
       late.write('hello\n')
@@ -75,7 +75,7 @@ describe('the thread of a reactor', () => {
     const client = await Client.connect(server.listeners[0]!.port)
     client.write('before\n')
     await client.lines(1)
-    Atomics.store(startMs, 0, 1_500) // many times what a hook may take
+    Atomics.store(startMs, 0, 1_500) // many times the limit of a hook
     await kill('reactor 0', replaced(server))
     client.write('after\n')
     expect(await client.lines(2)).to.deep.equal(['before', 'after'])

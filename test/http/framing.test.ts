@@ -12,7 +12,7 @@ const listen = { port: 0, host: '127.0.0.1' }
 const asked: { fields: string[]; status?: number; notFor?: string[] }[] = [
   { fields: [] },
   { fields: ['Content-Length:5', 'content-length:5'] },
-  // Of what is there in one piece the length is known.
+  // The length of a body in one piece is known.
   { fields: ['Content-Length:4'], notFor: ['write', 'later'] },
   { fields: ['Connection:keep-alive', 'connection:close, X-Hop', 'Connection:X-Other'] },
   { fields: ['Connection:close'] },

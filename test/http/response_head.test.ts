@@ -12,7 +12,7 @@ const certificates = new URL('../../existing/certificates/', import.meta.url)
 const pem = (name: string): string => readFileSync(new URL(`${name}.pem`, certificates), 'utf8')
 const noLog = { debug() {}, info() {}, warn() {}, error() {} }
 
-/** The values of a field in the first head of what a server has sent, and what stands behind that head. */
+/** The values of a field in the first head of a server's output, and the bytes behind that head. */
 class Head {
   readonly status: number
   readonly content: string

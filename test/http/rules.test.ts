@@ -36,7 +36,7 @@ describe('HTTP/1.1', () => {
   })
   after(() => server.close())
 
-  // RFC 9112, by section; what each must be answered with.
+  // RFC 9112, by section; the required status of each.
   const refused: [claim: string, status: number, stream: string][] = [
     ['2.2: a bare line feed does not end a line', 400, 'GET / HTTP/1.1\nHost: a\n\n'],
     ['2.2: a bare carriage return is refused', 400, 'GET / HTTP/1.1\r\nHost: a\r\nA: b\rc\r\n\r\n'],

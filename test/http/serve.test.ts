@@ -147,7 +147,7 @@ describe('HTTP apps under serve()', () => {
     const port = await start('http-fetch')
     const result = await autocannon({ url: `http://127.0.0.1:${port}`, connections: 10, pipelining: 10, amount: 2_000 })
     expect([result.errors, result.non2xx]).to.deep.equal([0, 0])
-    // It stops when the last one has been sent, and does not wait for what is in the pipeline then.
+    // It stops when the last one has been sent, and does not wait for requests in the pipeline.
     expect(result['2xx']).to.be.within(1_900, 2_000)
   })
 })

@@ -23,7 +23,7 @@ describe('the Request that a fetch handler gets', () => {
   })
   after(() => server.close())
 
-  /** What the handler returns for a request, through the socket. */
+  /** The handler's result for a request, through the socket. */
   async function of(text: string, handler: (request: Request) => unknown): Promise<unknown> {
     handle = handler
     const answer = await exchangeAll(server.port, [text])

@@ -11,7 +11,7 @@ import { frame, handshake, wordsOf } from '../support/websocket.js'
 const local = { port: 0, host: '127.0.0.1' }
 const store = new AsyncLocalStorage<string>()
 
-/** What was entered before; enters something else. */
+/** Returns the entered store, and enters another one. */
 function enter(text: string): string {
   const before = store.getStore() ?? 'nothing'
   if (text !== 'who') store.enterWith(text)
@@ -30,7 +30,7 @@ async function ask(socket: Socket, text: string): Promise<string> {
   return String((await answer)[0]).trim()
 }
 
-/** Two connections that enter something each, and what they and a third one see afterwards. */
+/** Two connections that enter something each, and the stores that they and a third one see afterwards. */
 async function conversation(port: number): Promise<string[]> {
   const [a, b, c] = await Promise.all([dial(port), dial(port), dial(port)])
   const heard: string[] = []

@@ -61,7 +61,7 @@ describe('which reactor gets a connection', function () {
     for (const index of [0, 1, 2, 3]) {
       expect(born.filter(({ reactor }) => reactor === index)).to.have.lengthOf(opens()[index]!)
     }
-    // All of one reactor go: who comes next fills it up again.
+    // All connections of one reactor go: the next ones fill it up again.
     const gone = clients.filter((_, i) => born[i]!.reactor === 2)
     for (const client of gone) client.destroy()
     await untilOpen(50 - gone.length)

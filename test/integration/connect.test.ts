@@ -10,7 +10,7 @@ import { app } from '../support/app.js'
 import { Client } from '../support/client.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
-/** What it rejects with. */
+/** The error of a rejected promise. */
 async function rejection(promise: Promise<unknown>): Promise<MultireactorError & { cause: NodeJS.ErrnoException }> {
   try {
     await promise
@@ -20,7 +20,7 @@ async function rejection(promise: Promise<unknown>): Promise<MultireactorError &
   throw new Error('it did not reject')
 }
 
-/** A server of Node's own, which remembers whom it has accepted. */
+/** A server of Node's own, which remembers its connections. */
 class Upstream {
   readonly sockets: net.Socket[] = []
   readonly server: net.Server
@@ -52,7 +52,7 @@ class Upstream {
   }
 }
 
-/** A port where nobody listens. */
+/** A port without a listener. */
 async function closedPort(): Promise<number> {
   const upstream = await Upstream.listen()
   const { port } = upstream
@@ -125,7 +125,7 @@ describe('a client connection', () => {
     await upstream.close()
     rmSync(folder, { recursive: true })
 
-    // 'localhost' may be ::1 first, where nobody listens: the next address is tried.
+    // 'localhost' may be ::1 first, which has no listener: the next address is tried.
     const named = await Upstream.listen()
     const other = await reactor.connect({ port: named.port })
     expect(other.listener).to.equal(`localhost:${named.port}`)
@@ -175,7 +175,7 @@ describe('a client connection', () => {
     const upstream = new Upstream()
     upstream.server.listen({ port: 0, host: '127.0.0.1', backlog: 1 })
     await once(upstream.server, 'listening')
-    // Node accepts at once; a listening socket that nobody accepts on has to be had from elsewhere.
+    // Node accepts at once; a listening socket without accepts has to come from another program.
     const { port } = upstream
     await upstream.close()
     const child = (await import('node:child_process')).spawn(
@@ -350,7 +350,7 @@ describe('piped connections', () => {
   const before = census()
   afterEach(() => expectNothingLeft(before))
 
-  /** A reactor that pipes whoever comes to the upstream. */
+  /** A reactor that pipes all connections to the upstream. */
   async function proxy(upstream: Upstream, reasons: string[] = []): Promise<{ reactor: Reactor; port: number }> {
     const reactor = new Reactor({ onError: (error) => reasons.push(String(error)) })
     const close = (conn: Connection<unknown>, reason: string) =>

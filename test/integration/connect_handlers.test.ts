@@ -23,7 +23,7 @@ const optionNames = [
   'maxSubscriptionBytes',
 ]
 
-// Whoever connects with handlers like those of the call before is spared most of the reading: nothing else may show that.
+// A call with handlers like those of the call before skips most of the reading: nothing else may change.
 describe('the handlers of a client connection', () => {
   const before = census()
   let reactor: Reactor

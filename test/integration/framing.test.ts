@@ -218,7 +218,7 @@ describe('framing', () => {
       }
       client.destroy()
       expect(whole).to.equal(hashed(Buffer.concat(Array(pieces).fill(piece))))
-      // What was shown on the way has not been written again.
+      // Bytes shown before have not been overwritten.
       expect(hashed(first!)).to.equal(hashed(Buffer.concat([piece, piece])))
       return mapped - before
     }

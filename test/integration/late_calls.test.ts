@@ -34,7 +34,7 @@ const wrong = {
   'wrong publish': 'throws ERR_MR_DATA',
   'wrong pipe': 'throws ERR_MR_OPTION_TYPE',
 }
-/** Every one of `late` is counted, and so is `defer` of the wrong calls, twice for what defers and writes. */
+/** Every one of `late` is counted, and so is `defer` of the wrong calls, twice for a call that defers and writes. */
 const countedEach = Object.keys(late).length + 3
 
 describe('calls on a connection that has closed', () => {

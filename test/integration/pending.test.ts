@@ -49,7 +49,7 @@ class Hooks {
 
 const numbers = (count: number, from = 0): string[] => Array.from({ length: count }, (_, i) => `${i + from}`)
 
-/** So many rounds of the event loop: whatever would be delivered has been. */
+/** So many rounds of the event loop: all deliveries have happened. */
 async function rounds(count = 20): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
 }

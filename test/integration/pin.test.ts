@@ -9,7 +9,7 @@ import { Client } from '../support/client.js'
 import { kill } from '../support/kill.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 
-/** What the kernel says of every thread of this process: where it may run. Those that it makes itself for a thread's io_uring are not ours. */
+/** The CPUs on which every thread of this process may run. Those that it makes itself for a thread's io_uring are not ours. */
 function allowedOfThreads(): string[] {
   return readdirSync('/proc/self/task').flatMap((thread) => {
     try {
@@ -51,7 +51,7 @@ describe('threads that stay on their CPU', function () {
     expectNothingLeft(before)
   })
 
-  /** How many threads have each CPU for themselves, beyond what there was. */
+  /** How many threads have each CPU for themselves, beyond those before. */
   const pinned = () => {
     const all = allowedOfThreads()
     return Object.fromEntries(cpus.map((cpu) => [cpu, all.filter((allowed) => allowed === String(cpu)).length]))

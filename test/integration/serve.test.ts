@@ -56,7 +56,7 @@ describe('serve', () => {
         await client.lines(lines + 4)
         return { ran: server.stats().workers.map((worker, i) => worker.framesSettled - started[i]!) }
       }
-      // Spinning threads share two cores in the tests, so the spread over workers is what is asked for, not the time.
+      // Spinning threads share two cores in the tests, so the test checks the spread over workers, not the time.
       expect((await four()).ran.filter((frames) => frames === 1)).to.have.length(4)
       const cheap = 'echo x\n'.repeat(10_000)
       client.write(cheap)
@@ -246,7 +246,7 @@ describe('serve', () => {
       client.write('end\n')
       await client.untilClosed()
       await client.socket.destroy()
-      // The next tenant of the slot must not hear what was meant for the last one.
+      // The next tenant of the slot must not get replies for the last one.
       const next = await Client.connect(server.listeners[0]!.port)
       next.write('who\n')
       await next.lines(1)

@@ -16,7 +16,7 @@ async function upTo(socket: Socket, end: string): Promise<string> {
   return text
 }
 
-/** What a call returns or resolves to, or the code of what it throws. */
+/** The result of a call, or the code of its error. */
 function outcomeOf(call: () => unknown): unknown {
   try {
     return call()

@@ -19,7 +19,7 @@ describe('the young generations of the heaps of threads', () => {
     expectNothingLeft(before)
   })
 
-  /** What a reactor and a worker say of theirs. */
+  /** The heap limits that a reactor and a worker report. */
   async function limitsWith(memory: number, options: Partial<ServeOptions> = {}): Promise<ResourceLimits[]> {
     server = await serve({ app: app('heap-limits'), listen: 0, reactors: 2, pool: 2, limits: { memory }, ...options })
     const client = await Client.connect(server.listeners[0]!.port!)

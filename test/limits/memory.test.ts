@@ -48,7 +48,7 @@ describe('the budget of memory', function () {
   it('counts the frames that a worker has claimed, until they settle', async () => {
     const port = await start(1024 * mebibyte)
     const clients = await Promise.all(Array.from({ length: 6 }, () => Client.connect(port)))
-    // Four of a connection pass, whatever their size.
+    // Four of a connection pass, of any size.
     for (const client of clients) for (let i = 0; i < 4; i++) client.write(line('hold', mebibyte))
     const { memory, workers } = await until(({ queue, workers }) => queue.tasks === 0 && workers[0]!.framesStarted === 24)
     expect(workers[0]!.framesSettled).to.equal(0)
@@ -85,7 +85,7 @@ describe('the budget of memory', function () {
     }
     expect(kept * 65_536).to.be.above(limit / 2)
     expect(server.stats().connections.closed['memory-limit']).to.be.at.least(1)
-    // What it kept goes with its connection, and is collected.
+    // Its kept memory goes with its connection, and is collected.
     await until((stats) => stats.memory.sum < limit / 2)
     const next = await Client.connect(port)
     next.write(line('inline', 100))

@@ -38,7 +38,7 @@ describe('a peer that reads gets all that it is owed', function () {
     return socket
   }
 
-  /** Of so many replies, each as long as said, every byte must tell the number of its reply. `found`: what stands before a reply. */
+  /** Of so many replies, each of `bytes` bytes, every byte must tell the number of its reply. `found`: the bytes before a reply. */
   async function expectReplies(socket: net.Socket, count: number, bytes: number, head: (text: string) => number): Promise<void> {
     let reply = 0
     let left = 0

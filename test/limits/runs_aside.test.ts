@@ -75,7 +75,7 @@ describe('conn.run() whose frames are set aside', function () {
     await idle()
     return clients
   }
-  /** What is in the pool, set aside or on its way is that of the greedy connection, and goes with it. */
+  /** All frames in the pool, set aside or on their way belong to the greedy connection, and go with it. */
   async function nothingLeft(): Promise<void> {
     for (const client of greedy) client.destroy()
     await statsOnce(server, ({ memory, queue, connections }) => {
@@ -159,7 +159,7 @@ describe('conn.run() whose frames are set aside', function () {
   it('settles when a reload waits no longer', async () => {
     const [client] = await start('hold', 1, 200)
     await server.reload({ timeoutMs: 1 })
-    // What the old workers had begun has had its time; what is left goes with the thread.
+    // Frames that the old workers had begun have had their time; the others go with the thread.
     const counts = await settled()
     const { ERR_MR_TASK_TIMEOUT: late = 0, ERR_MR_CONNECTION_CLOSED: lost = 0 } = counts
     expect(late + lost, JSON.stringify(counts)).to.equal(runs)

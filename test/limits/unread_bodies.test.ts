@@ -9,7 +9,7 @@ const large = new Uint8Array(mebibyte).fill(120)
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
 const post = (path: string, body: string): string =>
   `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`
-/** As many responses as there are heads among what has come: no body holds one. */
+/** As many responses as there are heads in the received bytes: no body holds one. */
 const answers = ({ received }: Client): number => received.toString('latin1').split('HTTP/1.1 200 OK').length - 1
 
 describe('bodies of fetch that nobody has read yet', () => {
@@ -31,7 +31,7 @@ describe('bodies of fetch that nobody has read yet', () => {
     clients.push(client)
     return client
   }
-  /** What came to the server before has been looked at when a later request has been answered. */
+  /** The server has handled all earlier bytes when a later request has been answered. */
   async function passed(path: string): Promise<void> {
     const other = await connect()
     for (let i = 1; i <= 3; i++) {

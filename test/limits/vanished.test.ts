@@ -11,7 +11,7 @@ import { census, expectNothingLeft } from '../support/leaks.js'
 
 const established = 1
 
-/** What a peer says, hears and says at last, and why it is closed. */
+/** The bytes that a peer sends, gets and sends at last, and its close reason. */
 const peers: Record<string, { before: string; expected: string; last: string; reason: CloseReason }> = {
   'says nothing any more': { before: 'a\n', expected: 'a\n', last: '', reason: 'idle-timeout' },
   'never said anything': { before: '', expected: '', last: '', reason: 'first-byte-timeout' },

@@ -7,7 +7,7 @@ import { expect } from 'chai'
 import { blockBytes } from '../fixtures/memory-hooks.js'
 import { type ServerPlan, type ServerProcess, withServer } from '../support/server-process.js'
 
-// The numbers of docs/memory.md, measured. What a server needs anyway cancels out: growth is taken between two counts of connections.
+// The numbers of docs/memory.md, measured. The fixed memory of a server cancels out: growth is taken between two counts of connections.
 const kibibyte = 1 << 10
 const mebibyte = 1 << 20
 
@@ -76,7 +76,7 @@ describe('the memory of a connection is what docs/memory.md says', () => {
       const before = await atRest(server, peers)
       for (const peer of peers) peer.write(`${blocks}\n`)
       const written = count * blocks * blockBytes
-      // Whatever the kernel did not take lies here, to the byte.
+      // The bytes that the kernel did not take lie here, exactly.
       const { stats } = await server.until('all written', (seen) => {
         const { buffered, bytesWritten } = seen.stats.reactors[0]!
         return buffered + bytesWritten === written

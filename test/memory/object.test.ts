@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm'
 import { LiveConnection } from '@multireactor/reactor/parts'
 import { expect } from 'chai'
 
-// What docs/memory.md says of a connection's object. That of the native one is held by the compiler (reactor/connection.h).
+// The size of a connection's object in docs/memory.md. That of the native one is held by the compiler (reactor/connection.h).
 const documentedBytes = 120
 const count = 100_000
 
@@ -16,7 +16,7 @@ describe('the object of a connection', () => {
       new LiveConnection(engine as never, listener as never, slot, slot + 1, undefined)
     setFlagsFromString('--expose-gc')
     const gc = runInNewContext('gc') as () => void
-    // What tests before this one have left may need more than one.
+    // The garbage of tests before this one may need more than one.
     const collect = async (): Promise<void> => {
       for (let i = 0; i < 3; i++) {
         gc()

@@ -27,7 +27,7 @@ async function youngCollections(allocate: () => unknown): Promise<number> {
   observer.observe({ entryTypes: ['gc'] })
   for (let i = 0; i < count; i++) {
     allocate()
-    // What is collected is given back behind the callback at hand.
+    // Collected memory is given back behind the current callback.
     if (i % 16 === 0) await new Promise(setImmediate)
   }
   await new Promise(setImmediate)

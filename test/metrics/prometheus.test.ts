@@ -27,7 +27,7 @@ describe('prometheusText()', () => {
     expect(families.get('multireactor_accepted')!.kind).to.equal('counter')
     expect(families.get('multireactor_buffered_bytes')!.kind).to.equal('gauge')
     expect(families.get('multireactor_closed')!.samples).to.have.length(2 * Object.keys(stats.connections.closed).length)
-    // One family for each counter, the reasons, the queue, memory, and what the main thread adds.
+    // One family for each counter, the reasons, the queue, memory, and those of the main thread.
     expect(families.size).to.equal(reactorCounterNames.length + workerCounterNames.length + 1 + 4 + 1 + 2)
 
     client.socket.end()

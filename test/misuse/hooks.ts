@@ -29,7 +29,7 @@ let server: ServerHandle | undefined
 /** Connections of this thread whose `close` hook has not been called. */
 const live = new Map<Conn, Story>()
 
-/** What this thread knows of its open connections, for a run that fails because some stay open. */
+/** This thread's open connections, for a run that fails because some stay open. */
 export function describeOpen(): string {
   return [...live]
     .filter(([conn]) => !conn.destroyed || conn.isOpen)
@@ -82,7 +82,7 @@ export function misuse(abilities: Abilities): App<Story> {
   return {
     open(conn) {
       const story = storyOf(conn.remoteAddress, conn.remotePort, conn.listener)
-      // A peer that has gone before anybody looked has no address any more.
+      // A peer that has gone before the first look has no address any more.
       if (story.index >= 0) tell('opened', story.sequence, String(story.index))
       live.set(conn as unknown as Conn, story)
       callSome(conn as unknown as Conn, story, 'open')
@@ -92,7 +92,7 @@ export function misuse(abilities: Abilities): App<Story> {
       const story = conn.data
       if (story.closed > 0) tell('wrong', story.sequence, 'message after close')
       const own = new RegExp(`^[${story.letter}0-9.:\\r\\n]*$`)
-      // Whose it is that had gone before anybody looked, nobody knows: see `open` and `restore`.
+      // The owner of a connection that went before the first look is unknown: see `open` and `restore`.
       if (story.index >= 0 && !own.test(frame.toString('latin1')))
         tell(
           'wrong',
@@ -137,7 +137,7 @@ export function misuse(abilities: Abilities): App<Story> {
   }
 }
 
-/** What any thread may send. */
+/** Sends that any thread may do. */
 function sendSome(to: ServerHandle, conn: Conn, story: Story, random: ReturnType<typeof randomOf>, key: string): void {
   const closed = { may: ['ERR_MR_CLOSED'] }
   const { data, spoil } = someForm(

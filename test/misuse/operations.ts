@@ -17,7 +17,7 @@ export interface Place {
   at: { frame: number; replies: number } | undefined
 }
 
-/** What an app may do, by its listener. */
+/** The abilities of an app, by its listener. */
 export interface Abilities {
   pool: boolean
   /** Framings change, connections are piped and streamed: replies are not whole records any more. */
@@ -244,7 +244,7 @@ export const tame: Record<string, Operation> = {
   },
   setFramingWrong: (place) => {
     const value = someNonsense(place.random)
-    // What looks like a framing is looked at by those who cut, and nobody cuts on a connection that is gone.
+    // A value like a framing is checked when it cuts, and nothing is cut on a connection that is gone.
     const looksRight = typeof value === 'object' && Object.getOwnPropertyDescriptor(value ?? {}, 'native')?.value
     make(
       place,
@@ -302,7 +302,7 @@ export const tame: Record<string, Operation> = {
   },
   moveToWrong: (place) => {
     const value = someNonsense(place.random)
-    // A number that no reactor has: on a connection that is gone nobody looks it up.
+    // A number that no reactor has: a connection that is gone does not look it up.
     if (value === 5 || value === 1e300 || value === 2 ** 32 + 1) return
     make(place, 'moveTo wrong', () => place.conn.moveTo(value as never), { wrong: true })
   },
@@ -444,7 +444,7 @@ export const wild: Record<string, Operation> = {
       () => stream.uncork(),
       () => stream.on('data', (chunk: Buffer) => stream.write(chunk)),
       () => {
-        // One that was ended refuses what it is piped, and nobody reads then: a stream of `net` stays open, too.
+        // An ended stream refuses piped bytes, and nothing reads then: a stream of `net` stays open, too.
         stream.on('unpipe', () => stream.resume())
         stream.pipe(stream)
       },
@@ -507,7 +507,7 @@ function attemptStream(place: Place, step: () => unknown, own: Expected): void {
         return step()
       } catch (error) {
         if ((error as Error).name === 'Trap' || (error as { code?: string }).code?.startsWith('ERR_')) return undefined
-        // Number() and the like of what is no number: the caller's value speaks.
+        // Number() and the like of a value that is not a number: the error is the caller's.
         if (/Cannot convert|Cannot mix|primitive/.test(String(error))) return undefined
         throw error
       }
@@ -553,7 +553,7 @@ export function job(story: Story, what: number, a: number, random: Random): stri
   if (way === 'end') story.endsInOrder = true
   return `job ${story.letter} ${story.sequence} ${what} ${a} ${way} ${random.pick([0, 3, 100, 4_000])}`
 }
-/** What a call rejects with whatever its job is. */
+/** Errors of a call with any job. */
 export const callCodes = ['ERR_MR_CONNECTION_CLOSED', 'ERR_MR_TASK_LOST', 'ERR_MR_QUEUE_FULL', 'ERR_MR_OVERLOADED']
 /** With which the ways fail. */
 const jobCodes = ['ERR_MR_PARSE_RESULT', 'ERR_MR_TASK_FAILED', 'ERR_MR_DATA', 'JOB']

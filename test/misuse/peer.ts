@@ -18,7 +18,7 @@ export interface Visit {
 
 export interface Seen {
   wrong: string | undefined
-  /** How what it got begins. */
+  /** The beginning of its received text. */
   text: string
   /** It has read all there was, up to an orderly end. */
   toTheEnd: boolean

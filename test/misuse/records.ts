@@ -1,5 +1,5 @@
 /**
- * What is sent, by servers and by peers: records that say whose they are in each of their bytes. `l7.1.3.0.1.5:lllll\n` is a record of the
+ * The records that servers and peers send: each of their bytes names the owner. `l7.1.3.0.1.5:lllll\n` is a record of the
  * connection with the letter l in sequence 7.
  */
 export interface RecordHead {
@@ -21,7 +21,7 @@ export const kind = {
   sent: 3,
   /** Of a publication: number a of thread b. */
   published: 4,
-  /** What a peer sends: its frame a. */
+  /** A frame of a peer: its frame a. */
   frame: 5,
   /** A reply of several parts without a place in the order of frames: number a, part b. */
   free: 6,
@@ -37,7 +37,7 @@ export const atOnce = 8
 export const mostPeers = 3
 export const topics = 2
 
-/** Two subscribers of a topic get what both get in the same order. The first publication that contradicts it. */
+/** Two subscribers of a topic get common publications in the same order. The first publication that contradicts it. */
 export function contradiction(one: readonly string[], other: readonly string[]): string | undefined {
   const common = new Set(one.filter((name) => other.includes(name)))
   const there = other.filter((name) => common.has(name))
@@ -66,7 +66,7 @@ export interface ReaderOptions {
   loose: boolean
 }
 
-/** Reads what one peer gets, and says what does not belong there. */
+/** Reads the bytes of one peer, and reports those that do not belong there. */
 export class RecordReader {
   readonly #options: ReaderOptions
   readonly #letter: string
@@ -103,7 +103,7 @@ export class RecordReader {
     while (this.wrong === undefined && this.#take());
   }
 
-  /** What is left is the beginning of a record that was cut off. */
+  /** The rest is the beginning of a record that was cut off. */
   get isWhole(): boolean {
     return this.#rest === ''
   }

@@ -20,14 +20,14 @@ interface Outcome {
   /** Sequences that had begun and not ended when the process was gone. */
   unfinished: number[]
   calls: string[]
-  /** What the log says of a sequence. */
+  /** The log of a sequence. */
   trails: Map<number, string[]>
 }
 
 /** Lines of the log that are printed for one sequence that fails. */
 const mostLines = 300
 
-/** Runs the sequences in a process of its own, and gathers what it has told. */
+/** Runs the sequences in a process of its own, and gathers its reports. */
 async function runProcess(seed: number, first: number, last: number, env: Record<string, string> = {}): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), 'misuse-'))
   const log = join(folder, 'log')
@@ -99,7 +99,7 @@ async function shrink(seed: number, sequence: number): Promise<string[] | undefi
   return [...last.calls, ...last.failures.map(({ what }) => `fails: ${what}`)]
 }
 
-/** Runs so many sequences. Tells of each thousand, and of each failure with what runs it again. */
+/** Runs so many sequences. Tells of each thousand, and of each failure with the command that repeats it. */
 export async function runSequences(seed: number, count: number, say: (line: string) => void, first = 0): Promise<Failure[]> {
   const failures: Failure[] = []
   for (let from = first; from < first + count; from += each) {

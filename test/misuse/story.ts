@@ -24,24 +24,24 @@ export function trace(word: 'call' | 'got' | 'hook' | 'peer', sequence: number, 
   tell(word, sequence, `${rest} @${Date.now() % 1_000_000}/${threadId}`)
 }
 
-/** What differs from server to server, as bits: see `variants`. Each process has one of its own. */
+/** The differences between servers, as bits: see `variants`. Each process has one of its own. */
 const variant = Number(env['MISUSE_VARIANT'] ?? 0)
 export const variants = {
-  /** The queue is short, and what it has no room for is refused. */
+  /** The queue is short, and frames without room are refused. */
   refuses: (variant & 1) !== 0,
-  /** What waits in it is refused soon. */
+  /** Frames that wait in it are refused soon. */
   hastens: (variant & 2) !== 0,
   /** Out buffers are small: frames are set aside until their replies have room. */
   isNarrow: (variant & 4) !== 0,
 }
 export const narrow = variants.isNarrow ? { outBuffer: { high: 2 << 10, low: 512, max: 16 << 10 } } : {}
 
-/** Threads die in the last sequences of each thousand. What lives in them is lost then. */
+/** Threads die in the last sequences of each thousand. Their state is lost then. */
 const dyingFrom = 880
 export const mayBeLost = (sequence: number): boolean => sequence % 1_000 >= dyingFrom
 export const mayDie = (sequence: number): boolean => sequence % 1_000 >= dyingFrom + 20
 
-/** What one connection has seen; it goes along to other threads. */
+/** The history of one connection; it goes along to other threads. */
 export interface Story {
   sequence: number
   index: number
@@ -57,7 +57,7 @@ export interface Story {
   /** destroy() was called, or it has closed. */
   gone: boolean
   closed: number
-  /** A reply may end it, and what has a place behind that reply does not leave. */
+  /** A reply may end it, and replies behind that place do not leave. */
   endsInOrder: boolean
   /** Writes of kinds ordered and loose that returned true. */
   accepted: number
@@ -97,14 +97,14 @@ export function storyOf(address: string | undefined, port: number | undefined, l
   return newStory((a! << 16) | (b! << 8) | c!, (port ?? 0) - 1_000, listener)
 }
 
-/** FNV-1a: what a name chooses must not depend on when it is asked for. */
+/** FNV-1a: the choice of a name must not depend on the moment of the call. */
 export function randomOf(...names: (string | number)[]): Random {
   let hash = 0x811c9dc5 ^ seed
   for (const char of names.join('/')) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193)
   return new Random(hash)
 }
 
-/** Promises that have not settled, for what hangs. */
+/** Promises that have not settled, to report hangs. */
 export const waiting = new Set<string>()
 
 let numbers = 0
@@ -117,7 +117,7 @@ export interface Expected {
   wrong?: boolean
   /** On a connection that is gone it returns this. */
   whenGone?: unknown
-  /** Codes that it may throw or reject with whatever the state. */
+  /** Codes that it may throw or reject with in any state. */
   may?: readonly string[]
 }
 
@@ -130,13 +130,16 @@ const wrongCodes = [
   'ERR_MR_HTTP',
 ]
 
-/** Makes the call `key`, and says what does not follow the rules of docs/errors.md. Returns what the call did; `undefined` if it threw, and for a promise one that resolves when it has settled. */
+/**
+ * Makes the call `key`, and reports violations of docs/errors.md. Returns the call's result; `undefined` if it threw, and for a promise one that
+ * resolves when it has settled.
+ */
 export function attempt(story: Story, key: string, name: string, call: () => unknown, expected: Expected = {}): unknown {
   if (only && !only.has(key)) return undefined
   trace('call', story.sequence, `${key} ${name}`)
   const wasGone = story.gone
   const { placed } = story
-  // What was said in the last thread is known to the connection, and the clone of its data may be older.
+  // The connection knows the calls of the last thread, and the clone of its data may be older.
   const ended = story.ended || (story.hooks['restore'] ?? 0) > 0
   const failed = (error: unknown, isLater: boolean) => {
     trace('got', story.sequence, `${key} ${(error as { code?: string } | undefined)?.code ?? 'an error without a code'}`)

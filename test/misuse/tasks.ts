@@ -3,7 +3,7 @@ import type { TaskContext } from '@multireactor/pool'
 import type { Random } from '../support/random.js'
 import { mayDie, randomOf, tell, threadId } from './story.js'
 
-/** A value for `task`: whose it is, what becomes of it, and something that has to come back as it is. */
+/** A value for `task`: its owner, its fate, and a part that has to come back unchanged. */
 export interface Job {
   letter: string
   sequence: number
@@ -68,7 +68,7 @@ export async function task(job: Job, ctx: TaskContext): Promise<unknown> {
   }
 }
 
-/** Says it when the result is not what went in. */
+/** Reports a result that differs from the input. */
 export function compare(key: string, wanted: Job, result: unknown): void {
   const got = result as Job
   if (isDeepStrictEqual(got, wanted)) return

@@ -18,7 +18,7 @@ import { someForm, someNoBytes, someNonsense } from './values.js'
 // One server, one pool and some reactors, and the sequences from `first` up to `last` against them: a process of its own, started by run.ts.
 
 const [first, last] = process.argv.slice(2).map(Number) as [number, number]
-/** For what hangs. */
+/** Limit for hangs. */
 const mostMs = 30_000
 const reactorEvery = 40
 
@@ -101,7 +101,7 @@ function note(line: string): void {
 
 /** Sequences have begun whose threads die. */
 let threadsDie = false
-/** What a call to a thread that dies rejects with. */
+/** Errors of a call to a thread that dies. */
 const deathCodes = ['ERR_MR_THREAD_LOST', 'ERR_MR_STATE']
 
 let reactor: Reactor | undefined
@@ -345,7 +345,7 @@ async function closeReactor(random: Random): Promise<void> {
   old.unref().ref()
 }
 
-/** What the hooks have told: each connection closes once, and what left in an orderly way is whole. */
+/** Checks the reports of the hooks: each connection closes once, and an orderly end is whole. */
 function checkLog(seen: Map<string, Seen>): void {
   const opened = new Map<string, number>()
   const closed = new Map<string, [reason: string, accepted: number]>()
@@ -371,7 +371,7 @@ function checkLog(seen: Map<string, Seen>): void {
   }
 }
 
-/** Which connections stay open, and what their threads know of them. */
+/** Which connections stay open, and their threads' descriptions of them. */
 async function tellOpen(server: Server): Promise<void> {
   const { reactors } = server.stats()
   tell('wrong', -1, `open: ${reactors.map(({ open }, index) => `${open} in reactor ${index}`).join(', ')}`)

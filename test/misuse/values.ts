@@ -25,7 +25,7 @@ function detached(): Uint8Array {
   return bytes
 }
 
-/** What no call takes for anything. */
+/** Values that no call accepts. */
 const nonsense: (() => unknown)[] = [
   () => Number.NaN,
   () => -1,

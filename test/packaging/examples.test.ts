@@ -18,7 +18,7 @@ interface Manifest {
   devDependencies: Record<string, string>
 }
 
-/** A folder of the examples in a folder of a user, with what its package.json names and nothing else. */
+/** A folder of the examples in a folder of a user, with only the files that its package.json names. */
 class Copy {
   readonly manifest: Manifest
   readonly #folder: string

@@ -1,4 +1,4 @@
-// What the packaging tests share: the packages as npm would publish them, and empty folders to install them into.
+// Shared by the packaging tests: the packages as npm would publish them, and empty folders to install them into.
 import { execFile, execFileSync } from 'node:child_process'
 import {
   copyFileSync,
@@ -38,7 +38,9 @@ export interface Packed {
   readonly tarballs: ReadonlyMap<string, string>
 }
 
-/** Packs every package. The addon carries the development build, or with MULTIREACTOR_TEST_PREBUILDS=1 what `npm run make:prebuilds` has made. */
+/**
+ * Packs every package. The addon carries the development build, or with MULTIREACTOR_TEST_PREBUILDS=1 the output of `npm run make:prebuilds`.
+ */
 export async function packAll(): Promise<Packed> {
   const folder = mkdtempSync(join(tmpdir(), 'packed-'))
   const tarballs = new Map<string, string>()
@@ -105,7 +107,7 @@ async function install(packed: Packed, names: readonly string[]): Promise<Instal
   return new Installed(folder, bin)
 }
 
-// A PATH with nothing but what npm and a program need: node and a shell.
+// A PATH with only the needs of npm and a program: node and a shell.
 function toolsWithoutCompiler(folder: string): string {
   const bin = join(folder, '.tools')
   mkdirSync(bin)

@@ -17,7 +17,7 @@ export const bytes: Promise<Uint8Array> = new LightResponse('x').bytes()
 
 describe('the types of a light response', function () {
   this.timeout(120_000)
-  // The DOM is in what TypeScript takes without `lib`.
+  // Without `lib`, TypeScript includes the DOM.
   for (const lib of ['es2023', 'es2023,dom']) {
     it(`are those of a Response (lib: ${lib})`, async () => {
       const folder = mkdtempSync(join(root, 'test/dist/types-'))

@@ -23,7 +23,7 @@ for (const [run, pool] of [
       server = await serve({ app: app(`placement_${run}`), listen: { port: 0, host: '127.0.0.1' }, reactors: 1, pool })
       server.on('error', (error, { hook }) => errors.push(`${hook}: ${error.message}`))
       if (run === 'pool' || run === 'inline') return
-      // Once it is known what an echo costs, it stays on the reactor; the commands of these tests are of the same sizes.
+      // Once the cost of an echo is known, it stays on the reactor; the commands of these tests are of the same sizes.
       const client = await Client.connect(server.listeners[0]!.port)
       const echoes = ['eight.by', 'sixteen bytes are', 'and then some more than thirty-two of them']
       while (server.stats().reactors[0]!.framesInline < 10) {

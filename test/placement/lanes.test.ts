@@ -18,7 +18,7 @@ describe('a pool with heavy and light work', () => {
     const heavies = await Promise.all([1, 2, 3, 4].map(() => Client.connect(port)))
     // So much work, however long the machine takes for it: some fifty milliseconds.
     const heavy = 'work 50                                    .\n'
-    // Once, so that it is known what they cost.
+    // Once, so that their cost is known.
     heavies[0]!.write(heavy)
     await heavies[0]!.lines(1)
     await ask()

@@ -5,7 +5,7 @@ import { expect } from 'chai'
 import { failureOf, fixture } from '../fixtures/bad-failure.js'
 import { lostViews } from '../fixtures/lost_views.js'
 
-/** What the tasks of pool-commands.js say, and the word that lets a gate open. */
+/** The messages of the tasks of pool-commands.js, and the word that lets a gate open. */
 class Stage {
   readonly #channel = new BroadcastChannel('pool-commands')
   readonly #said: Record<string, string>[] = []
@@ -167,7 +167,7 @@ describe('a pool', () => {
     for (const name of ['a', 'b']) {
       const run = pool.run(`gate ${name}`)
       await stage.said('started', name)
-      // For so long the task waits, whatever this thread does.
+      // For so long the task waits, in any case.
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
       stage.go(name)
       await run
@@ -383,7 +383,7 @@ describe('a pool', () => {
     await using pool = make()
     await pool.ready()
     const quick = `echo ${'x'.repeat(200)}`
-    // What they cost is known then, and replies of quick ones may wait for each other.
+    // Their cost is known then, and replies of quick ones may wait for each other.
     for (let i = 0; i < 3; i++) await pool.run(quick)
     // Both are there when the worker looks again; it never returns from the second.
     const busy = pool.run('block 100')
@@ -522,7 +522,7 @@ describe('a pool', () => {
       stage.go('h1')
       await holding
       expect(await Promise.all(tasks)).to.deep.equal(Array.from({ length: 500 }, (_, i) => String(i)))
-      // Not in order: what is predicted to be light goes first.
+      // Not in order: tasks predicted to be light go first.
       expect(order.sort((a, b) => a - b)).to.deep.equal(Array.from({ length: 500 }, (_, i) => i))
     })
   })

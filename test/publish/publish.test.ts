@@ -166,7 +166,7 @@ describe('publish and subscribe', () => {
       const message = `${i} ${'x'.repeat(64 << 10)}\n`
       sent += message.length
       await server.publish('n', message)
-      // On a machine that others use, who reads would be too slow, too.
+      // On a busy machine, a peer that reads would be too slow, too.
       await reader.until(({ received }) => received.length >= sent)
     }
     await server.publish('n', 'last\n')

@@ -18,11 +18,11 @@ interface Injury {
   atMostEveryMs: number
   /** Does it, and resolves when it has taken place; proofs come from the server. */
   inflict: () => Promise<void>
-  /** What the server has counted of it since the start, so far. */
+  /** The server's count of it since the start. */
   proof: (vitals: Vitals) => number
 }
 
-/** Each of them is invisible to whoever uses the server. */
+/** None of them is visible to a client. */
 const harmless: FaultRule[] = [
   ...(['accept4', 'recv', 'send', 'sendmsg', 'epoll_wait', 'read', 'write'] as const).map(
     (call) => ({ call, error: 'EINTR', every: 2 }) as const,
@@ -51,9 +51,9 @@ const floodBytes = 12 << 20
 
 const closedAs = (reason: CloseReason) => (vitals: Vitals) => vitals.stats.connections.closed[reason]
 
-/** What happens to a server in a soak: one fault after the other, at random, until each has happened at least once. */
+/** The faults of a soak: one after the other, at random, until each has happened at least once. */
 export class Injuries {
-  /** Answers that were not what they should be. */
+  /** Wrong answers. */
   readonly wrong: string[] = []
   /** Connections of our own that a fault was meant to cut. */
   victims = 0
@@ -191,7 +191,7 @@ export class Injuries {
     this.#lastAt.set(name, performance.now())
   }
 
-  /** For what the server does not count: it has taken place when it resolves. */
+  /** For faults that the server does not count: it has taken place when it resolves. */
   async #count(work: () => Promise<void>): Promise<void> {
     await work()
     this.#counted++
@@ -230,7 +230,7 @@ export class Injuries {
   }
 
   async #readsLater(): Promise<void> {
-    // Not with a Client, which keeps what it has received in one piece.
+    // Not with a Client, which keeps all received bytes in one piece.
     const socket = net.connect(this.#server.port, '127.0.0.1')
     const reply = Buffer.concat([Buffer.alloc(floodBytes, 'f'), Buffer.from('then\n')])
     let received = 0
@@ -250,7 +250,7 @@ export class Injuries {
     socket.resume()
     await closed
     if (!same) this.wrong.push('flood')
-    // On a machine that was busy meanwhile it may have been given up; what came is right all the same.
+    // On a machine that was busy meanwhile it may have been given up; the received bytes are right all the same.
     if (received < reply.length) this.victims++
   }
 
@@ -316,7 +316,7 @@ export class Injuries {
     this.#counted++
   }
 
-  /** Somebody has to look at the clock: the server itself does so only when it is asked. */
+  /** A question makes the server read the clock, which it does not do by itself. */
   async #setClockBack(): Promise<void> {
     const fault = this.#rules.get(wallClock)!
     fault.start()
@@ -327,7 +327,7 @@ export class Injuries {
     fault.stop()
   }
 
-  /** These faults for so long. Clients of our own make sure that somebody meets them. */
+  /** These faults for so long. Clients of our own make sure that connections meet them. */
   async #during(rules: readonly FaultRule[], milliseconds: number): Promise<void> {
     for (const rule of rules) this.#rules.get(rule)!.start()
     try {
@@ -369,7 +369,7 @@ function sum(vitals: Vitals, of: 'pausesByPeer' | 'moved'): number {
   return vitals.stats.reactors.reduce((total, reactor) => total + reactor[of], 0)
 }
 
-/** One who waits for ever has lost something: the soak ends there, with what the server knows. */
+/** A client that waits for ever has lost something: the soak ends there, with the server's report. */
 export async function withinTime<T>(work: Promise<T>, describe: () => Promise<string>): Promise<T> {
   const over = new AbortController()
   const late = delay(patienceMs, undefined, { signal: over.signal }).then(async () => {

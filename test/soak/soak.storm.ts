@@ -24,7 +24,7 @@ const plan: ServerPlan = {
   pool: { size: start.pool, taskTimeoutMs: 5_000 },
   hookTimeoutMs: 3_000,
   resourceLimits: { maxOldGenerationSizeMb: 40 },
-  // One arena for all threads: what one of them has freed, the others use. With one for each, what is free grows for minutes.
+  // One arena for all threads: memory freed by one is used by the others. With one for each, free memory grows for minutes.
   env: { MALLOC_ARENA_MAX: '1' },
 }
 
@@ -40,7 +40,7 @@ describe(`a soak of ${minutes} minutes`, function () {
     const random = new Random(stormSeed())
     await withServer({ ...plan, faults }, async (server) => {
       const state = async () => JSON.stringify(await server.vitals())
-      // What is made once and stays is there from here on.
+      // Permanent allocations have been made from here on.
       await server.resize(most)
       await server.reload()
       await server.resize(start)
@@ -54,7 +54,7 @@ describe(`a soak of ${minutes} minutes`, function () {
           await injuries.until(beganAt + (soakMs * look) / looks)
           await withinTime(server.resize(start), state)
           await withinTime(server.reload(), state)
-          // But for what it holds for its connections at this moment, and says so: a flood may be under way.
+          // Without the memory that it reports for its connections: a flood may be under way.
           const { rss, stats } = await server.vitals()
           resident.push(rss - stats.memory.sum)
         }
@@ -81,7 +81,7 @@ describe(`a soak of ${minutes} minutes`, function () {
         Object.values(closed).reduce((sum, count) => sum + count, 0),
         'closed once each',
       ).to.equal(accepted)
-      // Whoever of the others was cut was hit by one of these: what his frame waited for died, or the kernel refused him.
+      // Any other closed connection was hit by one of these: the thread of its frame died, or the kernel refused it.
       const hit = ['task-lost', 'task-timeout', 'system-error', 'thread-lost', 'frame-timeout', 'write-timeout'] as const
       const hits = hit.reduce((sum, reason) => sum + closed[reason], 0) - injuries.victims
       expect(crowd.failures.length, `cut, of whom ${hits} were hit: ${crowd.failures.slice(0, 5).join('; ')}`).to.be.at.most(hits)
@@ -90,7 +90,7 @@ describe(`a soak of ${minutes} minutes`, function () {
       )
       expect(last.stats.queue).to.deep.equal({ tasks: 0, frames: 0, bytes: 0 })
       expect(last.stats.memory.tasks + last.stats.memory.messages + last.stats.memory.buffered).to.equal(0)
-      // Over the whole time, whatever that was: what leaks a little with each fault leaks much in half an hour.
+      // Over the whole time, however long: a small leak with each fault is a large one in half an hour.
       // By the least of each third: a heap that grows before the look or a trim after it makes more of it, and little makes less.
       const least = (from: number) => Math.min(...resident.slice(from, from + looks / 3))
       const growth = 3 * (least((2 * looks) / 3) - least(looks / 3))

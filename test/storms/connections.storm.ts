@@ -12,7 +12,9 @@ const rounds = 5
 const atOnce = 2_000
 const eachRound = 2 * scale * atOnce
 const idle = 10_000
-/** Both reactors have a few timers, whoever is connected: many more turns than they need, many fewer than a look at each connection. */
+/**
+ * Both reactors have a few timers, with any number of connections: many more turns than they need, many fewer than a look at each connection.
+ */
 const idleTurns = 1_000
 const mebibyte = 1 << 20
 
@@ -76,7 +78,7 @@ describe('many connections', () => {
   })
 })
 
-/** What the reactors' threads have let go of counts as memory until their collectors run: enough visits to reach both threads. */
+/** Garbage of the reactors' threads counts as memory until their collectors run: enough visits to reach both threads. */
 async function collectGarbage(server: ServerProcess): Promise<number> {
   const visits = 32
   for (let i = 0; i < visits; i++) {

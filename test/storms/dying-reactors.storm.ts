@@ -33,7 +33,7 @@ describe('the threads of reactors die in the middle of load', () => {
           await crowd.answers(200)
           await server.killReactor(i % reactors, way)
         }
-        // The successors drive what is left of each.
+        // The successors drive the connections that are left.
         await crowd.answers(2_000)
         await crowd.stop()
         expect(crowd.failures).to.deep.equal([])
@@ -99,7 +99,7 @@ describe('the threads of reactors die in the middle of load', () => {
         const before = answered
         victim.write(`${way}\n`)
         await server.until(`death ${i + 1}`, ({ reactorsReplaced }) => reactorsReplaced.length > i)
-        // Until it is dead and has a successor; who waited for that had no answer meanwhile.
+        // Until it is dead and has a successor; clients that waited for that had no answer meanwhile.
         meanwhile.push(answered - before)
         victim.destroy()
       }

@@ -1,5 +1,5 @@
 // Threads that die in every way, in the middle of load. Also run with an addon that is compiled with sanitizers, where any misuse of
-// memory ends the server, and what it has not freed is an error when it exits: `node scripts/sanitized-in-node.mjs`.
+// memory ends the server, and unfreed memory is an error when it exits: `node scripts/sanitized-in-node.mjs`.
 import { expect } from 'chai'
 import { Client } from '../support/client.js'
 import { Crowd } from '../support/crowd.js'
@@ -13,7 +13,7 @@ const scale = Number(process.env['STORM_SCALE'] ?? 1)
 const workerDeaths = 10 * Math.max(1, Math.round(5 * scale))
 /** In fours. Which reactor dies is the kernel's choice, and the ninth death of one within a minute would be a crash loop. */
 const reactorDeaths = 4 * Math.min(2, Math.max(1, Math.round(2 * scale)))
-/** So many that each dies only a few times: quick successors are for those who die seldom. */
+/** So many that each dies only a few times: successors are quick only for threads that die seldom. */
 const workers = 8
 const reactors = 2
 

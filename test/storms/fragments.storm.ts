@@ -27,7 +27,7 @@ const cases: [name: string, framing: Framing, wire: Buffer, frames: string[]][] 
   ['varint', lengthPrefixed({ type: 'varint', maxBytes: 64 }), binary((n) => [0x80 | n, 0]), bodies],
   ['custom', digits, binary((n) => [48 + n]), bodies],
 ]
-// Whatever a delimiter at the edge of a body makes of it: the whole stream says what is right, by the rule in the docs.
+// A delimiter may stand at the edge of a body: the whole stream gives the expected cut, by the rule in the docs.
 cases[1]![3] = cases[1]![2].toString().split('::').slice(0, -1)
 
 /** Whole, split at each place, byte by byte, and at random. */

@@ -8,7 +8,7 @@ import { ServerProcess } from '../support/server-process.js'
 const listeners = ['lines', 'u32be', 'u64be'] as const
 type Framing = (typeof listeners)[number]
 const peers = 50
-/** For what hangs. */
+/** Limit for hangs. */
 const settledWithinMs = 60_000
 
 describe('hostile frames', () => {

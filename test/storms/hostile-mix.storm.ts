@@ -14,9 +14,9 @@ import { ServerProcess } from '../support/server-process.js'
 
 const mebibyte = 1 << 20
 const limit = 128 * mebibyte
-/** Beside it, for what the allocator keeps between the blocks that are held, and for the heaps of four threads: docs/memory.md. */
+/** Beside it, for the allocator's memory between the blocks that are held, and for the heaps of four threads: docs/memory.md. */
 const heaps = 64 * mebibyte
-/** Of it, what stays when the storm is over: code, and the heaps' highest marks. */
+/** The part of it that stays when the storm is over: code, and the heaps' highest marks. */
 const kept = 48 * mebibyte
 const windowMs = 5_000
 const windowsOfRound = 2
@@ -26,7 +26,7 @@ const turnBytes = 2 * mebibyte
 const mostStepBytes = 2 * mebibyte
 const turnCpuNs = 4_000_000
 const mostStepCpuNs = 8_000_000
-/** What comes in, hooks and what goes out, of a few turns: the one that runs when a question comes, those of the peers before it, and its own. */
+/** Input, hooks and output of a few turns: the one that runs when a question comes, those of the peers before it, and its own. */
 const mostSpentMs = 5 * (4 + 2 + 4)
 
 const certificates = new URL('../../existing/certificates/', import.meta.url)
@@ -78,7 +78,7 @@ describe('hostile peers of every kind, in every protocol', () => {
       neighbour.postMessage('read')
       return ((await once(neighbour, 'message')) as [{ waits: number[]; spent: number[]; closed: number }])[0]
     }
-    /** One window: what the neighbour waited for, the CPU of both processes in cores, and the most that was resident. */
+    /** One window: the neighbour's waiting times, the CPU of both processes in cores, and the peak of resident memory. */
     const watch = async (): Promise<Window> => {
       await read()
       const cpu = cpuMsOf(pid) + cpuMsOf(process.pid)
@@ -127,7 +127,7 @@ describe('hostile peers of every kind, in every protocol', () => {
       await server.until('resident memory given back', () => residentBytes(pid) <= polite.rss + kept)
       givenBack.push(residentBytes(pid))
 
-      // The same CPU at the same moments without a storm, right behind it: what the machine does besides is much the same.
+      // The same CPU at the same moments without a storm, right behind it: other load of the machine is much the same.
       burners = await Burners.start(profiles, profile.slotMs)
       const besides: Window[] = []
       for (let i = 0; i < windowsOfRound; i++) besides.push(await watch())

@@ -28,7 +28,7 @@ const framings = [
   custom((bytes) => ({ consumed: Math.min(3, bytes.length), frame: bytes.subarray(0, Math.min(3, bytes.length)) })),
 ]
 
-/** What a connection's own sequence of calls has seen. */
+/** The history of a connection's own sequence of calls. */
 interface Story {
   random: Random
   opened: number
@@ -87,7 +87,7 @@ describe('random misuse of a reactor', () => {
         if (name === 'close') story.closed++
         callSome(reactor, conn, story)
       }
-      // Not all hooks are always there: what is missing is done by the native side.
+      // Not all hooks are always there: the native side replaces the missing ones.
       const some = Object.fromEntries(
         hooks.filter((name) => name === 'message' || name === 'close' || random.below(2)).map((name) => [name, hook(name)]),
       )
@@ -121,7 +121,7 @@ describe('random misuse of a reactor', () => {
       }
       expect(wrong, `seed ${seed}, reactor ${r}`).to.deep.equal([])
     }
-    // What was put off by the last connections.
+    // Callbacks that the last connections have put off.
     await new Promise(setImmediate)
     expect(wrong).to.deep.equal([])
     console.log(`    ${closed} of ${stories} accepted and closed; ${JSON.stringify(codes)}`)

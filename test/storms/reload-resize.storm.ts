@@ -32,7 +32,7 @@ describe('reloads and resizes under load', () => {
   it(`${changes} of them: no client notices, and nothing is left of the threads that went`, async () => {
     const random = new Random(stormSeed())
     await withServer({ app: 'storm-both', ...start }, async (server) => {
-      // What is made once and stays, the mailboxes of more threads for instance, is there from here on.
+      // Permanent allocations, as the mailboxes of more threads, have been made from here on.
       await server.resize(most)
       await server.reload()
       await server.resize(start)
@@ -64,7 +64,7 @@ describe('reloads and resizes under load', () => {
       expect([opened, ended, wrong]).to.deep.equal([accepted, accepted, 0])
       expect(closed.end, 'closed by their peers').to.equal(accepted)
       expect([last.errorCount, last.replaced, last.reactorsReplaced]).to.deep.equal([0, [], []])
-      // A resize in three has fewer reactors than before, and moves some of the twelve who stay: how many is chance, 99 to 160 seen.
+      // A resize in three has fewer reactors than before, and moves some of the twelve that stay: how many is chance, 99 to 160 seen.
       expect(
         last.stats.reactors.reduce((sum, { moved }) => sum + moved, 0),
         'moved',
@@ -95,7 +95,7 @@ describe('reloads and resizes under load', () => {
         while (clients.visits < visitsBefore + 4 * visits) await clients.answers(1)
         expect(refused.happened).to.equal(1)
         expect(shrunk).to.equal(false)
-        // Nobody is reset all the same: it closes when nobody comes any more.
+        // No connection is reset all the same: it closes when no more connections come.
         await clients.stop()
         await shrink
         expect(clients.failures).to.deep.equal([])

@@ -23,7 +23,7 @@ describe('slots and descriptors that are used again before a late reply', () => 
         while (next < connections) {
           const token = `token-${next++}`
           // One of four stays and listens, one leaves at once (on a busy machine before anything of it was read), and two when a worker
-          // has begun with what they sent: their replies come late for sure, to slots that others have by then.
+          // has begun with their frames: their replies come late for sure, to slots that others have by then.
           const leaves = (['no', 'at once', 'begun', 'begun'] as const)[random.below(4)]!
           const stays = leaves === 'no'
           const socket = net.connect(server.port, `127.0.0.${1 + random.below(8)}`)
@@ -38,7 +38,7 @@ describe('slots and descriptors that are used again before a late reply', () => 
           await new Promise((resolve) => socket.write(leaves === 'begun' ? `echo ${token}\n${frames}` : frames, resolve))
           if (leaves === 'begun') while (received.length < token.length + 1) await once(socket, 'data')
           if (stays) {
-            // A third frame behind the others: whatever came astray arrives before its answer.
+            // A third frame behind the others: stray replies arrive before its answer.
             socket.write(`late 15 ${token}\n`)
             while (received.length < 3 * (token.length + 1)) await once(socket, 'data')
           }

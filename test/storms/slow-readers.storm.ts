@@ -51,7 +51,7 @@ describe('readers that are slow or never read', () => {
           expect(stats.reactors[0]!.pausesByPeer, 'pauses').to.be.at.least(count)
           // Nothing of the rest was taken in.
           for (const peer of peers) expect(peer.socket.writableLength, 'unsent').to.be.above(0)
-          // Groups, because our own side holds what it reads.
+          // Groups, because our own side holds the bytes it reads.
           for (const peer of peers) await peer.readAll(body.length, hash)
           expect(prober.closed).to.equal(0)
           await prober.stop()
@@ -69,7 +69,7 @@ describe('readers that are slow or never read', () => {
   }
 })
 
-/** Without what the threads have let go of, but their collectors have not looked at yet. */
+/** Without the garbage that the threads' collectors have not found yet. */
 async function residentBytes(server: ServerProcess): Promise<number> {
   const client = await Client.connect(server.port)
   for (let i = 1; i <= 3; i++) {
@@ -116,7 +116,7 @@ async function stallAll(server: ServerProcess, count: number, sent: Buffer): Pro
   return peers
 }
 
-/** Each question to the server is a turn of our own loop: what could be sent has been sent when many of them changed nothing. */
+/** Each question to the server is a turn of our own loop: all possible sends are done when many of them changed nothing. */
 async function untilNoneSends(peers: Stalling[], server: ServerProcess): Promise<void> {
   const row = () => peers.map(({ socket }) => Number((socket as { _handle?: { bytesWritten: number } })._handle?.bytesWritten))
   for (let same = 0, seen = ''; same < 200; ) {

@@ -44,7 +44,7 @@ describe('what users may name', function () {
         .filter((line) => /\b(internal|Engine|ConnectionLink|Native\w+|slot|generation|rawEnd)\b/.test(line))
         .map((line) => `${folder}: ${line}`),
     )
-    // What a framing is made of crosses as it is.
+    // The parts of a framing are public as they are.
     expect(leaks).to.deep.equal(['reactor:   readonly native: NativeFraming'])
   })
 })

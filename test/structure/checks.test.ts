@@ -45,7 +45,7 @@ function filesBelow(folder: string, ending: string): string[] {
     .sort()
 }
 
-/** What the rows of scripts/checks/table.mjs with this first word are about, sorted. */
+/** The subjects of the rows of scripts/checks/table.mjs with this first word, sorted. */
 const rows = (word: string) =>
   sharded.flatMap(({ name }) => (name.startsWith(`${word} `) ? [name.slice(word.length + 1)] : [])).sort()
 
@@ -169,7 +169,7 @@ describe('a step of a check', () => {
     return { output, failure, pid: Number(/sleeps as (\d+)/.exec(output)?.[1]) }
   }
 
-  /** What has been ended but not collected by its parent has no command line any more. */
+  /** An ended process that its parent has not collected has no command line any more. */
   const runs = (pid: number) => existsSync(`/proc/${pid}`) && readFileSync(`/proc/${pid}/cmdline`, 'utf8') !== ''
 
   it('passes with what it prints, and fails with its exit code', async () => {

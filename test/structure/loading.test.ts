@@ -4,12 +4,12 @@ import { readFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-// As the main thread of a server: what it finds out of the addon's build its threads inherit.
+// As the main thread of a server: its threads inherit the path of the addon's build.
 import '@multireactor/addon'
 import { expect } from 'chai'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
-/** What the build has put into each file. */
+/** The modules that the build has put into each file. */
 const bundles = JSON.parse(readFileSync(`${root}/.build/bundles.json`, 'utf8')) as Record<string, string[]>
 
 /** The modules of ours that a program loads, by the names of their sources: `core/server`. */
@@ -40,11 +40,11 @@ function loadedBy(program: string): string[] {
     )
 }
 
-/** What a thread that loads these has loaded of Node, beyond what every thread has. */
+/** The modules of Node that a thread loads with these, beyond those of every thread. */
 async function builtinsLoadedBy(...modules: string[]): Promise<string[]> {
   const program = `
     const { parentPort } = require('node:worker_threads')
-    // Which is needed by all, and brings along what its version of Node likes.
+    // Which is needed by all, and brings along others, by the version of Node.
     import('node:fs').then(async () => {
       const before = new Set(process.moduleLoadList)
       await Promise.all(${JSON.stringify(modules)}.map((module) => import(module)))

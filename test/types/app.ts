@@ -1,4 +1,4 @@
-/** Compiled, never run: what must not compile says so. */
+/** Compiled, never run: code that must not compile is marked. */
 import { httpApp } from '@multireactor/http'
 import { defineApp, lengthPrefixed, lines, type Server, serve, ServerHandle } from '@multireactor/core'
 import type { Reactor } from '@multireactor/reactor'

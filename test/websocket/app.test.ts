@@ -18,7 +18,7 @@ const codeOf = (action: () => unknown): unknown => {
   return undefined
 }
 
-/** A promise, and what settles it. */
+/** A promise, and the function that settles it. */
 function gate<T = void>(): { promise: Promise<T>; open(value: T): void } {
   let open!: (value: T) => void
   const promise = new Promise<T>((resolve) => {
@@ -53,7 +53,7 @@ describe('a WebSocket app', () => {
     await once(client, 'open')
     return client
   }
-  /** A client that remembers what it hears. */
+  /** A client that remembers its messages. */
   async function listener(server: HttpServer): Promise<{ client: WebSocket; got: string[]; until(text: string): Promise<void> }> {
     const client = new WebSocket(`ws://127.0.0.1:${server.port}`)
     clients.push(client)

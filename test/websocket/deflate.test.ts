@@ -27,7 +27,7 @@ function json(bytes: number): string {
   return all.slice(0, bytes)
 }
 
-/** What deflate does not make shorter. */
+/** Bytes that deflate does not make shorter. */
 function noise(bytes: number): Buffer {
   const all = Buffer.alloc(bytes)
   let next = 1
@@ -68,7 +68,7 @@ describe('permessage-deflate', () => {
     await once(client, 'open')
     return client
   }
-  /** What the server sends until it closes. */
+  /** The messages of the server until it closes. */
   async function talk(server: HttpServer, frames: Uint8Array, windowBits = 15, extensions = offer): Promise<string[]> {
     const once_ = await server.exchange(handshake({ [field]: extensions }), frames)
     const words = wordsOf(behindHandshake(once_), windowBits)
@@ -242,7 +242,7 @@ describe('permessage-deflate', () => {
     for (const bits of [8, 9, 12, 15]) {
       const big = json(40_000)
       const frames = Buffer.concat([deflatedFrames(text, json(250)), deflatedFrames(text, big), closeFrame(1000)])
-      // zlib refuses what refers further back than that.
+      // zlib refuses references further back than that.
       const words = await talk(server, frames, bits, `${offer}; server_max_window_bits=${bits}`)
       const star = bits === 8 ? '' : '*'
       expect(words).to.deep.equal([`text* ${json(250)}`, `text${star} 40000 bytes`, 'close 1000'])

@@ -123,7 +123,7 @@ describe('offers of permessage-deflate', () => {
         // ws answers with 400 where one of the offers is not in order, and knows no spaces around the equals sign.
         if (!offers.every((each) => isGood(each)) || `${spaces[2]}${spaces[3]}` !== '') return
         const theirs = await answerOf((other.address() as AddressInfo).port, text)
-        // It repeats what the client has said of its own window.
+        // It repeats the client's own window size.
         expect(
           theirs.agreed?.filter((each) => !each.startsWith('client_max_window_bits')),
           text,

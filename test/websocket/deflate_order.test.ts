@@ -37,7 +37,7 @@ describe('permessage-deflate on other threads', () => {
     servers.push(server)
     return server
   }
-  /** A client that remembers what it hears: the first letter and the length of each message. */
+  /** A client that remembers its messages: the first letter and the length of each message. */
   async function open(server: HttpServer, options = {}) {
     const client = new WebSocket(`ws://127.0.0.1:${server.port}/`, { perMessageDeflate: { threshold: 0 }, ...options })
     clients.push(client)
@@ -107,7 +107,7 @@ describe('permessage-deflate on other threads', () => {
     await Promise.all([one!.until(5), two!.until(4)])
     expect(one!.got).to.deep.equal(['a100000', 'b1', 'c100000', 'd1', 'e100000'])
     expect(two!.got).to.deep.equal(['b1', 'c100000', 'd1', 'e100000'])
-    // By this thread, past the WebSocket: behind what is being compressed for it.
+    // By this thread, past the WebSocket: behind the messages that are being compressed for it.
     const got = one!.got.length
     one!.client.send('go')
     await one!.until(got + 1)
@@ -297,7 +297,7 @@ describe('permessage-deflate on other threads', () => {
       while (closes.length < 2 * (i + 1)) await new Promise(setImmediate)
     }
     expect(new Set(closes)).to.deep.equal(new Set([1006]))
-    // What the publisher has left behind goes all the same.
+    // The publisher's waiting messages leave all the same.
     expect(stays.got.filter((each) => each === 'a1000000')).to.have.length(5)
   })
 

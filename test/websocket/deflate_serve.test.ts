@@ -29,7 +29,7 @@ class Peer {
     void this.closed.then(() => this.#wake())
   }
 
-  /** Says something and resolves to what comes, so many messages. */
+  /** Says something and resolves to the next `count` messages. */
   async ask(word: string, count = 1): Promise<string[]> {
     const before = this.got.length
     this.socket.send(word)
@@ -110,7 +110,7 @@ describe('permessage-deflate on a server', function () {
     await raw.until(({ received }) => received.includes('\r\n\r\n'))
     const message = deflatedFrames(1, 'large 20', 2)
     const half = message.length >> 1
-    // The Pong says that what precedes it has been read.
+    // The Pong proves that the bytes before it have been read.
     raw.write(Buffer.concat([message.subarray(0, half), Buffer.alloc(0)]))
     a.socket.send('large 8000000')
     a.socket.send('publish 8000000')

@@ -11,7 +11,7 @@ const longText = 'x'.repeat(70_000)
 
 describe('RFC 6455', () => {
   let server: HttpServer
-  /** What the app has seen. */
+  /** The messages that the app has got. */
   let seen: string[] = []
   let onClosed = (): void => {}
   before(async () => {
@@ -39,7 +39,7 @@ describe('RFC 6455', () => {
     expect(server.errors).to.deep.equal([])
   })
 
-  /** Whatever the fragmentation: all at once with the handshake, and byte by byte. */
+  /** With every fragmentation: all at once with the handshake, and byte by byte. */
   async function both(frames: Buffer): Promise<{ sent: string[]; seen: string[] }> {
     const outcome = async (parts: (string | Uint8Array)[]): Promise<{ sent: string[]; seen: string[] }> => {
       seen = []
@@ -92,7 +92,7 @@ describe('RFC 6455', () => {
   for (const [claim, status, request, field = /HTTP/] of refused) {
     it(`${claim}, however it arrives`, async () => {
       const whole = await server.exchange(request + last)
-      // What HTTP itself refuses closes; behind what no WebSocket can be made of, HTTP goes on.
+      // A request that HTTP itself refuses closes; behind a refused handshake, HTTP goes on.
       expect(statuses(whole)).to.deep.equal(
         request.includes('Host: a') && !request.includes('chunked') ? [status, 200] : [status],
       )

@@ -13,7 +13,7 @@ function pem(name: string): Buffer {
   return readFileSync(new URL(`../../existing/certificates/${name}.pem`, import.meta.url))
 }
 
-/** A client that remembers what it hears. */
+/** A client that remembers its messages. */
 class Peer {
   readonly got: string[] = []
   readonly socket: WebSocket
@@ -26,7 +26,7 @@ class Peer {
     this.closed = once(this.socket, 'close')
   }
 
-  /** Says something and resolves to what comes next. */
+  /** Says something and resolves to the next message. */
   async ask(word: string): Promise<string> {
     const count = this.got.length
     this.socket.send(word)

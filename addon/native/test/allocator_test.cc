@@ -30,7 +30,7 @@ TEST("giving back what is free takes a fiftieth of a thread's time at most") {
 
 namespace {
 
-// How many of some blocks the allocator has mapped one by one. What lies free is given out first, so there have to be some.
+// How many of some blocks the allocator has mapped one by one. Free blocks are given out first, so there have to be some.
 size_t mappedAmong(size_t count, size_t bytes) {
   std::vector<void*> blocks;
   blocks.reserve(count);  // none of them
@@ -45,7 +45,7 @@ bool keepsLarge() { return mappedAmong(100, 64 << 10) == 0; }
 // Many more than could lie free.
 bool mapsLarge() { return mappedAmong(4'000, 64 << 10) > 0; }
 
-// The state before does not depend on what other tests have done.
+// The state before does not depend on other tests.
 void begin() {
   keepNothingLarge(true);
   keepNothingLarge(false);

@@ -10,13 +10,13 @@ namespace {
 
 constexpr size_t kKibibyte = 1 << 10, kMebibyte = 1 << 20;
 
-// As a worker does: what has no room is set aside, and the others are answered. How many of each.
+// As a worker does: a frame without room is set aside, and the others are answered. How many of each.
 struct Worker {
   Reactors& server;
   std::string answer;
   uint32_t ran = 0, aside = 0;
   ConnectionId last = {};  // of the last frame
-  bool numbers = false;    // the answer begins with what the frame says
+  bool numbers = false;    // the answer begins with the frame's number
 
   std::string answerOf(const std::string& frame) const {
     return numbers ? frame + " " + answer.substr(std::min(answer.size(), frame.size() + 1)) : answer;
@@ -38,7 +38,7 @@ struct Worker {
     }
     return !frames.empty();
   }
-  // Until nobody has anything to do.
+  // Until no worker and no reactor has anything to do.
   void settle() {
     for (int idle = 0; idle < 20;) {
       idle = work() ? 0 : idle + 1;
@@ -81,7 +81,7 @@ TEST("room: what is on its way counts until it has arrived, and only for its own
   CHECK_EQ(room.onTheWay(id), 0u);
   room.setFull(id, false);
   CHECK(!room.isFull(id, 1));
-  // The slot has a new tenant: a late reply of the old one is nobody's.
+  // The slot has a new tenant: a late reply of the old one is dropped.
   room.sent(id, 8 << 10);
   directory.publish(next, 0);
   room.sent(next, 4 << 10);
@@ -109,7 +109,7 @@ TEST("aside: what is set aside leaves a batch in the middle, and neither a thief
   for (uint32_t i = 0; i < 3; ++i) CHECK_EQ(aside[i].first, 2 * i + 1);
   std::vector<FrameRef> stolen;
   slot.steal(&stolen, 10, 1);
-  CHECK_EQ(stolen.size(), 1u);  // half of what is left of the batch: the fourth, and where the third and the fifth were
+  CHECK_EQ(stolen.size(), 1u);  // half of the rest of the batch: the fourth, and where the third and the fifth were
   CHECK_EQ(stolen[0].task->sequence(0), 4u);
   const std::vector<LostFrame> lost = slot.reap();
   CHECK_EQ(lost.size(), 2u);
@@ -127,7 +127,7 @@ TEST("aside: for a peer that reads nothing no more is made than there is room fo
     const auto& counters = server.reactor().counters();
     CHECK(worker.aside != 0);
     CHECK_EQ(counters.framesSetAside.get(), worker.aside);
-    // Half of outBuffer.max, what was under way, and what the kernel took.
+    // Half of outBuffer.max, the bytes under way, and those in the kernel.
     CHECK(counters.buffered.get() <= kMebibyte / 2 + 2 * 128 * kKibibyte);
     CHECK(worker.ran * 128 * kKibibyte <= 2 * kMebibyte);
     CHECK_EQ(server.open(), 1u);

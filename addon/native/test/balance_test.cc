@@ -56,7 +56,7 @@ TEST("however many reactors accept at once, the fullest has at most one connecti
       for (uint32_t round = 0; round < kRounds; ++round) balance.enterLeast(i);
     });
   }
-  // Counts only grow: what is read later cannot be less than it was, so that this is a bound on every moment between.
+  // Counts only grow: a later value cannot be smaller, so that this is a bound on every moment between.
   std::thread watcher([&] {
     while (going) {
       const uint32_t most = rangeOf(balance, kReactors).most;

@@ -1,4 +1,4 @@
-// What the tests of framers share: cutting once, checking an answer, and random bytes.
+// Shared by the tests of framers: cutting once, checking an answer, and random bytes.
 #pragma once
 
 #include <cstdlib>

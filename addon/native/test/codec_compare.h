@@ -1,4 +1,4 @@
-// Gives a stream to a framer in parts, as a connection does, and compares what comes out with the reference after every part.
+// Gives a stream to a framer in parts, as a connection does, and compares the result with the reference after every part.
 #pragma once
 
 #include <cstring>
@@ -47,7 +47,7 @@ inline bool sameCut(const FrameCut& a, const FrameCut& b) {
          a.needed == b.needed && a.scanned == b.scanned;
 }
 
-// What the contract of framer.h says of every answer, whatever the framing. Nothing when it holds.
+// The violated rule of framer.h's contract, which holds for every framing. Nullopt when it holds.
 inline std::optional<std::string> brokenContract(const FrameCut& cut, size_t size) {
   switch (cut.kind) {
     case FrameCut::Kind::kFrame:
@@ -70,7 +70,7 @@ class Comparison {
   Comparison(const FramingConfig& config, std::span<const uint8_t> stream, const Expected& expected)
       : config_(config), stream_(stream), expected_(expected) {}
 
-  // The next bytes, up to the stream's `end`, have come. What is wrong, or nothing.
+  // The next bytes, up to the stream's `end`, have come. Returns the fault, or nothing.
   std::optional<std::string> arrive(size_t end) {
     while (error_ == FrameError::kNone && end - start_ >= needed_) {
       if (auto wrong = cutOnce(end - start_)) return at(end, *wrong);
@@ -88,7 +88,7 @@ class Comparison {
   }
 
  private:
-  // RESP asks again when a frame may be whole and not for every byte that might be wrong: who dribbles must not make it look
+  // RESP asks again when a frame may be whole and not for every byte that might be wrong: a slow sender must not make it read
   // through a long command again and again.
   bool mayErrLater() const { return config_.kind == FramingKind::kRespCommand || config_.kind == FramingKind::kRespValue; }
 

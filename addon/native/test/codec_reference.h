@@ -1,5 +1,5 @@
 // The framers once more, slow and plain: one byte at a time, everything seen is kept, sums in 128 bits. Shares no code with
-// src/codec. It knows at every byte what can be known there, so it also says how early a frame or an error has to be found.
+// src/codec. It decides at the first possible byte, so it also tells how early a frame or an error has to be found.
 #pragma once
 
 #include <algorithm>
@@ -158,7 +158,7 @@ class Reference {
   Wide total_ = 0, strip_ = 0;
 };
 
-// What the reference knew after each byte of a stream.
+// The state of the reference after each byte of a stream.
 struct Expected {
   std::vector<std::string> frames;
   std::vector<size_t> framesAfter;     // [n]: after n bytes

@@ -1,4 +1,4 @@
-// From the samples of a thread to what the cost table says.
+// From the samples of a thread to the costs in the table.
 #include "exchange/cost_sampler.h"
 
 #include <array>

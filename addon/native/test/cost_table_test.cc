@@ -1,4 +1,4 @@
-// What frames have cost, and whether such a frame may run on a reactor.
+// The measured costs of frames, and whether such a frame may run on a reactor.
 #include "exchange/cost_table.h"
 
 #include <thread>

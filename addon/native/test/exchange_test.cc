@@ -32,7 +32,7 @@ std::unique_ptr<SendResult> numbered(uint32_t number) {
   return message;
 }
 
-// The next frame of the batch, or nothing: what JS does with Atomics.add.
+// The next frame of the batch, or nothing: as JS does with Atomics.add.
 int startNext(WorkerSlot& slot) {
   const uint32_t state = slot.batchState()->fetch_add(1, std::memory_order_seq_cst);
   return (state & 0xffff) < state >> 16 ? static_cast<int>(state & 0xffff) : -1;
@@ -213,7 +213,7 @@ TEST("mailbox: wakes a parked owner, and only a parked one") {
   CHECK(!isReady(box.fd(), POLLIN, 0));
 }
 
-// The sender of a message has been interrupted between ending the park and writing: what it writes is taken out, and put back
+// The sender of a message has been interrupted between ending the park and writing: its write is taken out, and put back
 // later.
 void interruptSender(Mailbox& box) {
   uint64_t one = 0;
@@ -253,7 +253,7 @@ TEST("mailbox: reads it away, too, when its owner has asked for another turn mea
 
 TEST("mailbox: asks the kernel for nothing when nobody has ended a park") {
   Mailbox box;
-  const uint64_t foreign = 1;  // would be gone, had anybody read
+  const uint64_t foreign = 1;  // would be gone after a read
   CHECK_EQ(::write(box.fd(), &foreign, sizeof(foreign)), static_cast<ssize_t>(sizeof(foreign)));
   box.unpark();
   box.park();
@@ -476,7 +476,7 @@ TEST("exchange: wakes a feeder that stopped when the queue is low again, not bef
   exchange.takeFrames(0, 2, &frames);
   CHECK(isReady(box.fd(), POLLIN, 0));
   box.unpark();
-  // Low already when it stops: nobody else would wake it.
+  // Low already when it stops: nothing else would wake it.
   box.park();
   exchange.stopUntilLow(exchange.reactorMailbox(0));
   CHECK(isReady(box.fd(), POLLIN, 0));
@@ -557,7 +557,7 @@ TEST("memory: collectors are asked before the limit, and have their time before 
   CHECK(exchange.memoryState(2'000) == MemoryState::kFine);
   CHECK(exchange.memoryState(2'001) == MemoryState::kHeld);
   CHECK_EQ(exchange.collectionsAsked(), 3u);
-  // Without any of what JS holds it would be too much.
+  // Without any part of JS's memory it would be too much.
   exchange.publishBuffered(0, 801);
   CHECK(exchange.memoryState(2'002) == MemoryState::kFull);
   exchange.publishBuffered(0, 0);

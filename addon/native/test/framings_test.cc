@@ -1,4 +1,4 @@
-// The numbers of framings: equal ones are one, and what nobody uses gives its number away.
+// The numbers of framings: equal ones are one, and an unused one gives its number away.
 #include <set>
 
 #include "harness.h"

@@ -5,8 +5,8 @@
 //     CHECK_EQ(cut.scanned, 3u);
 //   }
 //
-// A failed check ends its test by an exception, so checks belong on the thread of the test: other threads report through what
-// they share with it. The runner ends every test by proving that no descriptor is left open.
+// A failed check ends its test by an exception, so checks belong on the thread of the test: other threads report through
+// memory shared with it. The runner ends every test by proving that no descriptor is left open.
 #pragma once
 
 #include <functional>
@@ -17,7 +17,7 @@
 
 namespace mr::test {
 
-struct Failure {};  // what was wrong is printed before it is thrown
+struct Failure {};  // the fault is printed before it is thrown
 
 struct Registration {
   Registration(const char* file, const char* claim, void (*body)());

@@ -1,4 +1,4 @@
-// Gives a stream of requests to the framer in parts and compares what comes out, with one part and with the slow reference.
+// Gives a stream of requests to the framer in parts and compares the results, with one part and with the slow reference.
 #pragma once
 
 #include <cstring>
@@ -83,7 +83,7 @@ inline std::string describe(const Http1Outcome& outcome) {
 }
 
 // The reference reads whole lines. The framer may see before a line's end, or before its limit, that nothing good comes of it,
-// and then answers for what it has seen first.
+// and then answers for the first fault.
 inline bool agrees(const Http1Outcome& cut, const Http1Outcome& expected) {
   if (cut == expected) return true;
   Http1Outcome earlier = expected;

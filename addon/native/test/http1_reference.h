@@ -9,7 +9,7 @@
 
 namespace mr::test {
 
-// What came out of a stream. Pieces of a body are joined, because where they are cut is a matter of how they arrived.
+// The requests of a stream. Pieces of a body are joined, because where they are cut is a matter of how they arrived.
 struct Http1Outcome {
   std::vector<std::string> messages;  // "head\n" + bytes, or "all\n" + bytes
   std::vector<std::string> bodies;    // that were streamed; the last one may not be whole

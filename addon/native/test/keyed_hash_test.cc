@@ -1,4 +1,5 @@
-// The hash of what peers choose, and the tables that rest on it: as fast with names that collide under the library's own hash.
+// The hash of names that peers choose, and the tables that rest on it: as fast with names that collide under the library's own
+// hash.
 #include "base/keyed_hash.h"
 
 #include <string>
@@ -15,7 +16,7 @@ using namespace mr::test;
 
 namespace {
 
-// std::hash of libstdc++ on 64 bits is MurmurHash64A with a seed that everybody knows; each of its steps can be undone.
+// std::hash of libstdc++ on 64 bits is MurmurHash64A with a public seed; each of its steps can be undone.
 constexpr uint64_t kMurmur = 0xc6a4a7935bd1e995;
 
 constexpr uint64_t inverse(uint64_t odd) {
@@ -66,7 +67,7 @@ std::vector<Peer> collidingPeers(size_t count, size_t size) {
   return peers;
 }
 
-// Alike under a sum of multiplications whose factor everybody knows.
+// Alike under a sum of multiplications with a public factor.
 std::vector<FramingConfig> collidingFramings(size_t count) {
   std::vector<FramingConfig> framings;
   for (uint64_t i = 0; i < count; ++i) {

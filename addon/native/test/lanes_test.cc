@@ -35,7 +35,7 @@ struct Queue {
     CHECK(queue.push(costing(costNs, sequence), lane));
     lanes.pushed(lane, nowNs);
   }
-  // What a worker gets next: its predicted cost, or 1 when there is nothing for it.
+  // The next task of a worker: its predicted cost, or 1 when there is nothing for it.
   uint64_t take(uint32_t worker = 0) {
     lanes.done(worker);
     Lanes::Lane lane;
@@ -90,7 +90,7 @@ TEST("lanes: under an endless stream of light tasks the heavy ones get a quarter
 TEST("lanes: of heavy tasks that wait, none waits for more than three times its own cost of light ones") {
   Queue queue;
   queue.push(kHeavy);
-  CHECK_EQ(queue.take(), kHeavy);  // what they cost is known now
+  CHECK_EQ(queue.take(), kHeavy);  // their cost is known now
   queue.push(kHeavy);
   uint64_t before = 0;
   for (;;) {
@@ -115,7 +115,7 @@ TEST("lanes: while light work is about, one worker is kept free of long tasks, a
   CHECK(queue.lanes.hasWork(queue.workers, queue.nowNs));
   CHECK_EQ(queue.take(1), kLight);
   CHECK_EQ(queue.take(1), 1u);
-  CHECK_EQ(queue.take(0), kLong);  // the one who runs them goes on
+  CHECK_EQ(queue.take(0), kLong);  // the worker that runs them goes on
   queue.lanes.done(0);
   CHECK_EQ(queue.take(1), kLong);  // any of them, but one
   queue.push(kLong);
@@ -152,7 +152,7 @@ TEST("exchange: a worker that died in a long task has left its place") {
   CHECK(frames.empty());
   CHECK(exchange.parkWorker(1));
   exchange.reapWorker(0, false, false);
-  // The sleeping one was woken for what the other one has left.
+  // The sleeping one was woken for the rest of the other one's tasks.
   CHECK(isReady(exchange.mailbox(exchange.workerMailbox(1)).fd(), POLLIN, 0));
   exchange.unparkWorker(1);
   exchange.takeFrames(1, 1, &frames);

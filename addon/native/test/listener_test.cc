@@ -49,7 +49,7 @@ std::vector<Fd> acceptAll(int listener) {
   }
 }
 
-// What a server leaves that was killed: a path that nobody listens on.
+// The remains of a killed server: a path without a listener.
 void leaveStale(const std::string& path) { must(sock::bindStream(must(Address::unixPath(path)), {})); }
 
 }  // namespace
@@ -113,7 +113,7 @@ TEST("sees a server that holds the port and does not listen yet") {
 
 namespace {
 
-// What another user binds. Needs root; the kernel takes the user of a socket from the thread that makes it.
+// A name bound by another user. Needs root; the kernel takes the user of a socket from the thread that makes it.
 Fd foreignName(const Address& address) {
   const std::string name = std::string(1, '\0') + "multireactor:4:" + address.host() + ':' + std::to_string(address.port());
   ::setfsuid(65534);
@@ -138,7 +138,7 @@ TEST("starts although another user holds the name of its guard, and a second ser
   Fd squatter = foreignName(address);
   const Group server = opened(address);
   CHECK_EQ(errorOf(address), EADDRINUSE);
-  // The guard alone, without the probe that finds whoever listens. Also when the name is free again.
+  // The guard alone, without the probe that finds a listener. Also when the name is free again.
   CHECK_EQ(StartGuard::take(address).error, EADDRINUSE);
   squatter.reset();
   CHECK_EQ(StartGuard::take(address).error, EADDRINUSE);
@@ -249,7 +249,7 @@ TEST("listens on IPv6 for both families, or for IPv6 alone") {
   connected(must(Address::inet("::1", both->address().port())));
   connected(loopback(both->address().port()));
   CHECK_EQ(errorOf(must(Address::inet("0.0.0.0", both->address().port()))), EADDRINUSE);
-  // What the kernel chose is free for IPv6. With IPv4 somebody else may have it: then the next one.
+  // The kernel's choice is free for IPv6. With IPv4 another program may have it: then the next one.
   std::vector<Group> chosen;
   int withIpv4 = EADDRINUSE;
   while (withIpv4 == EADDRINUSE && chosen.size() < 100) {

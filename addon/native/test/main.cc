@@ -17,7 +17,7 @@ struct Test {
   void (*body)();
 };
 
-// A function's static, because registrations run before main in an order that nobody chose.
+// A function's static, because registrations run before main in an unspecified order.
 std::vector<Test>& tests() {
   static std::vector<Test> all;
   return all;
@@ -25,7 +25,7 @@ std::vector<Test>& tests() {
 
 thread_local std::vector<const Note*> notes;
 
-// What was wrong with the test that runs, for the end of the output.
+// The fault of the test that runs, for the end of the output.
 std::string wrong;
 
 void tell(const std::string& text) {
@@ -107,7 +107,7 @@ int run(int argc, char** argv) {
     }
   }
   std::printf("\n%d passed, %zu failed\n", passed, failed.size());
-  // Once more: it stands pages above, and the end of an output is what is kept.
+  // Once more: it stands pages above, and only the end of an output is kept.
   for (const std::string& what : failed) std::fputs(what.c_str(), stdout);
   // A filter that matches nothing is a mistake, not a success.
   return !failed.empty() || (passed == 0 && argc > 1) ? 1 : 0;

@@ -108,7 +108,7 @@ TEST("makes every descriptor non-blocking and close-on-exec") {
 }
 
 TEST("says that a connection is refused") {
-  const Fd bound = must(sock::bindStream(loopback(), {}));  // the port is taken, and nobody listens
+  const Fd bound = must(sock::bindStream(loopback(), {}));  // the port is taken, without a listener
   const Fd fd = must(sock::connect(must(sock::localAddress(bound.get()))));
   CHECK(isReady(fd.get(), POLLOUT, kPatienceMs));
   CHECK_EQ(must(sock::pendingError(fd.get())), ECONNREFUSED);

@@ -1,5 +1,5 @@
 // RESP and MQTT once more, slow and plain, beside codec_reference.h: a state for each byte, everything seen is kept. Shares no
-// code with src/codec, and says at every byte what can be known there.
+// code with src/codec, and decides at the first possible byte.
 #pragma once
 
 #include <algorithm>
@@ -51,7 +51,7 @@ class ProtocolReference {
   bool whole_ = false;
 };
 
-// Values and commands alike: a tree of what is still to come, each node with what it waits for.
+// Values and commands alike: a tree of expected nodes, each with the type that it waits for.
 class RespReference final : public ProtocolReference {
  public:
   explicit RespReference(const FramingConfig& config) : ProtocolReference(config) {}

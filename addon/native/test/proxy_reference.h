@@ -1,4 +1,4 @@
-// PROXY headers once more, slow and plain, and what has to hold of every answer. Shares no code with src/codec: version 1 by
+// PROXY headers once more, slow and plain, and the rules for every answer. Shares no code with src/codec: version 1 by
 // splitting the line and its own IPv6, version 2 over copies, the checksum bit by bit.
 #pragma once
 
@@ -171,7 +171,7 @@ inline ProxyHeader readExactly(const std::string& bytes) {
   return readProxyHeader(exact.get(), bytes.size());
 }
 
-// Reads every beginning of the stream. What is wrong, or nothing.
+// Reads every beginning of the stream. Returns the fault, or nothing.
 inline std::optional<std::string> brokenProxyContract(const std::string& stream) {
   const bool isV1 = !stream.empty() && stream[0] == 'P';
   const size_t most = isV1 ? kMaxProxyV1Bytes : kMaxProxyV2Bytes;

@@ -1,4 +1,4 @@
-// Publications: which subscribers they reach, in which order, once each, and what becomes of them for those who do not read.
+// Publications: which subscribers they reach, in which order, once each, and their fate for subscribers that do not read.
 #include <malloc.h>
 
 #include <atomic>
@@ -274,7 +274,7 @@ TEST("a connection that moves while much is published misses nothing and gets no
     subscribers.tell(others.back(), ">" + std::to_string(i % 3));
   }
   subscribers.tell(a, "+n");
-  // As much for each move, whoever gets more of the cores: what runs ahead would be carried along from move to move.
+  // As much for each move, for any share of the cores: a lead would be carried along from move to move.
   constexpr int kForEachMove = 500;
   std::atomic<bool> stop{false};
   std::atomic<int> published{0}, wanted{kForEachMove};
@@ -286,7 +286,7 @@ TEST("a connection that moves while much is published misses nothing and gets no
       }
       char text[9];
       std::snprintf(text, sizeof(text), "%07d\n", published.load());
-      // Nobody: it is on its way, and gets it where it arrives.
+      // No subscriber here: it is on its way, and gets the message where it arrives.
       if (server.exchange->publish(publication("n", text)) == Exchange::Publishing::kFull) continue;
       ++published;
       (void)server.exchange->publish(publication("other", "."));
@@ -375,7 +375,7 @@ TEST("what waits of one topic leaves room for the others, and a reactor keeps on
   int sent = 0;
   while (publishes("flood") == Exchange::Publishing::kSent) ++sent;
   CHECK(sent >= 45 && sent <= 51);
-  // Only reactor 1 drives from here on: what reactor 0 does not come to holds up nothing of the other topic.
+  // Only reactor 1 drives from here on: messages waiting for reactor 0 do not delay the other topic.
   for (int i = 0; i < 200; ++i) {
     CHECK(publishes("other") == Exchange::Publishing::kSent);
     server.reactor(1).turn(0);
@@ -395,7 +395,7 @@ TEST("one topic's flood does not keep another topic's subscribers waiting, who g
   }
   const Fd a = server.connect();
   subscribers.tell(a, "+quiet");
-  // Whoever has subscribed to both gets both in the order in which they were published.
+  // A subscriber of both gets both in the order in which they were published.
   const Fd both = server.connect();
   subscribers.tell(both, "+flood");
   subscribers.tell(both, "+quiet");
@@ -455,7 +455,7 @@ TEST("a connection that falls behind in many topics gets all in one order, also 
   subscribers.tell(a, "-2");
   publish(1000, 1400, 2);
   CHECK(server.read(a, expected.size()) == expected);
-  // Those who hang up in the middle leave nothing behind.
+  // Subscribers that hang up in the middle leave nothing behind.
   publish(1400, 1800, 2);
   server.turns(1);
   others.clear();
@@ -488,7 +488,7 @@ TEST("whoever ends a subscription while it is behind in it gets no more of it, a
 namespace {
 
 // Moves a connection of n subscriptions while 8 n publications wait on reactor 1, one in eight for a topic of its own. The steps
-// of the turns in which it arrives and is given what it has missed.
+// of the turns in which it arrives and gets its missed messages.
 uint64_t stepsOfMove(size_t n) {
   ListenerConfig config = raw();
   config.maxSubscriptions = 1 << 20;
@@ -598,7 +598,7 @@ TEST("subscriptions count as memory of their connection: names, nodes and places
       CHECK(own > 0.85 * real);
       CHECK(own < 1.15 * real);
     }
-    // Another subscriber of the same topics costs what is its own, and pays for all when the first one has left.
+    // Another subscriber of the same topics costs its own part, and pays for all when the first one has left.
     const uint64_t one = counted();
     for (const std::string& each : names) CHECK(direct.subscribe(1, each) == Reactor::Subscribed::kDone);
     CHECK(counted() - one < kMany * 200);

@@ -64,7 +64,7 @@ struct Ports {
     for (uint32_t i = 0; i < reactors.reactors.size(); ++i) all += (reactors.reactor(i).counters().*counter).get();
     return all;
   }
-  // What the balance knows is what there is.
+  // The counts of the balance are those of the reactors.
   void checkCounts() {
     for (uint32_t i = 0; i < reactors.reactors.size(); ++i) CHECK_EQ(reactors.exchange->balance().of(i), reactors.open(i));
     CHECK_EQ(reactors.admitted(), total());
@@ -210,7 +210,7 @@ TEST("address: the limit of one address is exact when its connections are handed
   for (int i = 0; i < 3; ++i) ports.reactors.echo(ports.reactors.task());
   clients.clear();
   ports.reactors.until([&] { return ports.total() == 0; });
-  // Nobody is left in the count: three more may come.
+  // No connection is left in the count: three more may come.
   for (int i = 0; i < 3; ++i) {
     clients.push_back(ports.from("127.0.0.1"));
     say(clients.back(), proxyLine("10.1.2.3") + "y\n");
@@ -326,7 +326,7 @@ TEST("a retiring reactor's connections go where their listener's policy says") {
   address.reactors.exchange->setActive(3, false);
   address.reactors.reactor(3).retire(false);
   address.reactors.until([&] { return address.total() == 32 && address.reactors.open(3) == 0; });
-  // Whoever comes now from one of these addresses finds his first connection there.
+  // A new connection from one of these addresses finds its first connection there.
   std::vector<uint64_t> expected(4);
   for (int host = 1; host <= 32; ++host) {
     Peer peer;
@@ -352,6 +352,6 @@ TEST("a reactor has not drained while a connection is on its way to it") {
   CHECK_EQ(server.read(fresh.far, 5), "late\n");
   fresh.far.reset();
   server.until([&] { return server.js(1).saw("0 drained"); });
-  // Nobody gives it anything any more.
+  // It gets no more connections.
   CHECK(!server.exchange->balance().tryEnter(1));
 }

@@ -44,7 +44,7 @@ ListenerConfig client(uint32_t hooks = kHookOpen | kHookMessage | kHookClose) {
   return config;
 }
 
-// A server without any hook of its own: its frames go to a pool that nobody serves.
+// A server without any hook of its own: its frames go to a pool without workers.
 struct Dialer : Reactors {
   explicit Dialer(ExchangeOptions options = {}) : Reactors(lines(false), 1, options) {}
 
@@ -93,7 +93,7 @@ struct Listener {
   Address address;
 };
 
-// A port where nobody listens, kept by a socket that is only bound.
+// A port without a listener, kept by a socket that is only bound.
 struct Closed {
   Closed() : fd(must(sock::bindStream(loopback(), {}))), address(must(sock::localAddress(fd.get()))) {}
   Fd fd;
@@ -298,7 +298,7 @@ TEST("connect: a reactor that closes ends its clients when nobody is served any 
   const Fd served = dialer.connect();
   const uint32_t slot = dialer.connected(dialer.begin(there.address));
   const Fd far = accepted(there.fd.get());
-  // What is served waits for an answer that only the client can bring.
+  // The frame waits for an answer that only the client can bring.
   CHECK(dialer.reactor().hold(dialer.rows[0].slot, dialer.rows[0].generation, true) != Reactor::kNoPlace);
   dialer.reactor().drain(1000);
   dialer.turns(50);

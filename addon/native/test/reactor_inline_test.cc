@@ -14,7 +14,7 @@ ListenerConfig running(Run run) {
   return config;
 }
 
-// What JS does: writes a row and its bytes into the box.
+// As JS does: writes a row and its bytes into the box.
 void answer(Reactor& reactor, const EventRow& row, std::string_view text, uint32_t flags = Reply::kLast) {
   InlineBox& box = reactor.inlineBox();
   uint32_t offset = 0;

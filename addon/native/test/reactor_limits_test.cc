@@ -1,4 +1,4 @@
-// Time limits of a connection, and what happens to frames that the queue has no room for.
+// Time limits of a connection, and the fate of frames without room in the queue.
 #include "reactors.h"
 
 using namespace mr;
@@ -8,7 +8,7 @@ namespace {
 
 constexpr uint32_t kLimitMs = 40;
 
-// How long it takes until somebody has been closed so.
+// The time until a connection has been closed for this reason.
 uint64_t timeUntilClosed(Reactors& server, CloseReason reason) {
   const uint64_t start = monotonicMs();
   server.until([&] { return server.closed(reason) != 0; });
@@ -32,7 +32,7 @@ bool isClosed(const Fd& fd) {
   return got.ok() ? got.value == 0 : got.error != EAGAIN;
 }
 
-// Sends until nobody takes any more. How many bytes the server has taken.
+// Sends until neither kernel nor server takes more. Returns the bytes that the server has taken.
 uint64_t flood(Reactors& server, const Fd& peer) {
   constexpr uint64_t kFarTooMuch = 40 << 20;
   const std::string chunk(256 << 10, 'x');

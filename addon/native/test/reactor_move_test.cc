@@ -12,7 +12,7 @@ using namespace mr::test;
 
 namespace {
 
-// Where each connection is now, by what other threads call it, as the hooks see it. Answers kHandover with `state`.
+// Where each connection is now, by the id for other threads, as the hooks see it. Answers kHandover with `state`.
 struct Places {
   struct Place {
     uint32_t reactor, slot, generation;

@@ -1,4 +1,4 @@
-// The way of bytes through a layer in the driving thread, with a cipher that turns every bit: what comes out is framed, answered
+// The way of bytes through a layer in the driving thread, with a cipher that turns every bit: its output is framed, answered
 // and limited like anything else.
 #include "reactors.h"
 
@@ -425,7 +425,7 @@ TEST("a connection is read in the steps that its layer asks for, within bounds")
   struct Step {
     uint32_t bytes, asked;
   };
-  // Nothing is known of its bytes at first. What is asked for holds from the next read on.
+  // Nothing is known of its bytes at first. A requested size holds from the next read on.
   for (const Step& step : {Step{16 << 10, 0}, Step{4 << 10, 5000}, Step{5000, UINT32_MAX}, Step{64 << 10, 0}}) {
     (void)::send(client.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     asked = step.asked;

@@ -1,4 +1,5 @@
-// Hooks that stop in the middle of what was received, frame after frame, and framers of the driving thread that are shown a frame
+// Hooks that stop in the middle of the received bytes, frame after frame, and framers of the driving thread that are shown a
+// frame
 // piece by piece: each byte costs about the same, however much lies behind it.
 #include "reactors.h"
 #include "steps.h"
@@ -25,7 +26,7 @@ std::string times(const std::string& text, size_t n) {
   return all;
 }
 
-// Serves so many frames that come at once. `stop` is what the hook does to each; `go` follows when the turn is over.
+// Serves so many frames that come at once. `stop` is the hook's action for each; `go` follows when the turn is over.
 struct Stopping {
   using Does = std::function<void(Reactor&, const EventRow&)>;
 

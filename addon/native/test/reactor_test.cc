@@ -15,7 +15,7 @@ namespace {
 class Sink final : public EventSink {
  public:
   std::function<void(const EventRow&, std::string_view)> hook = [](const EventRow&, std::string_view) {};
-  bool stopped = false;  // paused or reframed: what the batch has behind this frame will come again
+  bool stopped = false;  // paused or reframed: the rows behind this frame will come again
 
   Delivered deliver(const std::vector<EventRow>& rows) override {
     stopped = false;
@@ -63,7 +63,7 @@ struct Server {
       more = reactor.turn(more ? 0 : 2);
     }
   }
-  // What the client gets, up to that many bytes or to the end of the stream.
+  // Reads the client's bytes, up to that many or to the end of the stream.
   std::string read(int fd, size_t size) {
     std::string all;
     char some[65536];

@@ -1,5 +1,5 @@
-// Reactors of one exchange, driven on the thread of the test, and threads of JS that can die. The listener is a Unix path: what
-// a client has sent is there at once, so that a test knows what lies in one batch.
+// Reactors of one exchange, driven on the thread of the test, and threads of JS that can die. The listener is a Unix path: bytes
+// of a client are there at once, so that a test knows what lies in one batch.
 #pragma once
 
 #include <functional>
@@ -20,7 +20,7 @@ inline std::span<const uint8_t> spanOf(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
-// What JS sees, as lines: "0 frame hello" is a frame of slot 0. Its memory goes with it.
+// The events that JS gets, as lines: "0 frame hello" is a frame of slot 0. Its memory goes with it.
 class Js final : public EventSink {
  public:
   std::function<void(const EventRow&, std::string_view)> hook = [](const EventRow&, std::string_view) {};
@@ -33,7 +33,7 @@ class Js final : public EventSink {
   size_t mostRows = SIZE_MAX;
   std::function<void(const EventRow&, uint32_t rawEnd, uint32_t begun)> handBack;
 
-  // Paused or reframed: what the batch has behind this frame will come again.
+  // Paused or reframed: the rows behind this frame will come again.
   void stop(const EventRow& row) { stopped_.insert(nameOf(row)); }
   bool saw(std::string_view line) const { return std::find(seen.begin(), seen.end(), line) != seen.end(); }
   // The texts of the lines that begin so, each with a bar behind it.
@@ -165,7 +165,7 @@ inline void say(const Fd& fd, std::string_view text) {
   CHECK_EQ(::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
 }
 
-// A PROXY header of version 2, whose signature would be lines, and what comes behind its first 16 bytes: 192.0.2.1, port 56324.
+// A PROXY header of version 2, whose signature would be lines, and the bytes behind its first 16: 192.0.2.1, port 56324.
 inline constexpr std::string_view kProxyHead("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", 16);
 inline constexpr std::string_view kProxyRest("\xc0\0\x02\x01\xc0\0\x02\x02\xdc\x04\x01\xbb", 12);
 
@@ -190,7 +190,7 @@ struct Reactors {
   Reactor& reactor(uint32_t index = 0) { return *reactors[index]; }
   Js& js(uint32_t index = 0) { return *threads[index]; }
 
-  // One more client, once its connection is open. What it says at once is there before any time limit of it begins.
+  // One more client, once its connection is open. Its first bytes are there before any time limit of it begins.
   Fd connect(std::string_view saying = {}) {
     const uint64_t before = reactor().counters().accepted.get();
     Fd fd = connected(address);
@@ -225,7 +225,7 @@ struct Reactors {
     takeOver(true, index);
   }
 
-  // What the client gets, up to that many bytes or to the end of the stream.
+  // Reads the client's bytes, up to that many or to the end of the stream.
   std::string read(const Fd& fd, size_t size) {
     std::string all;
     char some[65536];

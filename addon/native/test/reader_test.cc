@@ -1,4 +1,4 @@
-// What a peer that reads is owed: messages above the maximum, and what precedes a failure.
+// Bytes owed to a peer that reads: messages above the maximum, and replies before a failure.
 #include "reactors.h"
 
 using namespace mr;
@@ -37,7 +37,7 @@ TEST("room: one message passes the maximum when little waits before it, and no s
   std::vector<Said> said;
   server.onFrame = [&](const EventRow& row, std::string_view) {
     said.push_back(server.write(row, large));
-    said.push_back(server.write(row, end));  // what belongs to it
+    said.push_back(server.write(row, end));  // its own replies
   };
   const Fd peer = server.connect("a\n");
   server.until([&] { return said.size() == 2; });

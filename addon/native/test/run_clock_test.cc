@@ -1,4 +1,4 @@
-// What a thread worked, as against how long it took.
+// The CPU time of a thread, as against the elapsed time.
 #include "base/run_clock.h"
 
 #include <pthread.h>
@@ -67,6 +67,6 @@ TEST("run clock: a thread that waits by its own doing is charged for the wait") 
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   const uint64_t now = monotonicNs();
   const RunClock::Worked worked = clock.worked(now - began, now);
-  if (worked.exact) CHECK_EQ(worked.ns, now - began);  // not where somebody took its core away just then
+  if (worked.exact) CHECK_EQ(worked.ns, now - began);  // not where another thread took its core just then
   CHECK(worked.ns <= now - began);
 }

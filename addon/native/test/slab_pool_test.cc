@@ -1,4 +1,4 @@
-// What the pool keeps of the slabs that a collector has given back, and for how long.
+// The slabs that the pool keeps of those that a collector has given back, and for how long.
 #include <sys/mman.h>
 
 #include <cstring>
@@ -56,7 +56,7 @@ TEST("slabs that nobody has wanted for a while go back to the kernel, and those 
   // 60 of the 100 are needed again and again: 40 lie there all the time, and 32 of all may always stay.
   for (; now < 10'000 + 3 * SlabPool::kUnusedMs; now += 100) giveBackAll(pool, takeSome(pool, 60, now), now);
   CHECK_EQ(pool.keptBytes(), size_t{60} * size_t{kBytes});
-  // Nobody but one wants any more.
+  // Only one thread still takes slabs.
   for (; now < 20'000; now += 100) giveBackAll(pool, takeSome(pool, 1, now), now);
   CHECK_EQ(pool.keptBytes(), SlabPool::kAlwaysKept * kBytes);
 }

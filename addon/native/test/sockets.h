@@ -1,4 +1,4 @@
-// What tests on real sockets share: waiting for a fact instead of for a while, connected pairs, and the kernel's own view.
+// Shared by tests on real sockets: waiting for a fact instead of for a while, connected pairs, and the kernel's own view.
 #pragma once
 
 #include <netinet/in.h>
@@ -86,12 +86,12 @@ inline Pair unixPair(int type = SOCK_STREAM) {
   return {Fd(fds[0]), Fd(fds[1])};
 }
 
-// The kernel doubles what it is given and has a floor of a few KiB. On TCP a buffer that small waits for delayed ACKs.
+// The kernel doubles the value and has a floor of a few KiB. On TCP a buffer that small waits for delayed ACKs.
 inline void shrinkSendBuffer(int fd, int bytes = 1) {
   CHECK_EQ(::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)), 0);
 }
 
-// What is there now.
+// The bytes that are there now.
 inline std::string received(int fd) {
   std::string all;
   char some[4096];

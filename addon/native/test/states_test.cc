@@ -1,4 +1,4 @@
-// Who may put bytes on a connection in each of its states: every writer is tried in every state, and what its peer gets is
+// The writers that may put bytes on a connection in each of its states: each is tried in every state, and the peer's bytes are
 // compared with the table of reactor/may_write.h. docs/states.md is compared with it too, by test/docs.
 #include <tuple>
 
@@ -22,7 +22,7 @@ struct Scene {
       if (row.event == Event::kOpen) opened.emplace_back(row.slot, row.generation);
       if (row.event == Event::kCipher && ciphers.empty()) ciphers.emplace_back(row.slot, row.generation);
       if (row.event == Event::kCipher) (void)server.reactor().decrypted(row.slot, row.generation);
-      // What the layer of TLS would do: nothing is encrypted here.
+      // In place of the TLS layer: nothing is encrypted here.
       if (row.event == Event::kPlain && row.c != 0) (void)server.reactor().encrypted(row.slot, row.generation, row.c);
       if (row.event == Event::kPlain && row.c == 0) (void)server.reactor().cipherEnd(row.slot, row.generation);
     };

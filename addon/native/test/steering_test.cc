@@ -42,7 +42,7 @@ TEST("a connection goes to the socket of the CPU that received it, and to anybod
   if (first != last) {
     CHECK(both.from(first, 20) == (std::vector<int>{20, 0}));
     CHECK(both.from(last, 20) == (std::vector<int>{0, 20}));
-    // Two sockets of one CPU share what it receives, and nobody is left out.
+    // Two sockets of one CPU share its connections, and none is left out.
     CHECK_EQ(both.group->steerByCpu({last, last}), 0);
     const std::vector<int> foreign = both.from(first, 40);
     CHECK(foreign[0] > 0 && foreign[1] > 0);

@@ -1,4 +1,4 @@
-// What one turn of a reactor does at most, in bytes and in CPU time, and that what is left is neither lost nor reordered.
+// The most work of one turn of a reactor, in bytes and in CPU time; the rest is neither lost nor reordered.
 #include "base/clock.h"
 #include "reactors.h"
 
@@ -61,7 +61,7 @@ TEST("turn budget: CPU time ends a turn of few bytes, and the time of hooks does
   for (int i = 0; i < 3; ++i) {
     budget.spend(TurnBudget::kLookBytes);
     budget.leave();
-    budget.spend(TurnBudget::kLookBytes);  // what a hook writes counts in bytes, and is no look at the clock
+    budget.spend(TurnBudget::kLookBytes);  // a hook's writes count in bytes, without reading the clock
     burn(2 * TurnBudget::kCpuNs);
     budget.spend(TurnBudget::kLookBytes);
     budget.comeBack();
@@ -285,7 +285,7 @@ TEST("frames of a connection that has closed meanwhile are its last, and run") {
   say(client, "a0\na1\na2\na3\na4\na5\n");
   server.turns(1);
   CHECK_EQ(server.js().frames(0), "a0|a1|");
-  // It goes without having read: the next turn first cuts what waits, and then hears of it.
+  // It goes without having read: the next turn first cuts the waiting bytes, and then sees the reset.
   client.reset();
   server.turns(20);
   CHECK(server.js().saw("0 close reset"));

@@ -1,4 +1,4 @@
-// Gives a stream of frames to the framer in parts and compares what comes out with the slow reference after every part.
+// Gives a stream of frames to the framer in parts and compares the results with the slow reference after every part.
 #pragma once
 
 #include <cstring>
@@ -17,7 +17,7 @@ class WebSocketComparison {
   WebSocketComparison(const FramingConfig& config, std::span<const uint8_t> stream)
       : config_(config), stream_(stream), reference_(config.maxBytes, config.windowBits != 0) {}
 
-  // The next bytes, up to the stream's `end`, have come. What is wrong, or nothing.
+  // The next bytes, up to the stream's `end`, have come. Returns the fault, or nothing.
   std::optional<std::string> arrive(size_t end) {
     for (; fed_ < end; ++fed_) reference_.feed(stream_[fed_]);
     while (code_ == 0 && end - start_ >= needed_) {

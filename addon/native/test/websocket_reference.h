@@ -1,5 +1,5 @@
 // WebSocket frames once more, slow and plain: one byte at a time, everything seen is kept, and the mask is taken off byte by
-// byte. Shares no code with src/codec, and says at every byte what can be known there.
+// byte. Shares no code with src/codec, and decides at the first possible byte.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What a dead worker had written and not handed over.
+// Replies that a dead worker had written and not handed over.
 #include "exchange/worker_slot.h"
 
 #include <cstring>

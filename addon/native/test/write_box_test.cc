@@ -1,4 +1,4 @@
-// What hooks leave in the write box, as JS would: rows and bytes, without a call.
+// Writes of hooks in the write box, as JS leaves them: rows and bytes, without a call.
 #include <cstring>
 
 #include "reactors.h"
@@ -45,7 +45,7 @@ TEST("writes left in the box outlive a thread that dies later in the same batch"
   server.until([&] { return server.js().dead; });
   server.replaceDead();
   CHECK_EQ(server.read(a, 3), "a1\n");
-  // What its last hook wrote leaves too, and then it ends.
+  // The bytes of its last hook leave too, and then it ends.
   CHECK_EQ(server.read(b, 4), "b1\n");
   CHECK_EQ(::shutdown(b.get(), SHUT_WR), 0);
   server.until([&] { return server.closed(CloseReason::kThreadLost) == 1; });
@@ -78,7 +78,7 @@ TEST("a write left in the box for a connection that closed in the same batch goe
   CHECK_EQ(server.read(b, 2), "x\n");
 }
 
-// What a broken writer leaves behind the first of two good rows, each for a client of its own.
+// Leaves a broken row behind the first of two good ones, each for a client of its own.
 void leaveBroken(Reactors& server, const std::function<void(WriteBox&)>& breakIt) {
   const Fd a = server.connect(), b = server.connect(), c = server.connect();
   server.js().hook = [&server, &breakIt](const EventRow& row, std::string_view frame) {

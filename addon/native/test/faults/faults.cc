@@ -106,7 +106,7 @@ bool applies(Rule& rule, const char* call) {
   return rule.asked.fetch_add(1) % every == every - 1;
 }
 
-// One intercepted call: what becomes of it, and the count of what became of it.
+// One intercepted call: its outcome, and the counts of outcomes.
 class Fault {
  public:
   Fault(const char* call, const void* caller) {
@@ -157,7 +157,7 @@ Call* next(const char* name) {
   return reinterpret_cast<Call*>(found);
 }
 
-// Seconds by which the wall clock is wrong, for everybody in this process.
+// Seconds by which the wall clock is wrong, for the whole process.
 time_t wallClockSetBackBy() {
   for (Rule* rule = rules(); rule != rules() + kRules; ++rule) {
     if (!applies(*rule, "wall_clock") || !takeOne(rule->left)) continue;
@@ -167,7 +167,7 @@ time_t wallClockSetBackBy() {
   return 0;
 }
 
-constexpr int kMostParts = 1024;  // what the kernel takes in one sendmsg
+constexpr int kMostParts = 1024;  // the kernel's limit for one sendmsg
 
 // The parts, cut after `bytes`.
 size_t firstParts(const msghdr& message, size_t bytes, iovec* parts) {
@@ -209,7 +209,7 @@ int setsockopt(int fd, int level, int option, const void* value, socklen_t size)
   MR_NEXT(setsockopt);
   const bool steers = level == SOL_SOCKET && option == SO_ATTACH_REUSEPORT_CBPF;
   if (steers) {
-    // What the server would do without any protection: the socket goes, with whoever is queued on it.
+    // As a server without any protection: the socket goes, with the connections queued on it.
     MR_FAULT("abrupt");
     if (fault.fails()) {
       mr::faults::wasAbrupt.store(true);
@@ -274,7 +274,7 @@ int accept4(int listener, sockaddr* address, socklen_t* length, int flags) {
   MR_FAULT("accept4");
   if (fault.fails()) return -1;
   const int fd = real(listener, address, length, flags);
-  // One that was shut down stays readable until it is closed, and there is nobody on it.
+  // One that was shut down stays readable until it is closed, and has no connection.
   if (fd < 0 && errno == EINVAL && mr::faults::wasAbrupt.load()) errno = EAGAIN;
   return fd;
 }

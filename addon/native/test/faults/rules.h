@@ -9,7 +9,7 @@ namespace mr::faults {
 
 // One fault of one call. All words are the machine's own.
 struct Rule {
-  char call[16];                  // what is intercepted, "accept4" for instance; ends with a zero
+  char call[16];                  // the intercepted call, "accept4" for instance; ends with a zero
   int64_t error;                  // the errno to fail with, 0: none
   int64_t atMost;                 // bytes or events that the call may carry, 0: any number
   std::atomic<int64_t> every;     // each so-manyth call; 0: this rule is off. The test writes it last.

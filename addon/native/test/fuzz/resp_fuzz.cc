@@ -11,7 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   config.resp.maxBulkBytes = input.number() % (uint64_t{1} << 40);
   config.resp.maxLineBytes = input.number() % (uint64_t{1} << 40);
   config.resp.maxDepth = input.byte() % 40;
-  // What the constructors allow goes no further.
+  // The constructors allow no more.
   config.resp.maxDepth = std::min(config.resp.maxDepth, mr::RespLimits::kMostDepth);
   return mr::test::fuzz(config, input);
 }
