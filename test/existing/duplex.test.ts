@@ -123,6 +123,58 @@ describe('toDuplex', () => {
     expect(reactor).to.deep.equal(['error ECONNRESET', 'close']).and.deep.equal(expected)
   })
 
+  for (const ends of [true, false]) {
+    it(`gives what its peer sent before it reset${ends ? ', and its end, which is no error' : ''}`, async () => {
+      const { net: expected, reactor } = await onBoth(
+        () => net.createServer(),
+        async (side, server) => {
+          const { client, socket } = await served(side, server)
+          const history = watch(socket)
+          let got = ''
+          socket.on('data', (bytes: Buffer) => {
+            got += bytes.toString()
+          })
+          // All of it has arrived when this thread polls again.
+          if (ends) client.end('last').once('finish', () => client.resetAndDestroy())
+          else {
+            client.write('last')
+            client.resetAndDestroy()
+          }
+          await new Promise((resolve) => socket.once('close', resolve))
+          return { got, history }
+        },
+      )
+      expect(reactor.got).to.equal('last').and.equal(expected.got)
+      // Without an end of the peer's, net says one all the same: libuv does not look for the error behind a short read.
+      if (ends) expect(reactor.history).to.deep.equal(['end', 'finish', 'close']).and.deep.equal(expected.history)
+      else expect(reactor.history).to.deep.equal(['error ECONNRESET', 'close'])
+    })
+  }
+
+  it('keeps what its peer sent before it reset for a reader that was busy', async () => {
+    const { net: expected, reactor } = await onBoth(
+      () => net.createServer(),
+      async (side, server) => {
+        const { client, socket } = await served(side, server)
+        const history = watch(socket)
+        // The first half fills the stream, so that the second one waits in the kernel.
+        client.write('x'.repeat(30_000))
+        await once(socket, 'readable')
+        client.end('x'.repeat(30_000)).once('finish', () => client.resetAndDestroy())
+        await once(client, 'close')
+        // Both have had their turns to hear of it, and nobody reads.
+        for (let i = 0; i < 10; i++) await new Promise(setImmediate)
+        const early = [...history]
+        let got = 0
+        socket.on('data', (bytes: Buffer) => (got += bytes.length))
+        await new Promise((resolve) => socket.once('close', resolve))
+        return { early, got, history }
+      },
+    )
+    expect(reactor).to.deep.equal({ early: [], got: 60_000, history: ['end', 'finish', 'close'] })
+    expect(reactor).to.deep.equal(expected)
+  })
+
   it('makes its peer wait for a slow reader, and a fast writer for its peer', async () => {
     const { net: expected, reactor } = await onBoth(
       () => net.createServer(),

@@ -228,7 +228,7 @@ describe('pending message hooks', () => {
       },
       async (port, errors) => {
         const client = await Client.connect(port)
-        client.write('a\nb\n')
+        client.write('a\n')
         await hooks.until(1)
         client.socket.resetAndDestroy()
         while (closed.length === 0) await rounds(1)
@@ -236,6 +236,35 @@ describe('pending message hooks', () => {
         await rounds()
         expect(closed).to.deep.equal(['reset'])
         expect(hooks.begun).to.deep.equal(['a'])
+        expect(errors).to.deep.equal([])
+      },
+    )
+  })
+
+  it('that settle behind a reset let what came before it be read', async () => {
+    const hooks = new Hooks()
+    const closed: string[] = []
+    await withReactor(
+      {
+        framing: lines(),
+        maxPendingMessages: 1,
+        message: (_, frame) => hooks.hold(frame),
+        close: (_, reason) => void closed.push(reason),
+      },
+      async (port, errors) => {
+        const client = await Client.connect(port)
+        client.write('a\nb\n')
+        await hooks.until(1)
+        client.socket.resetAndDestroy()
+        await rounds()
+        expect(closed).to.deep.equal([])
+        hooks.end()
+        await hooks.until(2)
+        while (closed.length === 0) await rounds(1)
+        expect(closed).to.deep.equal(['reset'])
+        expect(hooks.begun).to.deep.equal(['a', 'b'])
+        hooks.end()
+        await rounds()
         expect(errors).to.deep.equal([])
       },
     )

@@ -187,6 +187,11 @@ Result<int> setKeepAlive(int fd, bool on, uint32_t initialDelaySeconds) {
 
 Result<int> setLingerReset(int fd) { return setOption(fd, SOL_SOCKET, SO_LINGER, linger{1, 0}); }
 
+Result<size_t> peek(int fd) {
+  uint8_t first;
+  return transferred(checked([&] { return ::recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT); }));
+}
+
 bool isReadable(int fd) {
   pollfd asked{fd, POLLIN, 0};
   const Result<int> answer = checked([&] { return ::poll(&asked, 1, 0); });

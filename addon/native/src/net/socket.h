@@ -34,6 +34,7 @@ Result<Accepted> accept(int fd);  // accept4, non-blocking
 Result<Fd> connect(const Address& address, const Address* local = nullptr);
 bool isConnectedToItself(int fd, const Address& target);           // on loopback a port can meet itself, where nobody listens
 Result<size_t> receive(int fd, void* data, size_t size);           // 0: the peer has finished sending
+Result<size_t> peek(int fd);                                       // 0: as above. 1: bytes wait
 Result<size_t> send(int fd, const void* data, size_t size);        // MSG_NOSIGNAL
 Result<size_t> sendVector(int fd, const iovec* parts, int count);  // sendmsg, MSG_NOSIGNAL
 Result<int> shutdownWrite(int fd);

@@ -2,6 +2,7 @@
 // cache lines, because an idle server is mostly made of these: what few of them have lies in `extras`.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 
@@ -20,6 +21,17 @@
 
 namespace mr {
 
+// The socket has failed: see reactor_broken.cc.
+struct Broken {
+  int error = 0;            // what it has said, and says no more; 0: it still has it
+  bool known = false;       // it has failed
+  bool emptied = false;     // nothing that the peer has sent lies in it any more
+  bool outputLost = false;  // not all was sent
+  bool listed = false;
+  // The end of what it gives is not an end that the peer has said. EPIPE: the peer had said one before.
+  bool cutsOff() const { return known && error != 0 && error != EPIPE; }
+};
+
 // What most connections never have.
 struct Extras {
   std::unique_ptr<OrderWindow> window;
@@ -31,8 +43,9 @@ struct Extras {
   uint64_t sendingSinceMs = 0;   // when the peer last took a part of what waits; 0: nothing waits
   ConnectionId bornAs;           // its name, when it was born in another reactor's table
   uint64_t discarded = 0;        // bytes received since it ends, and thrown away
-  uint32_t timeoutMs = 0;        // of setTimeout()
-  uint32_t pipe = 0;             // with kPiped: the other one's slot
+  Broken broken;
+  uint32_t timeoutMs = 0;  // of setTimeout()
+  uint32_t pipe = 0;       // with kPiped: the other one's slot
   // While more than `outBuffer.high` waits: how many messages may still pass `outBuffer.max`, of handlers that had begun; and how
   // much may wait beside one that has passed, in pages. See Reactor::admits().
   uint32_t passes = 0;
@@ -124,6 +137,7 @@ struct alignas(64) Connection {
   Secure* secure() const { return extras ? extras->secure.get() : nullptr; }
   std::vector<ReplyPart>* creditsDue() const { return extras ? extras->creditsDue.get() : nullptr; }
   Aside* aside() const { return extras ? extras->aside.get() : nullptr; }
+  bool isBroken() const { return extras && extras->broken.known; }
   Subscriptions* subscriptions() const { return extras ? extras->subscriptions.get() : nullptr; }
   uint64_t framerState() const { return extras ? extras->framerState : 0; }
   void setFramerState(uint64_t state) {

@@ -156,6 +156,7 @@ bool Reactor::turn(int timeoutMs) {
   rowsEach_ = rowsOfOne();
   if (pendingFirst_) cutPending();
   dispatchSome();
+  if (!broken_.empty()) readBroken();
   budget_.open(kTimerShares);
   expireTimers();
   expireConnects();
@@ -370,11 +371,7 @@ void Reactor::dispatch(const epoll_event& event) {
 void Reactor::dispatchConnection(uint32_t slot, uint32_t generation, uint32_t events) {
   Connection* connection = table_.find(slot, generation);
   if (!connection || !connection->fd.valid()) return;  // closed earlier in this turn
-  if (events & EPOLLERR) {
-    if (connection->has(Connection::kPiped)) receiveLastForPipe(slot);
-    const Result<int> pending = sock::pendingError(connection->fd.get());
-    return closeNow(slot, CloseReason::kReset, pending.value);
-  }
+  if (events & EPOLLERR) return onBroken(slot, 0, false);
   if (events & EPOLLOUT) {
     if (!outBudget_.left()) {
       markDirty(slot);
@@ -393,7 +390,7 @@ void Reactor::dispatchConnection(uint32_t slot, uint32_t generation, uint32_t ev
     // Hung up while we do not read: epoll would say so again and again. Reading or writing finds out later.
     if ((events & EPOLLHUP) && connection->has(Connection::kInEpoll)) {
       // Nothing can be sent any more, and nobody would try: the question for room goes with the place in the set.
-      if (!connection->wire().empty()) return closeNow(slot, CloseReason::kReset, EPIPE);
+      if (!connection->wire().empty()) return onBroken(slot, EPIPE, true);
       (void)epoll_.remove(connection->fd.get());
       connection->unset(Connection::kInEpoll);
       connection->tellDue = false;
@@ -421,6 +418,7 @@ void Reactor::watch(uint32_t slot) {
 // What a turn does to an interest, and undoes, the kernel never hears of: it is asked for events only in the next turn.
 void Reactor::tellLater(uint32_t slot) {
   Connection& connection = table_.at(slot);
+  if (connection.isBroken()) return listBroken(slot);
   if (!inTurn_) return tellInterest(slot);
   if (connection.tellDue) return;
   connection.tellDue = true;

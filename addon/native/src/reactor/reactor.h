@@ -456,6 +456,16 @@ class Reactor {
   void finishClients();
   void leaveClients();
 
+  // reactor_broken.cc
+  void onBroken(uint32_t slot, int error, bool lost);
+  void listBroken(uint32_t slot);
+  void askForTurn();
+  void closeBroken(uint32_t slot);
+  void dropOutput(uint32_t slot, bool lost);
+  bool waitsInSocket(uint32_t slot);
+  bool settleBroken(uint32_t slot);
+  void readBroken();
+
   // reactor_pipe.cc
   void receiveForPipe(uint32_t slot);
   void receiveLastForPipe(uint32_t slot);
@@ -468,6 +478,7 @@ class Reactor {
 
   // reactor_input.cc
   void onReadable(uint32_t slot, Connection& connection);
+  Result<size_t> failedToReceive(uint32_t slot, Result<size_t> received);
   Result<size_t> receiveInto(uint32_t slot, Connection& connection, std::span<uint8_t> room);
   void receiveForPool(uint32_t slot, Connection& connection);
   void receiveForHooks(uint32_t slot, Connection& connection);
@@ -578,6 +589,8 @@ class Reactor {
     return connection.out.empty() && !connection.secure() && !connection.has(Connection::kHeadStarted);
   }
   size_t sendNow(uint32_t slot, Connection& connection, std::span<const uint8_t> bytes);
+  void failedToSend(uint32_t slot, int error);
+  static bool losesOutput(const Connection& connection) { return connection.extras && connection.extras->broken.outputLost; }
   void awaitRoom(uint32_t slot);
   OrderWindow& windowOf(Connection& connection);
 
@@ -723,6 +736,7 @@ class Reactor {
   std::vector<uint32_t> untouched_;        // handed back before a hook had seen anything of it in this batch
   std::span<const epoll_event> events_;    // told by epoll and not looked at yet
   std::deque<std::pair<uint32_t, uint32_t>> due_;         // whose timers have expired: slot, generation
+  std::vector<std::pair<uint32_t, uint32_t>> broken_;     // whose sockets have failed, and that are read: slot, generation
   std::vector<std::pair<uint32_t, uint32_t>> releasing_;  // whose order window has replies that may leave: slot, generation
   // Connections with frames that were set aside. How many of them are to be looked at, and what has been let go.
   struct Listed {

@@ -100,7 +100,8 @@ void Reactor::handOverPlaced(uint32_t slot, uint32_t target) {
 bool Reactor::assign(uint32_t slot, uint32_t generation, uint32_t reactor) {
   const Connection* connection = find(slot, generation);
   if (!connection || !connection->has(Connection::kAwaitsReactor)) return true;
-  if (reactor == index_ || draining_) {
+  // What its socket has said of its error it would not say there again.
+  if (reactor == index_ || draining_ || connection->isBroken()) {
     stay(slot);
     requestTurn();
     return true;

@@ -73,6 +73,8 @@ void Reactor::finishWhenDone(uint32_t slot) {
 void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
+  // An end behind which something of ours has been lost is none.
+  if (losesOutput(connection) && (reason == CloseReason::kEnd || reason == CloseReason::kWriteTimeout)) return closeBroken(slot);
   budget_.spend(TurnBudget::kSyscallBytes);
   if (connection.has(Connection::kPiped)) closePipe(slot, reason);
   retractName(slot);

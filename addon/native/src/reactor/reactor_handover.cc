@@ -463,6 +463,7 @@ void Reactor::adoptMoved(Moved& moved) {
   connection.span = 0;
   connection.interest = connection.told = 0;
   connection.tellDue = false;
+  if (connection.extras) connection.extras->broken.listed = false;
   connection.timer = {};
   if (connection.in) connection.in->held = 0;  // by the other reactor's thread
   if (!comesHome) {

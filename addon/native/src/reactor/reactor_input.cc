@@ -34,12 +34,22 @@ CloseReason reasonOf(FrameError error) {
 
 }  // namespace
 
+// A socket that has failed may say its error only once, and what follows looks like an end.
+Result<size_t> Reactor::failedToReceive(uint32_t slot, Result<size_t> received) {
+  Connection& connection = table_.at(slot);
+  const bool again = !received.ok() && (received.error == EAGAIN || received.error == EWOULDBLOCK);
+  if (again && !connection.isBroken()) return received;
+  if (received.ok() && !connection.extras->broken.cutsOff()) return received;
+  connection.needExtras().broken.emptied = true;
+  onBroken(slot, again || received.ok() ? 0 : received.error, false);
+  return Result<size_t>::failure(ECONNRESET);
+}
+
 // value 0 with ok(): the peer has finished. EAGAIN comes back as an error; anything worse has closed the connection.
 Result<size_t> Reactor::receiveInto(uint32_t slot, Connection& connection, std::span<uint8_t> room) {
   const Result<size_t> received = sock::receive(connection.fd.get(), room.data(), room.size());
-  if (!received.ok()) {
-    if (received.error != EAGAIN && received.error != EWOULDBLOCK) closeNow(slot, CloseReason::kReset, received.error);
-    return received;
+  if (!received.ok() || received.value == 0) {
+    if (!received.ok() || connection.isBroken()) return failedToReceive(slot, received);
   }
   budget_.spend(TurnBudget::kSyscallBytes + received.value);
   connection.bytesRead += received.value;
@@ -690,6 +700,7 @@ void Reactor::resumeFrom(uint32_t slot, uint32_t reason) {
   Connection& connection = table_.at(slot);
   if (!connection.has(reason)) return;
   connection.unset(reason);
+  if (connection.isBroken()) listBroken(slot);
   if (connection.framerState() != 0) touch(slot);
   if (connection.secure() && connection.secure()->recordSinceMs != 0) connection.secure()->recordSinceMs = nowMs_;
   if (connection.secure() && connection.secure()->plainEnded) {

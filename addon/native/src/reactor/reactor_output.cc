@@ -242,7 +242,7 @@ void Reactor::emitPart(uint32_t slot, Connection& connection, std::span<const ui
   if ((flags & Reply::kLast) && !(flags & kInlinePart)) counters_.repliesWritten.add(1);
   if (credit != 0) {
     if (connection.out.size() <= config(connection).outHighBytes) {
-      exchange_->giveCredit(worker, token, credit, false);
+      exchange_->giveCredit(worker, token, credit, losesOutput(connection));
     } else {
       if (!connection.creditsDue()) connection.needExtras().creditsDue = std::make_unique<std::vector<ReplyPart>>();
       connection.creditsDue()->push_back({{}, 0, worker, credit, token});
@@ -338,7 +338,7 @@ void Reactor::writeNow(uint32_t slot, uint32_t generation, std::span<const uint8
     return;
   }
   const size_t left = sendNow(slot, *connection, bytes);
-  if (!connection->fd.valid() || left == bytes.size()) return;
+  if (!connection->fd.valid() || left == bytes.size() || connection->isBroken()) return;
   (void)write(slot, generation, bytes.subspan(left), Place::kInOrder);
   if (connection->fd.valid()) awaitRoom(slot);
 }
@@ -347,7 +347,7 @@ void Reactor::writeNow(uint32_t slot, uint32_t generation, std::span<const uint8
 size_t Reactor::sendNow(uint32_t slot, Connection& connection, std::span<const uint8_t> bytes) {
   const Result<size_t> sent = sock::send(connection.fd.get(), bytes.data(), bytes.size());
   if (!sent.ok()) {
-    if (sent.error != EAGAIN && sent.error != EWOULDBLOCK) closeNow(slot, CloseReason::kReset, sent.error);
+    if (sent.error != EAGAIN && sent.error != EWOULDBLOCK) failedToSend(slot, sent.error);
     return 0;
   }
   budget_.spend(TurnBudget::kSyscallBytes + sent.value);
@@ -355,6 +355,15 @@ size_t Reactor::sendNow(uint32_t slot, Connection& connection, std::span<const u
   counters_.bytesWritten.add(sent.value);
   connection.lastActivity = nowMs_;
   return sent.value;
+}
+
+// Whether what the peer has sent before is still owed does not depend on who has noticed first that it is gone.
+void Reactor::failedToSend(uint32_t slot, int error) {
+  const bool isGone =
+      error == EPIPE || error == ECONNRESET || error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH;
+  // Anything else leaves a socket that could send what comes next, with a hole before it.
+  if (!isGone) return closeNow(slot, CloseReason::kReset, error);
+  onBroken(slot, error, true);
 }
 
 // The socket is full: epoll says when it takes more, and asking it again in this turn would only cost a syscall.
@@ -469,14 +478,16 @@ void Reactor::onSend(std::unique_ptr<Message> message) {
     return exchange_->mailbox(send.replyTo).send(std::move(result));
   }
   counters_.sends.add(1);
-  if (connection && mayWrite(*connection, Writer::kSend)) {
+  if (connection && mayWrite(*connection, Writer::kSend) && !connection->isBroken()) {
     if (!admits(slot, send.data.size(), Admits::kOne)) {
       result->outcome = SendOutcome::kFull;
     } else {
       (void)write(slot, connection->generation, send.data, Place::kBetween, Writer::kSend);
       if (connection->fd.valid() && outBudget_.left()) flushConnection(slot);
       const bool empty = connection->fd.valid() && connection->waitingBytes() == 0;
-      result->outcome = !connection->fd.valid() ? SendOutcome::kGone : empty ? SendOutcome::kSent : SendOutcome::kBuffered;
+      result->outcome = !connection->fd.valid() || connection->isBroken() ? SendOutcome::kGone
+                        : empty                                           ? SendOutcome::kSent
+                                                                          : SendOutcome::kBuffered;
     }
   }
   exchange_->mailbox(send.replyTo).send(std::move(result));
@@ -518,7 +529,7 @@ void Reactor::flushConnection(uint32_t slot) {
   OutBuffer& wire = connection.wire();
   if (!wire.empty()) {
     const Result<size_t> sent = wire.flush(connection.fd.get(), kFlushBytes);
-    if (!sent.ok()) return closeNow(slot, CloseReason::kReset, sent.error);
+    if (!sent.ok()) return failedToSend(slot, sent.error);
     outBudget_.spend(TurnBudget::kSyscallBytes + sent.value);
     if (sent.value >= kFlushBytes && !wire.empty()) markDirty(slot);  // the socket may take more, in the next turn
     connection.bytesWritten += sent.value;
@@ -554,7 +565,7 @@ void Reactor::afterFlush(uint32_t slot) {
     }
     if (connection.has(Connection::kPiped)) resumeFrom(connection.extras->pipe, Connection::kPausedByPipe);
   }
-  if (connection.has(Connection::kWantsDrain) && isDrained(connection)) {
+  if (connection.has(Connection::kWantsDrain) && isDrained(connection) && !losesOutput(connection)) {
     connection.unset(Connection::kWantsDrain);
     if (hooksOf(connection) & kHookDrain) {
       emit(Event::kDrain, slot);

@@ -73,8 +73,12 @@ void Reactor::receiveLastForPipe(uint32_t slot) {
   while (most != 0 && table_.at(slot).has(Connection::kPiped)) {
     const Result<size_t> received = sock::receive(table_.at(slot).fd.get(), scratch_.data(), std::min(most, scratch_.size()));
     budget_.spend(TurnBudget::kSyscallBytes);
-    if (received.ok() && received.value == 0) table_.at(slot).set(Connection::kReadEnded);
-    if (!received.ok() || received.value == 0) return;
+    if (!received.ok() || received.value == 0) {
+      Broken& broken = table_.at(slot).extras->broken;
+      if (received.ok() && !broken.cutsOff()) table_.at(slot).set(Connection::kReadEnded);
+      if (!received.ok() && broken.error == 0) broken.error = received.error;
+      return;
+    }
     table_.at(slot).bytesRead += received.value;
     counters_.bytesRead.add(received.value);
     most -= received.value;
@@ -97,7 +101,7 @@ void Reactor::forwardBytes(uint32_t slot, std::span<const uint8_t> bytes) {
   // Nothing waits: the socket is tried before a byte is copied.
   if (target.out.empty()) {
     const Result<size_t> sent = sock::send(target.fd.get(), bytes.data(), bytes.size());
-    if (!sent.ok() && sent.error != EAGAIN && sent.error != EWOULDBLOCK) return closeNow(to, CloseReason::kReset, sent.error);
+    if (!sent.ok() && sent.error != EAGAIN && sent.error != EWOULDBLOCK) return failedToSend(to, sent.error);
     const size_t taken = sent.ok() ? sent.value : 0;
     target.bytesWritten += taken;
     counters_.bytesWritten.add(taken);

@@ -292,7 +292,7 @@ void Reactor::sendShared(uint32_t slot, const SharedBytesRef& bytes) {
   Connection& connection = table_.at(slot);
   counters_.publications.add(1);
   const size_t left = sendNow(slot, connection, bytes.span());
-  if (!connection.fd.valid() || left == bytes.size()) return;
+  if (!connection.fd.valid() || left == bytes.size() || connection.isBroken()) return;
   connection.out.append(bytes, left);
   account(slot);
   if (connection.waitingBytes() > config(connection).outHighBytes) markPausedByOutput(slot);

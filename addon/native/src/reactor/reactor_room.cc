@@ -63,6 +63,11 @@ bool Reactor::findsMemory(uint32_t slot, size_t more) {
 // What `write` and its like say.
 Reactor::WriteResult Reactor::roomLeft(uint32_t slot) {
   Connection& connection = table_.at(slot);
+  if (losesOutput(connection)) {
+    // There is no room to come, and reading must not wait for it.
+    connection.set(Connection::kWantsDrain);
+    return WriteResult::kFull;
+  }
   if (connection.waitingBytes() < config(connection).outHighBytes) return WriteResult::kBelowHigh;
   connection.set(Connection::kWantsDrain);
   pauseByOutput(slot);

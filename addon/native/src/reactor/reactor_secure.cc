@@ -98,6 +98,7 @@ bool Reactor::decrypted(uint32_t slot, uint32_t generation, uint32_t readBytes) 
   if (!connection || !connection->secure()) return false;
   connection->secure()->readBytes = std::clamp<uint32_t>(readBytes, Secure::kLeastCipher, kReadBytes);
   if (connection->secure()->undecrypted != 0) --connection->secure()->undecrypted;
+  if (connection->isBroken()) listBroken(slot), askForTurn();
   maybeFinish(slot);
   return true;
 }

@@ -1,0 +1,174 @@
+// Connections whose socket has failed: the peer has reset, or the network has. What was received before is read first, as far as
+// the connection reads at all; nothing can be sent any more. epoll would tell the error in each turn, so that such a connection
+// leaves the set, and the list here takes its place. See docs/states.md, "A peer that resets".
+#include <cerrno>
+
+#include "net/socket.h"
+#include "reactor/reactor.h"
+
+namespace mr {
+
+namespace {
+
+bool isReadEnded(const Connection& connection) {
+  return connection.secure() ? connection.secure()->readEnded : connection.has(Connection::kReadEnded);
+}
+
+// What is read of it is thrown away.
+bool discards(const Connection& connection) {
+  return connection.has(Connection::kEnding | Connection::kDraining | Connection::kFinSent);
+}
+
+// With the thread that decrypts it.
+bool awaitsThread(const Connection& connection) {
+  return connection.secure() && !connection.secure()->plainEnded && connection.span == 0 &&
+         !connection.has(Connection::kHasPending);
+}
+
+// Received, and on its way to the hooks, to the pool or to the stream.
+bool owesInside(const Connection& connection) {
+  if (connection.has(Connection::kEnding | Connection::kFinSent)) return false;  // no frame of it is cut any more
+  if (connection.span != 0 || connection.has(Connection::kHasPending)) return true;
+  if (connection.has(Connection::kPausedMask) && connection.in) return true;
+  // A stream that nobody reads may hold some of it, which an error would throw away.
+  if (connection.has(Connection::kStreamed) && connection.has(Connection::kPausedByUser)) return true;
+  const Secure* secure = connection.secure();
+  if (!secure || connection.has(Connection::kReadEnded)) return false;
+  const bool endIsDue = secure->plainEnded || (secure->readEnded && secure->established && !secure->endAsked);
+  return secure->undecrypted != 0 || endIsDue;
+}
+
+}  // namespace
+
+// A receive, a send or epoll has said so. `error`: what the socket has said with it, which it says once; 0: it still has it.
+// `lost`: of what was to be sent, something has not been.
+void Reactor::onBroken(uint32_t slot, int error, bool lost) {
+  Connection& connection = table_.at(slot);
+  if (!connection.fd.valid()) return;
+  Broken& broken = connection.needExtras().broken;
+  const bool isNews = !std::exchange(broken.known, true);
+  if (broken.error == 0) broken.error = error;
+  if (connection.has(Connection::kInEpoll)) (void)epoll_.remove(connection.fd.get());
+  connection.unset(Connection::kInEpoll);
+  connection.interest = connection.told = 0;
+  connection.tellDue = false;
+  if (connection.has(Connection::kPiped)) {
+    // It may come back here by way of the other one, whose socket may have failed as well.
+    if (isNews) receiveLastForPipe(slot);
+    return closeBroken(slot);
+  }
+  dropOutput(slot, lost);
+  if (connection.fd.valid() && settleBroken(slot)) listBroken(slot);
+}
+
+// Of the turns to come, one reads what is left of it, or closes it.
+void Reactor::listBroken(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (std::exchange(connection.extras->broken.listed, true)) return;
+  broken_.emplace_back(slot, connection.generation);
+  askForTurn();
+}
+
+void Reactor::askForTurn() {
+  leftWork_ = true;
+  requestTurn();
+}
+
+void Reactor::closeBroken(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  if (!connection.fd.valid()) return;
+  int error = connection.extras->broken.error;
+  if (error == 0) error = sock::pendingError(connection.fd.get()).value;
+  closeNow(slot, CloseReason::kReset, error);
+}
+
+// Nobody takes it. Whoever waits for room is not told of any, or he would go on sending to nobody; but what was not read for want
+// of room is read.
+void Reactor::dropOutput(uint32_t slot, bool lost) {
+  Connection& connection = table_.at(slot);
+  Broken& broken = connection.extras->broken;
+  lost = lost || connection.waitingBytes() != 0;
+  if (lost && !std::exchange(broken.outputLost, true)) connection.setSendingSinceMs(nowMs_);
+  connection.out.clear();
+  if (connection.secure()) connection.secure()->out.clear();
+  if (connection.creditsDue()) {
+    for (const ReplyPart& part : *connection.creditsDue()) {
+      exchange_->giveCredit(part.worker, part.creditToken, part.credit, true);
+    }
+    connection.extras->creditsDue.reset();
+  }
+  account(slot);
+  if (broken.outputLost) hastenDeadline(slot);
+  afterFlush(slot);
+}
+
+// Of the bytes, or the end, that came before the error, something is still in the socket. It may say its error instead.
+bool Reactor::waitsInSocket(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  Broken& broken = connection.extras->broken;
+  if (broken.emptied || isReadEnded(connection) || discards(connection)) return false;
+  const Result<size_t> waits = sock::peek(connection.fd.get());
+  if (waits.ok() && (waits.value != 0 || !broken.cutsOff())) return true;
+  broken.emptied = true;
+  if (!waits.ok() && broken.error == 0) broken.error = waits.error;
+  return false;
+}
+
+// Closes it when nothing is owed to its reader any more. True: it is to be looked at again, in the turns to come.
+bool Reactor::settleBroken(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  const bool waitsInside = owesInside(connection);
+  if (waitsInside || waitsInSocket(slot)) {
+    // Paused, it waits for whoever resumes it, who lists it again.
+    return !connection.has(Connection::kPausedMask);
+  }
+  if (connection.has(Connection::kReadEnded) && !connection.extras->broken.outputLost) {
+    // As with a socket of Node's: behind the end of what its peer has sent, a stream hears of an error when it writes.
+    if (connection.has(Connection::kStreamed)) return false;
+    // Its end has just been told, and it ends by itself.
+    const bool stays = config(connection).allowHalfOpen || connection.inFlight != 0 || connection.heldByHooks();
+    if (!stays) return false;
+  }
+  closeBroken(slot);
+  return false;
+}
+
+void Reactor::readBroken() {
+  std::vector<std::pair<uint32_t, uint32_t>> broken;
+  broken.swap(broken_);
+  for (size_t i = 0; i < broken.size(); ++i) {
+    if (!takesMore()) {
+      broken_.insert(broken_.begin(), broken.begin() + static_cast<ptrdiff_t>(i), broken.end());
+      leftWork_ = true;
+      return;
+    }
+    budget_.spend(TurnBudget::kSyscallBytes);
+    const auto [slot, generation] = broken[i];
+    Connection* connection = table_.find(slot, generation);
+    if (!connection || !connection->fd.valid() || !connection->extras) continue;
+    connection->extras->broken.listed = false;
+    if (connection->has(Connection::kPiped)) {
+      receiveLastForPipe(slot);
+      closeBroken(slot);
+      continue;
+    }
+    if (!connection->wire().empty()) dropOutput(slot, true);
+    if (!connection->fd.valid() || !settleBroken(slot)) continue;
+    if (owesInside(*connection)) {
+      // Of what the thread decrypts it asks for a turn; the rest is done in this one.
+      if (!awaitsThread(*connection)) leftWork_ = true;
+      connection->extras->broken.listed = true;
+      broken_.emplace_back(slot, generation);
+      continue;
+    }
+    const uint64_t before = connection->bytesRead;
+    onReadable(slot, *connection);
+    if (!connection->fd.valid()) continue;
+    // Where nothing can be read, for want of a thread or of memory, asking again would keep the turns from ending.
+    const bool progressed = connection->bytesRead != before || isReadEnded(*connection);
+    if (!std::exchange(connection->extras->broken.listed, true)) broken_.emplace_back(slot, generation);
+    if (progressed) leftWork_ = true;
+  }
+}
+
+}  // namespace mr
