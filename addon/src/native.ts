@@ -82,6 +82,8 @@ export type NativeTarget = { host: string; port: number } | { path: string }
  * that would be taken for something else.
  */
 export interface NativeReactorDriver {
+  /** The events of the batch at hand, 1,024 rows at most, and how far the thread has got with them in the last word. Native memory. */
+  readonly eventRows: Uint32Array
   /** Writes that wait for the end of the batch, or for the next call: rows of slot, generation, offset, length. They outlive the thread. */
   readonly boxCount: Uint32Array
   readonly boxRows: Uint32Array
@@ -351,7 +353,6 @@ export interface Native {
   ReactorDriver: new (
     runtime: number,
     index: number,
-    rows: Uint32Array,
     onEvents: (count: number, oldestSlab: number, currentSlab: number, more: number) => void,
     newSlab: (size: number, id: number) => Uint8Array,
     ownsRuntime?: boolean,

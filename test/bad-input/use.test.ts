@@ -369,7 +369,6 @@ describe('wrong use', () => {
     const driver = new native.ReactorDriver(
       runtime,
       0,
-      new Uint32Array(8 * 1024),
       () => {},
       (size) => Buffer.alloc(size),
     )

@@ -104,11 +104,8 @@ const column = columns
 /** The event of a row, in its first word. */
 const eventMask = (1 << eventRow.waitingShift) - 1
 
-const rowCapacity = 1024
 /** Of a connection's id: above slot and generation. */
 const homeShift = BigInt(wireLimit.idSlotBits + 32)
-/** Behind the rows: how far this thread has got with them, for the native side in case it dies there. */
-const progressAt = rowCapacity * eventRow.words
 
 /** Those that drive a reactor on this thread. */
 const driving = new Set<Engine>()
@@ -133,7 +130,7 @@ export class Engine {
   readonly #runtime: number
   readonly #hasPool: boolean
   readonly #events: EngineEvents
-  readonly #rows = new Uint32Array(progressAt + 1)
+  readonly #rows: Uint32Array
   readonly #slabs = new Slabs()
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly #connections: (ConnectionLink<any> | undefined)[] = []
@@ -183,11 +180,11 @@ export class Engine {
     this.driver = new native.ReactorDriver(
       runtime,
       index,
-      this.#rows,
       (count, oldest, current, more) => this.#onEvents(count, oldest, current, more),
       (size, id) => this.#newSlab(size, id),
       ownsRuntime,
     )
+    this.#rows = this.driver.eventRows
     this.#box = new WriteBox(this.driver)
     if (driving.size === 0) process.on('exit', onExit)
     driving.add(this)
@@ -582,6 +579,8 @@ export class Engine {
 
   #onEvents(count: number, oldest: number, current: number, more: number): void {
     const rows = this.#rows
+    // Behind the rows: how far this thread has got with them, for the native side in case it dies there.
+    const progressAt = rows.length - 1
     const time = this.#time
     this.#dispatching = true
     this.#roomOf = undefined

@@ -12,22 +12,20 @@ constexpr int kTurnsPerCallback = 2;  // more would keep timers and messages of 
 
 }  // namespace
 
-// new ReactorDriver(runtime, index, rows: Uint32Array, onEvents(count, oldestSlab, currentSlab, more), newSlab(size, id) ->
-// Buffer, ownsRuntime)
+// new ReactorDriver(runtime, index, onEvents(count, oldestSlab, currentSlab, more), newSlab(size, id) -> Buffer, ownsRuntime)
 ReactorDriver::ReactorDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ReactorDriver>(info) {
-  if (!checkArguments<kU32, kU32, words(kRowWords + 1), kFunction, kFunction, maybe(kBool)>(info, "ReactorDriver")) return;
+  if (!checkArguments<kU32, kU32, kFunction, kFunction, maybe(kBool)>(info, "ReactorDriver")) return;
   runtime_ = runtimeOf(info);
   if (!runtime_) return;
   runtimeId_ = u32(info, 0);
-  ownsRuntime_ = info[5].IsBoolean() && info[5].As<Napi::Boolean>().Value();
+  ownsRuntime_ = info[4].IsBoolean() && info[4].As<Napi::Boolean>().Value();
   if (u32(info, 1) >= runtime_->reactors.size() || !runtime_->reactors[u32(info, 1)]) {
     throwCoded(info.Env(), "ERR_MR_NO_REACTOR", "this runtime has no reactor of this number");
     return;
   }
   auto reactor = runtime_->reactors[u32(info, 1)];
-  rows_ = Napi::Reference<Napi::Uint32Array>::New(info[2].As<Napi::Uint32Array>(), 1);
-  onEvents_ = Napi::Persistent(info[3].As<Napi::Function>());
-  newSlab_ = Napi::Persistent(info[4].As<Napi::Function>());
+  onEvents_ = Napi::Persistent(info[2].As<Napi::Function>());
+  newSlab_ = Napi::Persistent(info[3].As<Napi::Function>());
   if (reactor->attached() || !reactor->attach(this)) {
     throwCoded(info.Env(), "ERR_MR_WRONG_THREAD", "another thread drives this reactor");
     return;
@@ -56,6 +54,8 @@ ReactorDriver::ReactorDriver(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
                                              sharedMemory(env, box, box->rows.data(), sizeof(box->rows)), 0));
   self.Set("boxBytes",
            Napi::Uint8Array::New(env, WriteBox::kBytes, sharedMemory(env, box, box->bytes.data(), WriteBox::kBytes), 0));
+  self.Set("eventRows", Napi::Uint32Array::New(env, sizeof(EventBox) / sizeof(uint32_t),
+                                               sharedMemory(env, eventBox_, eventBox_->rows.data(), sizeof(EventBox)), 0));
   armTimer();
 }
 
@@ -103,39 +103,20 @@ EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
   size_t count = 0;
   for (size_t from = 0; from < rows.size(); from += count) {
     Napi::HandleScope scope(Env());
-    if (!findRows()) {
-      dying_ = true;
-      return {false, from, false};
-    }
-    count = std::min(rows.size() - from, rowCapacity_);
-    std::memcpy(rowWords_, rows.data() + from, count * sizeof(EventRow));
-    *progress_ = 0;  // JS may not get so far as to write it
+    count = std::min<size_t>(rows.size() - from, EventBox::kRows);
+    std::copy_n(rows.data() + from, count, eventBox_->rows.data());
+    eventBox_->progress = 0;  // JS may not get so far as to write it
     if (!callJs(
             Env(), onEvents_, context_,
             {Napi::Number::New(Env(), static_cast<double>(count)), Napi::Number::New(Env(), oldest),
              Napi::Number::New(Env(), reactor_->currentSlab()), Napi::Number::New(Env(), from + count < rows.size() ? 1 : 0)})) {
       dying_ = true;
-      if (!findRows()) return {false, from, false};
       // What JS has counted: no more than it was given.
-      const uint32_t progress = std::min<uint32_t>(*progress_, static_cast<uint32_t>(count * 2));
+      const uint32_t progress = std::min<uint32_t>(eventBox_->progress, static_cast<uint32_t>(count * 2));
       return {false, from + (progress + 1) / 2, progress % 2 != 0};
     }
   }
   return {true, rows.size(), false};
-}
-
-// Where the rows of the next batch go. Their memory is JS's, which can transfer it at any time.
-bool ReactorDriver::findRows() {
-  void* data = nullptr;
-  size_t length = 0;
-  const Napi::Value rows = rows_.Value();
-  if (napi_get_typedarray_info(Env(), rows, nullptr, &length, &data, nullptr, nullptr) != napi_ok) return false;
-  if (!data || length <= kRowWords) return false;
-  rowWords_ = static_cast<uint32_t*>(data);
-  // The last word is JS's progress: twice the rows that have been begun, less one while the last of them is in its hook.
-  rowCapacity_ = (length - 1) / kRowWords;
-  progress_ = rowWords_ + length - 1;
-  return true;
 }
 
 Slab ReactorDriver::newSlab(size_t atLeast) {

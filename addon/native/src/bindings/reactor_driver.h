@@ -11,6 +11,7 @@
 #include "bindings/arguments.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/event_box.h"
 #include "bindings/loop_driver.h"
 
 namespace mr {
@@ -56,19 +57,15 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   }
   void onReady();
   void stop();
-  bool findRows();
 
   std::shared_ptr<Runtime> runtime_;
   std::shared_ptr<Reactor> reactor_;
   std::unique_ptr<LoopDriver> driver_;
   Napi::FunctionReference onEvents_;
   Napi::FunctionReference newSlab_;
-  Napi::Reference<Napi::Uint32Array> rows_;
+  std::shared_ptr<EventBox> eventBox_ = std::make_shared<EventBox>();
   Napi::ObjectReference client_;  // what connect() was given last, and what it says
   ListenerConfig clientConfig_;
-  uint32_t* rowWords_ = nullptr;
-  size_t rowCapacity_ = 0;
-  uint32_t* progress_ = nullptr;
   napi_async_context context_ = nullptr;
   uint32_t runtimeId_ = 0;
   bool ownsRuntime_ = false;
@@ -81,8 +78,6 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   bool closeAfterTurn_ = false;
   bool inNewSlab_ = false;
 };
-
-inline constexpr size_t kRowWords = sizeof(EventRow) / sizeof(uint32_t);
 
 // Nothing when it is wrong: that has been thrown.
 std::optional<ListenerConfig> toListenerConfig(Napi::Env env, const char* function, const Napi::Value& value);
