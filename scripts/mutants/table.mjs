@@ -57,7 +57,7 @@ export const mutants = [
     protects: 'frames that were cut before a reset',
     file: 'addon/native/src/reactor/reactor_broken.cc',
     from: 'if (waitsInside || waitsInSocket(slot)) {',
-    to: 'if (waitsInSocket(slot)) {',
+    to: 'if (waitsInSocket(slot) || (waitsInside && false)) {',
     test: 'reactor_broken: reset: frames that lie behind a pause',
   },
   {
