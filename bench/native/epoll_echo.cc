@@ -4,8 +4,7 @@
 //
 // Each thread has its own epoll and its own SO_REUSEPORT listener. `echo` returns bytes as they come; `lines` returns whole lines
 // only, as a framed server must; `orders` finds the three numbers of an order in its line and answers with its total. That is not
-// a
-// JSON parser: it is the least work for a known format.
+// a JSON parser: it is the least work for a known format.
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -19,8 +19,7 @@ const batchBytes = 256 << 10
  * the kernel is not torn by another one.
  *
  * When the file cannot be written, records wait, up to `mostWaiting` bytes; further records are lost, counted and reported. The file is opened
- * again
- * for each attempt, so one that was moved, or a file system that was mounted again, is found.
+ * again for each attempt, so one that was moved, or a file system that was mounted again, is found.
  */
 export class Sink {
   readonly #path: string

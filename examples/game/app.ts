@@ -111,7 +111,7 @@ function join(conn: Conn): void {
 
 function refusalOf(room: Room, player: Player): string | undefined {
   if (room.players >= mostPlayers) return 'the room is full'
-  return room.hasName(player.name) ? 'somebody has this name' : undefined
+  return room.hasName(player.name) ? 'this name is taken' : undefined
 }
 
 function leave(conn: Conn): void {

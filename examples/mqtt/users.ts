@@ -1,6 +1,5 @@
 // The users that may connect. A file has one line for each user: a name, a colon, and the SHA-256 of a token, in hex. `node new_user.js NAME`
-// makes one.
-// A token is random, so its hash needs no salt and no slow function: this is not for passwords that people think of.
+// makes one. A token is random, so its hash needs no salt and no slow function: this is not for passwords that people think of.
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 

@@ -187,7 +187,7 @@ describe('wrong options', () => {
     for (const stats of [undefined, null, 1, {}, { reactors: [] }]) {
       const error = await failureOf(() => prometheusText(stats as never))
       expect(error.code).to.equal('ERR_MR_OPTION_TYPE')
-      expect(error.message).to.include('must be what server.stats() returned, and is')
+      expect(error.message).to.include('must be a result of server.stats(), and is')
     }
   })
 

@@ -220,7 +220,9 @@ describe('a pool', () => {
       const pool = make({}, 'pool-ends-on-load.js')
       const error = await failureOf(() => pool.ready())
       expect(error.code).to.equal('ERR_MR_THREAD_LOST')
-      expect(error.message).to.match(/the thread mr-pool-0 ended with code \d+ while it started: .*awaits what cannot come/)
+      expect(error.message).to.match(
+        /the thread mr-pool-0 ended with code \d+ while it started: .*awaits a promise that cannot settle/,
+      )
       await pool.destroy()
     })
   })

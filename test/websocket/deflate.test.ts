@@ -286,7 +286,7 @@ describe('permessage-deflate', () => {
     ]
     for (const [what, payload] of broken) {
       const words = await talk(server, frame(binary, payload, { first: 0xc2 }))
-      expect(words, what).to.deep.equal(['close 1007 the message is not what deflate makes'])
+      expect(words, what).to.deep.equal(['close 1007 the message is not valid deflate data'])
     }
     const bad = await talk(server, deflatedFrames(text, Buffer.from([0x48, 0xc3])))
     expect(bad).to.deep.equal(['close 1007 the text is not UTF-8'])

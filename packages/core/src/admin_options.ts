@@ -78,7 +78,7 @@ function readToken(where: string, file: string): { tokenDigest: Buffer; warning:
   if (content.length > mostTokenBytes) throw refused(`has more than ${mostTokenBytes} bytes`)
   // The characters of a token in an Authorization header (RFC 6750 §2.1).
   if (!/^[\w.~+/-]+=*$/.test(token)) {
-    throw refused('must hold one token of letters, digits and - . _ ~ + / =, which is what a Bearer header can carry')
+    throw refused('must hold one token of letters, digits and - . _ ~ + / =, as a Bearer header can carry it')
   }
   const warning =
     (mode & 0o004) === 0 ? undefined : `every user of this machine can read the admin token in ${file}: \`chmod o-r\` it`

@@ -132,7 +132,7 @@ export class Predecessor {
       if (answer) return new Predecessor(channel, answer)
       channel.close()
       // It was handing over to another process, which answers next, or it refuses this one each time.
-      if (performance.now() > deadline) throw failure(path, 'who answers there closes the connection at once')
+      if (performance.now() > deadline) throw failure(path, 'the process there closes the connection at once')
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   }
@@ -162,8 +162,8 @@ async function ask(channel: Channel, path: string): Promise<NativePassedSocket[]
   for (;;) {
     const message = await channel.next(patienceMs)
     if (!message) {
-      if (channel.ended === undefined) refuse(`nobody answered in ${patienceMs / 1000} seconds`)
-      if (channel.ended === 'EPROTO') refuse('who answers there is no server of multireactor')
+      if (channel.ended === undefined) refuse(`no answer within ${patienceMs / 1000} seconds`)
+      if (channel.ended === 'EPROTO') refuse('the process there is not a multireactor server')
       if (channel.ended === 'EPROTONOSUPPORT') refuse('the running server is of a version that cannot hand over to this one')
       if (channel.ended === 'EMFILE') refuse('this process has no room for the sockets of the old one: raise `ulimit -n`')
       for (const { fd } of sockets) closeSync(fd)

@@ -8,7 +8,7 @@ const reactorMetrics: Record<ReactorCounterName, Description> = {
   open: ['connections_open', 'gauge', 'Open connections, accepted ones and client connections.'],
   accepted: ['accepted_total', 'counter', 'Connections accepted.'],
   handedOver: ['handed_over_total', 'counter', 'Fresh connections given to another reactor.'],
-  acceptErrors: ['accept_errors_total', 'counter', 'Failed accepts.'],
+  acceptErrors: ['accept_errors_total', 'counter', 'Calls of accept() that failed.'],
   bytesRead: ['read_bytes_total', 'counter', 'Bytes received.'],
   bytesWritten: ['written_bytes_total', 'counter', 'Bytes sent.'],
   framesRead: ['frames_read_total', 'counter', 'Frames cut.'],
@@ -17,15 +17,19 @@ const reactorMetrics: Record<ReactorCounterName, Description> = {
   repliesLate: ['replies_late_total', 'counter', 'Replies to connections that had closed.'],
   repliesHeld: ['replies_held_total', 'counter', 'Replies that waited for their turn.'],
   sends: ['sends_total', 'counter', 'Sends from other threads.'],
-  pausesByQueue: ['pauses_by_queue_total', 'counter', 'Connections not read because the task queue was full.'],
-  pausesByPeer: ['pauses_by_peer_total', 'counter', 'Connections not read because their peer takes nothing.'],
-  turns: ['turns_total', 'counter', 'Rounds of the reactor.'],
+  pausesByQueue: ['pauses_by_queue_total', 'counter', 'Pauses in reading a connection because the task queue was full.'],
+  pausesByPeer: ['pauses_by_peer_total', 'counter', 'Pauses in reading a connection because its peer did not read.'],
+  turns: ['turns_total', 'counter', 'Turns of the reactor loop.'],
   moved: ['moved_total', 'counter', 'Connections moved to another reactor.'],
-  framesShed: ['frames_shed_total', 'counter', 'Frames refused on purpose.'],
+  framesShed: ['frames_shed_total', 'counter', 'Frames refused because the queue was full.'],
   acceptsDelayed: ['accepts_delayed_total', 'counter', 'Pauses of a listener because of acceptsPerSecond.'],
   buffered: ['buffered_bytes', 'gauge', 'Bytes received and not cut, or not sent yet.'],
   framesInline: ['frames_inline_total', 'counter', 'Frames whose parse ran on the reactor.'],
-  inlineOverruns: ['inline_overruns_total', 'counter', 'Frames that ran on the reactor for longer than they should.'],
+  inlineOverruns: [
+    'inline_overruns_total',
+    'counter',
+    'Frames whose parse ran on the reactor for longer than the limit for inline frames.',
+  ],
   subscriptions: ['subscriptions', 'gauge', 'Subscriptions of open connections.'],
   publications: ['publications_total', 'counter', 'Publications sent to subscribers.'],
   publicationsDropped: ['publications_dropped_total', 'counter', 'Publications that slow subscribers did not get.'],
@@ -37,12 +41,12 @@ const reactorMetrics: Record<ReactorCounterName, Description> = {
   turnsBounded: [
     'turns_bounded_total',
     'counter',
-    'Rounds that left work for the next one, their bytes or CPU time being used up.',
+    'Turns that used up their budget of bytes or CPU time and left work for the next one.',
   ],
   framesSetAside: ['frames_set_aside_total', 'counter', 'Frames that waited because there was no room for their replies.'],
   framesCancelled: ['frames_cancelled_total', 'counter', 'Frames set aside whose connection closed.'],
-  turnBytesMost: ['turn_bytes_max', 'gauge', 'The largest round so far, in bytes of its budget.'],
-  turnCpuNsMost: ['turn_cpu_ns_max', 'gauge', 'The longest round so far, in nanoseconds of CPU time of its budget.'],
+  turnBytesMost: ['turn_bytes_max', 'gauge', 'The largest turn so far, in bytes of its budget.'],
+  turnCpuNsMost: ['turn_cpu_ns_max', 'gauge', 'The longest turn so far, in nanoseconds of CPU time of its budget.'],
   messagesDropped: ['messages_dropped_total', 'counter', 'WebSocket messages that slow peers did not get.'],
 }
 
@@ -80,7 +84,7 @@ export function prometheusText(
   if (!isStats(stats)) {
     throw new MultireactorError(
       'ERR_MR_OPTION_TYPE',
-      `prometheusText(): must be what server.stats() returned, and is ${shown(stats)}`,
+      `prometheusText(): must be a result of server.stats(), and is ${shown(stats)}`,
     )
   }
   const lines: string[] = []
@@ -112,10 +116,10 @@ export function prometheusText(
   single('queue_frames', 'gauge', 'Frames that wait for a worker.', stats.queue.frames)
   single('queue_bytes', 'gauge', 'Bytes of the tasks that wait.', stats.queue.bytes)
   family(
-    ['memory_bytes', 'gauge', 'What limits.memory bounds, by kind.'],
+    ['memory_bytes', 'gauge', 'Memory that limits.memory bounds, in bytes, by kind.'],
     Object.entries(stats.memory).flatMap(([kind, bytes]) => (kind === 'sum' ? [] : [[`{kind="${kind}"}`, bytes] as const])),
   )
-  single('replies_unrouted_total', 'counter', 'Replies that found nobody.', stats.repliesUnrouted)
+  single('replies_unrouted_total', 'counter', 'Replies dropped because their connection had closed.', stats.repliesUnrouted)
   const { workersReplaced, reactorsReplaced } = stats
   if (workersReplaced !== undefined) {
     single('workers_replaced_total', 'counter', 'Worker threads that were replaced.', workersReplaced)

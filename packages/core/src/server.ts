@@ -72,7 +72,7 @@ export interface CloseResult {
   answered: number
   /** Connections that were still open when the time was over. */
   destroyed: number
-  /** Frames refused on purpose. */
+  /** Frames refused because the queue was full. */
   shed: number
 }
 
@@ -264,7 +264,7 @@ export class Server {
     this.#describe(hooks)
     for (const url of unframed) {
       logger.warn(
-        `the app ${url} has no framing, so its hooks get what one read gave, and TCP splits and joins messages as it likes: say framing: lines(), lengthPrefixed() or another, or framing: raw() if that is what you want`,
+        `the app ${url} has no framing, so its hooks get the bytes of one read, and TCP splits and joins messages anywhere: set framing: lines(), lengthPrefixed() or another, or framing: raw() to get the bytes of each read`,
       )
     }
     await this.#listen()
@@ -505,8 +505,7 @@ export class Server {
    * New code in every pool worker and reactor, one after the other, under load: the app's modules are read again. Connections
    * stay; their `data` travels by structured clone, or through `suspend` and `restore`. Rejects, and the old code goes on, when a
    * module fails to load, when its `start` hook fails or has not settled within `startTimeoutMs`, or (`ERR_MR_STATE`) when the data of a
-   * connection cannot travel. A
-   * hook that is still pending after `timeoutMs` (default 5,000) closes its connection as `thread-lost`.
+   * connection cannot travel. A hook that is still pending after `timeoutMs` (default 5,000) closes its connection as `thread-lost`.
    */
   async reload(options: { timeoutMs?: number } = {}): Promise<void> {
     const timeoutMs = new OptionReader('server.reload()', options, ['timeoutMs']).integer('timeoutMs', 5_000, 0, 0x7fff_ffff)

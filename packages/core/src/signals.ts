@@ -34,9 +34,8 @@ function listenTo(signals: readonly NodeJS.Signals[], listener: () => void): () 
 /**
  * Handles signals as operators expect. SIGINT and SIGTERM call `server.close()`; a second one exits at once with code 1 (under npm, which
  * repeats the terminal's signal: one that comes a second later). SIGHUP calls `server.reload()`; signals during a reload cause one more reload
- * together. Given the promise of `serve()`, it remembers a SIGHUP that
- * comes during the start. Under npm or npx, which pass no signal on, it closes the server when they end. When the server has closed, for any
- * reason, the signals have their default actions again.
+ * together. Given the promise of `serve()`, it remembers a SIGHUP that comes during the start. Under npm or npx, which pass no signal on, it
+ * closes the server when they end. When the server has closed, for any reason, the signals have their default actions again.
  *
  * Call it on the main thread, before anything is printed: a process that reads the start line may send a signal at once.
  *

@@ -281,7 +281,7 @@ plainText.add('Content-Type', 'content-type', 'text/plain', false)
 const slownesses: ReadonlySet<CloseReason> = new Set(['slow-consumer', 'memory-limit', 'write-timeout'])
 
 function tooSlow(reason: CloseReason): Error {
-  const message = `drained(): the connection closed (${reason}) before the peer had taken what waits for it`
+  const message = `drained(): the connection closed (${reason}) before the peer had taken its waiting bytes`
   return causedByPeer(new MultireactorError('ERR_MR_CONNECTION_CLOSED', message))
 }
 

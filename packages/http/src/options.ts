@@ -45,8 +45,7 @@ export interface HttpAppOptions<Data = unknown>
   /**
    * The meaning of a FIN while a request is being answered. `'answer'` (default): the peer has finished sending and waits for the
    * response; `req.halfClosed` becomes true. `'abort'`: the peer has left; `req.signal` is aborted too, and later writes of the handler are
-   * still sent.
-   * Only on reactors.
+   * still sent. Only on reactors.
    */
   halfClose?: 'answer' | 'abort'
   /** Requests of one connection that may be unanswered at a time. Default 1024. */
@@ -137,14 +136,11 @@ export function readOptions<Data>(options: HttpAppOptions<Data>): ReadOptions {
   if (run === 'pool' && websocket !== undefined) {
     throw new MultireactorError(
       'ERR_MR_OPTION_TYPE',
-      `httpApp(): WebSockets live on reactors; leave out run: 'pool', and hand what is heavy to the pool with req.runTask() and ws.runTask()`,
+      `httpApp(): WebSockets live on reactors; leave out run: 'pool', and give heavy work to the pool with req.runTask() and ws.runTask()`,
     )
   }
   if (run === 'pool' && read.raw('parse') !== undefined) {
-    throw new MultireactorError(
-      'ERR_MR_OPTION_TYPE',
-      `httpApp(): with run: 'pool' the handler is what the pool runs; leave out parse`,
-    )
+    throw new MultireactorError('ERR_MR_OPTION_TYPE', `httpApp(): with run: 'pool' the pool runs the handler; leave out parse`)
   }
   if (run === 'pool' && read.raw('halfClose') !== undefined) {
     throw new MultireactorError(

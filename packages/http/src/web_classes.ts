@@ -3,9 +3,8 @@ type Web = Request | Response
 
 /**
  * Lets `prototype` pass for a prototype of Node's own: as enumerable as the standard wants it, with the properties that a program may read
- * beside
- * `own`, and with the state by which Node's own methods, constructors and `fetch` know their objects, where that lies in symbols. `realOf`:
- * the object of Node's that stands for a light one.
+ * beside `own`, and with the state by which Node's own methods, constructors and `fetch` know their objects, where that lies in symbols.
+ * `realOf`: the object of Node's that stands for a light one.
  */
 export function passesFor<Light extends object>(
   prototype: Light,

@@ -56,7 +56,7 @@ export function checkClose(code: unknown, reason: unknown): void {
   if (bytes > mostReasonBytes) {
     throw new MultireactorError(
       'ERR_MR_OPTION_RANGE',
-      `close(): the reason may have ${mostReasonBytes} bytes, which is what a control frame has room for, and has ${bytes}`,
+      `close(): the reason may have ${mostReasonBytes} bytes, the room of a control frame, and has ${bytes}`,
     )
   }
 }

@@ -151,7 +151,7 @@ export class WebSocketConnection implements SenderEvents {
 
   #onInflated(inflated: Inflated, isText: boolean, isCounted: boolean): void {
     if (inflated === 'too-large') return this.fail(closeCode.tooBig, 'the message is too long')
-    if (inflated === 'broken') return this.fail(closeCode.badText, 'the message is not what deflate makes')
+    if (inflated === 'broken') return this.fail(closeCode.badText, 'the message is not valid deflate data')
     if (isText || isCounted) return this.#deliverBytes(inflated, isText)
     const counted = this.conn.allocate(Math.max(inflated.length, 1)).subarray(0, inflated.length)
     counted.set(inflated)
@@ -460,7 +460,7 @@ export class WebSocketConnection implements SenderEvents {
     if (state?.closing) this.#closing(state.closing.code, state.closing.reason)
     this.conn.data = state?.data
     if (own.restore) return own.restore(this.ws, state?.data) ?? this.conn.data
-    if (lost) this.fail(closeCode.restart, 'the server has lost what it knew of this connection')
+    if (lost) this.fail(closeCode.restart, 'the server has lost the state of this connection')
     return this.conn.data
   }
 }

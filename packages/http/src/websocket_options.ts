@@ -26,8 +26,7 @@ export interface WebSocketOptions<Data = unknown> {
   upgrade?(req: HttpRequest): UpgradeAnswer<Data> | Promise<UpgradeAnswer<Data>>
   /**
    * A WebSocket is open. Messages sent here come right behind the handshake. An async one is awaited: `message` is not called, and the
-   * connection is
-   * not read, until its promise has settled.
+   * connection is not read, until its promise has settled.
    */
   open?(ws: ServerWebSocket<Data>): unknown
   /**

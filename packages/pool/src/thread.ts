@@ -78,7 +78,7 @@ export class Thread {
         clearTimeout(limit)
         const during = isReady
           ? ''
-          : ' while it started: its module or a start hook has called process.exit, or awaits what cannot come any more'
+          : ' while it started: its module or a start hook has called process.exit, or awaits a promise that cannot settle any more'
         const lost = new MultireactorError('ERR_MR_THREAD_LOST', `the ${who} ended with code ${code}${during}`, { cause: error })
         failed(error ?? lost)
         for (const { reject } of this.#waiting.values()) reject(lost)
