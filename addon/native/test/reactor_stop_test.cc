@@ -1,6 +1,5 @@
 // Hooks that stop in the middle of the received bytes, frame after frame, and framers of the driving thread that are shown a
-// frame
-// piece by piece: each byte costs about the same, however much lies behind it.
+// frame piece by piece: each byte costs about the same, however much lies behind it.
 #include "reactors.h"
 #include "steps.h"
 

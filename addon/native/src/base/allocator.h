@@ -1,5 +1,5 @@
-// The C library's allocator keeps what is freed, in an arena for each thread or two: after a flood that is memory of the system
-// that nobody uses.
+// The C library's allocator keeps freed memory, in an arena for each thread or two: after a flood that is memory of the system
+// that no thread uses.
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,7 @@ namespace mr {
 
 uint64_t monotonicMs();
 uint64_t monotonicNs();
-// What the calling thread has had of a CPU. A system call.
+// The CPU time of the calling thread. A system call.
 uint64_t threadCpuNs();
 
 }  // namespace mr

@@ -9,7 +9,7 @@ namespace mr {
 
 namespace {
 
-constexpr int kMostCpus = 8192;  // what Linux can be built for
+constexpr int kMostCpus = 8192;  // the largest build of Linux
 
 struct Free {
   void operator()(cpu_set_t* set) const { CPU_FREE(set); }

@@ -7,7 +7,7 @@ namespace mr {
 
 }  // namespace mr
 
-// Always on, in release builds too: a broken invariant must not go on to corrupt somebody's data.
+// Always on, in release builds too: a broken invariant must not go on to corrupt data.
 #define MR_CHECK(condition, what)  \
   do {                             \
     if (!(condition)) [[unlikely]] \

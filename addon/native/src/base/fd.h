@@ -1,4 +1,4 @@
-// Ownership of one file descriptor. Not what the descriptor is for: that is the holder's business.
+// Ownership of one file descriptor. Its purpose is the holder's business.
 #pragma once
 
 #include <utility>

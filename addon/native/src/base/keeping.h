@@ -1,4 +1,4 @@
-// Whether memory that is free is kept for the next taker. Under AddressSanitizer it is not: what is used after it was given back
+// Whether memory that is free is kept for the next taker. Under AddressSanitizer it is not: a use after it was given back
 // must be seen.
 #pragma once
 

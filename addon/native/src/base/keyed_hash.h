@@ -1,5 +1,5 @@
-// The hash of everything that a peer can choose: topics, addresses, framings. SipHash-1-3 under a key of this process that nobody
-// outside of it knows, so that nobody can send names that all fall into one bucket.
+// The hash of everything that a peer can choose: topics, addresses, framings. SipHash-1-3 under a secret key of this
+// process, so that no peer can send names that all fall into one bucket.
 #pragma once
 
 #include <bit>

@@ -17,7 +17,7 @@ char __libc_single_threaded = 0;
 #endif
 
 #ifdef __GLIBCXX__
-// GLIBCXX 3.4.29: what containers call for an impossible size.
+// GLIBCXX 3.4.29: called by containers for an impossible size.
 namespace std {
 [[noreturn]] MR_HIDDEN void __throw_bad_array_new_length();
 void __throw_bad_array_new_length() { throw bad_array_new_length(); }

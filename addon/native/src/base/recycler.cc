@@ -7,7 +7,7 @@
 
 namespace mr {
 
-// In front of what is given out.
+// In front of each block given out.
 struct alignas(std::max_align_t) Recycler::Header {
   Recycler* home;  // null: from the allocator, and back to it
   Header* next;    // while it is kept

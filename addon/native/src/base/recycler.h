@@ -1,6 +1,6 @@
 // Blocks of memory that one thread takes and any thread gives back. A task is made by a reactor and ends with a worker, a batch
-// of replies the other way round: from an allocator, each thread would free what another one allocated. A few blocks of each size
-// are kept for the next taker; whatever is larger or more comes from the allocator and goes back to it.
+// of replies the other way round: from an allocator, each thread would free blocks of another one. A few blocks of each size
+// are kept for the next taker; larger or further ones come from the allocator and go back to it.
 #pragma once
 
 #include <array>
@@ -13,7 +13,7 @@ namespace mr {
 
 class Recycler {
  public:
-  static constexpr size_t kSmallest = 256, kLargest = 16 << 10;  // of what is kept, in bytes: powers of two between them
+  static constexpr size_t kSmallest = 256, kLargest = 16 << 10;  // of kept blocks, in bytes: powers of two between them
   static constexpr size_t kKeptBytes = 64 << 10;                 // of each size, in each of its two lists
 
   Recycler() = default;
@@ -41,8 +41,8 @@ class Recycler {
   bool keep(Header* block) noexcept;
 
   std::array<Header*, kShelves> own_{};  // newest first; the owner's
-  // What others gave back, newest first: its address in the lower 48 bits, and how many there are above it. They are taken all at
-  // once, so that nobody looks into a block that may be out again.
+  // Blocks that others gave back, newest first: its address in the lower 48 bits, and how many there are above it. They are taken
+  // all at once, so that a block that may be out again is never read.
   struct alignas(64) Returned {
     std::atomic<uint64_t> list{0};
   };

@@ -8,7 +8,7 @@ namespace mr {
 RunClock::Usage RunClock::usage() {
   rusage now{};
   timespec cpu{};
-  // The times of getrusage() are as old as the last tick; a tick is longer than what is asked for here.
+  // The times of getrusage() are as old as the last tick; a tick is longer than the stretches measured here.
   if (::getrusage(RUSAGE_THREAD, &now) != 0 || ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu) != 0) return {};
   return {static_cast<uint64_t>(cpu.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(cpu.tv_nsec), now.ru_nivcsw, now.ru_nvcsw};
 }
@@ -22,7 +22,7 @@ void RunClock::begin(uint64_t nowNs, bool isLong) {
 
 RunClock::Worked RunClock::worked(uint64_t wallNs, uint64_t nowNs) const {
   const Usage now = usage();
-  // It slept since it began, and nobody took the core away meanwhile: whatever it waited for, it was its own doing.
+  // It slept since it began, and did not lose its core meanwhile: any wait was its own doing.
   if (fresh_ && now.blocked != base_.blocked && now.preempted == base_.preempted) return {wallNs, true};
   const uint64_t window = nowNs - baseAtNs_, cpu = now.cpuNs - base_.cpuNs;
   // To other threads, or to other machines on the same hardware.

@@ -10,8 +10,8 @@ class RunClock {
  public:
   // Before some work. Asks the kernel at most once a millisecond, unless the work is long enough to be worth it.
   void begin(uint64_t nowNs, bool isLong);
-  // Of a stretch of it that took `wallNs`: what was work, or waiting that was the thread's own doing. Asks the kernel, so it is
-  // for stretches that look too long. Where the thread lost its core it is a lower bound, and not exact.
+  // Of a stretch of it that took `wallNs`: the part that was work, or waiting of the thread's own doing. Asks the kernel, so it
+  // is for stretches that look too long. Where the thread lost its core it is a lower bound, and not exact.
   struct Worked {
     uint64_t ns;
     bool exact;

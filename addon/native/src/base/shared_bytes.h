@@ -1,4 +1,4 @@
-// Bytes that never change and belong to all who hold them: made once, however many connections and threads send them.
+// Bytes that never change and belong to all their holders: made once, however many connections and threads send them.
 #pragma once
 
 #include <atomic>

@@ -1,7 +1,7 @@
-// Memory for received bytes that JS holds. Whole pages from the kernel, so that what the collector gives back is really given
+// Memory for received bytes that JS holds. Whole pages from the kernel, so that collected memory is really given
 // back, and does not stay behind in the allocator's arenas between small blocks. Some are kept for the next one who asks: a
-// collector gives back all at once what was received since it last looked, and pages that come anew have to be cleared first,
-// which costs more than what is then written to them.
+// collector gives back the memory of all reads since its last run at once, and new pages have to be cleared first,
+// which costs more than filling them.
 #pragma once
 
 #include <array>
@@ -18,10 +18,10 @@ namespace mr {
 // Any thread.
 class SlabPool {
  public:
-  static constexpr size_t kSlabBytes = 256 << 10;     // what a reactor receives into
+  static constexpr size_t kSlabBytes = 256 << 10;     // the buffer of a reactor's reads
   static constexpr size_t kLargest = 4 << 20;         // a larger block goes back at once
   static constexpr size_t kMostKeptBytes = 32 << 20;  // of slabs, and as much of all other blocks
-  static constexpr size_t kAlwaysKept = 32;           // slabs; what is beyond goes back when nobody has wanted it
+  static constexpr size_t kAlwaysKept = 32;           // slabs; those above go back when they stay unused
   static constexpr size_t kFewKept = 8;               // slabs, and no other block, while much memory is held
   static constexpr uint64_t kUnusedMs = 1000;         // for so long
 
@@ -36,7 +36,7 @@ class SlabPool {
   // Null when the kernel gives no more. Not zeroed when it was used before. `size` is that of take().
   void* take(size_t size, uint64_t nowMs = monotonicMs());
   void giveBack(void* memory, size_t size, uint64_t nowMs = monotonicMs());
-  // What nobody has wanted for kUnusedMs, as take() does by the way.
+  // Gives back slabs unused for kUnusedMs, as take() does by the way.
   void letGo(uint64_t nowMs = monotonicMs());
   // Whether much memory is held: free blocks are resident, and no limit counts them.
   void keepFew(bool on);
@@ -44,7 +44,7 @@ class SlabPool {
   void letAllGo();
   size_t keptBytes() const;
 
-  // What a block of that size takes: four sizes for each doubling, so that a block fits the next one who asks for about as much.
+  // The room of a block of that size: four sizes for each doubling, so that a block fits the next request for about as much.
   static size_t roomFor(size_t size);
 
  private:

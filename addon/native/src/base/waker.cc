@@ -29,7 +29,7 @@ uint64_t Waker::drain() {
   ssize_t taken;
   do taken = ::read(fd_.get(), &count, sizeof(count));
   while (taken < 0 && errno == EINTR);
-  // EAGAIN: nobody has woken since the last time.
+  // EAGAIN: no wake since the last time.
   MR_CHECK(taken == sizeof(count) || errno == EAGAIN, "the eventfd cannot be read");
   return taken == sizeof(count) ? count : 0;
 }

@@ -1,4 +1,4 @@
-// An eventfd that ends another thread's epoll wait. It carries no data: what woke the thread lies in a mailbox or queue.
+// An eventfd that ends another thread's epoll wait. It carries no data: the reason lies in a mailbox or queue.
 #pragma once
 
 #include <cstdint>

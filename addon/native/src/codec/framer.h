@@ -6,12 +6,12 @@
 //   kFrame    a whole frame: its body is data[offset, offset + length); `consumed` bytes (body, header, terminator) belong to it
 //   kPartial  no whole frame yet: call again with the same start and more bytes. `needed` is the least total size worth a
 //             new call (> size), because no frame can be whole before; `scanned` may be handed back as `hint` so that a
-//             search does not begin anew. `prompt`, if there is one, is what the peer waits for before it sends the rest
+//             search does not begin anew. `prompt`, if there is one, is the text that the peer waits for before it sends the rest
 //   kError    the peer broke the rules: `error` says how, `code` in the protocol's own words. Nothing may be read after it
 //
-// A framer is pure: the same bytes give the same answer however they arrived. What a protocol must remember between two frames
+// A framer is pure: the same bytes give the same answer however they arrived. The memory of a protocol between two frames
 // is one number, `state`: it comes with a frame and is handed in for the next one, 0 at the beginning. A framer allocates
-// nothing, whatever length a header claims.
+// nothing, for any length that a header claims.
 #pragma once
 
 #include <cstddef>
@@ -75,7 +75,7 @@ struct FrameCut {
   enum class Kind : uint8_t { kFrame, kPartial, kError } kind = Kind::kPartial;
   FrameError error = FrameError::kNone;
   uint16_t code = 0;   // of an error: an HTTP status, a WebSocket close code. 0: the protocol has no words for it
-  uint32_t info = 0;   // of a frame: what its framing has found out about it
+  uint32_t info = 0;   // of a frame: facts that its framing has found out
   uint64_t state = 0;  // of a frame: for the next call
   uint32_t mask = 0;   // kWebSocket, of a frame: its four bytes, in their order, are XORed with the body again and again
   size_t offset = 0;

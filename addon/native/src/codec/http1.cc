@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint16_t kContentTooLarge = 413;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-// What chunks may take beyond their data, in a whole body.
+// Room of chunks beyond their data, in a whole body.
 constexpr uint64_t kChunkSpare = 16 << 10;
 // The most that one piece has: lengths cross to JavaScript as 32-bit numbers.
 constexpr uint64_t kMostPiece = 1 << 30;
@@ -20,7 +20,7 @@ constexpr uint64_t kMostPiece = 1 << 30;
 FrameCut tooLarge() { return brokenFrame(FrameError::kTooLarge, kContentTooLarge); }
 FrameCut malformed() { return brokenFrame(FrameError::kMalformed, kBadRequest); }
 
-// ---- between the pieces of a body: what comes next, and how much of it
+// ---- between the pieces of a body: the next element, and its size
 
 enum class Next : uint8_t { kHead = 0, kData = 1, kChunkData = 2, kChunkLine = 3, kChunkEnd = 4 };
 constexpr int kNextBits = 3;
@@ -34,7 +34,7 @@ FrameCut piece(size_t offset, size_t length, size_t consumed, uint32_t info, uin
   return cut;
 }
 
-// `offset`: of the data, behind what says how much there is.
+// `offset`: of the data, behind its size.
 FrameCut dataPiece(Next next, uint64_t left, size_t offset, size_t size) {
   if (size == offset) return partialFrame(size + 1);
   const auto length = static_cast<size_t>(std::min({left, uint64_t{size - offset}, kMostPiece}));
@@ -67,7 +67,7 @@ FrameCut chunkPiece(const FramingConfig& framing, Next next, const uint8_t* data
 }
 
 // ---- a chunked body that is kept whole. How far it has been read travels as the hint: a mark, 31 bits of where the next chunk's
-// line begins, one that says that the peer expects a word, 31 of what the chunks before it held.
+// line begins, one that says that the peer expects a word, 31 of the data in the chunks before it.
 
 constexpr uint64_t kInChunks = uint64_t{1} << 63, kExpectsWord = uint64_t{1} << 31, kMostInHint = kExpectsWord - 1;
 
@@ -89,7 +89,7 @@ FrameCut waitFor(uint64_t needed, const Chunks& chunks) {
   return cut;
 }
 
-// `bodyAt`: where the body begins; 0 where that is not known, and the limit for what the chunks weigh may be reached too early.
+// `bodyAt`: where the body begins; 0 where that is not known, and the limit for the chunks' overhead may be reached too early.
 FrameCut wholeChunks(const FramingConfig& framing, const uint8_t* data, size_t size, size_t bodyAt, Chunks chunks) {
   size_t& at = chunks.at;
   uint64_t& held = chunks.held;

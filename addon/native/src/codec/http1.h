@@ -1,8 +1,8 @@
-// HTTP/1.1 requests (RFC 9112): cut, and checked where two readers of the same bytes could come to different ends. What is not
-// exactly the grammar is an error: nothing is repaired.
+// HTTP/1.1 requests (RFC 9112): cut, and checked where two readers of the same bytes could come to different ends. Input that is
+// not exactly the grammar is an error: nothing is repaired.
 //
 // A frame is a request's head with its whole body behind it, or, where the framing streams bodies, the head alone and then the
-// body's pieces, decoded, the last of them marked. A whole chunked body keeps its chunks: what is delivered are the bytes as they
+// body's pieces, decoded, the last of them marked. A whole chunked body keeps its chunks: the frame has the bytes as they
 // came, checked.
 #pragma once
 

@@ -9,7 +9,7 @@ namespace mr {
 
 namespace {
 
-constexpr size_t kMostDigits = 15;  // what they say fits 60 bits
+constexpr size_t kMostDigits = 15;  // their value fits 60 bits
 
 ChunkLine broken() { return {ChunkLine::Kind::kError}; }
 
@@ -38,7 +38,7 @@ size_t skipQuoted(std::span<const uint8_t> text, size_t at) {
   return 0;
 }
 
-// RFC 9112, section 7.1.1. `text`: what stands behind the digits, all of it bytes of a field.
+// RFC 9112, section 7.1.1. `text`: the bytes behind the digits, all of it bytes of a field.
 bool isExtensions(std::span<const uint8_t> text) {
   size_t at = 0;
   while (at < text.size()) {
@@ -78,7 +78,7 @@ ChunkLine readChunkLine(const uint8_t* data, size_t size) {
   if (at + 1 == kMostChunkLine) return broken();
   if (at + 1 == size) return {};
   if (data[at + 1] != '\n') return broken();
-  // They mean nothing here, but another reader may end what is no extension elsewhere.
+  // They mean nothing here, but another reader may end a malformed one elsewhere.
   if (!isExtensions({data + digits, at - digits})) return broken();
   line.kind = ChunkLine::Kind::kLine;
   line.bytes = at + 2;

@@ -1,4 +1,4 @@
-// What bytes may stand where (RFC 9110, section 5; RFC 9112, section 3).
+// The bytes allowed at each place (RFC 9110, section 5; RFC 9112, section 3).
 #pragma once
 
 #include <array>
@@ -9,7 +9,7 @@ namespace mr {
 
 enum Http1Byte : uint8_t {
   kTokenByte = 1,   // tchar: methods and field names
-  kFieldByte = 2,   // field values: visible bytes, blanks, and what is above ASCII
+  kFieldByte = 2,   // field values: visible bytes, blanks, and bytes above ASCII
   kTargetByte = 4,  // request targets: visible ASCII
   kHostByte = 8,    // uri-host [ ":" port ]
 };

@@ -20,7 +20,7 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-// The next element of a list, and what is behind its comma.
+// The next element of a list, and the rest behind its comma.
 std::string_view takeElement(std::string_view* list) {
   const size_t comma = list->find(',');
   const std::string_view element = trimmed(list->substr(0, comma));
@@ -46,8 +46,8 @@ struct Checked {
   size_t hint() const { return start | line << kBits | end << 2 * kBits | static_cast<size_t>(run) << 3 * kBits; }
 };
 
-// Reads lines one by one. What only the whole head shows (a second length, a missing host) is kept until its end, so that it does
-// not matter how much of the head was there at a time.
+// Reads lines one by one. Faults that only the whole head shows (a second length, a missing host) are kept until its end, so that
+// it does not matter how much of the head was there at a time.
 class HeadReader {
  public:
   HeadReader(const FramingConfig& framing, const uint8_t* data, size_t size)
@@ -180,7 +180,7 @@ class HeadReader {
     return true;
   }
 
-  // Origin, absolute or asterisk form; what is asked of a proxy is not for us.
+  // Origin, absolute or asterisk form; the form for proxies is refused.
   static bool isTarget(std::string_view method, std::string_view target) {
     if (target.front() == '/') return true;
     if (target == "*") return method == "OPTIONS";
@@ -293,7 +293,7 @@ class HeadReader {
   void coding(std::string_view value) {
     if (++codings_ > 1) return fail(kBadRequest);
     if (equalsIgnoringCase(value, "chunked")) return;
-    // Where another coding comes last, nobody knows where the body ends.
+    // Where another coding comes last, the end of the body is unknown.
     std::string_view last = value;
     while (last.find(',') != std::string_view::npos) last = last.substr(last.find(',') + 1);
     const bool chunkedLast = equalsIgnoringCase(trimmed(last), "chunked");

@@ -1,5 +1,5 @@
 // MQTT control packets (3.1, 3.1.1 and 5): a type with its flags, a remaining length of one to four bytes, and so many bytes. A
-// frame is one whole packet, delivered as it came; what stands in it is for its reader.
+// frame is one whole packet, delivered as it came; its reader interprets the content.
 #include "codec/cut.h"
 
 namespace mr {
@@ -8,7 +8,7 @@ namespace {
 
 enum Type : uint8_t { kPublish = 3, kPubrel = 6, kSubscribe = 8, kUnsubscribe = 10, kPingreq = 12, kPingresp = 13 };
 
-// What the first byte's lower half may say. Only a publication's flags mean something; the others are fixed.
+// The legal lower half of the first byte. Only a publication's flags mean something; the others are fixed.
 bool flagsAreLegal(uint8_t type, uint8_t flags) {
   switch (type) {
     case kPublish: {

@@ -1,5 +1,6 @@
-// The PROXY protocol: what a proxy sends ahead of a connection's bytes to say whose connection it is. Versions 1 (text) and 2
-// (binary) of HAProxy's doc/proxy-protocol.txt; which one comes is seen at the first byte. The contract is a framer's:
+// The PROXY protocol: a header that a proxy sends ahead of a connection's bytes, with the addresses of the connection. Versions 1
+// (text) and 2 (binary) of HAProxy's doc/proxy-protocol.txt; which one comes is seen at the first byte. The contract is a
+// framer's:
 //
 //   ProxyHeader readProxyHeader(data, size)
 //
@@ -11,7 +12,7 @@
 //
 // Stateless and pure: the same bytes give the same answer however they arrived. Allocates nothing.
 //
-// A header can be forged by whoever may connect. It does not say whether the sender may be believed: the caller knows.
+// Any client can forge a header. The caller decides whether the sender may be trusted.
 #pragma once
 
 #include <array>
@@ -24,7 +25,7 @@ namespace mr {
 inline constexpr size_t kMaxProxyV1Bytes = 107;
 // Section 2.2: signature, version and command, family and protocol, length.
 inline constexpr size_t kProxyV2FixedBytes = 16;
-// The protocol would allow 65535. A segment's worth is what the specification expects; addresses take 216, certificate names
+// The protocol would allow 65535. The specification expects at most a segment; addresses take 216, certificate names
 // and unique ids some hundred more.
 inline constexpr size_t kMaxProxyV2Length = 4096;
 inline constexpr size_t kMaxProxyV2Bytes = kProxyV2FixedBytes + kMaxProxyV2Length;

@@ -15,7 +15,7 @@ using Origin = ProxyHeader::Origin;
 constexpr std::string_view kV1Signature = "PROXY ";
 
 struct Form {
-  std::string_view keyword;  // what follows has its own rules
+  std::string_view keyword;  // the rest has its own rules
   uint8_t family;
   std::string_view alphabet;  // of the fields; a byte outside of it ends the connection before the line does. Empty: any byte
 };
@@ -58,7 +58,7 @@ bool readFields(std::string_view text, ProxyHeader* header) {
 }
 
 bool mayFollow(const Form& form, std::string_view text) {
-  if (form.family == 0) return text.empty() || text[0] == ' ';  // what else stands there is to be ignored
+  if (form.family == 0) return text.empty() || text[0] == ' ';  // the rest must be ignored
   return text.find_first_not_of(form.alphabet) == std::string_view::npos;
 }
 
@@ -69,7 +69,7 @@ ProxyHeader headerOf(const Form& form, std::string_view fields, size_t consumed)
   return readFields(fields, &header) ? header : brokenHeader(ProxyError::kMalformed);
 }
 
-// `offset`: of what follows the keyword.
+// `offset`: of the bytes behind the keyword.
 ProxyHeader readRest(const Form& form, std::string_view seen, size_t offset) {
   // Behind this window stands at most the LF. No later byte is looked at, so that all at once gives no other answer than byte by
   // byte.

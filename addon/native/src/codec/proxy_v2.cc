@@ -33,8 +33,8 @@ ProxyError familyError(uint8_t byte) {
   return (byte & 15) == kDatagram ? ProxyError::kUnsupported : ProxyError::kNone;
 }
 
-// The address block's size, or 0 where the specification has the bytes ignored: a LOCAL command, whatever its family says, and
-// an unspecified family or protocol. What stands there then is skipped unread, TLVs too, because where they would begin is
+// The address block's size, or 0 where the specification has the bytes ignored: a LOCAL command with any family, and
+// an unspecified family or protocol. Those bytes are skipped unread, TLVs too, because their start is
 // unknown.
 size_t addressBytes(const uint8_t* data) {
   if (data[kCommandAt] == kLocal || (data[kFamilyAt] & 15) != kStream) return 0;
@@ -50,7 +50,7 @@ size_t addressBytes(const uint8_t* data) {
   }
 }
 
-// What is wrong with the first 16 bytes, as far as they are there, the first wrong byte first.
+// The fault of the first 16 bytes, as far as they are there, the first wrong byte first.
 ProxyError fixedError(const uint8_t* data, size_t size) {
   if (std::memcmp(data, kV2Signature, std::min(size, sizeof(kV2Signature))) != 0) return ProxyError::kNotAHeader;
   if (size <= kCommandAt) return ProxyError::kNone;
@@ -106,7 +106,7 @@ void readEndpoints(const uint8_t* block, uint8_t family, ProxyHeader* header) {
 
 ProxyHeader readProxyV2(const uint8_t* data, size_t size) {
   if (const ProxyError error = fixedError(data, size); error != ProxyError::kNone) return brokenHeader(error);
-  // One byte at a time, so that what is no header is known at the first byte that says so.
+  // One byte at a time, so that a wrong header is found at its first wrong byte.
   if (size < kProxyV2FixedBytes) return partialHeader(size + 1);
   const size_t total = kProxyV2FixedBytes + read16(data + kLengthAt);
   if (size < total) return partialHeader(total);

@@ -8,7 +8,7 @@ namespace {
 
 using namespace resp;
 
-// What is wrong with a command, as its `code`: the numbers of resp_errors.ts, which has redis-server's words for them.
+// The fault of a command, as its `code`: the numbers of resp_errors.ts, which has redis-server's words for them.
 enum class Wrong : uint16_t {
   kCount = 1,       // of arguments
   kLength = 2,      // of an argument; or its bytes do not end where it says
@@ -72,7 +72,7 @@ FrameCut nextInline(const RespLimits& limits, const Scan& scan, size_t hint) {
   return cut;
 }
 
-// An element needs a few bytes at least, so that a peer who dribbles is not asked again and again: what is looked at in all
+// An element needs a few bytes at least, so that a slow sender does not cause call after call: the bytes read in all
 // grows with n log n at most.
 uint64_t leastOf(uint64_t at, uint64_t elements) { return at + elements * kLeastBulk; }
 

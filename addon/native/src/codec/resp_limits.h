@@ -1,4 +1,4 @@
-// What resp() and respValues() allow beside maxBytes.
+// Limits of resp() and respValues() beside maxBytes.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What commands and values of RESP have in common: numbers behind a type byte, bulk strings, and how one says that more is
+// Shared by commands and values of RESP: numbers behind a type byte, bulk strings, and how one says that more is
 // needed. For resp.cc and resp_value.cc.
 #pragma once
 
@@ -38,8 +38,8 @@ inline Number endOfLine(const Scan& scan, uint64_t at, Number number) {
   return number;
 }
 
-// The digits at `at` and their end of line. As strict as a server has to be: no sign but that of -1, no leading zeros. What is
-// wrong is said at the first byte that makes it so.
+// The digits at `at` and their end of line. As strict as a server has to be: no sign but that of -1, no leading zeros. A fault
+// is reported at the first wrong byte.
 inline Number readNumber(const Scan& scan, uint64_t at, uint64_t most, bool allowNull) {
   Number number{Read::kPartial};
   if (at >= scan.size) return number;
@@ -64,7 +64,7 @@ inline FrameCut broken(Read read) {
   return brokenFrame(read == Read::kMalformed ? FrameError::kMalformed : FrameError::kTooLarge);
 }
 
-// `least`: what the whole frame has at least, by all that was read.
+// `least`: the least size of the whole frame, by the bytes read so far.
 inline FrameCut more(const Scan& scan, uint64_t least) {
   if (scan.size >= scan.maxBytes || least > scan.maxBytes) return brokenFrame(FrameError::kTooLarge);
   return partialFrame(std::max<uint64_t>(scan.size + 1, least));

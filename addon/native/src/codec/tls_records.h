@@ -1,5 +1,5 @@
 // Where the records of a TLS stream begin and end: their headers are in the clear. Only counts, so that a peer that sends half a
-// record and then nothing is noticed; what a record says is for others to check.
+// record and then nothing is noticed; the content of a record is checked elsewhere.
 #pragma once
 
 #include <cstddef>

@@ -56,7 +56,7 @@ PayloadLength readPayloadLength(const uint8_t* data, size_t size) {
 
 }  // namespace
 
-// An eighth covers what zlib adds at any of its settings; 64, the header of a block.
+// An eighth covers the growth by zlib at any of its settings; 64, the header of a block.
 uint64_t mostCompressed(uint64_t maxBytes) {
   const uint64_t most = maxBytes + maxBytes / 8 + 64;
   return most < maxBytes ? UINT64_MAX : most;

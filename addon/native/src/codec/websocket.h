@@ -1,9 +1,9 @@
 // WebSocket frames as clients send them (RFC 6455, section 5.2). A frame is one frame of the protocol, delivered as its payload,
-// which is still masked: FrameCut::mask says with what, and unmaskInto() takes it off.
+// which is still masked: FrameCut::mask holds the mask, and unmaskInto() takes it off.
 //
 // Between frames it is remembered whether a fragmented message is under way, whether it is compressed, and how much of it has
-// come: maxBytes is of a whole message. One that is compressed may have more bytes on the wire, since deflate makes what does not
-// compress longer; whoever inflates it holds to maxBytes.
+// come: maxBytes is of a whole message. One that is compressed may have more bytes on the wire, since deflate makes data that
+// does not compress longer; its inflater enforces maxBytes.
 #pragma once
 
 #include "codec/framer.h"
@@ -14,9 +14,9 @@ namespace mr {
 enum WebSocketInfo : uint32_t {
   kWebSocketOpcode = 15,
   kWebSocketFin = 1u << 4,
-  kWebSocketAscii = 1u << 5,       // said by who unmasks: no byte of the payload is above 0x7f
+  kWebSocketAscii = 1u << 5,       // set while unmasking: no byte of the payload is above 0x7f
   kWebSocketCompressed = 1u << 6,  // RSV1, of the first frame of a message: permessage-deflate (RFC 7692)
-  // Never set in what nextHttp1() says: tells frames behind an upgrade from requests before it.
+  // Never set by nextHttp1(): tells frames behind an upgrade from requests before it.
   kWebSocketFrame = 1u << 30,
 };
 

@@ -86,7 +86,7 @@ std::string pathOf(const Address& address) {
 }  // namespace
 
 Result<Address> Address::inet(const std::string& host, uint16_t port) {
-  // inet_pton would stop at a zero byte and take what stands before it.
+  // inet_pton would stop at a zero byte and take the text before it.
   if (host.find('\0') != std::string::npos) return Result<Address>::failure(EINVAL);
   sockaddr_in in{};
   if (inet_pton(AF_INET, host.c_str(), &in.sin_addr) != 1) return inet6(host, port);

@@ -50,7 +50,7 @@ void unmap(CidrRange* range) {
 
 Result<CidrRange> CidrRange::parse(const std::string& text) {
   const auto refused = Result<CidrRange>::failure(EINVAL);
-  // inet_pton would stop at a zero byte and take what stands before it.
+  // inet_pton would stop at a zero byte and take the text before it.
   if (text.find('\0') != std::string::npos) return refused;
   const size_t slash = text.find('/');
   const std::string host = text.substr(0, slash);

@@ -19,14 +19,14 @@ struct CidrRange {
   uint8_t prefix = 0;  // bits that have to agree
   std::array<uint8_t, 16> bytes{};
 
-  // Error: EINVAL. Refused too: a scope, and bits behind the prefix ("10.0.0.1/8"), because who wrote that meant either one
+  // Error: EINVAL. Refused too: a scope, and bits behind the prefix ("10.0.0.1/8"), because that may mean either one
   // host or a network, and trusting the wrong one is a hole.
   static Result<CidrRange> parse(const std::string& text);
 };
 
 class CidrSet {
  public:
-  // Error: EINVAL when any of them is no range; CidrRange::parse finds which. No ranges: a set that holds nobody.
+  // Error: EINVAL when any text is not a range; CidrRange::parse finds which. No texts: an empty set.
   static Result<CidrSet> parse(const std::vector<std::string>& texts);
 
   // Unix peers and unnamed ones are in no range.

@@ -1,4 +1,4 @@
-// One epoll set. Knows descriptors and 64-bit tokens; what a token means is the reactor's business.
+// One epoll set. Knows descriptors and 64-bit tokens; the reactor gives tokens their meaning.
 #pragma once
 
 #include <sys/epoll.h>

@@ -31,7 +31,7 @@ void putText(std::vector<uint8_t>* out, const std::string& text) {
   out->insert(out->end(), text.begin(), text.end());
 }
 
-// What is left of a body; false from the first thing on that is not there.
+// The rest of a body; false from the first missing field on.
 class Body {
  public:
   explicit Body(std::span<const uint8_t> bytes) : rest_(bytes) {}

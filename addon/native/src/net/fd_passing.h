@@ -1,5 +1,5 @@
 // The conversation of two processes of which the second takes over the listening sockets of the first, over a Unix stream
-// socket. A message is a small header with a version, and for each descriptor that travels with it what it is. Knows the form
+// socket. A message is a small header with a version, and the kind of each descriptor that travels with it. Knows the form
 // of the messages, not when they are sent.
 #pragma once
 
@@ -27,7 +27,7 @@ struct PassedSocket {
 
 struct ControlMessage {
   enum class Kind : uint16_t {
-    kHello = 1,     // from the new process: what do you listen on?
+    kHello = 1,     // from the new process: which sockets do you listen on?
     kSockets = 2,   // from the old one: some of its sockets
     kAll = 3,       // those were all
     kReady = 4,     // from the new one: every reactor accepts
@@ -39,18 +39,18 @@ struct ControlMessage {
 
 constexpr uint16_t kControlVersion = 1;
 
-// How many sockets a message may have: below what the kernel takes, and small enough for any socket buffer.
+// How many sockets a message may have: below the kernel's limit, and small enough for any socket buffer.
 constexpr size_t kMaxSocketsOfMessage = 64;
 
 // The errno, 0 on success. The kernel holds the descriptors until they are received: the sender may close them. EAGAIN when the
 // peer does not read: the message is lost, and the conversation with it.
 int sendMessage(int fd, const ControlMessage& message);
 
-// Puts messages together from whatever pieces the socket has. One for each conversation.
+// Puts messages together from the pieces that the socket has. One for each conversation.
 class MessageReader {
  public:
   // No value: nothing whole is there yet. Errors: ENOTCONN when the peer has finished, EPROTO when it speaks something else,
-  // EPROTONOSUPPORT when it speaks another version, EMFILE when there is no room for its descriptors, or what recvmsg says.
+  // EPROTONOSUPPORT when it speaks another version, EMFILE when there is no room for its descriptors, or the error of recvmsg.
   Result<std::optional<ControlMessage>> next(int fd);
 
  private:

@@ -15,7 +15,7 @@ namespace {
 
 using Opened = Result<std::shared_ptr<ListenerGroup>>;
 
-// How often another port is asked for when somebody took the picked one between its bind and ours. Once is rare enough.
+// How often another port is asked for when another program took the picked one between its bind and ours. Once is rare enough.
 constexpr int kPickAttempts = 8;
 
 // statx, because a build against glibc 2.33 or newer makes stat() ask for that version.
@@ -33,7 +33,7 @@ bool isSameFile(const struct statx& a, const struct statx& b) {
 
 int unlinkIfThere(const std::string& path) { return ::unlink(path.c_str()) == 0 || errno == ENOENT ? 0 : errno; }
 
-// 0 when the path is free, or was left by a server that nobody can connect to any more.
+// 0 when the path is free, or was left by a server that has ended.
 int clearStalePath(const Address& address) {
   const std::string path = address.host();
   const Result<struct statx> status = statusOfPath(path);
@@ -120,7 +120,7 @@ int ListenerGroup::openUnix(const ListenerOptions& options) {
   if (const int error = bindMember({})) return error;
   if (isFile) {
     if (const int error = pinFile()) return error;
-    // Nobody can connect before it listens.
+    // No client can connect before it listens.
     if (options.mode != 0 && ::chmod(unlinkPath_.c_str(), options.mode) != 0) return errno;
   }
   return listen(options.backlog);
@@ -135,7 +135,7 @@ int ListenerGroup::pin(const std::string& path) {
 int ListenerGroup::pinFile() {
   const int error = pin(absolutePath(address_.host()));
   if (error == 0) return 0;
-  unlinkIfThere(unlinkPath_);  // we bound it just now, and nobody would do it later
+  unlinkIfThere(unlinkPath_);  // we bound it just now, and nothing would remove it later
   return error;
 }
 
@@ -178,7 +178,7 @@ Opened ListenerGroup::adopt(const std::vector<int>& sockets, const ListenerOptio
   group->fixed_ = borrowed || group->address_.isUnix() || sockets.size() > static_cast<size_t>(options.members);
   group->unlinks_ = false;
   group->guard_ = StartGuard::adopt(std::move(guard));
-  // Gone, or another file by now: then it is nobody's to unlink.
+  // Gone, or another file by now: then it must not be unlinked.
   if (!path.empty()) (void)group->pin(path);
   // The last owner may have steered to some of them, and their numbers start anew here.
   if (!group->fixed_) (void)sock::stopSteering(sockets[0]);

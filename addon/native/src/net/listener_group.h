@@ -26,17 +26,17 @@ struct ListenerOptions {
   bool shared = false;  // skip the start guard: another server may listen on the same port on purpose
 };
 
-// What another process needs to go on with the listening sockets of a group.
+// The data with which another process goes on with the listening sockets of a group.
 struct ListenerShare {
   std::vector<Fd> sockets;
   Fd guard;          // not valid where there is none
-  std::string path;  // the Unix path that the last owner unlinks; empty when it is somebody else's
+  std::string path;  // the Unix path that the last owner unlinks; empty when another process owns it
 };
 
 class ListenerGroup {
  public:
   // Binds and listens on every member. EADDRINUSE, EACCES, EADDRNOTAVAIL, ... as the kernel says them. A Unix path left by a
-  // dead server (nobody accepts on it) is replaced; a living one, or a file that is no socket, is EADDRINUSE. Less than one
+  // dead server (no process accepts on it) is replaced; a living one, or a file that is no socket, is EADDRINUSE. Less than one
   // member is EINVAL.
   static Result<std::shared_ptr<ListenerGroup>> open(const Address& address, const ListenerOptions& options);
   // Goes on with sockets that listen already, and owns them from then on; on failure nothing is owned. They have one address
@@ -53,7 +53,7 @@ class ListenerGroup {
   // Only the first `count` of the sockets that the kernel chooses from get new connections once steerAway() is called.
   void keepOnly(int count) { kept_ = count; }
   // With any socket of the group: the others take its new connections. Nothing happens to a group that is shared with another
-  // server, whose sockets nobody here can count.
+  // server, whose sockets cannot be counted here.
   void steerAway(int fd);
   // New connections go to the socket whose reactor runs on the CPU that received them: cpus[i] is that of socket i. The errno, 0
   // on success, also where nothing is steered.
@@ -69,9 +69,9 @@ class ListenerGroup {
   // Whether the Unix path goes with this group. Any thread.
   void setUnlinks(bool on) { unlinks_ = on; }
   // Its sockets do not close with the reactor that accepts from them, and there are never more: the only one of a Unix path,
-  // and those that somebody else opened.
+  // and those opened by another process.
   bool isFixed() const { return fixed_; }
-  // Somebody else opened them, and may hold them for whoever comes next: nothing is done to them that outlives our descriptors.
+  // Another process opened them, and may hold them for a successor: nothing is done to them that outlives our descriptors.
   bool isBorrowed() const { return borrowed_; }
 
  private:

@@ -43,7 +43,7 @@ class BlockCache {
   ~BlockCache() {
     for (Shelf& shelf : shelves_) {
       while (shelf.first) std::free(std::exchange(shelf.first, shelf.first->next));
-      shelf.room = 0;  // what outlives this thread's cache goes to the allocator
+      shelf.room = 0;  // blocks that outlive this thread's cache go to the allocator
     }
   }
 

@@ -30,7 +30,7 @@ class OutBuffer {
   size_t sharedSize() const;                        // of it, bytes that are held for others, too
   bool empty() const { return state_ == nullptr; }  // asked for every message
   // Sends until the buffer is empty, the socket is full, or `most` bytes have left. value: bytes taken by the kernel; EAGAIN is
-  // not an error (size() says what is left); any other errno is.
+  // not an error (size() tells the rest); any other errno is.
   Result<size_t> flush(int fd, size_t most = SIZE_MAX);
   void clear();
   // Moves the first bytes, at most `room` of them, and returns how many there were.

@@ -32,7 +32,7 @@ Result<int> listen(int fd, int backlog);
 Result<Accepted> accept(int fd);  // accept4, non-blocking
 // The value may still be in progress. `local`: where to connect from, or null; its port may be 0.
 Result<Fd> connect(const Address& address, const Address* local = nullptr);
-bool isConnectedToItself(int fd, const Address& target);           // on loopback a port can meet itself, where nobody listens
+bool isConnectedToItself(int fd, const Address& target);           // on loopback a port without a listener can meet itself
 Result<size_t> receive(int fd, void* data, size_t size);           // 0: the peer has finished sending
 Result<size_t> peek(int fd);                                       // 0: as above. 1: bytes wait
 Result<size_t> send(int fd, const void* data, size_t size);        // MSG_NOSIGNAL
@@ -45,7 +45,7 @@ Result<int> setKeepAlive(int fd, bool on, uint32_t initialDelaySeconds);
 Result<int> setLingerReset(int fd);  // close() will send RST
 bool isReadable(int fd);             // asked without waiting
 Result<int> pendingError(int fd);    // SO_ERROR as value
-// The orderly way to empty a listener: what is queued, and what is in its handshake, can still be accepted. On TCP a new
+// The orderly way to empty a listener: connections queued or in their handshake can still be accepted. On TCP a new
 // connection waits in vain (its SYN is dropped) until the listener closes; on a Unix path it gets ECONNREFUSED, and the
 // listener stays readable for ever: accept until EAGAIN, then take it out of the epoll set.
 Result<int> refuseNewConnections(int fd);
@@ -63,7 +63,7 @@ Result<uint32_t> peerUser(int fd);  // of a Unix connection: the user id its oth
 // Descriptors travel with the first byte. At most kMaxPassed of them.
 constexpr size_t kMaxPassed = 253;  // SCM_MAX_FD of the kernel
 Result<size_t> sendWithDescriptors(int fd, std::span<const uint8_t> bytes, std::span<const int> descriptors);
-// Appends what came along. EMFILE when this process has no room for it: the kernel has dropped some then.
+// Appends the received descriptors. EMFILE when this process has no room for it: the kernel has dropped some then.
 Result<size_t> receiveWithDescriptors(int fd, std::span<uint8_t> room, std::vector<Fd>* descriptors);
 // false: some program listens there, without SO_REUSEPORT or with it. Error EACCES, EADDRNOTAVAIL, ... from bind.
 Result<bool> addressIsFree(const Address& address, const ListenOptions& options);

@@ -35,7 +35,7 @@ Result<Fd> bindName(const std::string& name) {
 
 struct Holders {
   bool ours = false;     // a server of this user
-  bool foreign = false;  // somebody else has the name itself
+  bool foreign = false;  // another user has the name itself
 };
 
 // Of the name, and of those with a random end; `own`, where it is valid, is not asked about.
@@ -84,13 +84,13 @@ Result<StartGuard> StartGuard::named(const std::string& name) {
     if (!held.ok() && !isTaken) return Result<StartGuard>::failure(held.error);
     const Result<Holders> holders = holdersOf(full, held.value);
     if (!holders.ok()) {
-      // The kernel does not say whose they are: then everybody's count.
+      // The kernel does not tell their owners: then sockets of all users count.
       return isTaken ? Result<StartGuard>::failure(EADDRINUSE) : Result<StartGuard>::success(StartGuard(std::move(held.value)));
     }
     if (holders.value.ours) return Result<StartGuard>::failure(EADDRINUSE);
     if (!isTaken) return Result<StartGuard>::success(StartGuard(std::move(held.value)));
     if (holders.value.foreign) return besideOthers(full);
-    // Whoever had it let go of it in between.
+    // Its owner released it in between.
     if (attempt == kAttempts) return Result<StartGuard>::failure(EADDRINUSE);
   }
 }

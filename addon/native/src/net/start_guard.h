@@ -3,7 +3,7 @@
 //
 // Any user may bind any abstract name, so that only sockets of one's own user count: those whose port the kernel would share,
 // since SO_REUSEPORT compares the same user ids. Another user's server on the port meets EADDRINUSE of the kernel itself. Where
-// another user sits on the name, the guard takes one with a random end, which nobody can foresee; its servers find each other in
+// another user sits on the name, the guard takes one with a random end, which cannot be guessed; its servers find each other in
 // the kernel's list.
 #pragma once
 

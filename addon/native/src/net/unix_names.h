@@ -1,4 +1,4 @@
-// Who holds which name of the Unix sockets that this network namespace has: the kernel's own list (sock_diag), which also tells
+// The owners of the names of Unix sockets in this network namespace: the kernel's own list (sock_diag), which also tells
 // of sockets that do not listen, and of those of other users.
 #pragma once
 
@@ -13,7 +13,7 @@ namespace mr {
 struct UnixName {
   std::string name;  // an abstract one begins with a zero byte
   uint32_t inode;    // as fstat() has it of a socket's descriptor
-  uint32_t user;     // who made the socket
+  uint32_t user;     // the user that made the socket
 };
 
 // Those whose name begins with `prefix`. An error where the kernel does not tell: before Linux 5.3, without CONFIG_UNIX_DIAG, or
