@@ -45,32 +45,12 @@ export interface NativeFraming {
   streamsBody?: boolean
 }
 
+/** What the native side knows of a listener: `ListenerConfig` of `native/src/reactor/listener.h`, whose names and ranges it checks. */
 export interface NativeListener {
   framing: NativeFraming
-  hooks: number
-  toPool: boolean
-  /** 0 pool, 1 inline, 2 auto. */
-  run: number
-  unordered: boolean
-  allowHalfOpen: boolean
-  noDelay: boolean
-  keepAliveSeconds: number
   outHighBytes: number
-  outLowBytes: number
   outMaxBytes: number
-  maxInFlight: number
-  maxInFlightBytes: number
-  idleMs: number
-  firstByteMs: number
-  frameMs: number
-  writeMs: number
-  maxSubscriptions: number
-  maxSubscriptionBytes: number
-  answersOverload: boolean
-  /** The number of one of `balancePolicies`. */
-  balance: number
-  /** TLS, done by the driving thread. */
-  secure: boolean
+  readonly [option: string]: unknown
 }
 
 /** Where to connect to, or from: a literal address with its port, or a Unix path. */

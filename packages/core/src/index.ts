@@ -18,26 +18,15 @@ export { attach, type AttachedServer, type AttachHooks } from './attach.js'
 export {
   type CloseReason,
   Connection,
-  type CustomFramer,
-  custom,
   type DeferredReply,
-  delimiter,
   type ErrorCode,
   errorCodes,
-  type Framing,
-  fixed,
-  type Http1Options,
-  http1,
-  http1Info,
-  type LengthPrefixedOptions,
-  lengthPrefixed,
-  lines,
   MultireactorError,
   type ProxyEndpoint,
   type ProxyHeaderOptions,
   proxyHeader,
-  raw,
 } from '@multireactor/reactor/app'
+export * from '@multireactor/reactor/framing'
 export type { RunMode } from '@multireactor/addon'
 export type { Bytes, WorkerReplaced, Reply, TaskContext } from '@multireactor/pool'
 export { type App, type CallContext, defineApp, type StartContext } from './app.js'
@@ -48,7 +37,8 @@ export type { ReactorReplaced } from './reactor_group.js'
 export type { BalancePolicy } from '@multireactor/addon'
 export type { Logger } from './logger.js'
 export type { PoolSettings, ServeAddress, ServeOptions } from './options.js'
-export type { CloseResult, Server, ServerEvents, ServerListener, ServerStats } from './server.js'
+export type { Server } from './server.js'
+export type { CloseResult, ServerEvents, ServerListener, ServerStats } from './server_types.js'
 export { prometheusContentType, prometheusText } from './prometheus.js'
 export type { ThreadStats } from './stats.js'
 export { serve } from './serve.js'

@@ -1,33 +1,9 @@
-import { EventEmitter } from 'node:events'
-import {
-  closedError,
-  closeReasons,
-  type ErrorEnvelope,
-  failureFromEnvelope,
-  MultireactorError,
-  native,
-  OptionReader,
-  queueFullPolicies,
-  reactorCounterNames,
-  toEnvelope,
-  workerCounterNames,
-} from '@multireactor/addon'
-import type { WorkerReplaced } from '@multireactor/pool'
+import { closedError, MultireactorError, native, OptionReader, queueFullPolicies } from '@multireactor/addon'
 import { type Thread, WorkerGroup, within } from '@multireactor/pool/group'
-import {
-  AcceptFailures,
-  kindOfFailure,
-  noTls,
-  type OpenListener,
-  openControl,
-  openListener,
-  readTls,
-  ReportLimit,
-} from '@multireactor/reactor/listen'
+import { noTls, openControl, readTls } from '@multireactor/reactor/listen'
 import type { ListenTls } from '@multireactor/reactor'
 import type { AdminServer } from './admin_server.js'
 import { ControlServer, Predecessor } from './control.js'
-import { inFull } from './in_full.js'
 import {
   mostReactors,
   mostWorkers,
@@ -41,57 +17,14 @@ import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
 import type { AppDescription, ListenerPlan } from './reactor_thread.js'
 import { prometheusText } from './prometheus.js'
 import { startLine } from './start_line.js'
-import { readStats, type ThreadStats } from './stats.js'
+import { readStats } from './stats.js'
+import { ServerListeners } from './server_listeners.js'
+import { because, type Listener, ServerReports } from './server_reports.js'
+import type { CloseResult, ServerEvents, ServerListener, ServerStats } from './server_types.js'
+import { ServerWatches } from './server_watches.js'
 import type { ServerDescription } from './server_description.js'
 import { type CallOptions, type RunOptions, type SendOutcome, ServerHandle } from './server_handle.js'
 import type { WorkerThreadData } from './worker_thread.js'
-
-/** One address that a server listens on. */
-export interface ServerListener {
-  /** Its name: `conn.listener` of its connections. */
-  readonly name: string
-  /** The literal address, or the Unix path. */
-  readonly address: string
-  /** 0 for a Unix path. */
-  readonly port: number
-  /** How many reactors accept its connections. */
-  readonly reactors: number
-}
-
-/** The result of `server.stats()`: docs/metrics.md. */
-export interface ServerStats extends ThreadStats {
-  /** Pool workers replaced since the start. */
-  workersReplaced: number
-  /** Reactor threads replaced since the start. */
-  reactorsReplaced: number
-}
-
-/** The fate of the connections that were open at `server.close()`. */
-export interface CloseResult {
-  /** Replies that left while the server was closing. */
-  answered: number
-  /** Connections that were still open when the time was over. */
-  destroyed: number
-  /** Frames refused because the queue was full. */
-  shed: number
-}
-
-/** Events of a server with their arguments. An event without a listener goes to the logger. */
-export interface ServerEvents {
-  /** A pool worker died or ran out of time, and has a successor. */
-  workerReplaced: [replaced: WorkerReplaced]
-  /** A reactor's thread died or did not turn any more; its connections go on with the next one. */
-  reactorReplaced: [replaced: ReactorReplaced]
-  /** Frames were refused on purpose, within the last second. */
-  shed: [what: { frames: number }]
-  /** A successor has the listening sockets (see `control`), and this server has finished its connections and closed. */
-  handedOver: [result: CloseResult]
-  /**
-   * A hook or `parse` failed (it cost at most its connection), or a thread did. Each one is an event. Without a listener it is logged: of
-   * hooks at most one line a second for each listener, hook and code (or class) of error.
-   */
-  error: [error: Error, context: { hook: string; listener: string; thread: string }]
-}
 
 /** Starts a server, and resolves when every reactor accepts. */
 export async function startServer(options: ServeOptions): Promise<Server> {
@@ -110,47 +43,28 @@ async function rethrowWithPlace(error: unknown): Promise<never> {
 /** `resize` goes so far, or as far as the server was started with. */
 const roomForReactors = 64
 
-/** How often refused frames are told of. */
-const shedEveryMs = 1_000
-const slowConsumer = closeReasons.indexOf('slow-consumer')
-/** While much memory is held, free memory goes back to the system at this interval. */
-const giveBackEveryMs = 250
-/** After a flood: memory that was not wanted for so many of those goes back. */
-const looksOfRound = 8
-
 /** How long a thread may take to answer before it counts as stuck, beside the time that was asked for. */
 const stuckMs = 1_000
 
 /** How long a peer may take to finish after us, or, after a hot restart, to send the request it has connected for. */
 const mostLingerMs = 2_000
 
-// biome-ignore lint/suspicious/noExplicitAny: the type of Node's emitter; the methods below are typed
-type Listener = (...args: any[]) => void
-
 /** A running server. Belongs to the thread that called `serve()`. */
 export class Server {
   // Not a base class: `listeners` is the server's own word.
-  readonly #emitter = new EventEmitter({ captureRejections: true })
+  readonly #reports: ServerReports
   readonly #settings: ServeSettings
   readonly #runtime: number
   readonly #handle: ServerHandle
+  readonly #watches: ServerWatches
   readonly #reactors: ReactorGroup
-  readonly #plans: ListenerPlan[] = []
-  readonly #opened: OpenListener[] = []
+  readonly #listeners: ServerListeners
   readonly #mostReactors: number
-  readonly #acceptFailures = new AcceptFailures()
-  readonly #reportLimit = new ReportLimit()
   #group: WorkerGroup | undefined
-  #listeners: ServerListener[] = []
   #workersReplaced = 0
   #reactorsReplaced = 0
   /** Reloads and resizes, one after the other. */
   #changes: Promise<unknown> = Promise.resolve()
-  #shedWatch: NodeJS.Timeout | undefined
-  #shedTold = 0
-  #slowWatch: NodeJS.Timeout | undefined
-  #slowTold = 0
-  #memoryWatch: NodeJS.Timeout | undefined
   #failure: Error | undefined
   #predecessor: Predecessor | undefined
   #control: ControlServer | undefined
@@ -168,9 +82,7 @@ export class Server {
   /** @internal Made by `serve()`. */
   constructor(settings: ServeSettings) {
     this.#settings = settings
-    Object.assign(this.#emitter, {
-      [Symbol.for('nodejs.rejection')]: (error: unknown, name: unknown) => this.#onListenerFailed(error, name),
-    })
+    this.#reports = new ServerReports(settings.logger)
     const { size, maxQueued, maxQueuedBytes, onQueueFull, maxWaitMs } = settings.pool
     const { connections, connectionsPerAddress, acceptsPerSecond, memory } = settings.limits
     this.#mostReactors = Math.max(settings.reactors, roomForReactors)
@@ -188,26 +100,28 @@ export class Server {
       acceptsPerSecond,
       maxMemoryBytes: memory,
     })
+    this.#watches = new ServerWatches(this.#runtime, settings.logger, this.#reports)
     try {
       this.#handle = ServerHandle.of(this.#runtime)
     } catch (error) {
       native.removeRuntime(this.#runtime)
       throw error
     }
+    this.#listeners = new ServerListeners(this.#runtime, settings, () => this.#reactors)
     this.#reactors = new ReactorGroup({
       runtime: this.#runtime,
       hasPool: size > 0,
       poolIsGiven: settings.given.pool,
-      plans: this.#plans,
+      plans: this.#listeners.plans,
       cpus: settings.pin.reactors,
       startTimeoutMs: settings.startTimeoutMs,
       hookTimeoutMs: settings.hookTimeoutMs,
       taskTimeoutMs: settings.pool.taskTimeoutMs,
       resourceLimits: settings.resourceLimits,
       mostGarbage: settings.mostGarbage,
-      onEvent: (name, value) => this.#onEvent(name, value),
+      onEvent: (name, value) => this.#reports.onEvent(name, value),
       onReplaced: (replaced) => this.#onReactorReplaced(replaced),
-      onStartFailed: (index, error) => this.#report(error, { hook: 'start', listener: '', thread: `reactor ${index}` }),
+      onStartFailed: (index, error) => this.#reports.report(error, { hook: 'start', listener: '', thread: `reactor ${index}` }),
       onGivenUp: (index, error) => this.#onReactorGivenUp(index, error),
     })
   }
@@ -230,7 +144,7 @@ export class Server {
   }
 
   async #start(): Promise<void> {
-    const { addresses, reactors, pool, given, limits, logger } = this.#settings
+    const { reactors, pool, given, limits, logger } = this.#settings
     if (limits.connections + spareDescriptors(reactors, pool.size) > native.fileLimit()) {
       logger.warn(
         `the process may have ${native.fileLimit()} files open, too few for ${limits.connections} connections: raise \`ulimit -n\`, or lower limits.connections`,
@@ -241,42 +155,26 @@ export class Server {
     const { control } = this.#settings
     this.#predecessor = control && (await Predecessor.find(control.path))
     const inherited = this.#predecessor?.sockets
-    for (const { address, app, balance, tls } of addresses) {
-      const open = await openListener(this.#runtime, 'serve() listen', address, reactors, inherited).catch((error) => {
-        throw givenTwice(error, this.#opened, !addresses.some((one) => one.address.ipv6Only))
-      })
-      this.#opened.push(open)
-      const { name, address: literal, port } = open
-      const { fetchAdapter } = this.#settings
-      this.#plans.push({ name, app, balance, address: literal, port, ...(fetchAdapter && { fetchAdapter }), ...(tls && { tls }) })
-    }
+    await this.#listeners.open(inherited)
     await this.#openAdmin(this.#predecessor !== undefined)
     // A third process must not find a free path, so that it is opened before it is served.
     const controlListener = control && openControl(this.#runtime, 'serve() control', control.path, inherited)
     inherited?.closeRest()
     // A pool that was asked for starts beside the reactors; otherwise the app is asked first whether it needs one.
-    const early = given.pool && pool.size > 0 ? this.#startPool(this.#plans) : undefined
+    const early = given.pool && pool.size > 0 ? this.#startPool(this.#listeners.plans) : undefined
     early?.catch(() => {})
     const { usesPool, needsPool, hooks, unframed } = (await this.#reactors.grow(reactors))[0]!
     this.#checkPool('serve()', needsPool)
     if (early) await early
-    else if (usesPool && pool.size > 0) await this.#startPool(this.#plans)
+    else if (usesPool && pool.size > 0) await this.#startPool(this.#listeners.plans)
     this.#describe(hooks)
     for (const url of unframed) {
       logger.warn(
         `the app ${url} has no framing, so its hooks get the bytes of one read, and TCP splits and joins messages anywhere: set framing: lines(), lengthPrefixed() or another, or framing: raw() to get the bytes of each read`,
       )
     }
-    await this.#listen()
-    if (pool.onQueueFull !== 'pause' || pool.maxWaitMs > 0) {
-      this.#shedWatch = setInterval(() => this.#tellShed(), shedEveryMs).unref()
-    }
-    this.#slowWatch = setInterval(() => this.#tellSlow(), shedEveryMs).unref()
-    let looks = 0
-    this.#memoryWatch = setInterval(
-      () => native.giveBackMemory(this.#runtime, ++looks % looksOfRound === 0),
-      giveBackEveryMs,
-    ).unref()
+    await this.#listeners.listen()
+    this.#watches.start(pool.onQueueFull !== 'pause' || pool.maxWaitMs > 0)
     await this.#takeOver()
     if (controlListener !== undefined) this.#serveControl(controlListener, control!.timeoutMs)
     if (!this.#isLeaving) this.#unready = undefined
@@ -328,41 +226,17 @@ export class Server {
 
   #serveControl(group: number, timeoutMs: number): void {
     native.ownPath(this.#runtime, group, true)
-    for (const open of this.#opened) native.ownPath(this.#runtime, open.group, true)
+    for (const open of this.#listeners.opened) native.ownPath(this.#runtime, open.group, true)
     this.#control = new ControlServer({
       runtime: this.#runtime,
       group,
-      listeners: () => this.#opened,
+      listeners: () => this.#listeners.opened,
       exclusively: (during) => this.#change(during),
       onReleased: () => {
-        this.#handOver(timeoutMs).catch((error: Error) => this.#report(error, { hook: '', listener: '', thread: 'main' }))
+        this.#handOver(timeoutMs).catch((error: Error) => this.#reports.report(error, { hook: '', listener: '', thread: 'main' }))
       },
       onFailed: (what) => this.#settings.logger.warn(what),
     })
-  }
-
-  #tellShed(): void {
-    const frames = this.#framesShed() - this.#shedTold
-    this.#shedTold += frames
-    if (frames === 0 || this.#emit('shed', { frames })) return
-    this.#settings.logger.warn(`${frames} frames were refused: more came than the pool could work off`)
-  }
-
-  /** Reports peers whose connections were closed because they did not read: one line a second. */
-  #tellSlow(): void {
-    const connections =
-      native.readCounters(this.#runtime).closed.reduce((sum, row) => sum + row[slowConsumer]!, 0) - this.#slowTold
-    this.#slowTold += connections
-    if (connections === 0) return
-    this.#settings.logger.warn(
-      `${connections} connection${connections === 1 ? '' : 's'} closed as slow-consumer: more than outBuffer.max waited for the peer to read`,
-    )
-  }
-
-  #framesShed(): number {
-    const { reactors, workers } = native.readCounters(this.#runtime)
-    const sum = (rows: number[][], column: number) => rows.reduce((total, row) => total + row[column]!, 0)
-    return sum(reactors, reactorCounterNames.indexOf('framesShed')) + sum(workers, workerCounterNames.indexOf('framesShed'))
   }
 
   #checkPool(call: string, needsPool: boolean): void {
@@ -377,7 +251,7 @@ export class Server {
   #describe(hooks: AppDescription['hooks']): void {
     const { onQueueFull, maxQueuedBytes } = this.#settings.pool
     const said: ServerDescription = {
-      listeners: this.#plans.map(({ name }, i) => ({ name, ...hooks[i]! })),
+      listeners: this.#listeners.plans.map(({ name }, i) => ({ name, ...hooks[i]! })),
       hasPool: this.#group !== undefined,
       waits: onQueueFull === 'pause',
       maxQueuedBytes,
@@ -410,64 +284,23 @@ export class Server {
       taskTimeoutMs,
       keepsAlive: true,
       retry: pool.onTaskLost === 'retry',
-      onEvent: (_index, name, value) => this.#onEvent(name, value),
+      onEvent: (_index, name, value) => this.#reports.onEvent(name, value),
       onReplaced: (replaced) => {
         this.#workersReplaced++
-        if (!this.#emit('workerReplaced', replaced)) {
+        if (!this.#reports.emit('workerReplaced', replaced)) {
           this.#settings.logger.warn(
             `pool worker ${replaced.index} ended (${replaced.reason}) and was replaced; ${replaced.lost} ${replaced.lost === 1 ? 'frame' : 'frames'} lost${because(replaced.error)}`,
           )
         }
       },
-      onStartFailed: (index, error) => this.#report(error, { hook: 'start', listener: '', thread: `worker ${index}` }),
+      onStartFailed: (index, error) => this.#reports.report(error, { hook: 'start', listener: '', thread: `worker ${index}` }),
     })
     await this.#group.start()
   }
 
-  async #listen(): Promise<void> {
-    const reactors = this.#reactors.size
-    for (const [listener, open] of this.#opened.entries()) {
-      // A predecessor may have had fewer reactors. Not earlier: clients queued there would be reset if this process failed to start.
-      if (!open.fixed && open.members < reactors) open.members += this.#grow(open, reactors - open.members)
-      const { group, members, fixed } = open
-      // A Unix path has one listening socket: the first reactor accepts there and hands the connections round.
-      const spread = fixed && (members === 1 || members !== reactors)
-      const each = Array.from({ length: members }, (_, member) => member)
-      await Promise.all(each.map((member) => this.#reactors.listen(member % reactors, { listener, group, member, spread })))
-    }
-    this.#steer(reactors)
-    this.#describeListeners()
-  }
-
-  /** Socket i belongs to reactor i: it gets the connections that the CPU of that reactor receives. */
-  #steer(reactors: number): void {
-    const { pin, logger } = this.#settings
-    if (!pin.reactors) return
-    const cpus = Array.from({ length: reactors }, (_, index) => cpuOf(pin.reactors, index)!)
-    for (const { group, address, fixed } of this.#opened) {
-      const error = fixed ? undefined : native.steerByCpu(this.#runtime, group, cpus)
-      if (error) logger.warn(`connections to ${address} do not go to the reactor of the CPU that receives them: ${error}`)
-    }
-  }
-
-  #grow({ group, address }: OpenListener, more: number): number {
-    const first = native.growListener(this.#runtime, group, more)
-    if (typeof first === 'number') return more
-    throw new MultireactorError(first, `serve(): no further listening socket on ${address}: ${first}`)
-  }
-
-  #describeListeners(): void {
-    this.#listeners = this.#opened.map(({ name, address, port, members, fixed }) => ({
-      name,
-      address,
-      port,
-      reactors: fixed ? Math.min(members, this.#reactors.size) : this.#reactors.size,
-    }))
-  }
-
   /** Where the server listens, with the real ports. */
   get listeners(): readonly ServerListener[] {
-    return this.#listeners
+    return this.#listeners.described
   }
 
   /** For `ServerHandle.of` in threads of your own. */
@@ -477,17 +310,17 @@ export class Server {
 
   /** Adds a listener of an event: see `ServerEvents`. */
   on<Name extends keyof ServerEvents>(name: Name, listener: (...args: ServerEvents[Name]) => void): this {
-    this.#emitter.on(name, listener as Listener)
+    this.#reports.emitter.on(name, listener as Listener)
     return this
   }
   /** Adds a listener that is called once. */
   once<Name extends keyof ServerEvents>(name: Name, listener: (...args: ServerEvents[Name]) => void): this {
-    this.#emitter.once(name, listener as Listener)
+    this.#reports.emitter.once(name, listener as Listener)
     return this
   }
   /** Removes a listener. */
   off<Name extends keyof ServerEvents>(name: Name, listener: (...args: ServerEvents[Name]) => void): this {
-    this.#emitter.off(name, listener as Listener)
+    this.#reports.emitter.off(name, listener as Listener)
     return this
   }
 
@@ -519,7 +352,7 @@ export class Server {
     try {
       const { usesPool, needsPool } = descriptions[0]!
       this.#checkPool('server.reload()', needsPool)
-      if (!this.#group && usesPool && this.#settings.pool.size > 0) await this.#startPool(this.#plans)
+      if (!this.#group && usesPool && this.#settings.pool.size > 0) await this.#startPool(this.#listeners.plans)
       else workers = await this.#group?.prepare()
       await this.#reactors.checkSuspend()
     } catch (error) {
@@ -562,25 +395,14 @@ export class Server {
     await this.#reactors.grow(count - before)
     // Not before they have a thread: their connections would wait for it, or be lost with one that fails to start.
     for (let index = before; index < count; index++) native.setReactorActive(this.#runtime, index, true)
-    for (const [listener, { group, fixed, address }] of this.#opened.entries()) {
-      if (fixed) continue
-      const first = native.growListener(this.#runtime, group, count - before)
-      if (typeof first === 'string') {
-        throw new MultireactorError(first, `server.resize(): no further listening socket on ${address}: ${first}`)
-      }
-      for (let i = 0; i < count - before; i++) {
-        await this.#reactors.listen(before + i, { listener, group, member: first + i, spread: false })
-      }
-    }
-    this.#steer(count)
-    this.#describeListeners()
+    await this.#listeners.add(before, count)
   }
 
   async #removeReactors(count: number, timeoutMs: number): Promise<void> {
-    for (const { group } of this.#opened) native.keepListeners(this.#runtime, group, count)
+    for (const { group } of this.#listeners.opened) native.keepListeners(this.#runtime, group, count)
     for (let index = count; index < this.#reactors.size; index++) native.setReactorActive(this.#runtime, index, false)
     await this.#reactors.shrink(this.#reactors.size - count, timeoutMs)
-    this.#describeListeners()
+    this.#listeners.describe()
   }
 
   #change(change: () => Promise<void>): Promise<void> {
@@ -603,10 +425,10 @@ export class Server {
    * are, and tickets stay valid. Rejects with `ERR_MR_TLS` when they cannot be used; then the old ones go on.
    */
   async setTls(listener: string, tls: ListenTls): Promise<void> {
-    const number = this.#plans.findIndex((plan) => plan.name === listener && plan.tls !== undefined)
-    const known = this.#plans.filter((plan) => plan.tls).map((plan) => plan.name)
+    const number = this.#listeners.plans.findIndex((plan) => plan.name === listener && plan.tls !== undefined)
+    const known = this.#listeners.plans.filter((plan) => plan.tls).map((plan) => plan.name)
     if (number < 0) throw noTls('server.setTls()', listener, known)
-    const plan = this.#plans[number]!
+    const plan = this.#listeners.plans[number]!
     const checked = readTls('server.setTls()', { ticketKeys: plan.tls!.ticketKeys, ...tls }, true)
     return this.#change(async () => {
       plan.tls = checked
@@ -682,7 +504,7 @@ export class Server {
     this.#unready = 'the server is closing'
     // The successor waits for its port.
     this.#admin?.close()
-    this.#emit('handedOver', await this.#close(timeoutMs))
+    this.#reports.emit('handedOver', await this.#close(timeoutMs))
   }
 
   /** A failure on the way must leave neither threads nor a server that closes for ever. */
@@ -696,8 +518,8 @@ export class Server {
   }
 
   async #closeInOrder(timeoutMs: number): Promise<CloseResult> {
-    const before = this.#repliesWritten()
-    const shedBefore = this.#framesShed()
+    const before = this.#watches.repliesWritten()
+    const shedBefore = this.#watches.framesShed()
     let destroyed = 0
     this.#reactors.beginClose()
     const lingerMs = Math.min(timeoutMs, mostLingerMs)
@@ -715,9 +537,9 @@ export class Server {
     const unanswered = inTime && (await drained).some(({ status }) => status === 'rejected')
     if (!inTime || unanswered) destroyed += this.stats().connections.open
     clearTimeout(timer)
-    const answered = this.#repliesWritten() - before
-    const shed = this.#framesShed() - shedBefore
-    this.#tellShed()
+    const answered = this.#watches.repliesWritten() - before
+    const shed = this.#watches.framesShed() - shedBefore
+    this.#watches.tellShed()
     await within(this.#reactors.requestAll('stop'), stuckMs)
     await this.#group?.close(timeoutMs)
     await this.#end()
@@ -735,12 +557,6 @@ export class Server {
     return this.#closed
   }
 
-  #repliesWritten(): number {
-    return native
-      .readCounters(this.#runtime)
-      .reactors.reduce((sum, row) => sum + row[reactorCounterNames.indexOf('repliesWritten')]!, 0)
-  }
-
   async #destroy(): Promise<void> {
     if (this.#state !== 'open') return
     this.#state = 'closing'
@@ -749,10 +565,7 @@ export class Server {
 
   async #end(): Promise<void> {
     this.#state = 'closing'
-    clearInterval(this.#shedWatch)
-    clearInterval(this.#slowWatch)
-    if (this.#slowWatch) this.#tellSlow()
-    clearInterval(this.#memoryWatch)
+    this.#watches.stop()
     this.#control?.close()
     this.#predecessor?.close()
     this.#unready = 'the server is closing'
@@ -767,7 +580,7 @@ export class Server {
 
   #onReactorReplaced(replaced: ReactorReplaced): void {
     this.#reactorsReplaced++
-    if (this.#emit('reactorReplaced', replaced)) return
+    if (this.#reports.emit('reactorReplaced', replaced)) return
     const { index, reason, error } = replaced
     this.#settings.logger.warn(
       `the thread of reactor ${index} ended (${reason}) and is replaced; its connections stay, but for those whose data was lost with it and whose app has no restore hook${because(error)}`,
@@ -783,73 +596,9 @@ export class Server {
       }`,
       { cause: error },
     )
-    this.#report(lost, { hook: '', listener: '', thread: `reactor ${index}` })
+    this.#reports.report(lost, { hook: '', listener: '', thread: `reactor ${index}` })
     if (this.#reactors.alive > 0) return
     this.#failure = lost
     void this.#destroy()
   }
-
-  #onEvent(name: string, value: unknown): void {
-    if (name === 'acceptError') {
-      const { errno, listener } = value as { errno: number; listener: string }
-      const sentence = this.#acceptFailures.sentence(errno, listener)
-      if (sentence) this.#settings.logger.warn(sentence)
-      return
-    }
-    const { error, hook, listener, thread } = value as { error: ErrorEnvelope; hook: string; listener: string; thread: string }
-    this.#report(failureFromEnvelope(error), { hook, listener, thread })
-  }
-
-  /** Returns whether the event has a listener. A listener that throws ends neither the process nor the reported operation. */
-  #emit(name: keyof ServerEvents, ...values: unknown[]): boolean {
-    if (this.#emitter.listenerCount(name) === 0) return false
-    try {
-      this.#emitter.emit(name, ...values)
-    } catch (error) {
-      this.#onListenerFailed(error, name)
-    }
-    return true
-  }
-
-  #onListenerFailed(error: unknown, name: unknown): void {
-    this.#settings.logger.error(`main, a listener of '${String(name)}' failed: ${inFull(failureFromEnvelope(toEnvelope(error)))}`)
-  }
-
-  /** An 'error' event without a listener would end the process; a handler's mistake must not. */
-  #report(error: Error, context: ServerEvents['error'][1]): void {
-    if (this.#emitter.listenerCount('error') > 0) this.#emit('error', error, context)
-    else {
-      const { thread, hook, listener } = context
-      // A failure that ends a thread, or its start, is reported each time: a peer cannot cause it at will.
-      const more = listener === '' ? '' : this.#reportLimit.admit(kindOfFailure(error, hook, listener))
-      if (more === undefined) return
-      const where = [thread, hook && `${hook}${listener && ` of listener ${listener}`}`].filter(Boolean).join(', ')
-      this.#settings.logger.error(`${where}${more}: ${inFull(error)}`)
-    }
-  }
-}
-
-/** The error that ended a thread, for the log: with its stack, which names the place. */
-function because(error: Error | undefined): string {
-  return error ? `: ${inFull(error)}` : ''
-}
-
-/** The error itself, unless the address is in use by an earlier listener of the same server. `dual`: `'::'` takes IPv4, too. */
-function givenTwice(error: unknown, opened: readonly OpenListener[], dual: boolean): unknown {
-  if (!(error instanceof MultireactorError) || error.code !== 'EADDRINUSE') return error
-  const { address, port } = error as MultireactorError & { address: string; port?: number }
-  const covers = (all: string, one: string): boolean =>
-    all === one || (all === '::' && (dual || one.includes(':'))) || (all === '0.0.0.0' && !one.includes(':'))
-  const first = opened.find(
-    (one) => one.port === (port ?? 0) && (covers(one.address, address) || (port !== undefined && covers(address, one.address))),
-  )
-  if (!first) return error
-  const shownPlace = (at: string): string => (port === undefined ? at : `${at.includes(':') ? `[${at}]` : at}:${port}`)
-  const also = first.address === address ? '' : ` (the other time as ${shownPlace(first.address)})`
-  const message = `listen EADDRINUSE ${shownPlace(address)}: 'listen' of serve() names it twice${also}: drop one of them`
-  return Object.assign(new MultireactorError('EADDRINUSE', message), {
-    syscall: 'listen',
-    address,
-    ...(port === undefined ? {} : { port }),
-  })
 }

@@ -1,5 +1,5 @@
 import { MultireactorError, OptionReader, shown } from '@multireactor/addon'
-import { isFraming } from './framing.js'
+import { isFraming } from './is_framing.js'
 import {
   type ConnectionHandlers,
   type ConnectionOptions,

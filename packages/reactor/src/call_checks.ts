@@ -1,5 +1,5 @@
 import { mostBytesOf, MultireactorError, shown } from '@multireactor/addon'
-import { isFraming } from './framing.js'
+import { isFraming } from './is_framing.js'
 
 export function streamed(call: string): MultireactorError {
   return new MultireactorError('ERR_MR_STATE', `${call}: toDuplex() was called: use the stream`)

@@ -13,7 +13,8 @@ import {
 import { dns, net } from './builtins.js'
 import { readClient } from './client.js'
 import type { Connection } from './connection.js'
-import type { Attempt, ConnectResult, Engine } from './engine.js'
+import type { Attempt, ConnectResult } from './attempts.js'
+import type { Engine } from './engine.js'
 import type { EngineListener } from './engine_listener.js'
 import type { ClientHandlers } from './handlers.js'
 
@@ -269,7 +270,7 @@ class Race {
       },
     }
     try {
-      const failed = this.#engine.connect(target, from, native, this.#leftMs(), attempt)
+      const failed = this.#engine.attempts.begin(target, from, native, this.#leftMs(), attempt)
       if (failed === undefined) this.#running.push(attempt)
       else this.#ended(target, failed)
     } catch (error) {
@@ -311,7 +312,7 @@ class Race {
     if (this.#timer !== undefined) clearTimeout(this.#timer)
     if (this.#limit !== undefined) clearTimeout(this.#limit)
     if (this.#onAbort) this.#options.signal!.removeEventListener('abort', this.#onAbort)
-    for (const { request } of this.#running) this.#engine.cancelConnect(request)
+    for (const { request } of this.#running) this.#engine.attempts.cancel(request)
     this.#running.length = 0
     settle()
   }

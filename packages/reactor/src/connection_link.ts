@@ -2,7 +2,7 @@ import { type CloseReason, closeReasons, type NativeDetails, peerFamily } from '
 import { ended, streamed } from './call_checks.js'
 import { Connection } from './connection.js'
 import type { Deflated } from './deflated_forms.js'
-import type { Engine } from './engine.js'
+import type { EngineCore } from './engine_core.js'
 import type { EngineListener } from './engine_listener.js'
 import type { Framing } from './framing.js'
 import type { HeldReply } from './held_reply.js'
@@ -84,7 +84,7 @@ export abstract class ConnectionLink<Data = unknown> extends Connection<Data> {
   seenIn: number
   /** and where they ended. */
   rawEnd: number
-  protected readonly engine: Engine
+  protected readonly engine: EngineCore
   protected value: Data
   protected closed: CloseReason | undefined
   protected marks: number
@@ -92,7 +92,7 @@ export abstract class ConnectionLink<Data = unknown> extends Connection<Data> {
   abstract override defer(): HeldReply
 
   /** Made by its engine alone. `id`: of one that another thread has served. */
-  constructor(engine: Engine, listener: EngineListener, slot: number, generation: number, data: Data, id?: bigint) {
+  constructor(engine: EngineCore, listener: EngineListener, slot: number, generation: number, data: Data, id?: bigint) {
     super()
     this.slot = slot
     this.generation = generation

@@ -4,7 +4,7 @@ import { causedByPeer, type CloseReason, MultireactorError, shown, type WriteRes
 import { util } from './builtins.js'
 import type { Connection } from './connection.js'
 import type { ConnectionLink } from './connection_link.js'
-import type { Engine } from './engine.js'
+import type { EngineCore } from './engine_core.js'
 import { leastPiece, PieceSize } from './piece_size.js'
 import type { ConnectionStream } from './stream.js'
 import { smallPiece, WaitingBytes } from './waiting_bytes.js'
@@ -21,7 +21,7 @@ export interface DuplexOptions {
 export interface DuplexMaking {
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
   readonly link: ConnectionLink<any>
-  readonly engine: Engine
+  readonly engine: EngineCore
   readonly options: DuplexOptions
   /** Takes what the engine is to call. */
   owns(stream: ConnectionStream): void
@@ -50,7 +50,7 @@ export class ConnectionDuplex extends Duplex {
   readonly connection: Connection<any>
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly #link: ConnectionLink<any>
-  readonly #engine: Engine
+  readonly #engine: EngineCore
   readonly #slot: number
   readonly #generation: number
   #closed = false

@@ -1,8 +1,9 @@
 import { balancePolicies, hookBit, type NativeListener, OptionReader, type RunMode, runModes } from '@multireactor/addon'
 import type { BalanceHandlers } from './balance.js'
-import type { EngineSide } from './engine_side.js'
-import type { Framing } from './framing.js'
+import { type EngineSide, engineSideOf } from './engine_side.js'
+import { type Framing, raw } from './framing.js'
 import { type ConnectionHandlers, type ConnectionOptions, connectionOptionNames, type HandoverHandlers } from './handlers.js'
+import { firstDear } from './hook_time.js'
 import type { SecureListener } from './secure_layer.js'
 
 /** The hooks of a listener. */
@@ -115,4 +116,36 @@ export function nativeListener(
     balance: balancePolicies.indexOf(balance),
     secure,
   }
+}
+
+/** Reads a listener's hooks and options: what this thread keeps of it, and what the native side is told. Throws for wrong options. */
+export function readListener(offer: ListenerOffer): { listener: EngineListener; native: NativeListener } {
+  const { name, handlers, options, toPool = false, answersOverload = false, run = 'pool', balance = 'kernel', secure } = offer
+  const framing = options.framing ?? raw()
+  let hooks = hooksOf(handlers)
+  // A custom framer cuts in JavaScript, so the frames of its connections pass through here even if all go to the pool.
+  if (framing.cut) hooks |= hookBit.message
+  const where = `the app of listener ${JSON.stringify(name)}`
+  const native = nativeListener(where, options, framing, {
+    hooks,
+    toPool: toPool && !handlers.message,
+    answersOverload,
+    run,
+    balance,
+    secure: secure !== undefined,
+  })
+  const listener = {
+    name,
+    framing,
+    handlers,
+    toPool,
+    run,
+    side: engineSideOf(handlers),
+    dear: firstDear,
+    highBytes: native.outHighBytes,
+    mostBytes: native.outMaxBytes,
+    maxPending: readMaxPending(where, options),
+    secure,
+  }
+  return { listener, native }
 }

@@ -184,8 +184,3 @@ export function custom(cut: CustomFramer, options: { maxBytes?: number } = {}): 
   const maxBytes = read.integer('maxBytes', mebibyte, 1, mostBytes)
   return { native: { kind: framingKind.custom, maxBytes }, cut: read.func<CustomFramer>('cut')! }
 }
-
-export function isFraming(value: unknown): value is Framing {
-  if (typeof value !== 'object' || value === null || !('native' in value)) return false
-  return typeof value.native === 'object' && value.native !== null
-}

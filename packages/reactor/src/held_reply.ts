@@ -1,18 +1,18 @@
 import { replyFlag, type WriteResult, writeResult } from '@multireactor/addon'
 import { checkBytes, ended } from './call_checks.js'
 import { DeferredReply } from './connection.js'
-import type { Engine } from './engine.js'
+import type { EngineCore } from './engine_core.js'
 
 /** A place in the order that is answered later. Parts leave as soon as everything before it has left. */
 export class HeldReply extends DeferredReply {
-  readonly #engine: Engine
+  readonly #engine: EngineCore
   readonly #slot: number
   readonly #generation: number
   readonly #sequence: number
   #done = false
 
   /** Made by `conn.defer()`. */
-  constructor(engine: Engine, slot: number, generation: number, sequence: number) {
+  constructor(engine: EngineCore, slot: number, generation: number, sequence: number) {
     super()
     this.#engine = engine
     this.#slot = slot

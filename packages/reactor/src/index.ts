@@ -4,20 +4,7 @@ export type { BalanceContext, BalanceHandlers, FreshPeer } from './balance.js'
 export type { ConnectOptions, ConnectTarget } from './connect.js'
 export { Connection, type DeferredReply, type TlsInfo } from './connection.js'
 export { ConnectionDuplex, type DuplexOptions } from './duplex.js'
-export {
-  type CustomFramer,
-  custom,
-  delimiter,
-  type Framing,
-  fixed,
-  type Http1Options,
-  http1,
-  http1Info,
-  type LengthPrefixedOptions,
-  lengthPrefixed,
-  lines,
-  raw,
-} from './framing.js'
+export * from './framing.js'
 export { SecureDuplex } from './secure_duplex.js'
 export { ReactorHandle } from './handle.js'
 export type { BadFrame, ClientHandlers, ConnectionHandlers, ConnectionOptions, HandoverHandlers } from './handlers.js'

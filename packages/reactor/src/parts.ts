@@ -1,5 +1,6 @@
 /** What the runtime builds on, for the thread of a reactor. Not part of the public interface: it may change in any release. */
-export { Engine, type EngineEvents, type InlineFrames } from './engine.js'
+export { Engine } from './engine.js'
+export type { EngineEvents, InlineFrames } from './engine_core.js'
 export { type EngineSide, engineSideOf, type MessageIn, withEngineSide } from './engine_side.js'
 export { webSocket, webSocketInfo } from './websocket_framing.js'
 export { PieceSize } from './piece_size.js'
