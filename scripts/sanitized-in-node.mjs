@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { output, root, run, StepFailed, whenMain } from './lib.mjs'
 import { prepare } from './prepare.mjs'
 
-const storms = ['test/dist/storms/dying-threads.storm.js']
+const storms = ['test/dist/storms/dying_threads.storm.js']
 // CXX may be a compiler behind a cache: two words.
 const compiler = (process.env.CXX ?? 'g++').split(' ')
 const library = (name) => output(compiler[0], [...compiler.slice(1), `-print-file-name=${name}`])

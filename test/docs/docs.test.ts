@@ -76,6 +76,17 @@ describe('the documentation', () => {
     expect(titles, 'a decision begins with "# its number. what was decided"').to.deep.equal(numbers)
   })
 
+  it('keeps to the names of files that CONTRIBUTING.md promises', () => {
+    const folders = ['addon/src', 'addon/native/src', 'addon/native/test', 'packages', 'test']
+    const odd = folders
+      .flatMap((folder) =>
+        readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((path) => `${folder}/${path}`),
+      )
+      .filter((path) => /\.(ts|cc|h)$/.test(path) && !/(^|\/)(node_modules|dist|fixtures|support)\//.test(path))
+      .filter((path) => !/^[a-z0-9_]+(\.(test|storm))?\.(ts|cc|h)$/.test(path.split('/').at(-1)!))
+    expect(odd, 'lower case, with underscores').to.deep.equal([])
+  })
+
   it('names only methods, fields and constants of C++ that exist', () => {
     const folders = ['addon/native/src', 'addon/native/test', 'bench/native']
     const all = folders

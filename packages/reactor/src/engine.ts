@@ -196,8 +196,7 @@ export class Engine extends CustomFrames {
     const at = row * eventRow.words
     const kind = rows[at]! & eventMask
     if (kind !== event.frame && kind !== event.received && kind !== event.badFrame) return false
-    const slot = rows[at + eventRow.slot]!
-    const conn = this.connections[slot]
+    const conn = this.connections[rows[at + eventRow.slot]!]
     if (!conn?.isOpen || rows[at]! >>> eventRow.waitingShift === eventRow.lastChance) return false
     if (conn.stoppedIn !== this.batchNumber) this.waitBehind(conn, this.time.before + row)
     return true

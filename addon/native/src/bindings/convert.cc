@@ -60,11 +60,10 @@ std::string hostOf(const Peer& peer) {
 namespace {
 
 bool isFramingKind(double kind) {
-  for (const FramingKind each :
-       {FramingKind::kRaw, FramingKind::kDelimiter, FramingKind::kFixed, FramingKind::kLengthPrefixed, FramingKind::kCustom,
-        FramingKind::kRespCommand, FramingKind::kRespValue, FramingKind::kMqtt, FramingKind::kHttp1, FramingKind::kWebSocket}) {
-    if (kind == static_cast<double>(each)) return true;
-  }
+#define MR_IS_KIND(Name, name, number, call) \
+  if (kind == number) return true;
+  MR_FRAMINGS(MR_IS_KIND)
+#undef MR_IS_KIND
   return false;
 }
 

@@ -1,4 +1,7 @@
 // Listeners of a reactor, the connections that it makes, and which reactor gets a connection.
+#include <algorithm>
+#include <limits>
+
 #include <uv.h>
 
 #include "bindings/reactor_driver.h"
@@ -8,35 +11,22 @@ namespace mr {
 
 std::optional<ListenerConfig> toListenerConfig(Napi::Env env, const char* function, const Napi::Value& value) {
   Fields fields(env, function, value);
-  constexpr double kMost32 = UINT32_MAX, kMostOf = kMostSafe;
-  const auto number = [&](const char* name, double most) { return fields.number(name, 0, most); };
   ListenerConfig config;
   const Napi::Value framing = fields.get("framing");
   if (!fields.ok()) return std::nullopt;
   const auto cut = toFraming(env, function, framing);
   if (!cut) return std::nullopt;
   config.framing = *cut;
-  config.hooks = static_cast<uint32_t>(number("hooks", kMost32));
-  config.toPool = fields.flag("toPool");
-  config.run = static_cast<Run>(number("run", static_cast<double>(Run::kAuto)));
-  config.unordered = fields.flag("unordered");
-  config.allowHalfOpen = fields.flag("allowHalfOpen");
-  config.noDelay = fields.flag("noDelay");
-  config.keepAliveSeconds = static_cast<uint32_t>(number("keepAliveSeconds", kMost32));
-  config.outHighBytes = static_cast<size_t>(number("outHighBytes", kMostOf));
-  config.outLowBytes = static_cast<size_t>(number("outLowBytes", kMostOf));
-  config.outMaxBytes = static_cast<size_t>(number("outMaxBytes", kMostOf));
-  config.maxInFlight = static_cast<uint32_t>(number("maxInFlight", kMost32));
-  config.maxInFlightBytes = static_cast<size_t>(number("maxInFlightBytes", kMostOf));
-  config.idleMs = static_cast<uint32_t>(number("idleMs", kMost32));
-  config.firstByteMs = static_cast<uint32_t>(number("firstByteMs", kMost32));
-  config.frameMs = static_cast<uint32_t>(number("frameMs", kMost32));
-  config.writeMs = static_cast<uint32_t>(number("writeMs", kMost32));
-  config.maxSubscriptions = static_cast<uint32_t>(number("maxSubscriptions", kMost32));
-  config.maxSubscriptionBytes = static_cast<size_t>(number("maxSubscriptionBytes", kMostOf));
-  config.answersOverload = fields.flag("answersOverload");
-  config.balance = static_cast<Balance::Policy>(number("balance", static_cast<double>(Balance::Policy::kApp)));
-  config.secure = fields.flag("secure");
+#define MR_NUMBER(name)                             \
+  config.name = static_cast<decltype(config.name)>( \
+      fields.number(#name, 0, std::min<double>(std::numeric_limits<decltype(config.name)>::max(), kMostSafe)));
+#define MR_FLAG(name) config.name = fields.flag(#name);
+  MR_LISTENER_NUMBERS(MR_NUMBER)
+  MR_LISTENER_FLAGS(MR_FLAG)
+#undef MR_NUMBER
+#undef MR_FLAG
+  config.run = static_cast<Run>(fields.number("run", 0, static_cast<double>(Run::kAuto)));
+  config.balance = static_cast<Balance::Policy>(fields.number("balance", 0, static_cast<double>(Balance::Policy::kApp)));
   if (!fields.ok()) return std::nullopt;
   return config;
 }

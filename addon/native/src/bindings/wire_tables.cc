@@ -186,16 +186,9 @@ void addFlags(Tables& tables) {
 }
 
 void addKinds(Tables& tables) {
-  tables.numbers("framingKind", {{"raw", of(FramingKind::kRaw)},
-                                 {"delimiter", of(FramingKind::kDelimiter)},
-                                 {"fixed", of(FramingKind::kFixed)},
-                                 {"lengthPrefixed", of(FramingKind::kLengthPrefixed)},
-                                 {"custom", of(FramingKind::kCustom)},
-                                 {"respCommand", of(FramingKind::kRespCommand)},
-                                 {"respValue", of(FramingKind::kRespValue)},
-                                 {"mqtt", of(FramingKind::kMqtt)},
-                                 {"http1", of(FramingKind::kHttp1)},
-                                 {"webSocket", of(FramingKind::kWebSocket)}});
+#define MR_KIND(Name, name, number, call) {#name, number},
+  tables.numbers("framingKind", {MR_FRAMINGS(MR_KIND)});
+#undef MR_KIND
   tables.names("lengthTypes", {{"u8", of(LengthType::kU8)},
                                {"u16be", of(LengthType::kU16Be)},
                                {"u16le", of(LengthType::kU16Le)},

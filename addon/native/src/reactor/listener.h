@@ -25,6 +25,15 @@ enum Hook : uint32_t {
 // Where the frames that pass no hook run.
 enum class Run : uint8_t { kPool, kInline, kAuto };
 
+// The fields below that cross from JavaScript under their own name: numbers, and flags. `nativeListener` of
+// packages/reactor/src/engine_listener.ts sends them.
+// clang-format off
+#define MR_LISTENER_NUMBERS(X) \
+  X(hooks) X(keepAliveSeconds) X(outHighBytes) X(outLowBytes) X(outMaxBytes) X(maxInFlight) X(maxInFlightBytes) X(idleMs) \
+  X(firstByteMs) X(frameMs) X(writeMs) X(maxSubscriptions) X(maxSubscriptionBytes)
+#define MR_LISTENER_FLAGS(X) X(toPool) X(unordered) X(allowHalfOpen) X(noDelay) X(answersOverload) X(secure)
+// clang-format on
+
 struct ListenerConfig {
   FramingConfig framing;
   uint32_t hooks = 0;
