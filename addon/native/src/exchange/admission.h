@@ -1,5 +1,5 @@
-// Who may come in: connections of the process and of one remote address, and how many are accepted in a second. Exact over all
-// reactors. Only reactors touch it, so nobody waits here for a pool thread.
+// Limits on incoming connections: connections of the process and of one remote address, and how many are accepted in a second.
+// Exact over all reactors. Only reactors touch it, so no reactor waits here for a pool thread.
 #pragma once
 
 #include <array>

@@ -41,7 +41,7 @@ void Balance::leave(uint32_t reactor) {
 bool Balance::tryEnter(uint32_t reactor) {
   if (!takes(reactor)) return false;
   enter(reactor);
-  // Asked again: it may have stopped, and looked whether anybody is on his way, before we entered.
+  // Asked again: it may have stopped, and checked for entries, before we entered.
   if (takes(reactor)) return true;
   leave(reactor);
   return false;

@@ -12,7 +12,7 @@ class Balance {
  public:
   // In the order in which they cross from JS: see `balancePolicies` in addon/src.
   enum class Policy : uint8_t {
-    kKernel,            // who accepts it keeps it
+    kKernel,            // the accepting reactor keeps it
     kLeastConnections,  // the reactor that has fewest
     kAddress,           // the same remote address, the same reactor
     kApp,               // the app's balance hook says
@@ -30,11 +30,11 @@ class Balance {
   void enter(uint32_t reactor);     // it is there already
   bool tryEnter(uint32_t reactor);  // false: it takes none, or there is no such reactor
   void leave(uint32_t reactor);
-  // Enters where there are fewest: `first` when it is one of those, else whoever follows it. While none leaves, the fullest has
-  // at most one more than the emptiest, however many reactors accept at once. kNobody when nobody takes any.
+  // Enters where there are fewest: `first` when it is one of those, else the one that follows it. While none leaves, the fullest
+  // has at most one more than the emptiest, however many reactors accept at once. kNobody when no reactor takes any.
   uint32_t enterLeast(uint32_t first);
-  // Whose address this is (see addressKey()), among those that take connections; kNobody when nobody does. When a reactor comes
-  // or goes, only the addresses that it gets or had change theirs.
+  // The reactor of this address (see addressKey()), among those that take connections; kNobody when none does. When a reactor
+  // comes or goes, only the addresses that it gets or had change theirs.
   uint32_t ownerOf(uint64_t key) const;
   uint32_t of(uint32_t reactor) const { return seats_[reactor].connections.load(std::memory_order_seq_cst); }
   uint32_t end() const { return end_.load(std::memory_order_acquire); }  // no reactor from here on has ever taken any

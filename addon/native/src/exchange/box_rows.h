@@ -1,6 +1,6 @@
 // The bytes of rows that JS has written into shared memory. A writer that works puts them back to back, from the beginning of the
 // box, and every row says where its own lie. A row that says anything else was not written by such a writer: neither its bytes
-// nor those of any row behind it can be known to belong to the connection that the row names, so nobody gets them.
+// nor those of any row behind it can be known to belong to the connection that the row names, so they are dropped.
 #pragma once
 
 #include <cstddef>

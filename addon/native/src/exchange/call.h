@@ -1,4 +1,4 @@
-// What a thread asks of a reactor's app, and what comes back. Values, like every message.
+// A thread's request to a reactor's app, and its answer. Values, like every message.
 #pragma once
 
 #include <cstdint>

@@ -30,7 +30,7 @@ enum class CloseReason : uint8_t {
   kAddressLimit,      // as many connections as one remote address may have
   kMemoryLimit,       // the process holds as many bytes as it may
   kOverloaded,        // the task queue was full, or a task waited too long, and the app refuses in no words of its own
-  kProxyHeader,       // the listener wants a PROXY header, and there was none, a wrong one, or one from somebody not trusted
+  kProxyHeader,       // the listener wants a PROXY header, and there was none, a wrong one, or one from an untrusted sender
   kTlsError,          // the handshake failed, or the peer broke the rules of TLS
 };
 

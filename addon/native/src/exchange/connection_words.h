@@ -1,5 +1,5 @@
-// A word for each connection id that any thread reads and writes without a lock: one for each slot of each home, whoever its
-// tenant is. Words begin as 0, and are made in chunks when one of them is first written; what is made neither moves nor ends
+// A word for each connection id that any thread reads and writes without a lock: one for each slot of each home, for any
+// tenant. Words begin as 0, and are made in chunks when one of them is first written; a chunk neither moves nor ends
 // before this does.
 #pragma once
 

@@ -12,7 +12,7 @@
 
 namespace mr {
 
-// What frames of one CostTable::Key have cost, up to their first return. JavaScript writes samples into an OutBox or InlineBox.
+// The cost of frames of one CostTable::Key, up to their first return. JavaScript writes samples into an OutBox or InlineBox.
 struct CostSample {
   static constexpr uint32_t kMost = 64;  // in a box
   // kAsynchronous: some of the frames returned a promise. kCold: a reactor had hardly run any such frame, so that its code is

@@ -30,7 +30,7 @@ CostTable::Cell& CostTable::cell(Key key) {
 template <typename Change>
 void CostTable::update(Key key, Change&& change) {
   std::atomic<uint64_t>& word = cell(key).word;
-  // Acquired: who sees a ban sees until when it lasts.
+  // Acquired: a reader of a ban also sees its end.
   uint64_t known = word.load(std::memory_order_acquire);
   for (;;) {
     const uint64_t next = change(known);
@@ -73,7 +73,7 @@ void CostTable::ban(Key key, uint64_t ns, uint64_t nowNs) {
 }
 
 void CostTable::banAsynchronous(Key key) {
-  // With a cost in any case: what is banned is not unknown.
+  // With a cost in any case: a banned key is not unknown.
   update(key, [](uint64_t word) { return std::max<uint64_t>(word & kCostMask, 1) | kBanned; });
 }
 

@@ -1,4 +1,4 @@
-// What frames have cost so far, by listener, hook and size class, and whether such a frame may run on a reactor. Written by the
+// The costs of frames so far, by listener, hook and size class, and whether such a frame may run on a reactor. Written by the
 // threads that run frames, a batch at a time; read by reactors, once for each frame that they cut. Locks nothing.
 #pragma once
 
@@ -15,9 +15,9 @@ class CostTable {
  public:
   static constexpr uint32_t kMaxListeners = 256;
   static constexpr uint32_t kSizes = 24;  // a class holds the sizes up to twice its smallest; the last one all that are larger
-  static constexpr uint32_t kClasses = 2 * kSizes;   // of frames for parse, then of values for task
-  static constexpr uint64_t kHopNs = 50'000;         // what a frame loses by going to the pool and back, sleeping worker included
-  static constexpr uint64_t kOverrunNs = 1'000'000;  // one run on a reactor that takes longer is an overrun
+  static constexpr uint32_t kClasses = 2 * kSizes;  // of frames for parse, then of values for task
+  static constexpr uint64_t kHopNs = 50'000;  // the cost for a frame of going to the pool and back, sleeping worker included
+  static constexpr uint64_t kOverrunNs = 1'000'000;      // one run on a reactor that takes longer is an overrun
   static constexpr uint64_t kBannedNs = 10'000'000'000;  // after one, the class stays in the pool at least so long,
   static constexpr uint32_t kCheapRuns = 100;            // and until so many runs in a row there were cheaper than a hop
 
@@ -36,17 +36,17 @@ class CostTable {
   }
 
   // --- reactors ---
-  // What one more frame will cost, in ns; 0: none has run yet.
+  // The expected cost of one more frame, in ns; 0: none has run yet.
   uint64_t costNs(Key key) const { return word(key) & kCostMask; }
   // Known to be cheaper than a hop, and not banned.
   bool staysInline(Key key) const { return word(key) - 1 < kHopNs - 1; }
 
-  // --- whoever has run some. A sample may be the mean of several runs ---
+  // --- threads that run frames. A sample may be the mean of several runs ---
   void learnInPool(Key key, uint32_t runs, uint64_t nsEach, uint64_t nowNs);
   void learnInline(Key key, uint64_t nsEach);
   // One run of so many ns held up a reactor.
   void ban(Key key, uint64_t ns, uint64_t nowNs);
-  // What it did behind its first return cannot be measured: it stays in the pool as long as it goes on so.
+  // Its work behind its first return cannot be measured: it stays in the pool as long as it goes on so.
   void banAsynchronous(Key key);
   // It had not been its fault.
   void pardon(Key key);

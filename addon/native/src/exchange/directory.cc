@@ -6,7 +6,7 @@ namespace mr {
 
 namespace {
 
-// generation in the high half, mailbox + 1 in the low half: 0 is "nobody".
+// generation in the high half, mailbox + 1 in the low half: 0: no owner.
 uint64_t pack(uint32_t generation, uint16_t mailbox) { return uint64_t{generation} << 32 | (uint32_t{mailbox} + 1); }
 
 }  // namespace

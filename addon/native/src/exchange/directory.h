@@ -1,6 +1,6 @@
-// Who owns a connection now: one atomic word for each slot of each home. Readable from any thread; written by the owner only.
-// Does not own connections and does not keep them alive: the answer may be old by the time it is used, so the mailbox's
-// owner compares the generation once more.
+// The present owner of each connection: one atomic word for each slot of each home. Readable from any thread; written by the
+// owner only. Does not own connections and does not keep them alive: the answer may be old by the time it is used, so the
+// mailbox's owner compares the generation once more.
 #pragma once
 
 #include <cstdint>

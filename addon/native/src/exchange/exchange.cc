@@ -24,8 +24,8 @@ ExchangeOptions completed(ExchangeOptions options) {
 
 Exchange::Exchange(const ExchangeOptions& options)
     : options_(completed(options)),
-      // A quarter of the limit, shared out: the rest is for what came in, and for what the collectors of the workers have not
-      // looked at.
+      // A quarter of the limit, shared out: the rest is for received bytes, and for garbage that the workers' collectors have not
+      // found.
       replyBound_(options_.maxMemoryBytes / 4 / std::max(options_.reactors, 1u)),
       recyclers_(new Recycler[options_.maxReactors + options_.maxWorkers]),
       queue_(options.queue, Lanes::kLanes),
@@ -173,9 +173,9 @@ MemoryState Exchange::memoryState(uint64_t nowMs) {
     if (since != 0) shortSinceMs_.store(0, std::memory_order_relaxed);
     return MemoryState::kFine;
   }
-  // A slab that nobody refers to counts until its thread collects, which V8 sees no reason for while its heap is small.
+  // An unreferenced slab counts until its thread collects, which V8 sees no reason for while its heap is small.
   if (since == 0 && shortSinceMs_.compare_exchange_strong(since, nowMs, std::memory_order_relaxed)) since = nowMs;
-  // No collection gives back more than what it may find, and each stops its thread.
+  // A collection can give back only garbage, and each stops its thread.
   uint64_t asked = collectAskedMs_.load(std::memory_order_relaxed);
   if (use.received > most / kWorthCollecting && nowMs >= asked + kCollectMs &&
       collectAskedMs_.compare_exchange_strong(asked, nowMs, std::memory_order_relaxed)) {
@@ -223,7 +223,7 @@ void Exchange::askToCollect() {
 
 void Exchange::stopUntilLow(uint16_t mailbox) {
   if (!stopped_[mailbox].exchange(true, std::memory_order_seq_cst)) stoppedCount_.fetch_add(1, std::memory_order_seq_cst);
-  // The last task may have left between the failed push and this line; nobody else would wake us then.
+  // The last task may have left between the failed push and this line; nothing else would wake us then.
   if (queue_.low()) wakeStopped();
 }
 
@@ -315,7 +315,7 @@ void Exchange::takeFromQueue(uint32_t worker, uint32_t most, std::vector<FrameRe
     for (uint32_t i = 0; i < task->frames(); ++i) out->push_back(FrameRef{task, i, task->attempt()});
     if (cost == 0 || cost >= budget || out->size() >= share) break;
     budget -= cost;
-    // Of the same lane: what it takes along must not wait behind something dearer.
+    // Of the same lane: frames taken along must not wait behind something dearer.
     task = lanes_.takeMore(lane);
     if (!task) break;
   }
@@ -384,7 +384,7 @@ bool Exchange::isTight() const {
   return false;
 }
 
-// A call has no place in what its connection holds: its result is for the reactor's thread.
+// A call does not count among its connection's bytes: its result is for the reactor's thread.
 bool Exchange::hasRoom(const Task& task) const {
   const Task::Header& header = task.header();
   if (header.flags & Task::kPermitted) return true;

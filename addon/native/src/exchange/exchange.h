@@ -40,14 +40,14 @@ struct ExchangeOptions {
   AdmissionLimits admission = {};
   uint64_t maxMemoryBytes = UINT64_MAX;  // see MemoryUse
   uint32_t permitMs = 100;               // of a reactor at its bound: how long the task that was let go keeps the others waiting
-  size_t maxMailboxBytes = size_t{64} << 20;  // what any-thread sends may leave lying in one reactor's mailbox
+  size_t maxMailboxBytes = size_t{64} << 20;  // limit of any-thread sends in one reactor's mailbox
 };
 
-// What a server holds for its connections, in bytes.
+// A server's memory for its connections, in bytes.
 struct MemoryUse {
-  uint64_t buffered = 0;  // by reactors: frames in part, what is unsent, replies held for the order
+  uint64_t buffered = 0;  // by reactors: partial frames, unsent bytes, replies held for the order
   uint64_t tasks = 0;     // frames on their way through the pool: queued, claimed, or being worked on
-  uint64_t messages = 0;  // replies and sends in mailboxes, and what was published and has not left, once each
+  uint64_t messages = 0;  // replies and sends in mailboxes, and unsent publications, once each
   uint64_t received = 0;  // slabs, as long as JS holds them or has not collected them
   uint64_t allocated() const { return buffered + tasks + messages; }  // from the C library; slabs are whole pages
   uint64_t sum() const { return allocated() + received; }
@@ -55,8 +55,8 @@ struct MemoryUse {
 
 enum class MemoryState : uint8_t {
   kFine,
-  kFull,  // over the limit, whatever JS may give back
-  kHeld,  // over the limit with what JS holds, and its collectors have had their time
+  kFull,  // over the limit, without the memory that JS may give back
+  kHeld,  // over the limit with the memory of JS, and its collectors have had their time
 };
 
 inline CostTable::Key costKeyOf(const Task& task, uint32_t frame) {
@@ -70,7 +70,7 @@ class Exchange {
   static_assert(kMaxListeners == CostTable::kMaxListeners);
   static constexpr uint32_t kMaxWorkers = 256;
   static constexpr uint64_t kTight = 4;             // from this part of the limit on, the allocator keeps no large block
-  static constexpr uint64_t kWorthCollecting = 16;  // this part of the limit, of what JS may give back
+  static constexpr uint64_t kWorthCollecting = 16;  // this part of the limit, of memory that JS may give back
   static constexpr uint64_t kCollectMs = 200;       // between two collections while memory is short
 
   explicit Exchange(const ExchangeOptions& options);  // throws std::system_error when no descriptor can be had
@@ -87,7 +87,7 @@ class Exchange {
   uint16_t openPort();
   void closePort(uint16_t index);  // its index may be given out again
   Mailbox& mailbox(uint16_t index);
-  // Of the thread that a reactor's or worker's mailbox belongs to: what it sends to others is made of blocks that come back to
+  // Of the thread that a reactor's or worker's mailbox belongs to: its messages are made of blocks that come back to
   // it.
   Recycler& recycler(uint16_t mailbox) { return recyclers_[mailbox]; }
 
@@ -117,7 +117,7 @@ class Exchange {
   // feeder looks now and then.
   void wakeIfStalled();
   bool hasUnstarted() const;
-  bool hasWork() const;  // somebody who looks now would find something
+  bool hasWork() const;  // a thread that takes now would find work
   // Whether one more frame may travel in a task: cheap ones do, together up to a budget; those of unknown cost go alone.
   static bool joins(size_t frames, uint64_t costNs, uint64_t oneMoreNs) {
     return costNs != 0 && oneMoreNs != 0 && frames < kMaxFramesPerTask && costNs + oneMoreNs <= kTaskBudgetNs;
@@ -125,7 +125,8 @@ class Exchange {
 
   // --- the pool's side. Worker threads ---
   WorkerSlot& worker(uint32_t index) { return *workers_[index]; }
-  // Frames for this worker: requeued ones first, then the queue's, then what a stuck sibling has not started. At most `most`.
+  // Frames for this worker: requeued ones first, then the queue's, then those that a stuck sibling has not started. At most
+  // `most`.
   void takeFrames(uint32_t worker, uint32_t most, std::vector<FrameRef>* out);
   // True when the worker may sleep: it is marked idle and there is nothing to do.
   bool parkWorker(uint32_t worker);
@@ -136,7 +137,7 @@ class Exchange {
   Room& room() { return room_; }
   bool isTight() const;  // some frame may have no room
   bool hasRoom(const Task& task) const;
-  // To the reactor that owns the connection. False when nobody does.
+  // To the reactor that owns the connection. False when no reactor does.
   bool setAside(FrameRef frame);
   // From so many bytes of replies on, buffered and on their way to it, a reactor is full: one task at a time runs for it.
   uint64_t replyBound() const { return replyBound_; }
@@ -144,14 +145,14 @@ class Exchange {
   CostTable& costs() { return costs_; }
   Admission& admission() { return admission_; }
   Balance& balance() { return balance_; }
-  // --- memory. Any thread; each reactor writes its own share of what is buffered ---
+  // --- memory. Any thread; each reactor writes its own share of the buffered bytes ---
   void publishBuffered(uint32_t reactor, uint64_t bytes) { buffered_[reactor].store(bytes, std::memory_order_relaxed); }
   MemoryUse memoryUse() const;
-  // Near the limit it asks the collectors of all threads for what nobody holds any more.
+  // Near the limit it asks the collectors of all threads to run.
   MemoryState memoryState(uint64_t nowMs);
   bool memoryIsShort() const { return shortSinceMs_.load(std::memory_order_relaxed) != 0; }
   uint32_t collectionsAsked() const { return collectionsAsked_.load(std::memory_order_relaxed); }
-  // The supervisor, every few seconds: whether what has been freed is worth giving back to the system.
+  // The supervisor, every few seconds: whether freed memory is worth giving back to the system.
   bool memoryEbbed();
   // Large blocks go back at once: much is held, or was a moment ago.
   bool memoryIsTight() const { return tight_.load(std::memory_order_relaxed); }
@@ -164,11 +165,11 @@ class Exchange {
 
   // --- settling. Worker threads and the supervisor ---
   void reply(const Reply& reply, std::span<const uint8_t> bytes);
-  // To the writer of a streamed reply, who may wait for it: so many of its bytes have left, or never will.
+  // To the writer of a streamed reply, which may wait for it: so many of its bytes have left, or never will.
   void giveCredit(uint16_t worker, uint32_t token, uint32_t amount, bool gone);
   void requeue(FrameRef frame);
-  // The supervisor, when a worker's thread has ended: what it had claimed and not started goes back to the queue, what it had
-  // started settles as lost, or runs once more where that is allowed.
+  // The supervisor, when a worker's thread has ended: its claimed and unstarted frames go back to the queue, its
+  // started ones settle as lost, or run once more where that is allowed.
   struct Reaped {
     uint32_t requeued = 0, retried = 0, lost = 0;
   };
@@ -196,7 +197,7 @@ class Exchange {
   static constexpr uint64_t kTaskBudgetNs = 100'000;     // cheap frames travel together up to this much work
   static constexpr uint32_t kMaxFramesPerTask = 64;
   static constexpr uint32_t kMaxRefused = 4096;
-  static constexpr uint64_t kCollectedMs = 1'000;  // after so long what JS holds counts, for it is not going to be given back
+  static constexpr uint64_t kCollectedMs = 1'000;  // after so long the memory of JS counts, as it will not be given back
   static constexpr uint8_t kMaxAttempts = 2;       // a frame that has killed two workers is the frame's fault
 
   void openMailbox(uint32_t index);
@@ -216,7 +217,7 @@ class Exchange {
 
   const ExchangeOptions options_;
   const uint64_t replyBound_;
-  // First, so that every task and message ends before what it is made of and counted in.
+  // First, so that every task and message ends before its blocks and counters.
   const std::unique_ptr<Recycler[]> recyclers_;
   MemoryShares tasks_;
   const std::shared_ptr<MemoryShares> received_ = std::make_shared<MemoryShares>();
@@ -252,7 +253,7 @@ class Exchange {
   uint64_t idleReceived_ = 0;  // when collectWhenIdle() looked last
   bool idleCollected_ = false;
   PublicationList publications_;
-  // What mailboxes_ points to, under its mutex. Last, so that messages end before what they name.
+  // The targets of mailboxes_, under its mutex. Last, so that messages end before the objects they name.
   std::vector<std::unique_ptr<Mailbox>> owned_;
 };
 

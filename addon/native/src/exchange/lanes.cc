@@ -49,7 +49,7 @@ TaskRef Lanes::take(uint32_t worker, uint32_t workers, uint64_t nowNs, Lane* lan
     if (task) *lane = which, account(which, task->costNs);
     return task;
   };
-  // Whoever was passed over for too long comes first, the longest tasks before the others: they have waited for all.
+  // A lane passed over for too long comes first, the longest tasks before the others: they have waited for all.
   for (const Lane which : {kLong, kHeavy}) {
     const Account& account = accounts_[which];
     const uint64_t cost = account.costNs.load(std::memory_order_relaxed);

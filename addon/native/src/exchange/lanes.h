@@ -17,14 +17,14 @@ class Lanes {
   static constexpr uint32_t kLanes = 3;
   static_assert(kLanes <= TaskQueue::kMaxLanes);
   static constexpr uint64_t kHeavyNs = 200'000;             // predicted, of a whole task
-  static constexpr uint64_t kLongNs = 5'000'000;            // nobody should have to wait for the rest of such a one
+  static constexpr uint64_t kLongNs = 5'000'000;            // too long to wait for the rest of
   static constexpr uint64_t kShare = 3;                     // so much more time than it needs itself is a task passed over for
   static constexpr uint64_t kLightAboutNs = 1'000'000'000;  // so long after the last light task one worker is still kept free
 
   Lanes(TaskQueue& queue, uint32_t maxWorkers);
 
   static Lane laneOf(uint64_t costNs) {
-    // What has never run may be anything: it does not go before what is known to be light.
+    // A frame of unknown cost does not go before known light ones.
     return costNs == 0 ? kHeavy : costNs < kHeavyNs ? kLight : costNs < kLongNs ? kHeavy : kLong;
   }
 
@@ -36,12 +36,12 @@ class Lanes {
   TaskRef take(uint32_t worker, uint32_t workers, uint64_t nowNs, Lane* lane);
   // One more of the same lane, for the same batch.
   TaskRef takeMore(Lane lane);
-  // The worker is through with what it had.
+  // The worker has finished its tasks.
   void done(uint32_t worker);
   uint32_t frames(Lane lane) const { return queue_.frames(lane); }
 
  private:
-  static constexpr uint64_t kUnknownNs = 1'000'000;  // what a task of unknown cost counts
+  static constexpr uint64_t kUnknownNs = 1'000'000;  // the assumed cost of an unknown task
 
   bool keepsOneFree(uint32_t workers, uint64_t nowNs) const;
   bool mayRunLong(uint32_t workers, uint64_t nowNs) const;
@@ -50,7 +50,7 @@ class Lanes {
 
   TaskQueue& queue_;
   struct alignas(64) Account {
-    std::atomic<uint64_t> passedOverNs{0};  // work that was taken before what waits here
+    std::atomic<uint64_t> passedOverNs{0};  // work taken before the tasks that wait here
     std::atomic<uint64_t> costNs{0};        // of the last one
   };
   std::array<Account, kLanes> accounts_;

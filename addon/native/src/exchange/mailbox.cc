@@ -40,9 +40,9 @@ std::unique_ptr<Message> Mailbox::take() {
   return std::unique_ptr<Message>(message);
 }
 
-// Whoever ends a park writes to the waker a moment later, maybe after the owner has woken for another reason, and after its next
-// park. What is written must be read away all the same: nobody else would, and fd() would stay readable until the next message.
-// So each end of a park is counted, exactly once.
+// The sender that ends a park writes to the waker a moment later, maybe after the owner has woken for another reason, and after
+// its next park. The write must be read away all the same: nothing else would do so, and fd() would stay readable until the next
+// message. So each end of a park is counted, exactly once.
 void Mailbox::park() {
   if (!parked_.exchange(true, std::memory_order_seq_cst) && asleep_) ++signals_;
   asleep_ = true;

@@ -38,7 +38,7 @@ class Mailbox {
   std::atomic<size_t> bytes_{0};
   Message* taken_ = nullptr;  // oldest first; the owner's
   bool asleep_ = false;       // from park() to unpark(), as the owner knows it; its own
-  uint64_t signals_ = 0;      // parks that somebody has ended, whose wake-ups are not yet read away; the owner's
+  uint64_t signals_ = 0;      // parks that a sender has ended, whose wake-ups are not yet read away; the owner's
   Waker waker_;
 };
 

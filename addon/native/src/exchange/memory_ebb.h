@@ -1,4 +1,4 @@
-// When much memory has been held and is held no more, or what is held comes near its limit.
+// Detects that much memory was held and is held no more, or that held memory comes near its limit.
 #pragma once
 
 #include <algorithm>
@@ -18,9 +18,9 @@ class MemoryEbb {
     }
   }
 
-  // One thread, every few seconds. True once for each ebb: at no time since it was last asked was more held than half of what
-  // had been before. A server that fills and empties in quick succession keeps its memory, but not above half of `limit`: what
-  // lies free between what is held is resident too, and no limit counts it.
+  // One thread, every few seconds. True once for each ebb: at no time since it was last asked was more held than half of the
+  // earlier peak. A server that fills and empties in quick succession keeps its memory, but not above half of `limit`: what
+  // is free between held blocks is resident too, and no limit counts it.
   bool isOut(uint64_t held, uint64_t limit) {
     const uint64_t recently = std::max(held, recently_.exchange(held, std::memory_order_relaxed));
     most_ = std::max(most_, recently);

@@ -1,6 +1,6 @@
 // A number of bytes that every thread adds to and takes from, for each message, without waiting for another: each counts in a
-// cache line of its own, and only who asks for the sum goes through them all. What one thread added another may take away, so a
-// single share may be below zero; the sum is exact when nothing is under way.
+// cache line of its own, and only a reader of the sum goes through them all. Bytes added by one thread may be taken away by
+// another, so a single share may be below zero; the sum is exact when nothing is under way.
 #pragma once
 
 #include <array>

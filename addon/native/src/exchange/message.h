@@ -1,4 +1,4 @@
-// What can lie in a mailbox. Every message is a value: bytes and names, and in a Handover a descriptor that moves between
+// The messages of a mailbox. Every message is a value: bytes and names, and in a Handover a descriptor that moves between
 // reactors only.
 #pragma once
 
@@ -50,15 +50,15 @@ struct Reply {
     kLast = 1,          // the frame is settled
     kEnd = 2,           // then close the connection in an orderly way
     kDestroy = 4,       // then close it now
-    kError = 8,         // the frame failed; bytes are what the app's error hook answered, or the message for a run
+    kError = 8,         // the frame failed; bytes are the answer of the app's error hook, or the message for a run
     kRun = 16,          // for the handler that asked, not for the connection
     kLost = 32,         // its worker died
     kTimedOut = 64,     // it ran longer than it may
     kOverloaded = 256,  // it was refused: it would have waited too long
-    // What a thread may say of a frame that it has run. Whether it was a run is the frame's own business, and whether the thread
-    // is lost is the supervisor's.
+    // The flags that a thread may set for a frame that it has run. Whether it was a run is the frame's own business, and whether
+    // the thread is lost is the supervisor's.
     kOfParse = kLast | kEnd | kDestroy | kError | kTimedOut | kOverloaded,
-    // What a hook may say of a place that it holds open.
+    // The flags that a hook may set for a place that it holds open.
     kOfHook = kLast | kEnd | kDestroy | kError,
   };
   ConnectionId connection;
@@ -89,7 +89,7 @@ class ReplyBatch final : public Message {
     batch->~ReplyBatch();
     Recycler::give(batch);
   }
-  // What the record of a reply takes.
+  // The size of a reply's record.
   static constexpr size_t sizeOf(size_t replyBytes) { return sizeof(Reply) + padded(replyBytes); }
 
   bool fits(size_t replyBytes) const { return sizeOf(replyBytes) <= capacity_ - size_; }

@@ -14,7 +14,7 @@ struct Peer {
   std::array<uint8_t, 16> bytes{};
 };
 
-// What counts as one address: an IPv4 address, mapped into IPv6 or not, or a /64 of IPv6, which is what one customer gets.
+// The key of one address: an IPv4 address, mapped into IPv6 or not, or a /64 of IPv6, the share of one customer.
 uint64_t addressKey(const Peer& peer);
 
 }  // namespace mr

@@ -12,7 +12,7 @@ std::optional<std::vector<uint32_t>> PublicationList::add(const PublicationRef& 
   if (found == topics_.end()) return std::vector<uint32_t>{};
   Topic& topic = found->second;
   const size_t size = sizeOf(*publication), before = bytes();
-  // One passes an empty list, whatever its size.
+  // One of any size passes an empty list.
   if (before != 0 && (before + size > maxBytes_ || topic.bytes + size > maxBytes_ - before)) return std::nullopt;
   publication->unfinished.store(static_cast<uint32_t>(topic.reactors.size()), std::memory_order_relaxed);
   publication->number = last_.load(std::memory_order_relaxed) + 1;

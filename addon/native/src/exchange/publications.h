@@ -1,7 +1,7 @@
-// What has been published and not every reactor that has subscribers of its topic has come to the end of yet. All publications
+// Publications that some reactor with subscribers of their topic has not finished yet. All publications
 // have one order, their number; each reactor gets those of its topics in that order, so that every subscriber of every reactor
-// sees them so. A topic keeps its own, so that a connection that goes to a sibling misses none and gets none twice, and what one
-// topic or one reactor leaves lying keeps nothing of another topic.
+// sees them so. A topic keeps its own, so that a connection that goes to a sibling misses none and gets none twice, and messages
+// that one topic or one reactor leaves lying keeps nothing of another topic.
 #pragma once
 
 #include <atomic>
@@ -32,7 +32,7 @@ struct Publication {
   uint8_t windowBits = 0;               // of the window that this needs
   uint64_t number = 0;                  // its place in the order
   uint16_t replyTo = 0;                 // the publisher's mailbox
-  uint32_t request = 0;                 // 0: nobody wants to know how many it reached
+  uint32_t request = 0;                 // 0: the number of subscribers is not needed
   std::atomic<uint32_t> unfinished{0};  // reactors that have not come to its end
   std::atomic<uint64_t> reached{0};     // subscribers it was sent to, or is kept for
 };
@@ -59,7 +59,7 @@ class PublicationList {
   size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
 
   // --- a reactor's thread ---
-  // From now on it gets what is published to this topic.
+  // From now on it gets the publications of this topic.
   void join(std::string_view topic, uint32_t reactor);
   void leave(std::string_view topic, uint32_t reactor);  // it has no subscribers of it any more
   bool hasFor(uint32_t reactor) const { return inboxes_[reactor].waiting.load(std::memory_order_seq_cst) != 0; }
@@ -70,8 +70,8 @@ class PublicationList {
   // Those of one topic behind `after`, which must have been pinned or not finished. Returns the number of the newest of all.
   uint64_t since(std::string_view topic, uint64_t after, std::vector<PublicationRef>* out);
 
-  // Keeps what comes behind `number` in a topic, as long as it lives: for a connection that is on its way from one reactor to
-  // another.
+  // Keeps the publications behind `number` in a topic, as long as it lives: for a connection that is on its way from one reactor
+  // to another.
   class Pin {
    public:
     Pin() = default;
@@ -91,7 +91,7 @@ class PublicationList {
     std::multiset<uint64_t>::iterator at_;
   };
 
-  // What a topic costs here, beside its name.
+  // The memory of a topic here, beside its name.
   static size_t topicBytes();
 
  private:

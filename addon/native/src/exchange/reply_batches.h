@@ -15,7 +15,7 @@ namespace mr {
 
 class ReplyBatches {
  public:
-  // The largest batch whose block is kept; what is more goes into another one.
+  // The largest batch whose block is kept; further replies go into another one.
   static constexpr size_t kMostBytes = Recycler::kLargest - sizeof(ReplyBatch);
 
   ReplyBatches(Exchange& exchange, uint16_t ownMailbox) : exchange_(exchange), home_(exchange.recycler(ownMailbox)) {}

@@ -1,5 +1,5 @@
 // Whether a connection has room for one more reply, as any thread can see it: a word for each slot of each home, made when a
-// connection first needs one. It holds what its owner says (full) and the bytes of replies that are on their way to the owner.
+// connection first needs one. It holds the owner's flag (full) and the bytes of replies that are on their way to the owner.
 #pragma once
 
 #include <atomic>
@@ -20,7 +20,7 @@ class Room {
 
   // The owner of the connection.
   void setFull(ConnectionId id, bool full);
-  // Any thread. A reply has been sent to the owner; the owner has it, and counts it among what the connection holds.
+  // Any thread. A reply has been sent to the owner; the owner has it, and counts it among the connection's bytes.
   void sent(ConnectionId id, uint32_t bytes);
   void arrived(ConnectionId id, uint32_t bytes);
   // Any thread. Its owner says so, or this much is on its way.
@@ -30,7 +30,7 @@ class Room {
   bool isUsed() const { return used_.load(std::memory_order_relaxed); }
 
  private:
-  // The generation in the high half: a word of an older tenant counts for nobody. Below it the flag, and units of 1 KiB.
+  // The generation in the high half: a word of an older tenant is ignored. Below it the flag, and units of 1 KiB.
   static constexpr uint64_t kFull = uint64_t{1} << 31;
   static constexpr uint64_t kUnits = kFull - 1;
 

@@ -16,12 +16,12 @@
 
 namespace mr {
 
-// What a frame is handed to the pool for: a reply to its connection, or a result for the caller, of `parse` or of `task`.
+// The purpose of a frame in the pool: a reply to its connection, or a result for the caller, of `parse` or of `task`.
 enum class SubmitHow : uint8_t { kReply, kRun, kValue };
 
 class Task {
  public:
-  // kRun: the result is for the handler, not for the connection. kPermitted: its reactor has let it go, and nobody sets it
+  // kRun: the result is for the handler, not for the connection. kPermitted: its reactor has let it go, and no worker sets it
   // aside. kValue: its bytes are a serialized value for the app's task hook, and its result will be another.
   enum Flags : uint8_t { kNone = 0, kRun = 1, kRefused = 2, kPermitted = 4, kValue = 8 };
 
@@ -54,11 +54,11 @@ class Task {
 
   void retain() { references_.fetch_add(1, std::memory_order_relaxed); }
   void release();
-  // All that it takes, until the last reference goes. Once; whoever counts it must outlive it.
+  // All that it takes, until the last reference goes. Once; the counter must outlive it.
   void countIn(MemoryShares* memory);
 
   uint64_t queuedAtNs = 0;
-  uint64_t costNs = 0;  // what its frames will cost together; 0: of one of them it is not known
+  uint64_t costNs = 0;  // the expected cost of its frames together; 0: the cost of one is unknown
   // How much may be on its way to its connection when one of its frames begins; without it, any.
   uint32_t roomKib() const { return roomKib_; }
   void setRoom(size_t bytes) { roomKib_ = static_cast<uint32_t>(std::min<size_t>(bytes >> 10, kAnyRoom)); }

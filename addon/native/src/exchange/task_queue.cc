@@ -40,8 +40,8 @@ bool TaskQueue::reserve(Lane& lane, const Task* task) {
     return false;
   }
   const size_t before = bytes_.fetch_add(task->bytes(), std::memory_order_relaxed);
-  // Where low() says that there is room, there is: who waits for that would be woken for nothing, again and again, and who brings
-  // a large task would wait until nobody else brought any.
+  // Where low() says that there is room, there is: a thread that waits for that would be woken in vain, again and again, and one
+  // with a large task would wait until no other thread brought any.
   if (before > limits_.maxBytes / 2 && before + task->bytes() > limits_.maxBytes) {
     bytes_.fetch_sub(task->bytes(), std::memory_order_relaxed);
     depth_.fetch_sub(1, std::memory_order_seq_cst);
@@ -73,7 +73,7 @@ bool TaskQueue::push(Task* task, uint32_t number) {
         return true;
       }
     } else if (lead < 0) {
-      uncount(lane, task);  // its taker has not let go of the cell yet: as good as full, and nobody waits here
+      uncount(lane, task);  // its taker has not let go of the cell yet: as good as full, and no thread waits here
       return false;
     } else {
       position = lane.tail.load(std::memory_order_relaxed);

@@ -1,6 +1,6 @@
 // The shared queue between reactors and pool: bounded, many to many, no locks. Push and pop are a compare-and-swap on a ring
 // of cells, so that no reactor waits for a lock that a pool thread could hold. It has lanes, so that cheap tasks need not wait
-// behind dear ones; who takes from which one, and when, is the Exchange's business. Wakes nobody: the Exchange does.
+// behind dear ones; the Exchange decides the order of lanes. It wakes no thread: the Exchange does.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@ namespace mr {
 
 struct QueueLimits {
   uint32_t maxTasks = 16'384;           // the high water mark, of all lanes together; feeders stop here
-  size_t maxBytes = size_t{256} << 20;  // of frames; a task passes up to half of it whatever its size
+  size_t maxBytes = size_t{256} << 20;  // of frames; a task of any size passes up to half of it
 };
 
 class TaskQueue {

@@ -1,8 +1,8 @@
-// What the process knows of one pool worker: the frames it has claimed and which of them it has started. It outlives the
+// The process's view of one pool worker: the frames it has claimed and which of them it has started. It outlives the
 // worker's thread, so nothing that a dead thread had claimed is lost with it.
 //
 // A worker claims a batch under the slot's lock and then starts frame after frame with one atomic addition, without it.
-// An idle sibling may take back what is claimed and not started. Only pool threads and the supervisor ever take the lock.
+// An idle sibling may take frames that are claimed and not started. Only pool threads and the supervisor ever take the lock.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +31,7 @@ struct LostFrame {
 };
 
 // Replies that the worker's thread has written and not handed over yet. Native memory that JS writes into, so that they are not
-// lost with the thread: whoever reaps it settles them.
+// lost with the thread: its reaper settles them.
 struct OutBox {
   static constexpr uint32_t kRows = 1024;
   static constexpr uint32_t kBytes = 256 << 10;
@@ -72,7 +72,7 @@ class WorkerSlot {
   void markHeld(uint32_t token, uint64_t nowNs);  // its promise is pending: it is timed from now
   // False when it had settled before. The frame leaves the slot.
   bool settle(uint32_t epoch, uint32_t token, FrameRef* frame);
-  // What lies in the out box, each with its frame, which leaves the slot. The frame of a corrupt row settles without bytes, as
+  // The replies in the out box, each with its frame, which leaves the slot. The frame of a corrupt row settles without bytes, as
   // one whose worker is lost: its connection closes.
   template <typename Settled>  // (const FrameRef&, uint16_t flags, std::span<const uint8_t> bytes)
   void settleBox(uint32_t epoch, Settled&& settled) {
@@ -93,7 +93,7 @@ class WorkerSlot {
   OutBox& outBox();
   void setRunning(bool running) { running_.store(running, std::memory_order_relaxed); }
 
-  // Takes out of the batch what has not been started and has no room, by its place in the batch.
+  // Takes out of the batch the frames that have not been started and have no room, by its place in the batch.
   template <typename HasRoom>
   void takeUnstarted(HasRoom&& hasRoom, std::vector<std::pair<uint32_t, FrameRef>>* out) {
     std::lock_guard lock(mutex_);
@@ -106,11 +106,11 @@ class WorkerSlot {
   }
 
   // --- an idle sibling ---
-  // Up to half of what is claimed and not started, if the running frame has been at it for `afterNs`.
+  // Up to half of the frames claimed and not started, if the running frame has been at it for `afterNs`.
   void steal(std::vector<FrameRef>* out, uint64_t nowNs, uint64_t afterNs);
 
   // --- the supervisor, when the thread has ended or is to be ended ---
-  // What lies in the out box, with its frames; they leave the slot.
+  // The replies in the out box, with their frames; they leave the slot.
   struct Ready {
     FrameRef frame;
     uint16_t flags;

@@ -122,7 +122,7 @@ void Worker::setAsideRest() {
   aside_.clear();
 }
 
-// ---------------------------------------------------------------- what it costs
+// ---------------------------------------------------------------- its cost
 
 // Reading the clock costs as much as running a small frame: a batch of cheap ones of one key is measured as a whole.
 void Worker::planMeasuring() {

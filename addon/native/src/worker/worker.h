@@ -1,4 +1,4 @@
-// A pool worker: takes frames, routes their replies, measures what they cost, and sleeps. Belongs to the worker's thread. It does
+// A pool worker: takes frames, routes their replies, measures their cost, and sleeps. Belongs to the worker's thread. It does
 // not know Node; bindings/worker_bindings.cc translates.
 #pragma once
 
@@ -40,7 +40,7 @@ class Worker {
     size_t used;  // of the slab
   };
   Taken take(std::span<TaskRow> rows, std::span<uint8_t> slab, size_t used, uint32_t most);
-  // So many frames of the batch ran to their first return, and it ends, or waits for goOn(). Learns what they cost.
+  // So many frames of the batch ran to their first return, and it ends, or waits for goOn(). Learns their cost.
   void finish(uint32_t started);
   // Goes on with the batch. The time since finish() is not counted as its cost.
   void goOn();
@@ -58,7 +58,7 @@ class Worker {
   // The thread's loop has called: a message or work may have come.
   void wake();
   // True: the thread may sleep until its mailbox is readable. Without `forWork` it takes no frames meanwhile: too many are
-  // unsettled. Read the mailbox first, as a message that came while the worker was awake has signalled nobody.
+  // unsettled. Read the mailbox first, as a message that came while the worker was awake has sent no signal.
   bool park(bool forWork);
 
  private:
