@@ -1,5 +1,5 @@
 // SQLite for the example ingest, where Node has none of its own. The install script of better-sqlite3 does not run (`allowScripts`), since a
-// user who only starts a server from a clone should not wait until it is compiled. A compiled build stays in .cache: `npm ci` empties
+// user that only starts a server from a clone should not wait until it is compiled. A compiled build stays in .cache: `npm ci` empties
 // node_modules.
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

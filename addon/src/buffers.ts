@@ -62,7 +62,7 @@ export function isReadable(view: Uint8Array): boolean {
   return mostBytesOf(view) >= 0
 }
 
-/** What can be sent. It is a Uint8Array if the engine says so, independent of its prototype and properties. */
+/** A value that can be sent. It is a Uint8Array if the engine says so, independent of its prototype and properties. */
 export function isBytes(value: unknown): value is string | Uint8Array {
   return mostBytesOf(value) >= 0
 }

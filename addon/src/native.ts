@@ -45,7 +45,7 @@ export interface NativeFraming {
   streamsBody?: boolean
 }
 
-/** What the native side knows of a listener: `ListenerConfig` of `native/src/reactor/listener.h`, whose names and ranges it checks. */
+/** A listener on the native side: `ListenerConfig` of `native/src/reactor/listener.h`, whose names and ranges it checks. */
 export interface NativeListener {
   framing: NativeFraming
   outHighBytes: number

@@ -523,7 +523,7 @@ export class Server {
     let destroyed = 0
     this.#reactors.beginClose()
     const lingerMs = Math.min(timeoutMs, mostLingerMs)
-    // Connections queued on sockets that a successor shares belong to the successor. All of them leave before any of them drains: what
+    // Connections queued on sockets that a successor shares belong to the successor. All of them leave before any of them drains: then
     // the connections accepted for each other have arrived then.
     if (this.#control?.close()) await within(this.#reactors.requestAll('leaveListeners', lingerMs), stuckMs)
     const timer = setTimeout(async () => {

@@ -138,7 +138,7 @@ export class ServerHandle {
   }
 
   /**
-   * Runs the `onCall` hook of the app on the thread of a reactor, and resolves to what it returned. Every reactor has one state of its own in
+   * Runs the `onCall` hook of the app on the thread of a reactor, and resolves to its result. Every reactor has one state of its own in
    * its thread: so are keys sharded. Calls of one thread to one reactor begin in the order in which they were made. On the reactor's own
    * thread the hook runs at once, on the very bytes; otherwise they are copied before the call returns. A reload, and a thread that is
    * replaced, leave calls that have not begun to the next thread. Rejects with the error of the hook, and with `ERR_MR_NO_REACTOR`,

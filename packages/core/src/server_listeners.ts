@@ -22,7 +22,7 @@ export class ServerListeners {
     this.#reactors = reactors
   }
 
-  /** Opened before any thread is made: a port in use fails the start, and names are known. Who connects waits in the kernel's queue. */
+  /** Opened before any thread is made: a port in use fails the start, and names are known. Early clients wait in the kernel's queue. */
   async open(inherited: InheritedSockets | undefined): Promise<void> {
     const { addresses, reactors, fetchAdapter } = this.#settings
     for (const { address, app, balance, tls } of addresses) {

@@ -8,7 +8,7 @@ import type { ServerEvents } from './server_types.js'
 // biome-ignore lint/suspicious/noExplicitAny: the type of Node's emitter; the methods of `Server` are typed
 export type Listener = (...args: any[]) => void
 
-/** Where what happens in a server is told: to the listeners of its events, or else to its logger. */
+/** Reports the events of a server: to the listeners of its events, or else to its logger. */
 export class ServerReports {
   readonly emitter: EventEmitter = new EventEmitter({ captureRejections: true })
   readonly #logger: Logger
@@ -22,7 +22,7 @@ export class ServerReports {
     })
   }
 
-  /** What a thread has told. */
+  /** Handles an event of a thread. */
   onEvent(name: string, value: unknown): void {
     if (name === 'acceptError') {
       const { errno, listener } = value as { errno: number; listener: string }

@@ -10,7 +10,7 @@ const giveBackEveryMs = 250
 /** After a flood: memory that was not wanted for so many of those goes back. */
 const looksOfRound = 8
 
-/** What a server looks at while it runs: what was refused, who was cut off, and memory that lies free. */
+/** The periodic checks of a server: refusals, slow consumers, and free memory. */
 export class ServerWatches {
   readonly #runtime: number
   readonly #logger: Logger

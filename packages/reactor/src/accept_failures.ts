@@ -5,7 +5,7 @@ import { ReportLimit } from './report_limit.js'
 export class AcceptFailures {
   readonly #limit = new ReportLimit()
 
-  /** What to say of this one, or nothing yet. */
+  /** The log line for this failure, or undefined. */
   sentence(errno: number, listener: string): string | undefined {
     const more = this.#limit.admit(`${listener}\0accept`)
     if (more === undefined) return undefined

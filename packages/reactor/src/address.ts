@@ -13,10 +13,10 @@ export interface ListenAddress {
   port?: number
   /** A literal address or a name that resolves to one. Default `'::'`, IPv4 included, where there is IPv6, else `'0.0.0.0'`. */
   host?: string
-  /** A Unix socket instead of a port. Replaced when nobody accepts on it any more, unlinked on close. */
+  /** A Unix socket instead of a port. Replaced when its server has ended, unlinked on close. */
   path?: string
   /**
-   * Listening stream sockets that somebody else opened, by descriptor: all of one address. They belong to the server from then
+   * Listening stream sockets opened by another process, by descriptor: all of one address. They belong to the server from then
    * on. Its first reactors accept there, and hand the connections round when there are fewer sockets than reactors. A Unix path
    * is not unlinked.
    */
@@ -30,9 +30,9 @@ export interface ListenAddress {
   /** Let another server listen on the same port, and share its traffic. Default false: the second one fails with EADDRINUSE. */
   shared?: boolean
   /**
-   * Each connection begins with a PROXY protocol header, v1 or v2, that says who is behind the proxy: limits and `remoteAddress`
-   * see that. `from`: the proxies, as addresses or ranges (`10.0.0.0/8`); whoever else connects, and whoever sends no header, is
-   * closed as `proxy-header`. On a Unix path everybody is trusted who may connect.
+   * Each connection begins with a PROXY protocol header, v1 or v2, that names the client behind the proxy: limits and `remoteAddress`
+   * see that. `from`: the proxies, as addresses or ranges (`10.0.0.0/8`); other peers, and proxies without a header, are
+   * closed as `proxy-header`. On a Unix path every peer that may connect is trusted.
    */
   proxyProtocol?: { from: readonly string[] }
   /** TLS: `cert` and `key` as `node:tls` takes them, and more. The app sees plaintext. See docs/tls.md. */
@@ -61,11 +61,11 @@ export interface OpenListener {
   address: string
   /** 0 for a Unix path. */
   port: number
-  /** Listening sockets: one for each reactor, one in all for a Unix path, and as many as somebody else has opened. */
+  /** Listening sockets: one for each reactor, one in all for a Unix path, and as many as another process has opened. */
   members: number
-  /** There are never more of them: a Unix path has one, and what somebody else opened is as it is. */
+  /** There are never more of them: a Unix path has one, and inherited ones keep their number. */
   fixed: boolean
-  /** What was asked for: how a successor of this process recognises the sockets. */
+  /** The requested address: how a successor of this process recognises the sockets. */
   key: string
 }
 
@@ -125,7 +125,7 @@ export async function openListener(
   if (passed) {
     const { fds: sockets, guard, path: unlinked } = passed
     // Where they are too few, more of them follow when the reactors accept: a socket that listens gets connections at once.
-    // A path that the predecessor did not own was opened by somebody else, who may still hold it.
+    // A path that the predecessor did not own was opened by another process, which may still hold it.
     const borrowed = path !== undefined && unlinked === '' && !path.startsWith('\0')
     return described(checkedFds(where, adopt(sockets, guard, unlinked, borrowed), sockets), key, path)
   }
@@ -138,7 +138,7 @@ export async function openListener(
       ...(path === undefined ? {} : { path }),
     })
   let opened = open(literal)
-  // A machine without IPv6 has no '::'; who named no host gets what there is.
+  // A machine without IPv6 has no '::'; without a host, IPv4 is used then.
   if (host === undefined && path === undefined && (opened.error === 'EAFNOSUPPORT' || opened.error === 'EADDRNOTAVAIL')) {
     literal = '0.0.0.0'
     opened = open(literal)
@@ -242,7 +242,7 @@ function takenPath(path: string): string {
 const noPortIsFree =
   'no port of net.ipv4.ip_local_port_range is free, which connections of the last minute (TIME_WAIT) keep as well: wait, name a port outside of that range, or widen it'
 
-/** Carries what a `net` server's error carries: code, syscall, address, port. */
+/** Carries the fields of a `net` server's error: code, syscall, address, port. */
 function listenError(code: string, address: string, port: number | undefined): MultireactorError {
   const place = port === undefined ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
   const taken = port === undefined ? takenPath(address) : port === 0 ? noPortIsFree : advice['EADDRINUSE']

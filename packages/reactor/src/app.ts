@@ -1,4 +1,4 @@
-/** What an app module needs of this package, in every thread, and nothing else. Not part of the public interface. */
+/** The part of this package that an app module needs, in every thread. Not part of the public interface. */
 export { type CloseReason, type ErrorCode, errorCodes, MultireactorError } from '@multireactor/addon'
 export { Connection, type DeferredReply } from './connection.js'
 export * from './framing.js'

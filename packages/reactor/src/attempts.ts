@@ -10,7 +10,7 @@ import { util } from './builtins.js'
 import type { ConnectionLink } from './connection_link.js'
 import type { EngineListener } from './engine_listener.js'
 
-/** How an attempt to connect ends: with a connection, an errno's name, or what the `open` hook threw. */
+/** How an attempt to connect ends: with a connection, an errno's name, or the error of the `open` hook. */
 // biome-ignore lint/suspicious/noExplicitAny: `open` decides
 export type ConnectResult = ConnectionLink<any> | string | Error
 
@@ -77,7 +77,7 @@ export class Attempts {
     this.take(request)?.ended(util().getSystemErrorName(-errno))
   }
 
-  /** The reactor drives no more: whoever is still connecting hears that it was in vain. */
+  /** The reactor drives no more: pending attempts fail. */
   end(): void {
     const all = [...this.#all.values()]
     this.#all.clear()
@@ -85,7 +85,7 @@ export class Attempts {
   }
 }
 
-/** What an `open` hook threw, as an error. */
+/** The thrown value of an `open` hook, as an error. */
 export function asError(error: unknown): Error {
   try {
     if (error instanceof Error) return error

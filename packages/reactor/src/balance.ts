@@ -1,6 +1,6 @@
 import { MultireactorError, type NativeReactorDriver, shown } from '@multireactor/addon'
 
-/** Who has connected: behind a proxy, whom its PROXY header names. All undefined on a Unix path. */
+/** The peer of a fresh connection: behind a proxy, the one in its PROXY header. All undefined on a Unix path. */
 export interface FreshPeer {
   /** The peer's literal address; undefined for a Unix peer. */
   readonly address: string | undefined
@@ -10,7 +10,7 @@ export interface FreshPeer {
   readonly family: 'IPv4' | 'IPv6' | undefined
 }
 
-/** What a `balance` hook may go by. */
+/** The facts for a `balance` hook. */
 export interface BalanceContext {
   /** The name of the listener it came in by. */
   readonly listener: string
@@ -24,14 +24,14 @@ export interface BalanceContext {
 export interface BalanceHandlers {
   /**
    * The number of the reactor that shall have a fresh connection. Runs on the reactor that accepted it, before anything of it is
-   * read; be quick. A throw, or what is no reactor of `context.reactors`, is reported, and the connection stays where it is.
+   * read; be quick. A throw, or a number not in `context.reactors`, is reported, and the connection stays where it is.
    */
   balance?(peer: FreshPeer, context: BalanceContext): number
 }
 
 const families = { 0: undefined, 4: 'IPv4', 6: 'IPv6' } as const
 
-/** Asks the hook about one fresh connection, and sends it there. Throws what the hook threw, or why its answer is none. */
+/** Asks the hook about one fresh connection, and sends it there. Throws the error of the hook, or the fault of its answer. */
 export function balanceFresh(
   driver: NativeReactorDriver,
   slot: number,

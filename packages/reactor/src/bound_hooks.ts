@@ -13,7 +13,7 @@ export interface BoundHooks {
   connectionOptions: ConnectionOptions
 }
 
-/** Takes hooks and options of one object apart. The hooks keep their `this`. Throws for what is neither. */
+/** Takes hooks and options of one object apart. The hooks keep their `this`. Throws for other names. */
 export function boundHooks<Data>(where: string, handlers: ConnectionHandlers<Data> & ConnectionOptions): BoundHooks {
   if (typeof handlers !== 'object' || handlers === null) {
     throw new MultireactorError(
@@ -21,7 +21,7 @@ export function boundHooks<Data>(where: string, handlers: ConnectionHandlers<Dat
       `${where}: the handlers must be an object with hooks such as message, and are ${shown(handlers)}`,
     )
   }
-  // Here nobody hands over, but an app that can is as welcome.
+  // There is no handover here, but an app with its hooks is accepted.
   const read = new OptionReader(where, handlers, [...hookNames, ...handoverHookNames, ...connectionOptionNames])
   const hooks: Record<string, unknown> = {}
   for (const name of hookNames) {

@@ -1,4 +1,4 @@
-// Modules of Node that few threads need, and that cost each thread 1 to 2 ms to load: loaded when somebody first asks for them.
+// Modules of Node that few threads need, and that cost each thread 1 to 2 ms to load: loaded at first use.
 
 function later<Module>(load: () => Module): () => Module {
   let loaded: Module | undefined

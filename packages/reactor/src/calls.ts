@@ -3,7 +3,7 @@ import { callOutcome, isBytes, MultireactorError, type NativeReactorDriver, show
 /** Of a call, and of its result. */
 export const mostCallBytes: number = 16 << 20
 
-/** What an `onCall` hook returned, as bytes. */
+/** The result of an `onCall` hook, as bytes. */
 export function callResult(value: unknown): string | Uint8Array {
   if (value === undefined) return ''
   if (!isBytes(value)) {
@@ -20,7 +20,7 @@ export function checkCallSize(what: string, bytes: string | Uint8Array): void {
   throw new MultireactorError('ERR_MR_CALL_TOO_LARGE', `${what} has ${size} bytes, and may have ${mostCallBytes}`)
 }
 
-/** Runs the hook for a call of another thread, and answers with what comes of it: every call is answered once. */
+/** Runs the hook for a call of another thread, and answers with its outcome: every call is answered once. */
 export function answerCall(
   driver: NativeReactorDriver,
   number: number,

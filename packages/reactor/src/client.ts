@@ -16,11 +16,11 @@ export interface Client {
   native: NativeListener
 }
 
-/** What connections have in common whose options are the same, and who have the same hooks, whatever those do. */
+/** Shared by connections with the same options and the same set of hooks. */
 interface Profile {
   readonly hooks: number
   readonly options: ConnectionOptions
-  /** The driver reads what is the same object only once. */
+  /** The driver reads the same object only once. */
   readonly native: NativeListener
   readonly framing: Framing
   readonly maxPending: number
@@ -29,10 +29,10 @@ interface Profile {
 const anyBytes = raw()
 const known: ReadonlySet<string> = new Set([...hookNames, ...handoverHookNames, ...connectionOptionNames])
 
-/** Who connects often does so with like handlers: they are read whole once, and compared from then on. */
+/** Repeated connects mostly have like handlers: they are read whole once, and compared from then on. */
 let last: Profile | undefined
 
-/** The hooks and options of a connection of `connect()`. Throws for what is neither. */
+/** The hooks and options of a connection of `connect()`. Throws for other names. */
 export function readClient<Data>(where: string, name: string, handlers: ClientHandlers<Data>): Client {
   let hooks = last && likeLast(last, handlers as ClientHandlers<unknown>)
   if (!hooks) {
@@ -62,7 +62,7 @@ function readProfile(where: string, hooks: number, options: ConnectionOptions): 
   const framing = options.framing ?? anyBytes
   const native = nativeListener(
     where,
-    // Who connects speaks first as a rule, so there is no time limit for the other side's first byte unless it is asked for.
+    // A client speaks first as a rule, so there is no time limit for the other side's first byte unless it is asked for.
     { firstByteTimeoutMs: 0, ...options },
     framing,
     { hooks, toPool: false, answersOverload: false, run: 'pool', balance: 'kernel', secure: false },
@@ -89,7 +89,7 @@ function likeLast(profile: Profile, handlers: ClientHandlers<unknown>): Connecti
     handlers.noDelay === options.noDelay &&
     handlers.keepAliveMs === options.keepAliveMs &&
     handlers.allowHalfOpen === options.allowHalfOpen &&
-    // What is in it may have changed.
+    // Its fields may have changed.
     handlers.outBuffer === undefined &&
     options.outBuffer === undefined &&
     handlers.maxInFlight === options.maxInFlight &&

@@ -32,7 +32,7 @@ export interface ConnectTarget {
   localAddress?: string
   /** Connect from this port. Default: the kernel chooses. */
   localPort?: number
-  /** What `conn.listener` and errors call it. Default: `host:port`, or the path. */
+  /** Its name in `conn.listener` and errors. Default: `host:port`, or the path. */
   name?: string
 }
 
@@ -62,7 +62,7 @@ interface Plan {
   local: { host: string; port: number } | undefined
 }
 
-/** Resolves to the open connection. Rejects, whatever is wrong. */
+/** Resolves to the open connection. Rejects for every fault. */
 export function connect<Data>(
   where: string,
   engine: Engine | Promise<Engine>,
@@ -125,7 +125,7 @@ function readTarget(where: string, target: ConnectTarget): Plan {
   }
 }
 
-/** What needs no name resolved. */
+/** The target, if no name must be resolved. */
 function targetOf({ path, host, port }: Plan): NativeTarget | undefined {
   if (path !== undefined) return { path }
   return net().isIP(host) !== 0 || host.includes('%') ? { host, port } : undefined
@@ -156,7 +156,7 @@ interface RaceOptions {
   context: Context
 }
 
-/** What takes so long that the time is over. */
+/** The step that took too long. */
 const late = {
   thread: 'the thread does not drive its reactor yet: do not wait for connect() in start()',
   name: 'its name was not resolved in time',
@@ -174,7 +174,7 @@ class Race {
   #failures: Error[] | undefined
   #next = 0
   #waitsFor: keyof typeof late = 'answer'
-  /** For what the native deadline of an attempt does not end. */
+  /** For steps that the native deadline of an attempt does not end. */
   #limit: NodeJS.Timeout | undefined
   #timer: NodeJS.Timeout | undefined
   #onAbort: (() => void) | undefined
@@ -222,7 +222,7 @@ class Race {
   #start(engine: Engine, targets: readonly NativeTarget[]): void {
     this.#engine = engine
     this.#targets = targets
-    // The native side ends the attempt at one address in time. No timer is made for what is over in a moment.
+    // The native side ends the attempt at one address in time. Short attempts need no timer.
     if (targets.length > 1) this.#limitTime()
     this.#begin()
   }

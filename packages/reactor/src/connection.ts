@@ -80,7 +80,7 @@ export abstract class Connection<Data = unknown> {
   abstract end(data?: string | Uint8Array): void
 
   /**
-   * Closes the connection now, after one attempt to send what is buffered. Unsent bytes and replies that are still owed are dropped; `end()`
+   * Closes the connection now, after one attempt to send the buffered bytes. Unsent bytes and replies that are still owed are dropped; `end()`
    * waits for them. The `close` hook is called with `reason` ('destroyed'). Throws `ERR_MR_OPTION_RANGE` for an unknown reason.
    */
   abstract destroy(reason?: CloseReason): void
@@ -135,7 +135,7 @@ export abstract class Connection<Data = unknown> {
   abstract run(frame: string | Uint8Array): Promise<Buffer>
 
   /**
-   * Runs the app's `task` in the pool on a copy of `value`, and resolves to a copy of its result. Values are copied by `v8.serialize`: what
+   * Runs the app's `task` in the pool on a copy of `value`, and resolves to a copy of its result. Values are copied by `v8.serialize`: like
    * `structuredClone` takes, without transferables. Their serialized bytes count like those of frames. Takes no place in the order. Rejects
    * and throws like `run`; `ERR_MR_DATA` for a value that cannot be copied.
    */
@@ -156,8 +156,8 @@ export abstract class Connection<Data = unknown> {
   abstract moveTo(reactor: number): void
 
   /**
-   * True when the connection is to close as soon as what is in flight has been answered: its reactor is closing; or it has TLS, and its thread
-   * is about to be replaced.
+   * True when the connection is to close as soon as its frames in flight have been answered: its reactor is closing; or it has TLS, and its
+   * thread is about to be replaced.
    */
   abstract get draining(): boolean
 
@@ -165,7 +165,7 @@ export abstract class Connection<Data = unknown> {
   abstract reportError(error: unknown, hook?: string): void
 
   /**
-   * Subscribes to what any thread publishes to `topic` from now on; publications go between two replies. A reload, the death of the thread and
+   * Subscribes to later publications of any thread to `topic`; they go between two replies. A reload, the death of the thread and
    * `moveTo` keep the subscription. Returns false when it was subscribed already (the options are replaced) or the connection has closed.
    * Throws `ERR_MR_TOPIC`, `ERR_MR_TOO_MANY_SUBSCRIPTIONS`, and `ERR_MR_CONNECTION_CLOSED` between `end()` and the close.
    */

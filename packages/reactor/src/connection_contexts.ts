@@ -1,7 +1,7 @@
 import { type Context, contexts, currentContext } from '@multireactor/addon'
 
 /**
- * The context of each connection of a reactor, by slot: what its hooks have entered with `AsyncLocalStorage`, and nobody else's. Made when
+ * The context of each connection of a reactor, by slot: the stores that its own hooks have entered with `AsyncLocalStorage`. Made when
  * storages are in use and an event of the connection comes.
  */
 export class ConnectionContexts {
@@ -18,7 +18,7 @@ export class ConnectionContexts {
     if (this.#contexts[slot] !== undefined) this.#contexts[slot] = undefined
   }
 
-  /** Runs `work` in the context of a connection, and keeps what it enters there. */
+  /** Runs `work` in the context of a connection, and keeps the stores that it enters. */
   run<Args extends unknown[], Result>(slot: number, generation: number, work: (...args: Args) => Result, ...args: Args): Result {
     const held = this.#of(slot, generation)
     return held.context.runInAsyncScope(() => {

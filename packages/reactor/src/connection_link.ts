@@ -40,7 +40,7 @@ export const notStopped = -2
 /** More than `outBuffer.high` waits: whether it stops is asked when a further frame is at hand. */
 const stopsWhileFull = -3
 
-/** What a package of a protocol keeps with a connection. */
+/** The state of a protocol's package for a connection. */
 export interface Protocol {
   /** Called while memory is short: copies the few bytes for which it keeps a slab. */
   shrink?(): void
@@ -52,7 +52,7 @@ interface Remote {
   family: 'IPv4' | 'IPv6' | undefined
 }
 
-/** What most connections never have. */
+/** Fields that most connections never need. */
 interface Seldom {
   /** It was born in another reactor. */
   id: bigint | undefined
@@ -70,15 +70,15 @@ interface Seldom {
 }
 
 /**
- * The engine's side of a connection, and that of the protocols of this repository: where it stands in the batch at hand, who gets its bytes,
- * what holds it back. Users see `Connection` alone. It is one object with it, since an idle server is mostly made of these
- * (docs/memory.md): what few connections have lies in `seldom`, and nothing is kept twice.
+ * The engine's side of a connection, and that of the protocols of this repository: where it stands in the batch at hand, the owner of its bytes,
+ * the reasons that hold it back. Users see `Connection` alone. It is one object with it, since an idle server is mostly made of these
+ * (docs/memory.md): rare fields lie in `seldom`, and nothing is kept twice.
  */
 export abstract class ConnectionLink<Data = unknown> extends Connection<Data> {
   readonly slot: number
   readonly generation: number
   readonly engineListener: EngineListener
-  /** The batch in which it was paused or reframed: what it has in it behind that must not be delivered. Or `notStopped`. */
+  /** The batch in which it was paused or reframed: its later rows must not be delivered. Or `notStopped`. */
   stoppedIn: number
   /** The batch in which a hook last saw bytes of it, */
   seenIn: number
@@ -157,7 +157,7 @@ export abstract class ConnectionLink<Data = unknown> extends Connection<Data> {
 
   /**
    * The result of a `message` hook that has just returned is a promise. While `maxPendingMessages` of them have not settled, the
-   * connection is not read, and what has been cut behind the frame of that hook waits. Returns what `hold` does.
+   * connection is not read, and later frames wait. Returns what `hold` does.
    */
   messagePending(): number {
     if (this.closed !== undefined) return -1
@@ -285,7 +285,7 @@ export abstract class ConnectionLink<Data = unknown> extends Connection<Data> {
     return this.seldom?.framing ?? this.engineListener.framing
   }
 
-  /** What a protocol knows of this connection, beside the data of its app. */
+  /** The protocol's state of this connection, beside the data of its app. */
   get protocol(): Protocol | undefined {
     return this.seldom?.protocol
   }
@@ -368,7 +368,7 @@ export abstract class ConnectionLink<Data = unknown> extends Connection<Data> {
   }
 
   /**
-   * Whether the connection has closed, whoever closed it: then a call on it has no effect and is counted. Throws for what the app can
+   * Whether the connection has closed, for any reason: then a call on it has no effect and is counted. Throws when the app can
    * know: between its own `end()` and the close, and behind its own `toDuplex()`.
    */
   protected isLate(call: string): boolean {
@@ -378,7 +378,7 @@ export abstract class ConnectionLink<Data = unknown> extends Connection<Data> {
     return false
   }
 
-  /** The same for calls that are allowed whoever owns the bytes. */
+  /** The same for calls that are allowed for any owner of the bytes. */
   protected isGone(): boolean {
     if (this.closed === undefined && (this.marks & leaves) === 0) return false
     this.engine.countLateCall()

@@ -6,19 +6,19 @@ import { HookCalls } from './hook_calls.js'
 import { ignoreRejection } from './hook_promises.js'
 import { UnreadBytes } from './unread.js'
 
-/** Less than this is shown once more with what comes behind it, which costs little and keeps no memory. */
+/** Fewer bytes than this are shown once more with the next ones, which costs little and keeps no memory. */
 const leastHeld = 4 << 10
 
 /** Frames of a custom framer between two looks at the clock. */
 const framesALook = 8
 
-/** Cuts the bytes of connections whose framing is `custom()`, here and not natively, and keeps what has not been cut. */
+/** Cuts the bytes of connections whose framing is `custom()`, here and not natively, and keeps the uncut bytes. */
 export abstract class CustomFrames extends HookCalls {
   /** Of connections with a custom framer, by slot. */
   protected readonly unread: Map<number, UnreadBytes> = new Map()
   protected frames: InlineFrames | undefined
 
-  /** Custom framing: what has come, behind what was left unread, cut here. */
+  /** Custom framing: the received bytes, behind the unread ones, are cut here. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   protected onReceived(conn: ConnectionLink<any> | undefined, slot: number, rows: Uint32Array, at: number): void {
     if (!conn?.isOpen) return
@@ -94,7 +94,7 @@ export abstract class CustomFrames extends HookCalls {
   }
 }
 
-/** What a custom framer returned, read once: it may be anything. */
+/** The result of a custom framer, read once: it may be anything. */
 function readCut(
   cut: unknown,
   available: number,

@@ -8,7 +8,7 @@ export interface Deflated {
 
 const forms = new WeakMap<Uint8Array, Deflated>()
 
-/** From now on whoever publishes these bytes publishes the other form as well: each subscriber gets the one that it can read. */
+/** From now on each publication of these bytes carries the other form as well: each subscriber gets the one that it can read. */
 export function addDeflatedForm(bytes: Uint8Array, deflated: Deflated): void {
   forms.set(bytes, deflated)
 }

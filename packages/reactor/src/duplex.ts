@@ -13,17 +13,17 @@ import { smallPiece, WaitingBytes } from './waiting_bytes.js'
 export interface DuplexOptions {
   /** Stay writable when the peer has finished sending, until `end()`. Default false, as with `net`. */
   allowHalfOpen?: boolean
-  /** Bytes in each direction from which the stream asks for patience. Default: what Node's streams take. */
+  /** Bytes in each direction from which the stream asks for patience. Default: that of Node's streams. */
   highWaterMark?: number
 }
 
-/** What `conn.toDuplex()` makes a stream of. */
+/** The parts of which `conn.toDuplex()` makes a stream. */
 export interface DuplexMaking {
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
   readonly link: ConnectionLink<any>
   readonly engine: EngineCore
   readonly options: DuplexOptions
-  /** Takes what the engine is to call. */
+  /** Takes the object that the engine is to call. */
   owns(stream: ConnectionStream): void
 }
 
@@ -33,8 +33,8 @@ const mostPiece = 64 << 10
 const mostMs = 0x7fff_ffff
 
 /**
- * A connection as a stream, made by `conn.toDuplex()`: what a `net.Socket` offers to a server that got it from a listener. When the
- * server closes or the thread gets a successor, it emits `'closing'`: whoever owns it ends it then, or it is cut when the time is over.
+ * A connection as a stream, made by `conn.toDuplex()`: the members of a `net.Socket` that a server got from a listener. When the
+ * server closes or the thread gets a successor, it emits `'closing'`: its owner ends it then, or it is cut when the time is over.
  */
 export class ConnectionDuplex extends Duplex {
   /** For servers that keep themselves here. */
@@ -45,7 +45,7 @@ export class ConnectionDuplex extends Duplex {
   readonly connecting = false
   /** Absent on a connection without TLS, as on a `net.Socket`: code behind a proxy may set it. */
   declare encrypted?: boolean
-  /** What `toDuplex()` was called on. */
+  /** The connection of `toDuplex()`. */
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
   readonly connection: Connection<any>
   // biome-ignore lint/suspicious/noExplicitAny: as above
@@ -56,12 +56,12 @@ export class ConnectionDuplex extends Duplex {
   #closed = false
   /** `push` has said that it is enough. */
   #full = false
-  /** What has come while the stream held bytes that nobody had read. */
+  /** Bytes received while the stream held unread ones. */
   #unread: WaitingBytes | undefined
   /** A reader has asked for more than there is, and waits for `readable`. */
   #asked = false
   #paused = false
-  /** What `write` has not taken yet, and whom to tell when it has. */
+  /** Bytes that `write` has not taken yet, and the callback for then. */
   #rest: Piece[] = []
   #next = 0
   #written: Callback | undefined
@@ -103,7 +103,7 @@ export class ConnectionDuplex extends Duplex {
     // The stream keeps a Buffer for each piece, and a peer can make each a byte: behind the first they are joined here.
     const joins = readableLength > 0 && (bytes.length < smallPiece || this.#unread !== undefined)
     if (joins && !this.#asked) return this.#keep(bytes, readableLength)
-    // Nobody may come to read it for long: it does not keep a slab of 256 KiB alive.
+    // It may stay unread for long: it must not keep a slab of 256 KiB alive.
     const waits = readableLength === 0 && !this.#asked && this.readableFlowing !== true && bytes.length < smallPiece
     this.#asked = false
     if (this.#unread) this.#pushUnread()
@@ -123,7 +123,7 @@ export class ConnectionDuplex extends Duplex {
     this.connection.pause()
   }
 
-  /** Hands what has been joined to the stream, behind what it holds. */
+  /** Hands the joined bytes to the stream, behind those it holds. */
   #pushUnread(): void {
     const unread = this.#unread
     this.#unread = undefined
@@ -265,7 +265,7 @@ export class ConnectionDuplex extends Duplex {
     return (this as unknown as { _readableState: { ended: boolean } })._readableState.ended
   }
 
-  // ---------------------------------------------------------------- what servers ask of a socket
+  // ---------------------------------------------------------------- the members of a socket
 
   /**
    * Emits `'timeout'` after so many ms without any byte in or out; 0 switches it off. As exact as `conn.setTimeout`. Throws
@@ -287,7 +287,7 @@ export class ConnectionDuplex extends Duplex {
 
   /** As of `net.Socket`: `TCP_NODELAY`; default true. */
   setNoDelay(on = true): this {
-    // As with `net`, whatever it is.
+    // Any value, as with `net`.
     this.connection.setNoDelay(Boolean(on))
     return this
   }
@@ -342,7 +342,7 @@ export class ConnectionDuplex extends Duplex {
   get bytesRead(): number {
     return this.connection.bytesRead
   }
-  /** With what waits to be sent. */
+  /** Includes the bytes that wait to be sent. */
   get bytesWritten(): number {
     const { connection } = this
     let bytes = connection.bytesWritten + connection.writableLength
@@ -385,12 +385,12 @@ function checkTimeout(milliseconds: unknown, callback: unknown): void {
     throw wrong('ERR_MR_OPTION_TYPE', "'callback' must be a function", callback)
 }
 
-/** Strings cross in UTF-8; whoever means other bytes gets them. */
+/** Strings cross in UTF-8; other encodings become their bytes. */
 function inUtf8(text: string, encoding: BufferEncoding): Piece {
   return encoding === 'utf8' || encoding === 'utf-8' ? text : Buffer.from(text, encoding)
 }
 
-/** Ends that are not the peer's fault, nor anybody's: the stream closes without an error, as a destroyed socket does. */
+/** Orderly ends: the stream closes without an error, as a destroyed socket does. */
 const quiet = new Set<CloseReason>(['end', 'destroyed', 'server-closing', 'thread-lost'])
 
 const timeouts = new Set<CloseReason>(['timeout', 'idle-timeout', 'first-byte-timeout', 'frame-timeout', 'write-timeout'])

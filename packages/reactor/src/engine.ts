@@ -33,7 +33,7 @@ const eventMask = (1 << eventRow.waitingShift) - 1
 /** Those that drive a reactor on this thread. */
 const driving = new Set<Engine>()
 
-/** Between this event and the end of the thread there is no turn: what its hooks have written leaves now, or with nobody. */
+/** Between this event and the end of the thread there is no turn: the writes of its hooks leave now or never. */
 function onExit(): void {
   for (const engine of driving) engine.driver.flush()
 }
@@ -73,7 +73,7 @@ export class Engine extends CustomFrames {
   }
 
   /**
-   * Registers what comes in by a listener; the number is for `driver.listen`. A reactor that another thread has driven knows its
+   * Registers a listener; the number is for `driver.listen`. A reactor that another thread has driven knows its
    * listeners already: they get these hooks and options, in the order of their numbers.
    */
   addListener(offer: ListenerOffer): number {
@@ -88,18 +88,18 @@ export class Engine extends CustomFrames {
     return number
   }
 
-  /** Who runs the frames of listeners that are not `run: 'pool'`. Before the first turn. */
+  /** Sets the loop that runs the frames of listeners that are not `run: 'pool'`. Before the first turn. */
   runFramesWith(make: (driver: NativeReactorDriver) => InlineFrames): void {
     this.frames = make(this.driver)
   }
 
-  /** What user code gets of it. */
+  /** The handle for user code. */
   override get handle(): ReactorHandle {
     this.#handle ??= new ReactorHandle(this.index, this)
     return this.#handle
   }
 
-  /** Drives no more. Who is still connecting hears that it was in vain. */
+  /** Drives no more. Pending connects fail. */
   close(): void {
     this.#hearLast()
     this.frames?.close()
@@ -117,7 +117,7 @@ export class Engine extends CustomFrames {
     this.listeners[listener]!.secure!.replace(tls)
   }
 
-  /** The hooks hear of what closes with this thread, or has closed since its last turn: the next one knows nothing of it. */
+  /** Calls the hooks for connections that close with this thread, or have closed since its last turn: the next one knows nothing of it. */
   #hearLast(): void {
     for (let rows = this.driver.lastRows(); rows.length > 0; rows = this.driver.lastRows()) {
       for (let at = 0; at < rows.length; at += eventRow.words) {
@@ -153,7 +153,7 @@ export class Engine extends CustomFrames {
     this.driver.drain(lingerMs)
   }
 
-  /** `driver.retire`; what streams own does not go along: it ends here. */
+  /** `driver.retire`; connections of streams do not go along: they end here. */
   retire(): void {
     this.#suspension.sayLastWords(true)
     this.#suspension.askStreamsToEnd(false)
@@ -184,13 +184,13 @@ export class Engine extends CustomFrames {
     this.#goesOn = more !== 0
     if (this.#goesOn) return time.goOn(count)
     this.batchNumber++
-    // What is older than this batch has been handed over.
+    // Slabs older than this batch have been handed over.
     this.slabs.keepFrom(oldest, current)
   }
 
   /**
    * The hooks of this batch have had their time. Frames wait for the next turn, where the native side cuts them again; other connections
-   * come first there. Everything else runs: it comes once for each connection, and nobody would tell it again. True: this row waits.
+   * come first there. Everything else runs: it comes once for each connection, and would not be repeated. True: this row waits.
    */
   #handBack(rows: Uint32Array, row: number): boolean {
     const at = row * eventRow.words
@@ -206,7 +206,7 @@ export class Engine extends CustomFrames {
   #onFirstEvents(rows: Uint32Array, at: number): void {
     const { mark } = contexts
     this.#onEvent(rows, at)
-    // What it has entered is its connection's from now on; the others begin with the context that the reactor was made in.
+    // The stores that it has entered belong to its connection from now on; the others begin with the context that the reactor was made in.
     if (contexts.mark === mark) return
     const generation = rows[at + eventRow.generation]!
     if (generation !== 0) this.#contexts.entered(rows[at + eventRow.slot]!, generation)
@@ -385,7 +385,7 @@ export class Engine extends CustomFrames {
     this.connections[slot] = undefined
   }
 
-  /** Memory is short, and the collector is about to look: what keeps a slab for a few bytes of it copies them. */
+  /** Memory is short, and the collector is about to look: holders of a few bytes of a slab copy them. */
   #shrink(): void {
     for (const conn of this.connections) conn?.protocol?.shrink?.()
   }

@@ -19,7 +19,7 @@ import { Slabs } from './slabs.js'
 import type { Allocate } from './waiting_bytes.js'
 import { WriteBox } from './write_box.js'
 
-/** Frames that run on this thread instead of in the pool. Who runs them is not this package's business. */
+/** Frames that run on this thread instead of in the pool. Another package runs them. */
 export interface InlineFrames {
   run(rows: Uint32Array, at: number, slab: ArrayBuffer): void
   place(slot: number, generation: number, frame: Buffer): void
@@ -36,7 +36,7 @@ export interface EngineEvents {
   acceptError(errno: number, listener: string): void
   /** A connection was closed because its peer left too much unread. */
   slowConsumer?: ((listener: string) => void) | undefined
-  /** Another thread has called the app. What it returns, or resolves to, is the answer; without this there is no hook. */
+  /** Another thread has called the app. Its result is the answer; without this there is no hook. */
   onCall?: ((bytes: Buffer) => unknown) | undefined
   /** After `drain`: the last listener and connection of this reactor have closed. */
   drained(): void
@@ -45,7 +45,7 @@ export interface EngineEvents {
 /** Of a connection's id: above slot and generation. */
 const homeShift = BigInt(wireLimit.idSlotBits + 32)
 
-/** The engine as connections, streams and hooks know it: the driver, the tables, and what a call of the app may ask for. */
+/** The engine as connections, streams and hooks know it: the driver, the tables, and the questions of the app's calls. */
 export abstract class EngineCore {
   readonly driver: NativeReactorDriver
   /** The connection whose `message` hook is running, up to its first await. */
@@ -97,7 +97,7 @@ export abstract class EngineCore {
   /** Rows of a batch: `oldest` and `current` are numbers of slabs. */
   protected abstract onEvents(count: number, oldest: number, current: number, more: number): void
 
-  /** What user code gets of it. */
+  /** The handle for user code. */
   abstract get handle(): ReactorHandle
 
   /** The server is closing, or the thread is leaving: fresh streams are to end soon. */
@@ -121,7 +121,7 @@ export abstract class EngineCore {
     return !this.isClosed && this.driver.details(slot, generation) !== undefined
   }
 
-  /** Work that nobody takes would never settle. */
+  /** Throws for work without a taker, which would never settle. */
   checkPool(call: string, listener: EngineListener, hook: 'parse' | 'task' = 'parse'): void {
     if (listener.isClient) {
       throw new MultireactorError(
@@ -141,8 +141,8 @@ export abstract class EngineCore {
   }
 
   /**
-   * A hook has failed. The one place where that is told: what a peer brings about by leaving, or by breaking the rules, is counted as the close
-   * of its connection and not told.
+   * A hook has failed. The one place that reports it: a failure that a peer causes by leaving, or by breaking the rules, is counted as the close
+   * of its connection and not reported.
    */
   report(error: unknown, hook: string, listener: string): void {
     if (isPeersDoing(error)) return

@@ -69,7 +69,7 @@ export function readMaxPending(where: string, options: ConnectionOptions): numbe
   return read.integer('maxPendingMessages', 32, 1, 1 << 20)
 }
 
-/** What the native side is told of a listener beside the options of its app. */
+/** A listener's facts for the native side, beside the options of its app. */
 export interface ListenerTraits {
   /** Of `hookBit`. */
   hooks: number
@@ -118,7 +118,7 @@ export function nativeListener(
   }
 }
 
-/** Reads a listener's hooks and options: what this thread keeps of it, and what the native side is told. Throws for wrong options. */
+/** Reads a listener's hooks and options: the part that this thread keeps, and the part for the native side. Throws for wrong options. */
 export function readListener(offer: ListenerOffer): { listener: EngineListener; native: NativeListener } {
   const { name, handlers, options, toPool = false, answersOverload = false, run = 'pool', balance = 'kernel', secure } = offer
   const framing = options.framing ?? raw()

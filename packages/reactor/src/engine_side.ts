@@ -8,7 +8,7 @@ import type { ExistingServerSide } from './stream.js'
 // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
 export type MessageIn = (conn: ConnectionLink<any>, slab: Buffer, offset: number, length: number, info: number) => void
 
-/** What an app of this repository's packages tells the engine beside its hooks: how HTTP and existing servers reach it. */
+/** The side of the engine that apps of this repository's packages use beside hooks: how HTTP and existing servers reach it. */
 export interface EngineSide {
   /** Comes before the hook `message`. */
   readonly messageIn?: MessageIn
@@ -26,7 +26,7 @@ export function withEngineSide<Handlers extends object>(handlers: Handlers, side
   return Object.assign(handlers, { [key]: side })
 }
 
-/** What `withEngineSide` has given them. */
+/** The object that `withEngineSide` has given them. */
 export function engineSideOf(handlers: object): EngineSide | undefined {
   return (handlers as { [key]?: EngineSide })[key]
 }

@@ -8,15 +8,15 @@ import type { ConnectionHandlers, ConnectionOptions } from './handlers.js'
 import { withEngineSide } from './engine_side.js'
 import type { ExistingServerSide, ServerPlace } from './stream.js'
 
-/** A server of Node's kind that has not listened: `net`, `http`, `https`, `tls`, or what a framework made of one. */
+/** A server of Node's kind that has not listened: `net`, `http`, `https`, `tls`, or a framework's server of this kind. */
 export type ExistingServer = EventEmitter & Pick<net.Server, 'listening' | 'close' | 'address'>
 
 /** Options of `attach`. */
 export interface AttachOptions {
   /**
-   * The server's connections are to end, because the server closes or the thread has a successor: what to do beside the usual, such
+   * The server's connections are to end, because the server closes or the thread has a successor: for work beside the usual, such
    * as saying goodbye to WebSockets. At a reload it is called once more near the end of the time, for connections that have come
-   * meanwhile. What is left when the time is over is cut.
+   * meanwhile. Connections left when the time is over are closed.
    */
   drain?: (server: ExistingServer) => void
 }
@@ -64,7 +64,7 @@ export class ServerFace implements ExistingServerSide {
   #closes = false
   #looking: NodeJS.Timeout | undefined
 
-  /** Whoever asks once more hears that this was the last answer of the connection. */
+  /** Marks the response to a further request as the connection's last. */
   readonly #sayLast = (_request: unknown, response: Message): void => {
     response.shouldKeepAlive = false
   }
@@ -103,7 +103,7 @@ export class ServerFace implements ExistingServerSide {
     this.#place ??= place
     if (this.#open) return
     this.#open = true
-    // What `net.Server` keeps while it listens; its own methods do the rest.
+    // The fields of `net.Server` while it listens; its own methods do the rest.
     const { address, port } = this.#place!
     this.#server._handle = {
       close: () => {
@@ -152,7 +152,7 @@ export class ServerFace implements ExistingServerSide {
     })
     server.emit('connection', stream)
     // A TLSSocket has been made, and has copied this. It ends the stream below itself, behind its goodbye: a stream that ended at the
-    // peer's FIN would cut what the server has still to say.
+    // peer's FIN would cut the server's last bytes.
     if (this.#isTls) stream.allowHalfOpen = true
   }
 
@@ -191,7 +191,7 @@ export class ServerFace implements ExistingServerSide {
       if (began <= latest) stream.destroy()
       else waits = true
     }
-    // From Node 26 on, those that have not asked for anything yet count as idle, too: while there are any, nobody is closed as such.
+    // From Node 26 on, those that have not asked for anything yet count as idle, too: while there are any, none is closed as such.
     if (!waits && this.#streams.size > 0) this.#server.closeIdleConnections!()
   }
 
@@ -224,7 +224,7 @@ export function attach(server: ExistingServer, options: AttachOptions = {}): Att
   )
 }
 
-/** What `reactor.listen` takes; opaque otherwise. */
+/** Handlers for `reactor.listen`; opaque otherwise. */
 export interface AttachHandlers extends ConnectionHandlers<undefined>, ConnectionOptions {}
 
 /** The hooks alone; `face` may be made later. */

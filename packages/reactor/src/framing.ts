@@ -12,7 +12,7 @@ import {
 
 /** How a connection's bytes are cut into frames. Made by `raw()`, `lines()` and their siblings; opaque otherwise. */
 export interface Framing {
-  /** What the native framer is told; opaque. */
+  /** The settings of the native framer; opaque. */
   readonly native: NativeFraming
   /** Only `custom()` has one. Runs on the reactor. */
   readonly cut?: CustomFramer
@@ -31,7 +31,7 @@ const mebibyte = 1 << 20
 /** The largest frame any framing may allow: lengths cross to JavaScript as 32-bit numbers. */
 const mostBytes = 0xffff_ffff
 
-/** No framing: bytes as they come. A frame is what one read gave, at most 64 KiB. */
+/** No framing: bytes as they come. A frame has the bytes of one read, at most 64 KiB. */
 export function raw(): Framing {
   return { native: { kind: framingKind.raw, maxBytes: mostBytes } }
 }
@@ -117,7 +117,7 @@ export function lengthPrefixed(options: LengthPrefixedOptions = {}): Framing {
   }
 }
 
-/** What `message` is told of a frame of `http1()`, as bits of its `info`; the rest is the size of the head in bytes. */
+/** Facts about a frame of `http1()` for `message`, as bits of its `info`; the rest is the size of the head in bytes. */
 export const http1Info: {
   /** `info & headMask`: where the content begins in the frame: the size of the head. */
   readonly headMask: number
@@ -156,7 +156,7 @@ export interface Http1Options {
 }
 
 /**
- * HTTP/1.1 requests, checked strictly: whatever two readers could understand differently is malformed. A whole chunked body is
+ * HTTP/1.1 requests, checked strictly: input that two readers could understand differently is malformed. A whole chunked body is
  * delivered with its chunks; pieces are decoded.
  */
 export function http1(options: Http1Options = {}): Framing {
@@ -178,7 +178,7 @@ export function http1(options: Http1Options = {}): Framing {
 /** Chunks included, a whole request must fit the 32 bits of a frame's length. */
 const mostWholeBody = 512 << 20
 
-/** A framer of your own, run on the reactor: for what the others cannot cut. Unread bytes are bounded by `maxBytes` (1 MiB). */
+/** A framer of your own, run on the reactor: for protocols that the others cannot cut. Unread bytes are bounded by `maxBytes` (1 MiB). */
 export function custom(cut: CustomFramer, options: { maxBytes?: number } = {}): Framing {
   const read = new OptionReader('custom()', { ...options, cut }, ['maxBytes', 'cut'])
   const maxBytes = read.integer('maxBytes', mebibyte, 1, mostBytes)

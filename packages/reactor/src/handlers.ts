@@ -3,28 +3,28 @@ import type { Connection } from './connection.js'
 import type { Framing } from './framing.js'
 
 /**
- * What an app does on a reactor. Every hook is optional, runs on the thread that owns the connection, and may be async; a throw
+ * The hooks of an app on a reactor. Every hook is optional, runs on the thread that owns the connection, and may be async; a throw
  * or a rejection is reported and closes its connection as `handler-error`, behind the replies to the frames before.
  */
 export interface ConnectionHandlers<Data> {
   /**
-   * A fresh connection. What it returns becomes `conn.data`. An async `open` is awaited: until its promise has settled the connection is not
+   * A fresh connection. Its result becomes `conn.data`. An async `open` is awaited: until its promise has settled the connection is not
    * read, no `message` is called and `conn.data` is undefined. `close` may come before that (docs/ordering.md).
    */
   open?(conn: Connection<undefined>): Data | Promise<Data>
   /**
    * One frame. Its memory stays valid as long as it is referenced; `Buffer.from(frame)` for one that is kept long, since a small
-   * frame keeps the slab it lies in (256 KiB) alive. `info` is what the framing says of the frame: 0, but for `http1()`.
+   * frame keeps the slab it lies in (256 KiB) alive. `info` has the framing's facts about the frame: 0, but for `http1()`.
    */
   message?(conn: Connection<Data>, frame: Buffer, info: number): void | Promise<void>
   /** Called when the out buffer has drained to `outBuffer.low` after `write()` returned false. */
   drain?(conn: Connection<Data>): void | Promise<void>
-  /** The peer has finished sending. What is in flight is still answered, then the connection closes (`allowHalfOpen: true` keeps it). */
+  /** The peer has finished sending. Frames in flight are still answered, then the connection closes (`allowHalfOpen: true` keeps it). */
   end?(conn: Connection<Data>): void | Promise<void>
   /** Nothing was received or sent for the time of `conn.setTimeout`. Without this hook the connection closes as `timeout`. */
   timeout?(conn: Connection<Data>): void | Promise<void>
   /**
-   * The peer broke the framing's rules, or was too slow with a frame. Comes behind the frames before; what is written here is the
+   * The peer broke the framing's rules, or was too slow with a frame. Comes behind the frames before; bytes written here are the
    * last thing the peer gets, in its place in the order, and then the connection closes as `failure.reason`.
    */
   badFrame?(conn: Connection<Data>, failure: BadFrame): void
@@ -32,36 +32,38 @@ export interface ConnectionHandlers<Data> {
   close?(conn: Connection<Data>, reason: CloseReason): void | Promise<void>
 }
 
-/** What was wrong with a frame. */
+/** The fault of a frame. */
 export interface BadFrame {
   /** The close reason that follows. */
   reason: 'malformed-frame' | 'frame-too-large' | 'frame-timeout'
-  /** In the protocol's own words, where its framing has some: an HTTP status, or what `protocolError` reads for `resp()`. Otherwise 0. */
+  /**
+   * In the protocol's own words, where its framing has some: an HTTP status, or the code that `protocolError` reads for `resp()`. Otherwise 0.
+   */
   code: number
 }
 
 /** How an app's connections get from one thread to the next: a reload, a replacement, `moveTo`. */
 export interface HandoverHandlers<Data> {
   /**
-   * The connection leaves this thread. What it returns, or resolves to, arrives at `restore` as a structured clone; without this
+   * The connection leaves this thread. Its result arrives at `restore` as a structured clone; without this
    * hook `conn.data` travels itself.
    */
   suspend?(conn: Connection<Data>): unknown
   /**
-   * The connection has come from another thread. `state` is what `suspend` returned, or the clone of `conn.data`; undefined when
-   * there was none or the other thread died. What it returns becomes `conn.data`; without a result `conn.data` is `state`.
+   * The connection has come from another thread. `state` is the result of `suspend`, or the clone of `conn.data`; undefined when
+   * there was none or the other thread died. Its result becomes `conn.data`; without a result `conn.data` is `state`.
    */
   restore?(conn: Connection<Data>, state: unknown): Data | void
 }
 
-/** What a client connection does: the hooks, and the options beside them. All may be absent. */
+/** Handlers of a client connection: the hooks, and the options beside them. All may be absent. */
 export type ClientHandlers<Data> = ConnectionHandlers<Data> & ConnectionOptions
 
 export const handoverHookNames = ['suspend', 'restore'] as const
 
 export const hookNames = ['open', 'message', 'drain', 'end', 'timeout', 'badFrame', 'close'] as const
 
-/** What can be set for a listener's connections. */
+/** Options of a listener's connections. */
 export interface ConnectionOptions {
   /** Default `raw()`. */
   framing?: Framing
@@ -80,7 +82,7 @@ export interface ConnectionOptions {
     /** At or below this many bytes, the connection is read again, and `drain` is called if `write()` returned false. Default 16,384. */
     low?: number
     /**
-     * Hard limit in bytes. A `write`, `defer`, `server.send` or publication that exceeds it, after the socket has taken what it can, closes the connection as
+     * Hard limit in bytes. A `write`, `defer`, `server.send` or publication that exceeds it, after one attempt to send, closes the connection as
      * `slow-consumer`. One message of any size passes while less than `high` waits. Default 16 MiB.
      */
     max?: number
@@ -88,7 +90,7 @@ export interface ConnectionOptions {
   /** Frames of one connection that may be in the pool or wait in order; reading stops there. Default 1024. */
   maxInFlight?: number
   /**
-   * Bytes of frames of one connection that may be in the pool; reading stops there. Four frames pass, whatever their size.
+   * Bytes of frames of one connection that may be in the pool; reading stops there. Four frames pass, of any size.
    * Default 256 KiB.
    */
   maxInFlightBytes?: number

@@ -32,7 +32,7 @@ export class HeldReply extends DeferredReply {
     return this.#settle('close()', part, replyFlag.last | replyFlag.end) !== writeResult.gone
   }
 
-  /** Cut off: whoever reads must not take it for whole. `now`: the connection is destroyed there, otherwise it ends in an orderly way. */
+  /** Cut off: it must not look whole to the reader. `now`: the connection is destroyed there, otherwise it ends in an orderly way. */
   cut(now: boolean): void {
     this.#settle('end()', '', replyFlag.last | (now ? replyFlag.destroy : replyFlag.error | replyFlag.end))
   }

@@ -12,7 +12,7 @@ import type { ConnectionStream } from './stream.js'
 const eventRow = rowTable
 const column = columns
 
-/** Calls the hooks of connections: what they are given, what becomes of what they return, throw and reject with. */
+/** Calls the hooks of connections: their arguments, results, errors and rejections. */
 export abstract class HookCalls extends EngineCore {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   protected onFrame(conn: ConnectionLink<any> | undefined, rows: Uint32Array, at: number): void {
@@ -46,7 +46,7 @@ export abstract class HookCalls extends EngineCore {
   }
 
   /**
-   * What a stream's listeners do with many bytes at once may take long, such as a parser that finds ten thousand chunks in them: they get as
+   * A stream's listeners may take long for many bytes at once, such as a parser that finds ten thousand chunks in them: they get as
    * many as they have had time for.
    */
   // biome-ignore lint/suspicious/noExplicitAny: as above
@@ -62,7 +62,7 @@ export abstract class HookCalls extends EngineCore {
       const since = performance.now()
       stream.received(to - from === length ? bytes : bytes.subarray(from, to))
       pieces.took(to - from, performance.now() - since)
-      // Paused there, or ended: the native side knows by `rawEnd` what has been taken.
+      // Paused there, or ended: the native side knows the taken bytes by `rawEnd`.
       if (to === length || !conn.isOpen || conn.stoppedIn === this.batchNumber) return
       if (this.time.isOver(0)) return this.waitBehind(conn, this.time.before)
       from = to
@@ -92,7 +92,7 @@ export abstract class HookCalls extends EngineCore {
     conn.seenIn = this.batchNumber
     conn.rawEnd = rawEnd
     try {
-      // A client may have none: what it is sent is of no interest then.
+      // A client may have none: received frames are dropped then.
       const result: unknown = conn.engineListener.handlers.message?.(conn, frame, info)
       if (result !== undefined) this.watchMessage(result, conn)
     } catch (error) {
@@ -132,7 +132,7 @@ export abstract class HookCalls extends EngineCore {
     }
   }
 
-  /** The data of a connection whose `open` is async is what its promise resolves to. Frames wait for it; a rejection counts as a throw. */
+  /** The data of a connection whose `open` is async is the value of its promise. Frames wait for it; a rejection counts as a throw. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   protected opened(conn: ConnectionLink<any>, data: unknown): void {
     if (!isPromise(data)) {
@@ -200,7 +200,7 @@ export abstract class HookCalls extends EngineCore {
   }
 
   /**
-   * Hooks are called where what they throw is caught. A stream calls the app too, at its every event: what its listeners throw costs
+   * Errors of hooks are caught at the call. A stream calls the app too, at its every event: an error of its listeners costs
    * their connection, and not the rest of the batch.
    */
   protected onEscaped(error: unknown, rows: Uint32Array, at: number): void {

@@ -43,7 +43,7 @@ export class HookTime {
     this.lookAt = this.#over ? 0 : Math.max(0, this.lookAt - rows)
   }
 
-  /** The clock runs from here on: what comes is one row, and may be many hooks. */
+  /** The clock runs from here on: the next work is one row, and may be many hooks. */
   start(): void {
     if (this.#since === 0) this.#since = this.#lookedAt = performance.now()
   }

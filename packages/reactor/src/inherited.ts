@@ -9,7 +9,7 @@ export interface InheritedListener {
   path: string
 }
 
-/** Listening sockets of a predecessor, until a listener takes them. Whoever takes them owns them. */
+/** Listening sockets of a predecessor, until a listener takes them. The taker owns them. */
 export class InheritedSockets {
   #left: NativePassedSocket[]
 
@@ -38,7 +38,7 @@ export class InheritedSockets {
     }
   }
 
-  /** What no listener wants closes; the connections queued there go on with whoever else has the socket. */
+  /** Sockets without a listener close; connections queued there go on with another holder of the socket. */
   closeRest(): void {
     for (const { fd } of this.#left.splice(0)) closeSync(fd)
   }

@@ -28,7 +28,7 @@ import { checkTopic, type SubscribeOptions } from './topics.js'
 
 const plain = raw()
 
-/** What users call on a connection; `connection.ts` says what each of these does. */
+/** The users' calls on a connection; `connection.ts` documents each. */
 export class LiveConnection<Data = unknown> extends ConnectionLink<Data> {
   get data(): Data {
     return this.value
@@ -205,7 +205,7 @@ export class LiveConnection<Data = unknown> extends ConnectionLink<Data> {
   }
 
   #run(call: string, bytes: string | Uint8Array, how: number): Promise<Buffer> {
-    // The peer may leave at any time: who awaits the result is told there.
+    // The peer may leave at any time: the awaiting caller gets the error there.
     if (!this.isOpen) return this.#rejectedRun(call)
     if (this.stream) throw streamed(call)
     const number = this.engine.driver.submit(this.slot, this.generation, bytes, how) ?? -1

@@ -1,4 +1,4 @@
-/** What the runtime builds on, for the thread of a reactor. Not part of the public interface: it may change in any release. */
+/** The parts for the runtime, for the thread of a reactor. Not part of the public interface: it may change in any release. */
 export { Engine } from './engine.js'
 export type { EngineEvents, InlineFrames } from './engine_core.js'
 export { type EngineSide, engineSideOf, type MessageIn, withEngineSide } from './engine_side.js'

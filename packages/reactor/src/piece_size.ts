@@ -1,9 +1,9 @@
-/** What is done with one piece of a peer's bytes is to take about so long. */
+/** The work on one piece of a peer's bytes should take about this long. */
 const pieceMs = 1
 export const leastPiece: number = 4 << 10
 const mostPiece = 64 << 10
 
-/** How many bytes may be handed out at once, where a peer decides what they cost: a parser may find ten thousand chunks in 64 KiB. */
+/** How many bytes may be handed out at once, where a peer decides their cost: a parser may find ten thousand chunks in 64 KiB. */
 export class PieceSize {
   bytes: number
   readonly #pardons: number

@@ -8,7 +8,7 @@ import {
 } from '@multireactor/addon'
 import { type Allocate, GrowingBytes } from './waiting_bytes.js'
 
-/** The peer decides when its connection closes: a promise that rejects because of it, and that nobody looks at, must not end the thread. */
+/** The peer decides when its connection closes: a promise that rejects because of it, and is not awaited, must not end the thread. */
 export function ignorable<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {})
   return promise

@@ -13,7 +13,7 @@ export interface ProxyEndpoint {
 export interface ProxyHeaderOptions {
   /** 1: a line of text. 2: binary. */
   version: 1 | 2
-  /** Who connected to the proxy: `conn.remoteAddress` and `conn.remotePort`. */
+  /** The client of the proxy: `conn.remoteAddress` and `conn.remotePort`. */
   source?: ProxyEndpoint
   /** Where: `conn.localAddress` and `conn.localPort`. */
   destination?: ProxyEndpoint
@@ -23,7 +23,7 @@ const where = 'proxyHeader()'
 const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1')
 
 /**
- * The header that a proxy writes before anything else, so that its upstream knows who is behind it (the PROXY protocol of
+ * The header that a proxy writes before anything else, so that its upstream knows the client behind it (the PROXY protocol of
  * HAProxy). When an end is unknown it says so (`PROXY UNKNOWN`, LOCAL), and the upstream takes the proxy itself for the peer. An
  * IPv4 end beside an IPv6 one is written as IPv6. Any thread.
  */

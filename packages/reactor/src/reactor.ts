@@ -36,7 +36,7 @@ export interface ReactorOptions {
   onError?: (error: unknown, context: { hook: string; listener: string }) => void
 }
 
-/** What `listen()` resolves to. */
+/** The result of `listen()`. */
 export interface ReactorListener {
   /** The name of the listener: `conn.listener` of its connections. */
   readonly name: string
@@ -125,7 +125,7 @@ export class Reactor {
     try {
       this.#serve(opened, handlers, bound, tls, secure)
     } catch (error) {
-      // Nobody accepts there: the port is free for the next one.
+      // No reactor accepts there: the port is free for the next one.
       if (this.#state !== 'closed') native.closeListener(this.#runtime, opened.group)
       throw error
     }
@@ -163,7 +163,7 @@ export class Reactor {
     return subscribers < 0 ? 'full' : subscribers
   }
 
-  /** As `conn.reactor.connect()`: a connection of this reactor to somebody else. Nothing has to listen for it. */
+  /** As `conn.reactor.connect()`: a connection of this reactor to another server. Nothing has to listen for it. */
   async connect<Data = undefined>(
     target: ConnectTarget,
     handlers: ClientHandlers<Data> = {},
@@ -192,8 +192,8 @@ export class Reactor {
   }
 
   /**
-   * Stops accepting without resetting anybody who is queued, answers what is in flight, closes. What is still open after
-   * `timeoutMs` (default 5,000) is destroyed. Rejects with `ERR_MR_CLOSED` when it was closed before.
+   * Stops accepting without resetting queued connections, answers the frames in flight, closes. Connections still open after
+   * `timeoutMs` (default 5,000) are destroyed. Rejects with `ERR_MR_CLOSED` when it was closed before.
    */
   async close(options: { timeoutMs?: number } = {}): Promise<{ destroyed: number }> {
     const timeoutMs = new OptionReader('reactor.close()', options, ['timeoutMs']).integer('timeoutMs', 5_000, 0, 0x7fff_ffff)
@@ -241,7 +241,7 @@ export class Reactor {
   }
 }
 
-/** Says once a second at most that a peer was cut off for what it left unread. */
+/** Reports at most once a second that a peer was cut off because it did not read. */
 class SlowConsumers {
   readonly #limit = new ReportLimit()
 
@@ -263,7 +263,7 @@ function limitedLog(): (error: unknown, context: { hook: string; listener: strin
   }
 }
 
-/** What reports may fail itself, and ends nothing: both errors are logged. */
+/** A failing reporter ends nothing: both errors are logged. */
 function reporter(onError: ReactorOptions['onError']): NonNullable<ReactorOptions['onError']> {
   const log = limitedLog()
   if (!onError) return log

@@ -6,7 +6,7 @@ const mostKinds = 1_000
 const mostKindLength = 200
 
 /**
- * At most one line of the log a second for each kind of failure: what a peer can bring about as often as it likes must not write the log.
+ * At most one line of the log a second for each kind of failure: failures that a peer can cause at will must not flood the log.
  * The rest is counted, and the next line of the kind says how many there were.
  */
 export class ReportLimit {
@@ -18,7 +18,7 @@ export class ReportLimit {
     this.#now = now
   }
 
-  /** What the line of this failure ends with, or undefined: no line yet. */
+  /** The end of this failure's line, or undefined: no line yet. */
   admit(kind: string): string | undefined {
     const key = kind.slice(0, mostKindLength)
     const now = this.#now()

@@ -1,7 +1,7 @@
 import type { TLSSocket } from 'node:tls'
 import { ConnectionDuplex, type DuplexMaking } from './duplex.js'
 
-/** What a `tls.TLSSocket` can be asked, beside what it is known by from the handshake on. */
+/** Members of a `tls.TLSSocket` beside those fixed by the handshake. */
 const told = [
   'disableRenegotiation',
   'enableTrace',
@@ -23,8 +23,8 @@ const told = [
   'setMaxSendFragment',
 ] as const
 
-/** Made by `conn.toDuplex()` of a connection with TLS: what a `tls.TLSSocket` tells of the handshake and of the peer, too. */
-// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the loop below defines what the interface declares
+/** Made by `conn.toDuplex()` of a connection with TLS: with the facts of a `tls.TLSSocket` about the handshake and of the peer, too. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the loop below defines the members of the interface
 export class SecureDuplex extends ConnectionDuplex {
   /** Always true. */
   override encrypted = true

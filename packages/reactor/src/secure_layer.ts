@@ -9,10 +9,10 @@ import { certificateOf, type ListenTls } from './tls_options.js'
  * that goes on asking for new keys costs CPU and says nothing.
  */
 const mostSilentBytes = 64 << 10
-/** Read at once of a connection that has not shown yet what its bytes cost; `kFirstCipher` of `native/src/reactor/secure.h`. */
+/** Read at once of a connection whose cost for a byte is still unknown; `kFirstCipher` of `native/src/reactor/secure.h`. */
 const firstPiece = 16 << 10
 
-/** What the layers of a thread need of its engine. */
+/** The part of an engine that the layers of a thread use. */
 export interface SecureEngine {
   readonly driver: NativeReactorDriver
   /** Something was written. */
@@ -43,7 +43,7 @@ export class SecureListener {
     this.#server.on('tlsClientError', () => {})
   }
 
-  /** New certificates for handshakes from now on; what is connected stays as it is. */
+  /** New certificates for handshakes from now on; open connections keep theirs. */
   replace(tls: ListenTls): void {
     this.#contexts = contextsOf(tls)
     this.#tls = tls
@@ -74,7 +74,7 @@ export class SecureListener {
     const context = this.#contexts.get(lower) ?? this.#contexts.get(lower.replace(/^[^.]+/, '*'))
     if (context) return done(null, context)
     if (!this.#tls.SNICallback) return done(null)
-    // What it throws, or rejects with, ends the handshake at hand: `tls-error`.
+    // Its error or rejection ends the handshake at hand: `tls-error`.
     const failed = (error: unknown): void => done(error instanceof Error ? error : new Error(shown(error)))
     try {
       const result: unknown = this.#tls.SNICallback(name, done)
@@ -98,7 +98,7 @@ function contextsOf(tls: ListenTls): Map<string, SecureContext> {
 /** `node:tls` over a stream keeps it there. */
 type Wrapped = TLSSocket & { _handle?: { _parentWrap?: { stream?: CipherStream } } }
 
-/** TLS of one connection: what was received goes through it to the framing, and what is sent to the socket. */
+/** TLS of one connection: received bytes go through it to the framing, and sent bytes to the socket. */
 export class SecureLayer {
   readonly #engine: SecureEngine
   readonly #slot: number
@@ -120,16 +120,16 @@ export class SecureLayer {
     listener.accept(this.#stream)
   }
 
-  /** What knows of the peer's certificate, the protocol and the cipher. There from the handshake's end on. */
+  /** Knows the peer's certificate, the protocol and the cipher. There from the handshake's end on. */
   get socket(): TLSSocket | undefined {
     return this.#socket
   }
 
-  // ---------------------------------------------------------------- what the engine says
+  // ---------------------------------------------------------------- calls of the engine
 
   received(bytes: Buffer | undefined): void {
     if (bytes === undefined) return void this.#stream.push(null)
-    // Asked before the next piece: by then what was in the last one has come out.
+    // Asked before the next piece: by then the plain bytes of the last one are out.
     if (this.#silentBytes > mostSilentBytes) this.#fail()
     else this.#decrypt(bytes)
     this.#engine.driver.decrypted(this.#slot, this.#generation, this.#pieces.bytes)
@@ -164,7 +164,7 @@ export class SecureLayer {
     this.#socket?.destroy()
   }
 
-  // ---------------------------------------------------------------- what node:tls says
+  // ---------------------------------------------------------------- calls of node:tls
 
   onEstablished(socket: TLSSocket): void {
     this.#socket = socket

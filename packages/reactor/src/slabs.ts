@@ -8,7 +8,7 @@ export class Slabs {
   readonly #slabs = new Map<number, ArrayBuffer>()
   #id = none
   #memory: ArrayBuffer | undefined
-  /** All of it as a buffer, where somebody has asked for that. */
+  /** All of it as a buffer, once it was requested. */
   #whole: Buffer | undefined
 
   add(id: number, memory: ArrayBuffer): void {
@@ -30,12 +30,12 @@ export class Slabs {
     return this.#whole
   }
 
-  /** What a row names: its slab stands at `at`, and behind it the offset and the length. */
+  /** The bytes of a row: its slab stands at `at`, and behind it the offset and the length. */
   bytes(rows: Uint32Array, at: number): Buffer {
     return bufferOf(this.of(rows[at]!), rows[at + 1]!, rows[at + 2]!)
   }
 
-  /** Lets go of those older than `oldest`, but for the one that is being filled: whoever still needs one holds a reference of his own. */
+  /** Lets go of those older than `oldest`, but for the one that is being filled: other users hold references of their own. */
   keepFrom(oldest: number, current: number): void {
     for (const id of this.#slabs.keys()) {
       if (id < oldest && id !== current) this.#slabs.delete(id)

@@ -1,9 +1,9 @@
 import type { CloseReason } from '@multireactor/addon'
 import type { PieceSize } from './piece_size.js'
 
-/** What the engine tells whoever owns the bytes of a connection instead of the hooks. */
+/** Events for the owner of a connection's bytes, instead of the hooks. */
 export interface ConnectionStream {
-  /** How much of what was received it gets at once. */
+  /** The size of the pieces of received bytes that it gets at once. */
   readonly pieces: PieceSize
   received(bytes: Buffer): void
   /** The peer has finished sending. */

@@ -10,7 +10,7 @@ const mostBusyMs = 250
 /** and so long before the time is over idle ones are ended. */
 const mostLastMs = 2_500
 
-/** What it needs of its engine. */
+/** The part of the engine that it uses. */
 export interface SuspensionHost {
   readonly driver: NativeReactorDriver
   // biome-ignore lint/suspicious/noExplicitAny: the data of connections differs from listener to listener
@@ -24,12 +24,12 @@ export interface SuspensionHost {
   readonly contexts: ConnectionContexts
   layerCount(): number
   report(error: unknown, hook: string, listener: string): void
-  /** The hooks hear of what has closed since the last turn. */
+  /** Calls the hooks of connections that have closed since the last turn. */
   hearLast(): void
   close(): void
 }
 
-/** How a thread leaves its reactor: what is bound to the thread ends, and the data of the other connections is kept for the next one. */
+/** How a thread leaves its reactor: state bound to the thread ends, and the data of the other connections is kept for the next one. */
 export class Suspension {
   readonly #host: SuspensionHost
   #closing = false
@@ -53,7 +53,7 @@ export class Suspension {
     this.#early?.delete(bound)
   }
 
-  /** A connection has closed, with what was bound to this thread of it. */
+  /** A connection has closed, with its state bound to this thread. */
   closed(): void {
     this.#onBoundClosed?.()
   }
@@ -115,9 +115,9 @@ export class Suspension {
   }
 
   /**
-   * Lets what is bound to this thread end: streams, and connections with TLS. Siblings take fresh connections meanwhile. Where there is no
+   * Ends the connections bound to this thread: streams, and connections with TLS. Siblings take fresh connections meanwhile. Where there is no
    * sibling, those wait for the next thread while this one has only busy connections, which end in a moment; idle ones stay, and while
-   * they do, fresh ones are served here. What is still there near the end of `timeoutMs` is ended, and cut behind that.
+   * they do, fresh ones are served here. Connections still there near the end of `timeoutMs` are ended, and cut after that.
    */
   async #endStreams(timeoutMs: number): Promise<void> {
     const left = (): number => this.#host.streams.size + this.#host.layerCount()
@@ -167,7 +167,7 @@ export class Suspension {
     for (const conn of this.#host.streams) this.#guarded('stream', conn.listener, () => conn.stream!.closing())
   }
 
-  /** What the app does beside its hooks may throw: the others hear all the same. */
+  /** A callback of the app beside its hooks may throw: the others are called all the same. */
   #guarded(hook: string, listener: string, call: () => void): void {
     try {
       call()
@@ -185,7 +185,7 @@ export class Suspension {
     return this.#closing
   }
 
-  /** What `restore` gets in the next thread. Closes the connection when it cannot be had. */
+  /** The state for `restore` in the next thread. Closes the connection when it cannot be had. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   async stateOf(conn: ConnectionLink<any>): Promise<Uint8Array | undefined> {
     const { suspend } = conn.engineListener.handlers

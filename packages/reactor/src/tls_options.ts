@@ -17,7 +17,7 @@ const certificateNames = [
   'maxVersion',
 ] as const
 
-/** What `node:tls` needs for a certificate; the words are those of `tls.createSecureContext`. Contents, not file names. */
+/** The options of `node:tls` for a certificate; the words are those of `tls.createSecureContext`. Contents, not file names. */
 export type TlsCertificate = Pick<SecureContextOptions, (typeof certificateNames)[number]>
 
 /** TLS of a listener. */
@@ -30,7 +30,7 @@ export interface ListenTls extends TlsCertificate {
   ALPNProtocols?: readonly string[]
   /** Ask clients for a certificate. Default false. */
   requestCert?: boolean
-  /** Refuse who has none that `ca` vouches for. Default true; without effect unless `requestCert`. */
+  /** Reject clients without a certificate signed by `ca`. Default true; without effect unless `requestCert`. */
   rejectUnauthorized?: boolean
   /** 48 bytes that encrypt session tickets. Default: random, the same on every reactor. Give your own to share them between processes. */
   ticketKeys?: Uint8Array
@@ -50,7 +50,7 @@ const tlsNames = [
 ] as const
 
 /**
- * Checks what can be checked without a handshake: names, types, and that keys and certificates fit together. What it returns can cross
+ * Checks names, types, and that keys and certificates fit together, without a handshake. Its result can cross
  * threads, unless there is an `SNICallback`. Throws `ERR_MR_TLS` with OpenSSL's words as the cause.
  */
 export function readTls(where: string, value: unknown, crossesThreads: boolean): ListenTls {
@@ -109,7 +109,7 @@ function check(where: string, tls: TlsCertificate): void {
       cause,
     })
   }
-  // OpenSSL skips what is no certificate among those of authorities.
+  // OpenSSL skips input that is not a certificate among those of authorities.
   if (named !== undefined) throw new MultireactorError('ERR_MR_TLS', `${where}: ${named}`)
 }
 
@@ -123,7 +123,7 @@ function notContents(tls: TlsCertificate): string | undefined {
   return undefined
 }
 
-/** What crossed threads as bytes is a Uint8Array there, and OpenSSL is asked with Buffers. */
+/** Bytes that crossed threads are a Uint8Array there, and OpenSSL is asked with Buffers. */
 function inBuffers(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(inBuffers)
   return value instanceof Uint8Array && !Buffer.isBuffer(value)

@@ -1,13 +1,13 @@
 import { Buffer } from 'node:buffer'
 import { MultireactorError, shown, type slowPolicies, wireLimit } from '@multireactor/addon'
 
-/** What becomes of a publication for a subscriber above `outBuffer.high`: see `SubscribeOptions`. */
+/** The fate of a publication for a subscriber above `outBuffer.high`: see `SubscribeOptions`. */
 export type SlowPolicy = (typeof slowPolicies)[number]
 
 /** Options of `conn.subscribe()`. */
 export interface SubscribeOptions {
   /**
-   * What becomes of a publication when more than `outBuffer.high` would wait for this connection. `'close'` (default): it waits all
+   * The fate of a publication when more than `outBuffer.high` would wait for this connection. `'close'` (default): it waits all
    * the same, and at `outBuffer.max` the connection closes as `slow-consumer`. `'drop'`: it is not sent. `'latest'`: the newest
    * one of the topic is sent once there is room.
    */

@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer'
 
 /**
- * What a custom framer has been shown and has not used, while it grows. Bytes are added behind it in place, and to memory twice the
- * size when there is no room, so that each is copied a few times however small the pieces are that it came in. What was handed out is
+ * Bytes that a custom framer has seen and not used, while they grow. Bytes are added behind it in place, and to memory twice the
+ * size when there is no room, so that each is copied a few times however small the pieces are that it came in. Memory handed out is
  * never written again: memory is only filled towards its end, and not used anew.
  */
 export class UnreadBytes {

@@ -8,14 +8,14 @@ export const smallPiece: number = 4 << 10
 const mostBlock = 64 << 10
 
 /**
- * Received bytes that wait for their reader. Small pieces are joined in blocks of counted memory, so that what waits costs at most
- * about twice its size, however small the pieces were that the peer has sent.
+ * Received bytes that wait for their reader. Small pieces are joined in blocks of counted memory, so that waiting bytes cost at most
+ * about twice their size, however small the pieces were that the peer has sent.
  */
 export class WaitingBytes {
   readonly #allocate: Allocate
   readonly #leastKept: number
   readonly #pieces: Buffer[] = []
-  /** The block that is being filled; what is in it from `#taken` to `#filled` waits behind `#pieces`. */
+  /** The block that is being filled; its bytes from `#taken` to `#filled` wait behind `#pieces`. */
   #block: Buffer | undefined
   #taken = 0
   #filled = 0
@@ -66,7 +66,7 @@ export class WaitingBytes {
     return whole
   }
 
-  /** What is in the block becomes a piece; the rest of the block is filled later. */
+  /** The contents of the block become a piece; the rest of the block is filled later. */
   #seal(): void {
     if (this.#taken === this.#filled) return
     this.#pieces.push(this.#block!.subarray(this.#taken, this.#filled))
@@ -87,7 +87,7 @@ export class GrowingBytes {
   #bytes: Buffer | undefined
   #length = 0
 
-  /** `mostBytes`: no more room than that is asked for ahead of what comes. */
+  /** `mostBytes`: no more room than that is asked for ahead of the bytes. */
   constructor(allocate: Allocate, mostBytes: number) {
     this.#allocate = allocate
     this.#mostBytes = mostBytes

@@ -1,7 +1,7 @@
 import { framingKind, OptionReader, webSocketInfo as webSocketBits } from '@multireactor/addon'
 import type { Framing } from './framing.js'
 
-/** What `message` is told of a frame of `webSocket()`, as bits of its `info`. */
+/** Facts about a frame of `webSocket()` for `message`, as bits of its `info`. */
 export const webSocketInfo: {
   readonly opcode: number
   readonly fin: number
