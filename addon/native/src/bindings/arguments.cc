@@ -107,7 +107,7 @@ std::string expected(const Arg& arg) {
 }
 
 void throwWrong(Napi::Env env, const std::string& what, const std::string& wanted, bool isRange) {
-  bool pending = false;  // a getter may have thrown: that is what is wrong, then
+  bool pending = false;  // a getter may have thrown: then that is the fault
   if (napi_is_exception_pending(env, &pending) != napi_ok || pending) return;
   throwCoded(env, isRange ? "ERR_MR_OPTION_RANGE" : "ERR_MR_OPTION_TYPE", what + " must be " + wanted);
 }

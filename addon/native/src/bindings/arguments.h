@@ -1,4 +1,4 @@
-// What the arguments of every native function must be. It is said beside the function's name where it is exported, and checked
+// The types of every native function's arguments. They stand beside the function's name at its export, and are checked
 // before the function begins: nothing that JS gives reaches native code by another way. See docs/ownership.md.
 #pragma once
 
@@ -57,7 +57,7 @@ bool checkArguments(const Napi::CallbackInfo& info, const char* function) {
   return checkArguments(info, function, arguments);
 }
 
-// A function of the module. Its name is where it is called by, and what its errors say.
+// A function of the module. Its name is for calls and for its errors.
 template <auto kCallee, Arg... kArguments>
 Napi::Value checkedFunction(const Napi::CallbackInfo& info) {
   if (!checkArguments<kArguments...>(info, static_cast<const char*>(info.Data()))) return info.Env().Undefined();
@@ -81,7 +81,7 @@ void exportFunction(Napi::Env env, Napi::Object exports, const char* name) {
   }
 
 // The fields of an object, read once, before anything is done with them: a getter may throw, and may call anything of this
-// module. The first field that is wrong is thrown; the rest of what is read is worth nothing then.
+// module. The first field that is wrong is thrown; the other fields are useless then.
 class Fields {
  public:
   Fields(Napi::Env env, const char* function, const Napi::Value& object);
@@ -94,7 +94,7 @@ class Fields {
   bool flagOr(const char* name, bool fallback);
   std::string text(const char* name);
   Napi::Value get(const char* name);
-  // For what is read in another way. Throws.
+  // For fields that are read in another way. Throws.
   void wrong(const char* name, const char* expected, bool isRange = false);
 
  private:

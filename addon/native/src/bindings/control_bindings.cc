@@ -1,5 +1,5 @@
-// The control socket as JS sees it: the path where a server waits for its successor, and the conversation of the two. Who
-// says what when is decided in packages/core.
+// The control socket as JS sees it: the path where a server waits for its successor, and the conversation of the two. Its
+// order is decided in packages/core.
 #include <uv.h>
 
 #include <algorithm>
@@ -52,7 +52,7 @@ Napi::Value answer(Napi::Env env, int error) {
 // new ControlSocket(fd, onReadable): owns the descriptor.
 ControlSocket::ControlSocket(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ControlSocket>(info) {
   if (!checkArguments<kDescriptor, kFunction>(info, "ControlSocket")) return;
-  // What is no socket of a control path stays its owner's.
+  // Any other descriptor stays its owner's.
   if (!sock::isUnixSocket(info[0].As<Napi::Number>().Int32Value())) {
     throwCoded(info.Env(), "ERR_MR_OPTION_RANGE", "native ControlSocket(): the descriptor must be one of a Unix socket");
     return;
@@ -92,7 +92,7 @@ void ControlSocket::onReady() {
   Unref();
 }
 
-// accept() -> a descriptor, or -1 when nobody waits
+// accept() -> a descriptor, or -1 when no process waits
 Napi::Value ControlSocket::accept(const Napi::CallbackInfo& info) {
   Result<sock::Accepted> accepted = sock::accept(fd_.get());
   return Napi::Number::New(info.Env(), accepted.ok() ? accepted.value.fd.release() : -1);

@@ -69,7 +69,7 @@ bool isFramingKind(double kind) {
 
 }  // namespace
 
-// The framers believe what they are told: a delimiter of nothing, or frames of no bytes, would be cut for ever.
+// The framers trust their settings: a delimiter of nothing, or frames of no bytes, would be cut for ever.
 std::optional<FramingConfig> toFraming(Napi::Env env, const char* function, const Napi::Value& value) {
   Fields fields(env, function, value);
   constexpr double kMost32 = UINT32_MAX, kMostOf = kMostSafe;
@@ -114,7 +114,7 @@ std::optional<FramingConfig> toFraming(Napi::Env env, const char* function, cons
 
 namespace {
 
-// What the collector's call needs; the exchange may be gone by then.
+// The data for the collector's call; the exchange may be gone by then.
 struct Given {
   std::shared_ptr<MemoryShares> counted;
   size_t size;
@@ -124,7 +124,8 @@ struct Given {
   ~Given() { counted->add(-static_cast<int64_t>(size)); }
 };
 
-// V8 looks at what young buffers hold only when it allocates memory for one itself, and collects the young alone if that is much.
+// V8 looks at the memory of young buffers only when it allocates memory for one itself, and collects the young alone if that is
+// much.
 // Ours would wait for the next collection of the whole heap, which takes several times as long.
 void collectYoungIfMany(Napi::Env env) { Napi::ArrayBuffer::New(env, 1); }
 
@@ -192,7 +193,7 @@ bool callJs(Napi::Env env, const Napi::FunctionReference& function, const napi_a
   napi_value receiver, result, error;
   bool pending = false;
   if (napi_get_global(env, &receiver) != napi_ok || napi_is_exception_pending(env, &pending) != napi_ok) return false;
-  // Somebody else's, with which this call would fail without having begun.
+  // An exception of another call, with which this call would fail without having begun.
   if (pending) {
     if (!takeException(env, &error)) return false;
     napi_fatal_exception(env, error);
@@ -201,7 +202,7 @@ bool callJs(Napi::Env env, const Napi::FunctionReference& function, const napi_a
       napi_make_callback(env, context, receiver, function.Value(), arguments.size(), std::data(arguments), &result);
   if (status == napi_ok) return true;
   if (!takeException(env, &error)) return false;
-  // Our own dispatchers catch what hooks throw: what comes here belongs to 'uncaughtException'.
+  // Our own dispatchers catch the errors of hooks: an error here belongs to 'uncaughtException'.
   napi_fatal_exception(env, error);
   return true;
 }

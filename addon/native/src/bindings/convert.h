@@ -52,7 +52,7 @@ Napi::ArrayBuffer sharedMemory(Napi::Env env, const std::shared_ptr<Owner>& owne
 // Of a framing that is to be cut natively. Nothing when it is wrong: that has been thrown.
 std::optional<FramingConfig> toFraming(Napi::Env env, const char* function, const Napi::Value& value);
 
-// What a call into JS that failed has thrown; it is pending no more. False: the thread is being terminated, and nothing that may
+// The error of a failed call into JS; it is pending no more. False: the thread is being terminated, and nothing that may
 // run JS works any more.
 bool takeException(Napi::Env env, napi_value* error);
 
@@ -60,7 +60,7 @@ bool takeException(Napi::Env env, napi_value* error);
 bool callJs(Napi::Env env, const Napi::FunctionReference& function, const napi_async_context& context,
             std::initializer_list<napi_value> arguments);
 
-// Memory of whole pages for bytes that JS is given, with what was there before in it. Counted as received by this server until
+// Memory of whole pages for bytes that JS is given, not cleared. Counted as received by this server until
 // the collector gives it back. Empty, and thrown, when the kernel gives none.
 Napi::Value newSlab(Napi::Env env, Exchange& exchange, size_t size);
 // A copy of bytes that JS is given, counted in the same way.

@@ -1,5 +1,5 @@
-// The rows of the batch that JavaScript is given, and how far it has got with them. Native memory: whatever JavaScript does with
-// its view of it, it can be written to, and read when the thread has ended.
+// The rows of the batch that JavaScript is given, and how far it has got with them. Native memory: for any use that JavaScript
+// makes of its view of it, it can be written to, and read when the thread has ended.
 #pragma once
 
 #include <array>

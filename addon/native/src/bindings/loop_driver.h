@@ -1,5 +1,5 @@
 // Watches one descriptor and one timer in the event loop of the current Node environment, and closes both before that
-// environment ends. It knows nothing of what it drives.
+// environment ends. It knows nothing of the driven object.
 #pragma once
 
 #include <napi.h>

@@ -17,7 +17,7 @@ std::string pathOfThisCopy(Napi::Env env) {
   return node_api_get_module_file_name(env, &url) == napi_ok ? url : "";
 }
 
-// The process's own environment is the one place that every copy sees, whatever it was linked with.
+// The process's own environment is the one place that every copy sees, however it was linked.
 bool isOnlyCopy(Napi::Env env) {
   constexpr const char* kName = "MULTIREACTOR_ADDON_LOADED";
   const std::string mine = std::to_string(getpid()) + ":" + pathOfThisCopy(env);

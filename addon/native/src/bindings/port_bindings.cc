@@ -70,7 +70,7 @@ class Port final : public Napi::ObjectWrap<Port> {
   bool dying_ = false;
 
   Exchange& exchange() { return *runtime_->exchange; }
-  // Never 0, which is nobody's.
+  // Never 0, which means no request.
   uint32_t newRequest() {
     do {
       nextRequest_ = (nextRequest_ + 1) & 0x7fffffff;
@@ -186,7 +186,7 @@ void Port::onReady() {
   if (stalled) exchange().wakeIfStalled();
   driver_->armTimer(stalled ? 2 : -1);
   box.park();
-  if (awaitsRoom_) exchange().stopUntilLow(mailbox_);  // again after parking: a wake-up before it signalled nobody
+  if (awaitsRoom_) exchange().stopUntilLow(mailbox_);  // again after parking: a wake-up before it sent no signal
   if (!box.empty()) box.wake();
 }
 
@@ -256,7 +256,7 @@ Napi::Value Port::send(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), sendTo(toConnectionId(info[0]), bytesOf(info[1]), false));
 }
 
-// destroy(id) -> as send, and behind what it has sent. Never full: a server must be able to end a connection whose reactor is
+// destroy(id) -> as send, and behind its earlier sends. Never full: a server must be able to end a connection whose reactor is
 // busy.
 Napi::Value Port::destroy(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();

@@ -1,4 +1,4 @@
-// Connections of a reactor: writing, ending, pausing, framing, the order of replies, moving, and what is known of one.
+// Connections of a reactor: writing, ending, pausing, framing, the order of replies, moving, and the facts about one.
 #include "bindings/slot_method.h"
 
 namespace mr {

@@ -29,7 +29,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   // --- for the methods ---
   // After close() it has no reactor. While the reactor waits for memory, it is in the middle of something.
   bool drives() const { return reactor_ && !closeAfterTurn_ && !inNewSlab_ && reactor_->isDrivenBy(this); }
-  // True: it drives, and what hooks wrote before this call has been taken out of the write box. False: thrown.
+  // True: it drives, and earlier writes of hooks have been taken out of the write box. False: thrown.
   bool ready(const Napi::CallbackInfo& info);
   bool isClosed() const { return !reactor_ || closeAfterTurn_; }
   const std::shared_ptr<Reactor>& reactor() const { return reactor_; }
@@ -39,8 +39,8 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   }
   void setReferenced(bool on) { driver_->setReferenced(on); }
   void close();
-  // What an object given to connect() says, or null after throwing. The last object is read once: reading it costs more than the
-  // rest of a connect().
+  // The settings in an object given to connect(), or null after throwing. The last object is read once: reading it costs more
+  // than the rest of a connect().
   const ListenerConfig* clientConfig(Napi::Env env, const Napi::Value& client);
 
   // A method of the class: `kFunction` is a `Napi::Value (ReactorDriver&, const Napi::CallbackInfo&)`.
@@ -64,7 +64,7 @@ class ReactorDriver final : public Napi::ObjectWrap<ReactorDriver>, public Event
   Napi::FunctionReference onEvents_;
   Napi::FunctionReference newSlab_;
   std::shared_ptr<EventBox> eventBox_ = std::make_shared<EventBox>();
-  Napi::ObjectReference client_;  // what connect() was given last, and what it says
+  Napi::ObjectReference client_;  // the last object given to connect(), and its settings
   ListenerConfig clientConfig_;
   napi_async_context context_ = nullptr;
   uint32_t runtimeId_ = 0;

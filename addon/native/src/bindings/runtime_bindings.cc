@@ -1,5 +1,5 @@
-// What any thread may ask of a runtime by its number: making and removing it, opening listeners, counters, and what the
-// supervisor does about workers that died.
+// Calls of any thread on a runtime, by its number: making and removing it, opening listeners, counters, and the
+// supervisor's handling of workers that died.
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -91,7 +91,7 @@ Napi::Value removeRuntime(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// describe(runtime, text): what description(runtime) says from now on, in every thread.
+// describe(runtime, text): the result of description(runtime) from now on, in every thread.
 Napi::Value describe(const Napi::CallbackInfo& info) {
   if (const auto runtime = runtimeOf(info)) runtime->describe(std::string(textOf(info[1])));
   return info.Env().Undefined();
@@ -259,7 +259,7 @@ Napi::Value readCounters(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// giveBackMemory(runtime, round): to the system, what was freed and is not wanted. The supervisor, some times in a round of a few
+// giveBackMemory(runtime, round): returns freed, unused memory to the system. The supervisor, some times in a round of a few
 // seconds, the last of which says so.
 Napi::Value giveBackMemory(const Napi::CallbackInfo& info) {
   auto runtime = runtimeOf(info);
@@ -433,7 +433,7 @@ Napi::Value slabOf(const Napi::CallbackInfo& info) {
   return newSlab(info.Env(), *runtime->exchange, static_cast<size_t>(info[1].As<Napi::Number>().DoubleValue()));
 }
 
-// setThreadNice(nice): of the calling thread alone. Any user may be nicer; nobody is asked when the kernel refuses.
+// setThreadNice(nice): of the calling thread alone. Any user may be nicer; a refusal of the kernel is final.
 Napi::Value setThreadNice(const Napi::CallbackInfo& info) {
   const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
   return Napi::Boolean::New(info.Env(), ::setpriority(PRIO_PROCESS, thread, info[0].As<Napi::Number>().Int32Value()) == 0);

@@ -2,7 +2,7 @@
 //
 //   slotMethod<&Reactor::pause>("pause")
 //
-// The types of the parameters say what JavaScript must give, how it is decoded, and what is given back. A callee is a method of
+// The types of the parameters define the arguments of JavaScript, their decoding, and the result. A callee is a method of
 // Reactor, or a function whose first parameter is a Reactor&; slot and generation follow.
 #pragma once
 

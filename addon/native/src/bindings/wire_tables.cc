@@ -83,7 +83,7 @@ constexpr double of(Enum value) {
 
 void addRows(Tables& tables) {
   tables.events();
-  // Its first word: the event in the low half, what its connection has not sent yet in the high one.
+  // Its first word: the event in the low half, the unsent bytes of its connection in the high one.
   tables.numbers("eventRow", {{"words", MR_WORDS(EventRow)},
                               {"event", MR_WORD(EventRow, event)},
                               {"slot", MR_WORD(EventRow, slot)},
@@ -165,7 +165,7 @@ void addFlags(Tables& tables) {
                  {{"run", Task::kRun}, {"refused", Task::kRefused}, {"value", Task::kValue}, {"setAside", TaskRow::kSetAside}});
   tables.number("frameAttemptShift", TaskRow::kAttemptShift);
   tables.numbers("sampleFlag", {{"asynchronous", CostSample::kAsynchronous}, {"cold", CostSample::kCold}});
-  // Of a CostTable::Key, and of what stands beside it in a parse row.
+  // Of a CostTable::Key, and of its neighbours in a parse row.
   tables.numbers("costKey", {{"listenerShift", CostTable::kListenerShift},
                              {"timedAlone", kTimedAlone},
                              {"permitted", kPermittedRow},

@@ -1,4 +1,4 @@
-// A pool worker for the JavaScript of its thread: decodes arguments, and calls into JavaScript. What a worker does stands in
+// A pool worker for the JavaScript of its thread: decodes arguments, and calls into JavaScript. The worker itself is in
 // worker/worker.h.
 #include <optional>
 
@@ -193,14 +193,14 @@ Napi::Value WorkerDriver::isGone(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), exchange().isGone(toConnectionId(info[0])));
 }
 
-// settle(): hands over what lies in the out box, and empties it.
+// settle(): hands over the replies in the out box, and empties it.
 Napi::Value WorkerDriver::settle(const Napi::CallbackInfo& info) {
   if (ready(info)) worker_->settle();
   return info.Env().Undefined();
 }
 
 // part(token, flags, data, credit, stream): one part of a reply, or a whole one too large for the out slab. `stream` names the
-// reply in what onCredit hears: tokens are used again, streams are not.
+// reply for onCredit: tokens are used again, streams are not.
 Napi::Value WorkerDriver::part(const Napi::CallbackInfo& info) {
   if (!ready(info)) return info.Env().Undefined();
   worker_->part(u32(info, 0), static_cast<uint16_t>(u32(info, 1) & Reply::kOfParse), bytesOf(info[2]), u32(info, 3),

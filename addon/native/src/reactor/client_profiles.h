@@ -1,5 +1,5 @@
-// What a reactor must know of the connections that it has made itself: the same as of a listener's, by number. Profiles of
-// equal content are one, and a number is given out again when nobody uses it. No socket.
+// The settings of the connections that a reactor has made itself: the same as of a listener's, by number. Profiles of
+// equal content are one, and a number is given out again when it is unused. No socket.
 #pragma once
 
 #include <cstdint>

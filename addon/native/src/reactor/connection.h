@@ -1,5 +1,5 @@
 // One connected socket, accepted or made by us, and everything that waits on it. Plain state: the Reactor holds the rules. Two
-// cache lines, because an idle server is mostly made of these: what few of them have lies in `extras`.
+// cache lines, because an idle server is mostly made of these: rare fields lie in `extras`.
 #pragma once
 
 #include <cerrno>
@@ -23,7 +23,7 @@ namespace mr {
 
 // The socket has failed: see reactor_broken.cc.
 struct Broken {
-  int error = 0;            // what it has said, and says no more; 0: it still has it
+  int error = 0;            // the error it has reported, which it reports once; 0: not yet
   bool known = false;       // it has failed
   bool emptied = false;     // nothing that the peer has sent lies in it any more
   bool outputLost = false;  // not all was sent
@@ -32,15 +32,15 @@ struct Broken {
   bool cutsOff() const { return known && error != 0 && error != EPIPE; }
 };
 
-// What most connections never have.
+// Fields that most connections never need.
 struct Extras {
   std::unique_ptr<OrderWindow> window;
   std::unique_ptr<Secure> secure;                      // its listener speaks TLS
   std::unique_ptr<std::vector<ReplyPart>> creditsDue;  // streamed parts that lie in `out`
   std::unique_ptr<Subscriptions> subscriptions;
   std::unique_ptr<Aside> aside;  // it holds too much: frames of it are set aside
-  uint64_t framerState = 0;      // what the framing remembers for the next frame
-  uint64_t sendingSinceMs = 0;   // when the peer last took a part of what waits; 0: nothing waits
+  uint64_t framerState = 0;      // the framing's state for the next frame
+  uint64_t sendingSinceMs = 0;   // when the peer last took a part of the waiting bytes; 0: nothing waits
   ConnectionId bornAs;           // its name, when it was born in another reactor's table
   uint64_t discarded = 0;        // bytes received since it ends, and thrown away
   Broken broken;
@@ -61,13 +61,13 @@ struct alignas(64) Connection {
   enum Flag : uint32_t {
     kOpen = 1u << 0,
     kReadEnded = 1u << 1,  // the peer has finished sending
-    kEnding = 1u << 2,     // end() was said: after what is waiting, FIN
+    kEnding = 1u << 2,     // end() was said: FIN behind the waiting bytes
     kFinSent = 1u << 3,
     kDirty = 1u << 4,        // has output of this turn
     kHasPending = 1u << 5,   // is on the list of connections whose unread bytes are to be cut again
     kWantsDrain = 1u << 6,   // write() has said false
     kHeadStarted = 1u << 7,  // a part of the reply at the head has left
-    kDraining = 1u << 8,     // the server is closing: what is in flight is answered, nothing new is read
+    kDraining = 1u << 8,     // the server is closing: frames in flight are answered, nothing new is read
     kInEpoll = 1u << 9,
     kAnnounced = 1u << 10,      // its open row has gone to a thread
     kEndSaid = 1u << 11,        // end() is at the head of the order: nothing may follow it
@@ -80,16 +80,16 @@ struct alignas(64) Connection {
     kPausedByQueue = 1u << 18,
     kPausedByOrder = 1u << 19,
     kPausedForHandover = 1u << 20,
-    kPausedByPipe = 1u << 28,   // whom it is piped to takes no more for now
+    kPausedByPipe = 1u << 28,   // its pipe partner takes no more for now
     kCounted = 1u << 21,        // among the connections of its address
-    kAwaitsProxy = 1u << 22,    // its first bytes are a PROXY header, and say who it is
+    kAwaitsProxy = 1u << 22,    // its first bytes are a PROXY header, and name its peer
     kAwaitsReactor = 1u << 23,  // the app is to say which reactor gets it
     // Reasons not to read. Reading goes on when none is left.
     kPausedMask = 31u << 16 | kAwaitsReactor | kPausedByPipe,
     kUnplaced = kAwaitsProxy | kAwaitsReactor,  // no hook may see it yet
     kPrompted = 1u << 24,                       // has been told to send the rest of the frame at hand
     kStreamed = 1u << 25,                       // a stream of the driving thread owns it: it cannot go to another one
-    kHalfClosing = 1u << 26,                    // that stream has ended: after what is waiting, FIN, and reading goes on
+    kHalfClosing = 1u << 26,                    // that stream has ended: FIN behind the waiting bytes, and reading goes on
     kShut = 1u << 27,                           // that FIN has left
     kPipeFinSent = 1u << 29,                    // the peer's end of stream has been passed on to it
     kPiped = 1u << 30,                          // its bytes go to another connection, without any hook
@@ -98,7 +98,7 @@ struct alignas(64) Connection {
     kMayFinish = kPiped | kFinSent | kHalfClosing | kEnding | kDraining,
   };
 
-  // What every message needs, in one cache line.
+  // The fields for every message, in one cache line.
   Fd fd;
   uint32_t flags = 0;
   uint32_t generation = 0;
@@ -122,10 +122,10 @@ struct alignas(64) Connection {
   uint16_t framing = 0;             // index of the reactor's framings
   TimerWheel::Link timer;
   uint8_t interest : 3 = 0;                   // EPOLLIN and EPOLLOUT, as the epoll set is to have them
-  uint8_t told : 3 = 0;                       // with kInEpoll: what it has been told, or kToldOther
+  uint8_t told : 3 = 0;                       // with kInEpoll: the events it has been told, or kToldOther
   bool tellDue : 1 = false;                   // the set is told at the end of this turn
   bool onlyHeader : 1 = false;                // all that has come is a PROXY header
-  CloseReason endReason = CloseReason::kEnd;  // what an orderly close will say
+  CloseReason endReason = CloseReason::kEnd;  // the reason of an orderly close
   uint16_t moveTarget = 0;
 
   // Made when one of them is first needed, and kept until the connection closes.
@@ -154,7 +154,7 @@ struct alignas(64) Connection {
   size_t waitingBytes() const { return out.size() + (extras ? extras->waitingBytes() : 0); }
   // Of them, those that exist once for many connections.
   size_t sharedBytes() const { return out.sharedSize() + (subscriptions() ? subscriptions()->latestBytes : 0); }
-  // What goes into the socket.
+  // The bytes that go into the socket.
   OutBuffer& wire() { return secure() ? secure()->out : out; }
   // Its state is in the driving thread, and it cannot go to another one.
   bool isBound() const { return has(kStreamed) || (secure() && secure()->begun); }
@@ -165,12 +165,12 @@ struct alignas(64) Connection {
   uint32_t heldForFrames() const { return held > heldByItself() ? held - heldByItself() : 0; }
   // No interest is equal to it: the set has the descriptor under another token.
   static constexpr uint8_t kToldOther = 7;
-  // Of a connection that ends: the rest of what its peer sends stays in the kernel, which makes the peer wait.
+  // Of a connection that ends: further bytes of its peer stay in the kernel, which makes the peer wait.
   static constexpr uint64_t kMostDiscarded = 16 << 20;
   bool discardsNoMore() const { return extras && extras->discarded >= kMostDiscarded; }
-  // It is not known yet who the peer is, or whether it is one at all.
+  // The peer is not known yet, or not accepted.
   bool isHidden() const { return has(kUnplaced) || (secure() && !secure()->established); }
-  // No byte of the app's protocol has come: nothing, or only what comes before it, a PROXY header or a handshake.
+  // No byte of the app's protocol has come: nothing, or only a preface, a PROXY header or a handshake.
   bool isUnheard() const { return isHidden() || (secure() ? !secure()->heard : bytesRead == 0 || onlyHeader); }
 };
 static_assert(sizeof(Connection) == 128, "docs/memory.md says what an idle connection costs");

@@ -1,5 +1,5 @@
 // The handshakes that one reactor has under way. An attempt ends in a connected socket or an errno, and in nothing else: by the
-// kernel's word, by its deadline, or because it is cancelled. Belongs to its reactor's thread; emits nothing, calls nobody.
+// kernel's word, by its deadline, or because it is cancelled. Belongs to its reactor's thread; emits nothing, has no callbacks.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +35,7 @@ class Connector {
 
   // Begins. value: its number; errno when it has failed already. `local`: or null. timeoutMs 0: the kernel's patience.
   Result<uint32_t> begin(const Address& address, const Address* local, uint16_t profile, uint64_t nowMs, uint32_t timeoutMs);
-  // What epoll has said of an attempt. False: it goes on, or is none. A socket that is connected stays in the set.
+  // Takes epoll's events of an attempt. False: it goes on, or is none. A socket that is connected stays in the set.
   bool finish(uint32_t request, uint32_t events, Ended* ended);
   bool cancel(uint32_t request, Ended* ended);
   // Those whose time is over, as ETIMEDOUT.

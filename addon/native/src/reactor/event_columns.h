@@ -1,5 +1,5 @@
-// What the words a to e of each event's row mean, by name, for everything outside of the reactor: TypeScript reads rows by these
-// names, and a test compares the places.
+// The meaning of the words a to e of each event's row, by name, for everything outside of the reactor: TypeScript reads rows by
+// these names, and a test compares the places.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
 // The framings of a reactor by number, which is all that a connection keeps of its own. Those of listeners stay for ever and may
-// change. All others are one where they are equal. Apps make them of what peers say, so those that nobody uses are forgotten when
+// change. All others are one where they are equal. Apps make them from peers' input, so unused ones are forgotten when
 // they have become many, and their numbers are given out again.
 #pragma once
 
@@ -44,7 +44,7 @@ class Framings {
   void change(uint16_t number, const FramingConfig& framing) { own_.at(number) = framing; }
 
   // The number of this framing, which is the caller's to use before the next call; kNone when all are in use. `markUsed(Used&)`
-  // looks at `looks` users, and is asked only when that is little beside what was added since.
+  // looks at `looks` users, and is asked only when that is little beside the additions since.
   template <typename MarkUsed>
   uint16_t add(const FramingConfig& framing, size_t looks, MarkUsed&& markUsed) {
     if (const auto known = shared_.find(framing); known != shared_.end()) return known->second;

@@ -1,4 +1,4 @@
-// How many events a turn may have for the hooks of the app, by what the hooks of the last ones took. Nobody can interrupt a hook;
+// How many events a turn may have for the hooks of the app, by the time of the last ones' hooks. A hook cannot be interrupted;
 // but how many run before others get their turn is decided here. Pure accounting: reads no clock, and knows no connection.
 #pragma once
 

@@ -1,5 +1,5 @@
-// Between a reactor and the JS that runs frames on its thread: replies on their way out, and what the frames have cost. Native
-// memory that JS writes into, so that a batch of frames is answered without one call, and what is answered is not lost when the
+// Between a reactor and the JS that runs frames on its thread: replies on their way out, and the costs of the frames. Native
+// memory that JS writes into, so that a batch of frames is answered without one call, and an answer is not lost when the
 // thread dies.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What a reactor must know of one listener: how its bytes are cut, where its frames go, and its limits. No socket.
+// A reactor's settings for one listener: how its bytes are cut, where its frames go, and its limits. No socket.
 #pragma once
 
 #include <cstddef>
@@ -48,12 +48,12 @@ struct ListenerConfig {
   size_t outLowBytes = 16 << 10;          // and goes on, with `drain`, below this
   size_t outMaxBytes = size_t{16} << 20;  // slow-consumer
   uint32_t maxInFlight = 1024;            // frames of one connection that are in the pool or wait in order
-  size_t maxInFlightBytes = 256 << 10;    // of frames of one connection that are in the pool; a few pass whatever their size
+  size_t maxInFlightBytes = 256 << 10;    // of frames of one connection that are in the pool; a few of any size pass
   // Time limits in ms; 0: none.
   uint32_t idleMs = 0;                      // nothing received or sent, and nothing in flight
   uint32_t firstByteMs = 0;                 // from accept to the first byte, or to the whole PROXY header
   uint32_t frameMs = 0;                     // from the first byte of a frame to its last
-  uint32_t writeMs = 0;                     // the peer takes nothing of what waits for it
+  uint32_t writeMs = 0;                     // the peer takes no waiting byte
   uint32_t maxSubscriptions = 1024;         // of one connection
   size_t maxSubscriptionBytes = 128 << 10;  // of the names of their topics
   Balance::Policy balance = Balance::Policy::kKernel;

@@ -1,5 +1,5 @@
-// Who may put bytes on a connection in each of its states: one table, which everything that writes asks. docs/states.md says why,
-// and tests try every writer in every state.
+// The writers that may put bytes on a connection in each of its states: one table for all writers. docs/states.md has the
+// reasons, and tests try every writer in every state.
 #pragma once
 
 #include <array>
@@ -14,11 +14,11 @@ enum class State : uint8_t {
   kGone,          // closed, or with a sibling: it has no descriptor here
   kHidden,        // its PROXY header, the choice of its reactor or its TLS handshake is not over: no hook has seen it
   kServed,        // hooks and pool serve it; also while it waits to move to a sibling
-  kDraining,      // the same while the reactor closes: what is in flight is answered
+  kDraining,      // the same while the reactor closes: frames in flight are answered
   kEnding,        // end() was said, or the peer or the framing has ended it, and frames before that are still owed their replies
   kEnded,         // the end has its place in the order, and everything before it has been put out
   kStreamed,      // a stream of the driving thread owns it
-  kStreamEnding,  // that stream has ended, FIN follows what waits
+  kStreamEnding,  // that stream has ended, FIN follows the waiting bytes
   kPiped,         // another connection owns it
   kFinished,      // FIN has left
 };
@@ -47,7 +47,7 @@ inline State stateOf(const Connection& connection) {
   if (connection.has(Connection::kFinSent | Connection::kShut | Connection::kPipeFinSent)) return State::kFinished;
   if (connection.has(Connection::kPiped)) return State::kPiped;
   if (connection.isHidden()) return State::kHidden;
-  // Bytes that were broken end it, too: without a place in the order, behind the replies to what came before.
+  // Bytes that were broken end it, too: without a place in the order, behind the replies to earlier frames.
   if (connection.has(Connection::kEndSaid)) return State::kEnded;
   if (connection.has(Connection::kStreamed)) {
     return connection.has(Connection::kHalfClosing | Connection::kEnding) ? State::kStreamEnding : State::kStreamed;

@@ -1,4 +1,4 @@
-// What goes from one reactor to a sibling: a whole connection, or a listening socket. Made and taken apart by reactors only.
+// Sent from one reactor to a sibling: a whole connection, or a listening socket. Made and taken apart by reactors only.
 #pragma once
 
 #include <vector>
@@ -21,7 +21,7 @@ class Reactor::Moved final : public Message {
   bool dataLost = false;  // with the thread that knew it
 
   std::vector<MovedSubscription> subscriptions;
-  std::unique_ptr<Fifo<PublicationRef>> missed;  // what it had not been given yet of what it missed on its last way
+  std::unique_ptr<Fifo<PublicationRef>> missed;  // publications missed on its last way and not delivered yet
 
   Acceptor acceptor;
 };

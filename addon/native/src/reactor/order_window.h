@@ -11,7 +11,7 @@
 
 namespace mr {
 
-// A part of a reply with what its sender wants to hear about it.
+// A part of a reply with the events that its sender waits for.
 struct ReplyPart {
   std::vector<uint8_t> bytes;
   uint16_t flags = 0;  // Reply::Flags

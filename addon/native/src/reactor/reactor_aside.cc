@@ -7,7 +7,7 @@
 
 namespace mr {
 
-// Half of what closes the connection: the other half is for what nobody can set aside.
+// Half of what closes the connection: the other half is for writes that cannot be set aside.
 size_t Reactor::roomOf(const ListenerConfig& cfg) { return std::max(cfg.outHighBytes, cfg.outMaxBytes / 2); }
 
 bool Reactor::isFull() const {
@@ -86,14 +86,14 @@ void Reactor::dropAside(uint32_t slot) {
 // Frames that were set aside before this thread ran them come back to it, unless the pool takes them.
 bool Reactor::comesBackHere(const ListenerConfig& cfg) const { return cfg.run == Run::kInline || exchange_->workers() == 0; }
 
-// One at a time, but a frame whose promise stays pending does not hold up everybody. Only when all that was let go has been
+// One at a time, but a frame whose promise stays pending does not hold up the others. Only when all frames let go have been
 // started: those that wait in the queue would answer all at once.
 bool Reactor::isPermitOld() const {
   return nowMs_ >= lastPermitMs_ + exchange_->options().permitMs && kept_.empty() && overflow_.empty() &&
          exchange_->queue().depth() == 0 && !exchange_->hasUnstarted();
 }
 
-// The head of the order goes on as long as the peer takes what it gets: what is held behind it waits for it.
+// The head of the order goes on as long as the peer reads: the replies held behind it wait for it.
 bool Reactor::mayLetGo(uint32_t slot, uint64_t key, bool isFull) const {
   const Connection& connection = table_.at(slot);
   const ListenerConfig& cfg = config(connection);

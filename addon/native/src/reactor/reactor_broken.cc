@@ -1,4 +1,4 @@
-// Connections whose socket has failed: the peer has reset, or the network has. What was received before is read first, as far as
+// Connections whose socket has failed: the peer has reset, or the network has. Bytes received before are read first, as far as
 // the connection reads at all; nothing can be sent any more. epoll would tell the error in each turn, so that such a connection
 // leaves the set, and the list here takes its place. See docs/states.md, "A peer that resets".
 #include <cerrno>
@@ -14,7 +14,7 @@ bool isReadEnded(const Connection& connection) {
   return connection.secure() ? connection.secure()->readEnded : connection.has(Connection::kReadEnded);
 }
 
-// What is read of it is thrown away.
+// Whether its bytes are read and thrown away.
 bool discards(const Connection& connection) {
   return connection.has(Connection::kEnding | Connection::kDraining | Connection::kFinSent);
 }
@@ -30,7 +30,7 @@ bool owesInside(const Connection& connection) {
   if (connection.has(Connection::kEnding | Connection::kFinSent)) return false;  // no frame of it is cut any more
   if (connection.span != 0 || connection.has(Connection::kHasPending)) return true;
   if (connection.has(Connection::kPausedMask) && connection.in) return true;
-  // A stream that nobody reads may hold some of it, which an error would throw away.
+  // An unread stream may hold some of it, which an error would throw away.
   if (connection.has(Connection::kStreamed) && connection.has(Connection::kPausedByUser)) return true;
   const Secure* secure = connection.secure();
   if (!secure || connection.has(Connection::kReadEnded)) return false;
@@ -40,8 +40,8 @@ bool owesInside(const Connection& connection) {
 
 }  // namespace
 
-// A receive, a send or epoll has said so. `error`: what the socket has said with it, which it says once; 0: it still has it.
-// `lost`: of what was to be sent, something has not been.
+// A receive, a send or epoll has said so. `error`: the socket's error, which it reports once; 0: not reported yet.
+// `lost`: some bytes have not been sent.
 void Reactor::onBroken(uint32_t slot, int error, bool lost) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
@@ -61,7 +61,7 @@ void Reactor::onBroken(uint32_t slot, int error, bool lost) {
   if (connection.fd.valid() && settleBroken(slot)) listBroken(slot);
 }
 
-// Of the turns to come, one reads what is left of it, or closes it.
+// Of the turns to come, one reads the rest of it, or closes it.
 void Reactor::listBroken(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (std::exchange(connection.extras->broken.listed, true)) return;
@@ -82,8 +82,8 @@ void Reactor::closeBroken(uint32_t slot) {
   closeNow(slot, CloseReason::kReset, error);
 }
 
-// Nobody takes it. Whoever waits for room is not told of any, or he would go on sending to nobody; but what was not read for want
-// of room is read.
+// The peer takes no byte. A writer that waits for room gets no drain, or it would go on writing in vain; but input unread for
+// want of room is read.
 void Reactor::dropOutput(uint32_t slot, bool lost) {
   Connection& connection = table_.at(slot);
   Broken& broken = connection.extras->broken;
@@ -119,11 +119,11 @@ bool Reactor::settleBroken(uint32_t slot) {
   Connection& connection = table_.at(slot);
   const bool waitsInside = owesInside(connection);
   if (waitsInside || waitsInSocket(slot)) {
-    // Paused, it waits for whoever resumes it, who lists it again.
+    // Paused, it waits for resume, which lists it again.
     return !connection.has(Connection::kPausedMask);
   }
   if (connection.has(Connection::kReadEnded) && !connection.extras->broken.outputLost) {
-    // As with a socket of Node's: behind the end of what its peer has sent, a stream hears of an error when it writes.
+    // As with a socket of Node's: behind the end of its peer's bytes, a stream hears of an error when it writes.
     if (connection.has(Connection::kStreamed)) return false;
     // Its end has just been told, and it ends by itself.
     const bool stays = config(connection).allowHalfOpen || connection.inFlight != 0 || connection.heldByHooks();
@@ -155,7 +155,7 @@ void Reactor::readBroken() {
     if (!connection->wire().empty()) dropOutput(slot, true);
     if (!connection->fd.valid() || !settleBroken(slot)) continue;
     if (owesInside(*connection)) {
-      // Of what the thread decrypts it asks for a turn; the rest is done in this one.
+      // For bytes that the thread decrypts it asks for a turn; the rest is done in this one.
       if (!awaitsThread(*connection)) leftWork_ = true;
       connection->extras->broken.listed = true;
       broken_.emplace_back(slot, generation);

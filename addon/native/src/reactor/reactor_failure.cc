@@ -1,4 +1,4 @@
-// Connections that end because something of theirs has failed: what was answered before leaves first. See docs/states.md.
+// Connections that end because something of theirs has failed: earlier replies leave first. See docs/states.md.
 #include "reactor/reactor.h"
 
 namespace mr {
@@ -32,7 +32,7 @@ void Reactor::failAt(uint32_t slot, uint64_t place, CloseReason reason) {
   if (connection.fd.valid() && connection.has(Connection::kEndSaid)) endFailed(slot);
 }
 
-// No frame of it is delivered any more, and what its peer still sends is thrown away.
+// No frame of it is delivered any more, and later bytes of its peer are thrown away.
 void Reactor::stopForFailure(uint32_t slot, CloseReason reason) {
   Connection& connection = table_.at(slot);
   connection.set(Connection::kEnding);
@@ -47,7 +47,7 @@ void Reactor::stopForFailure(uint32_t slot, CloseReason reason) {
   updateInterest(slot);
 }
 
-// Nothing follows what has been put out: frames of it that are in flight are in vain.
+// Nothing follows the bytes put out: frames of it that are in flight are in vain.
 void Reactor::endFailed(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
@@ -69,14 +69,14 @@ void Reactor::retractName(uint32_t slot) {
   exchange_->directory().retract(id);
 }
 
-// What has failed is at the head of the order.
+// The failed frame is at the head of the order.
 void Reactor::endAsFailed(uint32_t slot, CloseReason reason) {
   table_.at(slot).endReason = reason;
   stopForFailure(slot, reason);
   endFailed(slot);
 }
 
-// The thread that drove it is gone, with something of it. What was put out before leaves, though nobody may come to drive it.
+// The thread that drove it is gone, with something of it. Bytes put out before leave, also if no thread comes to drive it.
 void Reactor::endLost(uint32_t slot, uint64_t place, CloseReason reason) {
   const Connection& connection = table_.at(slot);
   sendLast(slot);

@@ -1,5 +1,5 @@
 // Two connections whose bytes go to each other. No hook sees them, and no byte is copied but those that the other socket does
-// not take at once: what a proxy needs. Each direction stops and ends by itself.
+// not take at once, as a proxy needs it. Each direction stops and ends by itself.
 #include <algorithm>
 #include <cerrno>
 
@@ -14,7 +14,8 @@ Reactor::Piped Reactor::pipe(uint32_t slotA, uint32_t generationA, uint32_t rawE
   Connection* a = find(slotA, generationA);
   Connection* b = find(slotB, generationB);
   if (!a || !b) return Piped::kGone;
-  // Not the app's doing, as far as this side can tell: who says so only to it asks whether it has moved or ended one itself.
+  // Not the app's doing, as far as this side can tell: a caller for the app's own ends asks whether it has moved or ended one
+  // itself.
   constexpr uint32_t kLeaves = Connection::kEnding | Connection::kFinSent | Connection::kMoving;
   if (slotA != slotB && (a->has(kLeaves) || b->has(kLeaves))) return Piped::kGone;
   const auto isBusy = [](const Connection& connection) {
@@ -27,7 +28,7 @@ Reactor::Piped Reactor::pipe(uint32_t slotA, uint32_t generationA, uint32_t rawE
     stopAtCurrent(connection, rawEnd);
     connection.set(Connection::kPiped);
     connection.needExtras().pipe = other;
-    dropSubscriptions(connection);  // a publication would come in the middle of what the other one sends
+    dropSubscriptions(connection);  // a publication would come in the middle of the other one's bytes
     connection.unset(Connection::kPausedByUser | Connection::kPausedByOutput);
     if (!connection.has(Connection::kClient)) ++pipedAccepted_;
     if (connection.in) addPending(slot);
@@ -38,7 +39,7 @@ Reactor::Piped Reactor::pipe(uint32_t slotA, uint32_t generationA, uint32_t rawE
   for (const uint32_t slot : {slotA, slotB}) {
     const Connection& connection = table_.at(slot);
     if (!connection.fd.valid()) continue;
-    // One that had finished sending before is told of as soon as what is kept of it has left.
+    // One that had finished sending before is told of as soon as its kept bytes have left.
     if (connection.has(Connection::kReadEnded)) ended_.push_back(slot);
     stopPipeWhenFull(slot);
     updateInterest(slot);
@@ -65,7 +66,7 @@ void Reactor::receiveForPipe(uint32_t slot) {
   forwardBytes(slot, {scratch_.data(), received.value});
 }
 
-// The connection has broken, but what came before is still to be had: an answer, often, that says why.
+// The connection has broken, but earlier bytes can still be read: an answer, often, that says why.
 void Reactor::receiveLastForPipe(uint32_t slot) {
   if (table_.at(slot).has(Connection::kReadEnded)) return;
   if (table_.at(slot).in) forwardKept(slot);
@@ -86,7 +87,7 @@ void Reactor::receiveLastForPipe(uint32_t slot) {
   }
 }
 
-// What was received before it was piped, and not seen by a hook.
+// Forwards bytes received before it was piped, and not seen by a hook.
 void Reactor::forwardKept(uint32_t slot) {
   const std::unique_ptr<InBuffer> kept = std::move(table_.at(slot).in);
   account(slot);
@@ -153,8 +154,8 @@ uint32_t Reactor::unlinkPipe(uint32_t slot) {
   return to;
 }
 
-// One of the two ends, or has ended: so does the other, for the same reason. A reset is passed on as one, so that what is cut
-// off does not look whole; after the end of the stream nothing is cut off any more.
+// One of the two ends, or has ended: so does the other, for the same reason. A reset is passed on as one, so that a cut
+// stream does not look whole; after the end of the stream nothing is cut off any more.
 void Reactor::closePipe(uint32_t slot, CloseReason reason) {
   const bool both =
       table_.at(slot).has(Connection::kPipeFinSent) && table_.at(table_.at(slot).extras->pipe).has(Connection::kPipeFinSent);
@@ -169,7 +170,7 @@ void Reactor::closePipe(uint32_t slot, CloseReason reason) {
     return closeNow(to, reason);
   }
   other.endReason = reason;
-  if (other.span == 0) other.in.reset();  // its bytes may be with the hooks: finishSpans() needs what they lie in
+  if (other.span == 0) other.in.reset();  // its bytes may be with the hooks: finishSpans() needs their buffer
   other.set(Connection::kEnding | Connection::kEndSaid);
   ended_.push_back(to);
   requestTurn();

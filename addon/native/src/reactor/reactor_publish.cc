@@ -1,4 +1,4 @@
-// Publications: from the list of all to the out buffers of those who have subscribed here.
+// Publications: from the list of all to the out buffers of the subscribers here.
 #include <algorithm>
 
 #include "reactor/moved.h"
@@ -25,7 +25,7 @@ Reactor::Subscribed Reactor::subscribe(uint32_t slot, uint32_t generation, std::
   if ((subscriptions ? subscriptions->all.size() : 0) >= cfg.maxSubscriptions) return Subscribed::kTooMany;
   if ((subscriptions ? subscriptions->nameBytes : 0) + topic.size() > cfg.maxSubscriptionBytes) return Subscribed::kTooLong;
   Subscription& fresh = enterTopic(slot, topic, policy);
-  // What was published before this is not for it.
+  // Earlier publications are not for it.
   fresh.seen = exchange_->publications().last();
   return Subscribed::kDone;
 }
@@ -54,8 +54,8 @@ Subscription& Reactor::enterTopic(uint32_t slot, std::string_view name, SlowPoli
   return subscription;
 }
 
-// The memory of a topic counts as that of one of its subscribers, so that the sum is right and whoever thinks up names pays for
-// them.
+// The memory of a topic counts as that of one of its subscribers, so that the sum is right and the client that invents names pays
+// for them.
 void Reactor::leaveTopic(const Subscription& subscription) {
   Topic& topic = *subscription.topic;
   const bool paid = topic.payer == &subscription;
@@ -124,8 +124,8 @@ bool Reactor::hasPublications() const {
          exchange_->publications().hasFor(index_);
 }
 
-// True when there is more to do. Half of a turn is for those that are behind, half for what has just been published; what one of
-// the two does not need is the other's.
+// True when there is more to do. Half of a turn is for those that are behind, half for new publications; the unused part of one
+// of the two goes to the other.
 bool Reactor::deliverPublications() {
   if (!topics_) return false;
   uint32_t budget = kMaxDeliveriesPerTurn / 2;
@@ -216,7 +216,7 @@ void Reactor::serveBehind(uint32_t* budget) {
   }
 }
 
-// The oldest of what it lacks.
+// Delivers the oldest publication that it lacks.
 void Reactor::deliverNext(uint32_t slot) {
   Subscriptions& subscriptions = *table_.at(slot).subscriptions();
   if (subscriptions.missed) {
@@ -314,7 +314,7 @@ void Reactor::appendShared(uint32_t slot, const SharedBytesRef& bytes) {
   if (connection.waitingBytes() > config(connection).outHighBytes) markPausedByOutput(slot);
 }
 
-// There is room for what has waited.
+// There is room for the waiting publications.
 void Reactor::releaseLatest(uint32_t slot) {
   Subscriptions& subscriptions = *table_.at(slot).subscriptions();
   for (auto& [topic, subscription] : subscriptions.all) {
@@ -332,7 +332,7 @@ void Reactor::releaseLatest(uint32_t slot) {
 
 // ---------------------------------------------------------------- from one reactor to another
 
-// What it lacks is found again by the number up to which it has been served, topic by topic.
+// Its missing publications are found again by the number up to which it has been served, topic by topic.
 void Reactor::packSubscriptions(uint32_t slot, Moved* moved) {
   Connection& connection = table_.at(slot);
   if (!connection.subscriptions()) return;
@@ -360,7 +360,7 @@ void Reactor::unpackSubscriptions(uint32_t slot, Moved& moved) {
   }
   Subscriptions& subscriptions = *connection.subscriptions();
   if (!missed.empty() || moved.missed) {
-    // What it had missed before is older than all of this.
+    // Publications missed before are older than all of these.
     subscriptions.missed = moved.missed ? std::move(moved.missed) : std::make_unique<Fifo<PublicationRef>>();
     std::sort(missed.begin(), missed.end(), [](const auto& a, const auto& b) { return a->number < b->number; });
     for (PublicationRef& publication : missed) subscriptions.missed->push_back(std::move(publication));

@@ -1,5 +1,5 @@
-// Connections that a stream of the driving thread owns. What has been read and not yet written lives there and nowhere else, so
-// they do not go to another thread: the thread is asked to end them, and what is left closes with it.
+// Connections that a stream of the driving thread owns. Bytes read and not yet written live there and nowhere else, so
+// they do not go to another thread: the thread is asked to end them, and the rest close with it.
 #include "base/clock.h"
 #include "net/socket.h"
 #include "reactor/reactor.h"
@@ -15,7 +15,7 @@ bool Reactor::stream(uint32_t slot, uint32_t generation) {
   if (config(*connection).unordered && connection->inFlight != 0) return false;
   connection->set(Connection::kStreamed);
   if (connection->has(Connection::kPausedByOutput)) resumeFrom(slot, Connection::kPausedByOutput);
-  // A publication would come in the middle of what it sends.
+  // A publication would come in the middle of its bytes.
   dropSubscriptions(*connection);
   // The stream decides when it is over, also while the server closes.
   connection->unset(Connection::kDraining);
@@ -41,7 +41,7 @@ void Reactor::finishHalf(uint32_t slot) {
     emit(Event::kDrain, slot);
     requestTurn();
   }
-  // What the peer had sent may still be on its way to the stream.
+  // Bytes of the peer may still be on its way to the stream.
   const bool read = !connection.in && connection.span == 0 && !connection.has(Connection::kHasPending);
   if (connection.has(Connection::kReadEnded) && read) closeNow(slot, CloseReason::kEnd);
 }
@@ -54,7 +54,7 @@ void Reactor::relieve() {
   requestTurn();
 }
 
-// This thread stays for a while: who waits for the next one is served here.
+// This thread stays for a while: connections that wait for the next one are served here.
 void Reactor::welcome() {
   owner_.assertCurrent(__func__);
   if (!holdsFresh_ || quiescing_) return;

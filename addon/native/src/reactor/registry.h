@@ -25,10 +25,10 @@ struct Runtime {
   // Listening sockets on their way from the thread that opened them to the reactors. Any thread.
   uint32_t addGroup(std::shared_ptr<ListenerGroup> group);
   std::shared_ptr<ListenerGroup> group(uint32_t index);
-  void dropGroup(uint32_t index);  // nobody is going to take it: it closes here
-  void dropGroups();               // what no reactor has taken closes here
+  void dropGroup(uint32_t index);  // no reactor will take it: it closes here
+  void dropGroups();               // groups that no reactor has taken close here
 
-  // What the supervisor has to say of the server to whoever reaches it by its number. Any thread.
+  // The supervisor's description of the server, for threads that reach it by its number. Any thread.
   void describe(std::string text);
   std::string description();
 

@@ -17,7 +17,7 @@ struct Secure {
   OutBuffer out;             // encrypted, for the socket
   size_t handed = 0;         // bytes of plaintext that are being encrypted
   uint32_t undecrypted = 0;  // pieces that were received and are not through the thread yet
-  // To be read at once: what the thread has time to decrypt. A peer decides what its bytes cost, and records may be small.
+  // The bytes to read at once, by the thread's time to decrypt. A peer decides the cost of its bytes, and records may be small.
   uint32_t readBytes = kFirstCipher;
   bool begun = false;         // the thread has a state for it, which cannot go to another one
   bool established = false;   // the handshake is over
@@ -26,9 +26,9 @@ struct Secure {
   bool plainEnded = false;    // the layer has said so; it comes behind all plaintext before it
   uint64_t toldInTurn = 0;    // when its hooks were told of that end
   bool endAsked = false;      // the thread has been asked to say goodbye
-  bool resets = false;        // nobody waits for what is being encrypted when it is destroyed
+  bool resets = false;        // bytes being encrypted are dropped when it is destroyed
   bool ended = false;         // and has
-  bool closesBehind = false;  // destroy() was said: it closes as soon as what was handed has been tried
+  bool closesBehind = false;  // destroy() was said: it closes after one attempt to send the bytes handed over
   TlsRecords records;
   uint64_t recordSinceMs = 0;  // when the incomplete record began; 0: there is none
 };

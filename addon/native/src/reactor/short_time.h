@@ -1,4 +1,4 @@
-// A moment of the last 49 days in 32 bits, to the millisecond. Whoever reads it says what time it is.
+// A moment of the last 49 days in 32 bits, to the millisecond. Its reader passes the present time.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Who has subscribed to what: the two sides of it, topics with their subscribers and connections with their subscriptions.
+// Subscriptions from both sides: topics with their subscribers and connections with their subscriptions.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace mr {
 
-// What becomes of a publication for a connection that does not take what it has got already.
+// The fate of a publication for a connection that does not read.
 enum class SlowPolicy : uint8_t {
   kClose,   // it is kept, up to outBuffer.max, where the connection closes as slow-consumer
   kDrop,    // it is not sent
@@ -29,10 +29,10 @@ struct Topic {
     uint32_t subscribers = 0;  // whose next one it is, and one more while it is being spread
   };
   const std::string* name = nullptr;       // the key of the table it lies in
-  uint64_t opened = 0;                     // number of the last publication that is for nobody here
+  uint64_t opened = 0;                     // number of the last publication without a subscriber here
   std::vector<Subscription*> subscribers;  // first those that lack some of the backlog, then those that have all that was spread
   uint32_t behind = 0;                     // how many lack some
-  Fifo<Waiting> backlog;                   // what somebody lacks
+  Fifo<Waiting> backlog;                   // publications that a subscriber lacks
   uint64_t first = 0;                      // how many have left the backlog
   Subscription* payer = nullptr;           // the connection whose memory the topic counts as
 };
@@ -54,7 +54,7 @@ struct Subscriptions {
   size_t latestBytes = 0;
   size_t nameBytes = 0;  // of all topics
   size_t heldBytes = 0;  // memory: the subscriptions, and the topics that it pays for
-  // What it has not been given yet, oldest first: what it missed on its way here, then the next of each topic that it is behind
+  // Publications it has not got yet, oldest first: those missed on its way here, then the next of each topic that it is behind
   // in, by number. While there is any, nothing else goes to it.
   std::unique_ptr<Fifo<PublicationRef>> missed;
   std::map<uint64_t, Subscription*> behind;
@@ -68,7 +68,7 @@ struct MovedSubscription {
   uint64_t seen;
   SlowPolicy policy;
   SharedBytesRef latest;
-  PublicationList::Pin pin;  // keeps what is published meanwhile
+  PublicationList::Pin pin;  // keeps the publications meanwhile
 };
 
 }  // namespace mr

@@ -1,5 +1,5 @@
 // Deadlines of many connections, coarse and cheap: starting, moving and stopping one is a few stores. Deadlines are names
-// (slots, or numbers below 2^31), so the wheel owns nothing and calls nobody.
+// (slots, or numbers below 2^31), so the wheel owns nothing and has no callbacks.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ class TimerWheel {
   static constexpr uint32_t kTickMs = 16;  // a deadline is met at most one tick late, and never early
   static constexpr uint32_t kNone = UINT32_MAX;
 
-  // A deadline further away is met then: whoever has such looks again.
+  // A deadline further away is met then: its owner checks again.
   static constexpr uint64_t kFarthestMs = uint64_t{1} << 30;
 
   // Each timed thing carries one of these; `find` gives the wheel the one of a slot. Small, because every connection has one.

@@ -1,9 +1,9 @@
-// The topics of one reactor that have subscribers, and how far each has got with what was published. Knows no sockets.
+// The topics of one reactor that have subscribers, and the progress of each with its publications. Knows no sockets.
 //
 // Publications are spread one after the other, in the order of their numbers: each subscriber gets it at once, or falls behind.
-// What a subscriber that is behind lacks stays in the backlog of its topic, and it takes one after the other from there when it
-// is its turn; to spread one more publication over those that are behind already costs nothing. So a topic in flood costs others
-// the time to spread it, and not the time to deliver it.
+// Publications for a subscriber that is behind stay in the backlog of its topic, and it takes one after the other from there when
+// it is its turn; to spread one more publication over those that are behind already costs nothing. So a topic in flood costs
+// others the time to spread it, and not the time to deliver it.
 #pragma once
 
 #include <algorithm>
@@ -45,7 +45,7 @@ class Topics {
       --waitingFor(subscription).subscribers;
       swapPlaces(topic, subscription.place, --topic.behind);
     }
-    // Whoever is spread to goes from the end to the front: the last one has had it, or comes to stand before those to come.
+    // A served subscriber goes from the end to the front: the last one has had it, or comes to stand before those to come.
     swapPlaces(topic, subscription.place, static_cast<uint32_t>(topic.subscribers.size() - 1));
     topic.subscribers.pop_back();
     trim(topic);
@@ -141,7 +141,7 @@ class Topics {
   }
 
   std::unordered_map<std::string, Topic, KeyedHash, std::equal_to<>> byName_;
-  // Of what is being spread:
+  // The publication that is being spread:
   PublicationRef current_;
   Topic* topic_ = nullptr;  // null when all of its subscribers have gone
   size_t left_ = 0;         // places that it has not come to
@@ -149,7 +149,7 @@ class Topics {
   uint64_t spreadUpTo_ = 0;
 
  public:
-  // What a topic and a subscription of it cost in memory, as the allocator hands it out.
+  // The memory of a topic and of a subscription, as the allocator hands it out.
   static size_t topicBytes(std::string_view name) {
     constexpr size_t kNodes = sizeof(decltype(byName_)::value_type) + 2 * sizeof(void*);  // and the hash
     constexpr size_t kInString = 15;

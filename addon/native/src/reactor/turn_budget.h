@@ -1,4 +1,4 @@
-// What one turn of a reactor may spend, in bytes and in CPU time of its thread. Whatever is left waits for the next turn: between
+// The budget of one turn of a reactor, in bytes and in CPU time of its thread. The rest waits for the next turn: between
 // two turns memory is shed, and other connections are served. Pure accounting: knows no connection.
 #pragma once
 
@@ -13,9 +13,9 @@ class TurnBudget {
   static constexpr size_t kBytes = 2 << 20;         // copied, received or sent in one turn
   static constexpr uint64_t kCpuNs = 4'000'000;     // of the thread, without the hooks of the app
   static constexpr uint32_t kShares = 8;            // the phases of a turn divide it by these
-  static constexpr size_t kUnitBytes = 256;         // what a step counts beside its bytes
-  static constexpr size_t kSyscallBytes = 2 << 10;  // what a system call counts beside its bytes
-  static constexpr size_t kAcceptBytes = 16 << 10;  // what a fresh connection counts
+  static constexpr size_t kUnitBytes = 256;         // the price of a step beside its bytes
+  static constexpr size_t kSyscallBytes = 2 << 10;  // the price of a system call beside its bytes
+  static constexpr size_t kAcceptBytes = 16 << 10;  // the price of a fresh connection
   static constexpr size_t kLookBytes = 128 << 10;   // asking for the CPU time is a system call: once in so many bytes
 
   // A turn begins, with its first phase.
@@ -67,7 +67,7 @@ class TurnBudget {
   size_t largestBytes_ = 0;
   uint64_t largestCpuNs_ = 0;
   bool measures_ = false;  // sinceNs_ is from this turn
-  bool away_ = false;      // what the hooks make it spend counts in bytes only
+  bool away_ = false;      // spending by hooks counts in bytes only
   bool ended_ = false;
 };
 

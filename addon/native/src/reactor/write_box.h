@@ -1,4 +1,4 @@
-// What the hooks of a turn have written and the reactor has not seen yet: rows, and their bytes back to back. JS writes into this
+// Writes of a turn's hooks that the reactor has not seen yet: rows, and their bytes back to back. JS writes into this
 // memory itself, because a call for each small write costs more than the write. It belongs to the reactor and not to the thread,
 // so that an answer does not get lost with a thread that dies later in the same turn.
 #pragma once
