@@ -17,7 +17,7 @@ namespace {
 // Tokens: generation << 32 | slot for connections; the generation 0 is kept for the reactor's own descriptors.
 constexpr uint64_t kMailboxToken = 0xffffffff;
 
-constexpr uint8_t kInterests = EPOLLIN | EPOLLOUT;  // what Connection::interest has room for
+constexpr uint8_t kInterests = EPOLLIN | EPOLLOUT;  // the size of Connection::interest
 
 // Two tables of one process must not name two connections alike, or an id kept over a restart could find a stranger.
 uint32_t firstGeneration() {
@@ -44,7 +44,7 @@ Reactor::Reactor(std::shared_ptr<Exchange> exchange, uint32_t index)
 }
 
 Reactor::~Reactor() {
-  // No hooks any more, only the names: nobody may route a reply to a table that is gone.
+  // No hooks any more, only the names: no thread may route a reply to a table that is gone.
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     // One that closed after the last turn keeps its slot, and has retracted its name already.
     if (table_.at(slot).has(Connection::kOpen) && table_.at(slot).fd.valid()) retractName(slot);
@@ -64,7 +64,7 @@ bool Reactor::attach(EventSink* sink) {
   slabUsed_ = 0;
   closeHeld();  // by a thread that could not even detach
   askAgain();
-  // Nobody signals a mailbox whose owner has never slept: the first turn reads what came before.
+  // A mailbox whose owner has never slept gets no signal: the first turn reads earlier messages.
   requestAnotherTurn();
   return true;
 }
@@ -130,7 +130,7 @@ bool Reactor::turn(int timeoutMs) {
   owner_.assertCurrent(__func__);
   inTurn_ = true;
   counters_.turns.add(1);
-  // What epoll has told is looked at before it is asked again: it would begin with the same ones.
+  // Events of epoll are handled before the next wait: it would begin with the same ones.
   bool more = false;
   if (events_.empty()) {
     events_ = epoll_.wait(timeoutMs);
@@ -220,7 +220,7 @@ void Reactor::settleTurn() {
   }
   if (stallCheckAtMs_ != 0 && nowMs_ >= stallCheckAtMs_) {
     exchange_->wakeIfStalled();
-    // What lies in the queue may be claimed, and get stuck, a moment later.
+    // Tasks in the queue may be claimed, and get stuck, a moment later.
     const bool again = exchange_->queue().depth() != 0 || exchange_->hasUnstarted();
     stallCheckAtMs_ = again ? nowMs_ + kStallCheckMs : 0;
   }
@@ -294,7 +294,7 @@ bool Reactor::deliver() {
       settleInline();
     }
     finishSpans();
-    // What is cut now must be delivered before its span ends: in the last round it waits for the next turn.
+    // Frames cut now must be delivered before its span ends: in the last round it waits for the next turn.
     if (round + 1 == kHookRounds || handedBack_ || hooksNs >= HookPace::kHooksNs / 2) break;
     cutPending();
     handPlainOfDirty();
@@ -349,7 +349,7 @@ bool Reactor::drainMailbox() {
 }
 
 void Reactor::dispatchSome() {
-  // What an event leads to counts itself, and there are never more than kMaxEvents.
+  // The work behind an event counts itself, and there are never more than kMaxEvents.
   size_t done = 0;
   while (done < events_.size() && takesMore()) dispatch(events_[done++]);
   events_ = events_.subspan(done);
@@ -415,7 +415,7 @@ void Reactor::watch(uint32_t slot) {
   tellLater(slot);
 }
 
-// What a turn does to an interest, and undoes, the kernel never hears of: it is asked for events only in the next turn.
+// The kernel never gets a change of interest that the same turn undoes: it is asked for events only in the next turn.
 void Reactor::tellLater(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (connection.isBroken()) return listBroken(slot);
@@ -497,7 +497,7 @@ uint64_t Reactor::nextDeadline(const Connection& connection, CloseReason* reason
     consider(connection.secure()->recordSinceMs, frameMs, CloseReason::kFrameTimeout);
   }
   if (connection.sendingSinceMs() != 0) consider(connection.sendingSinceMs(), cfg.writeMs, CloseReason::kWriteTimeout);
-  // While a frame is in flight it is asked again and again: nobody arms a timer when the answer leaves.
+  // While a frame is in flight it is asked again and again: no timer is armed when the answer leaves.
   if (!upgraded) consider(connection.inFlight == 0 ? lastActivityMs : nowMs_, cfg.idleMs, CloseReason::kIdleTimeout);
   return first;
 }
@@ -603,7 +603,7 @@ Result<Address> Reactor::localAddress(uint32_t slot, uint32_t generation) {
   return sock::localAddress(connection->fd.get());
 }
 
-// Whatever closes it: what has not left is thrown away, and the peer is reset.
+// For any reason of the close: unsent bytes are thrown away, and the peer is reset.
 bool Reactor::resetOnClose(uint32_t slot, uint32_t generation) {
   const Connection* connection = find(slot, generation);
   if (!connection) return false;

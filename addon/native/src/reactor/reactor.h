@@ -83,7 +83,7 @@ class Reactor {
   // Rows for a thread that leaves in this very moment: again until there are none, then detach().
   std::vector<EventRow> lastRows();
   void quiesce();
-  // What restore() of the next thread gets for this connection.
+  // The state for restore() of the next thread for this connection.
   bool keepState(uint32_t slot, uint32_t generation, std::span<const uint8_t> state);
   // The next thread, after attach() and its listeners: tells it of the connections that are here. `lost`: the last thread died.
   void restoreConnections(bool lost);
@@ -103,7 +103,7 @@ class Reactor {
   // Everything goes to the siblings. Event::kDrained in the end. `abandoned`: no thread of the app drives it, so listening
   // sockets go along, and no hook is asked for anything.
   void retire(bool abandoned);
-  // The supervisor, when a retired reactor has no thread any more: what still reached its mailbox goes on to the owners.
+  // The supervisor, when a retired reactor has no thread any more: messages that still reached its mailbox go on to the owners.
   void forwardMail();
 
   // --- streams: connections that live in the driving thread (reactor_stream.cc) ---
@@ -183,7 +183,7 @@ class Reactor {
   // Custom framing: how much of what was received has been used, and how much is worth a new look (0: any).
   // `holds`: the thread keeps the rest, and is shown only what comes behind it.
   bool consumed(uint32_t slot, uint32_t generation, uint32_t bytes, uint32_t needed, bool holds);
-  // The hooks of this batch have had their time: what of this connection lies behind `rawEnd` is cut again in the next turn.
+  // The hooks of this batch have had their time: this connection's bytes behind `rawEnd` are cut again in the next turn.
   // `begun`: how many rows of the batch had been begun by then.
   bool handBack(uint32_t slot, uint32_t generation, uint32_t rawEnd, uint32_t begun);
 
@@ -205,7 +205,7 @@ class Reactor {
   bool setAsideHere(uint32_t slot, uint32_t generation, uint32_t sequence, std::span<const uint8_t> frame);
   bool idOf(uint32_t slot, uint32_t generation, ConnectionId* id);
   void watchGone(bool on) { watchesGone_ = on; }
-  // What was taken for an overrun: it was one, or the garbage collector had come in between.
+  // A supposed overrun: it was one, or the garbage collector had come in between.
   void judgeOverrun(CostTable::Key key, bool wasOne);
   // The supervisor. How long the frame at hand has been running, as far as its looks can tell; and that it is ended for that.
   uint64_t inlineRunningNs(uint64_t nowNs);
@@ -289,9 +289,9 @@ class Reactor {
   static constexpr uint32_t kStallCheckMs = 2;          // how often to look for frames claimed and not started
   static constexpr uint32_t kFirstRequestMs = 2000;     // its thread leaves: how long a connection may take for its first frame
   static constexpr uint32_t kLingerMs = 2000;           // how long a peer may take to answer our FIN
-  static constexpr uint64_t kInlineTurnNs = 1'000'000;  // of `run: 'auto'`, by prediction; what is beyond goes to the pool
+  static constexpr uint64_t kInlineTurnNs = 1'000'000;  // of `run: 'auto'`, by prediction; further frames go to the pool
   static constexpr uint64_t kMeasuredBatchNs = 250'000;
-  static constexpr uint32_t kAnySibling = UINT16_MAX;  // of a move: whoever takes it when it goes
+  static constexpr uint32_t kAnySibling = UINT16_MAX;  // of a move: the reactor that takes it
   static constexpr uint32_t kMeasuredTogether = 64;
   static constexpr uint8_t kInlinePart = 128;  // beside Reply::Flags: a hook's write that waits in the order
 
@@ -308,7 +308,7 @@ class Reactor {
     uint32_t quietMs = kQuietMs;
   };
   class Moved;  // a connection or a listening socket on its way to a sibling
-  // What a connection received this turn, until the hooks are through with it.
+  // The bytes a connection received this turn, until the hooks are through with it.
   struct Span {
     Span(uint32_t of, const Connection& connection, std::span<const uint8_t> bytes, bool isOfInBuffer)
         : slot(of),
@@ -331,12 +331,12 @@ class Reactor {
     uint64_t state;        // of the framer, at the first byte
     uint64_t stateBehind;  // and behind the first `cut` bytes
     size_t cut = 0;
-    std::string_view prompt = {};  // what the peer waits for
+    std::string_view prompt = {};  // the text that the peer waits for
     size_t held = 0;               // as in InBuffer
     uint32_t frames = 0;           // in the first `cut` bytes
     uint32_t counted = 0;          // of them, those that had been counted before
   };
-  // What lies before the place where a hook has stopped.
+  // The bytes before the place where a hook has stopped.
   struct Seen {
     uint32_t frames;
     uint64_t state;  // of the framer
@@ -344,7 +344,7 @@ class Reactor {
 
   // reactor.cc
   Connection* find(uint32_t slot, uint32_t generation);
-  // What other threads call it.
+  // Its id for other threads.
   ConnectionId idOf(uint32_t slot) const {
     const Connection& connection = table_.at(slot);
     const ConnectionId bornAs = connection.extras ? connection.extras->bornAs : ConnectionId{};
@@ -372,7 +372,7 @@ class Reactor {
   uint16_t ownFraming(const Connection& connection) const {
     return connection.has(Connection::kClient) ? profiles_.framing(connection.listener) : listenerFramings_[connection.listener];
   }
-  // What its thread wants to hear of.
+  // The events for its thread.
   uint32_t hooksOf(const Connection& connection) const {
     return config(connection).hooks | (connection.has(Connection::kStreamed) ? uint32_t{kHooksOfStream} : 0u);
   }
@@ -397,9 +397,9 @@ class Reactor {
   void stopTimer(uint32_t slot) {
     wheel_.stop(slot, [this](uint32_t other) -> TimerWheel::Link& { return timerOf(other); });
   }
-  void armDeadline(uint32_t slot);     // whatever comes first
+  void armDeadline(uint32_t slot);     // the first of both
   void hastenDeadline(uint32_t slot);  // only if that is sooner than what is armed
-  // What it holds has changed.
+  // Its memory has changed.
   void account(uint32_t slot) {
     const Connection& connection = table_.at(slot);
     if (connection.accounted != 0 || connection.in || connection.extras || !connection.out.empty()) recount(slot);
@@ -419,7 +419,7 @@ class Reactor {
   static size_t holds(const Connection& connection);
   void shrinkIfShort();
   void touch(uint32_t slot) { table_.at(slot).lastActivity = nowMs_; }
-  void requestTurn();  // outside of a turn: what was just done needs one
+  void requestTurn();  // outside of a turn: a change needs one
 
   // reactor_accept.cc
   uint16_t addFraming(const FramingConfig& framing);
@@ -725,7 +725,7 @@ class Reactor {
   std::vector<Span> spans_;
   std::vector<uint32_t> dirty_, pending_, closed_, expired_, ended_, moving_, untold_;
   std::vector<std::span<const uint8_t>> group_;
-  // What a turn may spend, of what comes in and of what is sent; and what it has left for the next one.
+  // The budgets of a turn, for input and for output; and its work left for the next one.
   TurnBudget budget_, outBudget_;
   HookPace pace_;                          // as many events as hooks have time for; who is read last may add kMaxFramesPerTurn
   uint64_t turnNs_ = 0;                    // when the turn began
@@ -751,12 +751,12 @@ class Reactor {
   bool wasFull_ = false;
   uint64_t batchBytes_ = 0;                   // answered in this turn by frames that run here, and in nobody's sum yet
   bool leftWork_ = false;                     // some other list has more
-  size_t neededOfRest_ = 0, hintOfRest_ = 0;  // what the framer said of the bytes behind the last whole frame
+  size_t neededOfRest_ = 0, hintOfRest_ = 0;  // the framer's answer for the bytes behind the last whole frame
   uint64_t nextRun_ = 1;
   std::unique_ptr<Message> unfinished_;                // a batch of replies longer than one turn
   std::deque<std::pair<uint32_t, uint32_t>> stopped_;  // connections that wait for room in the queue: slot, generation
   std::deque<TaskRef> overflow_;                       // tasks of hooks that found the queue full
-  std::vector<uint8_t> scratch_;                       // what pool-bound bytes are received into
+  std::vector<uint8_t> scratch_;                       // the buffer for pool-bound bytes
   const std::shared_ptr<WriteBox> writeBox_ = std::make_shared<WriteBox>();  // JS may hold it for longer
   Slab slab_;
   size_t slabUsed_ = 0;
@@ -766,12 +766,12 @@ class Reactor {
   bool waitsForQueue_ = false;
   uint32_t unwoken_ = 0;                                       // tasks queued in this turn that nobody has been woken for
   std::unordered_map<uint64_t, uint32_t> immigrants_;          // slots of connections born elsewhere, by id
-  std::unordered_map<uint64_t, std::vector<uint8_t>> states_;  // what the next thread gets, by id
+  std::unordered_map<uint64_t, std::vector<uint8_t>> states_;  // state for the next thread, by id
   struct Resuming {
     uint32_t flags;
     std::vector<uint8_t> state;
   };
-  std::unordered_map<uint64_t, Resuming> restoring_;  // what rows that no hook has seen yet say, by generation and slot
+  std::unordered_map<uint64_t, Resuming> restoring_;  // data of rows that no hook has seen yet, by generation and slot
   std::vector<std::pair<ConnectionId, std::unique_ptr<Message>>> early_;  // for connections that are on their way here
   uint64_t heldTotal_ = 0;
   uint64_t heldByThemselves_ = 0;  // of them: Connection::heldByItself

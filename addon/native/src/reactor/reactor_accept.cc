@@ -327,8 +327,8 @@ void Reactor::drainConnection(uint32_t slot) {
   if (connection.has(Connection::kDraining | Connection::kStreamed)) return;
   if (connection.has(Connection::kPiped)) return;  // until one of the two peers ends it, or the time is over
   const uint32_t generation = connection.generation;
-  if (connection.has(Connection::kAwaitsReactor)) stay(slot);  // nobody goes anywhere any more
-  // What the peer has sent by now is served; what it sends later is not.
+  if (connection.has(Connection::kAwaitsReactor)) stay(slot);  // no connection moves any more
+  // Bytes that the peer has sent by now are served; later ones are not.
   if (!connection.has(Connection::kPausedMask | Connection::kReadEnded)) onReadable(slot, connection);
   Connection* still = table_.find(slot, generation);
   if (!still || !still->fd.valid()) return;

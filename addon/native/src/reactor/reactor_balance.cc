@@ -13,7 +13,7 @@ uint32_t Reactor::enterReactor(const Acceptor& acceptor, const Peer& peer) {
     balance.enter(index_);
     return index_;
   };
-  // The siblings drain, too: whoever is given to one of them now might come too late.
+  // The siblings drain, too: a connection given to one of them now might come too late.
   if (draining_) return stays();
   // Fresh connections are not for a thread that is leaving, unless they belong here.
   if (relieving_ && policy != Policy::kApp && policy != Policy::kAddress) {
@@ -32,7 +32,7 @@ uint32_t Reactor::enterReactor(const Acceptor& acceptor, const Peer& peer) {
       if (balance.tryEnter(owner)) return owner;
     }
   }
-  // Whoever has no address goes round, as do all where there are not as many listening sockets as reactors.
+  // A peer without an address goes round, as do all where there are not as many listening sockets as reactors.
   if (!acceptor.spread && policy != Policy::kAddress) return stays();
   for (;;) {
     const uint32_t next = exchange_->nextActiveReactor(&spreadNext_);
@@ -47,7 +47,7 @@ void Reactor::handOver(Handover fresh, uint32_t target) {
   exchange_->mailbox(exchange_->reactorMailbox(target)).send(std::make_unique<Handover>(std::move(fresh)));
 }
 
-// Who the peer is has become known, and no hook has seen it: it may still go to another reactor.
+// The peer has become known, and no hook has seen it: it may still go to another reactor.
 void Reactor::place(uint32_t slot) {
   Connection& connection = table_.at(slot);
   const Balance::Policy policy = config(connection).balance;
@@ -77,7 +77,7 @@ void Reactor::stay(uint32_t slot) {
   if (retiring_ && !connection.has(Connection::kMoving)) beginMove(slot, kAnySibling);
 }
 
-// Nobody but its reactor knows its name yet, so that it is simply born once more. What it counts in stays as it is.
+// Only its reactor knows its name yet, so that it is simply born once more. What it counts in stays as it is.
 void Reactor::handOverPlaced(uint32_t slot, uint32_t target) {
   Connection& connection = table_.at(slot);
   exchange_->directory().retract(idOf(slot));

@@ -83,7 +83,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   exchange_->admission().leave();
   if (connection.has(Connection::kCounted)) exchange_->admission().leaveAddress(connection.peer);
   stopTimer(slot);
-  // Before the peer can see it: who looks at the counters then must find it there.
+  // Before the peer can see it: a reader of the counters must find it there then.
   counters_.open.sub(1);
   counters_.closed[static_cast<size_t>(reason)].add(1);
   connection.fd.reset();
@@ -110,14 +110,14 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
   requestTurn();
 }
 
-// Whoever works on a frame of it need not.
+// A worker need not finish a frame of it.
 void Reactor::tellGone(uint32_t slot) {
   const ConnectionId id = idOf(slot);
   exchange_->announceGone(id);
   if (watchesGone_) emit(Event::kGone, slot, static_cast<uint32_t>(id.value), static_cast<uint32_t>(id.value >> 32));
 }
 
-// As with a socket of Node's: what was written before has been given to the kernel, as far as it takes it.
+// As with a socket of Node's: earlier writes have been given to the kernel, as far as it takes it.
 bool Reactor::destroy(uint32_t slot, uint32_t generation, CloseReason reason) {
   Connection* connection = find(slot, generation);
   if (!connection) return false;
@@ -137,12 +137,12 @@ bool Reactor::destroy(uint32_t slot, uint32_t generation, CloseReason reason) {
   }
   Secure* secure = connection->secure();
   if (secure && secure->established && !secure->endAsked && !connection->has(Connection::kStreamed)) {
-    // That attempt takes a way through the thread. What is not handed out now is lost.
+    // That attempt takes a way through the thread. Bytes not handed out now are lost.
     handPlain(slot);
     if (!connection->fd.valid()) return true;
     connection->out.clear();
   }
-  // Where a peer reads nothing there may be nothing to wait for: what was encrypted before fills the room.
+  // Where a peer reads nothing there may be nothing to wait for: bytes encrypted before fill the room.
   if (secure && secure->established && !secure->ended && secure->handed != 0 && !connection->has(Connection::kStreamed)) {
     connection->endReason = reason;
     secure->closesBehind = true;

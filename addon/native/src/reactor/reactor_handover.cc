@@ -20,7 +20,7 @@ uint64_t nameOf(uint32_t slot, uint32_t generation) { return uint64_t{generation
 
 // ---------------------------------------------------------------- the thread died in the middle of a turn
 
-// What no hook has seen yet is kept for the next thread, in native memory: the slabs go with the thread.
+// Rows that no hook has seen yet are kept for the next thread, in native memory: the slabs go with the thread.
 void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
   const bool isAnswered = keepUnseenParses(delivered);
   for (Span& span : spans_) {
@@ -77,7 +77,7 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
       endLost(last.slot, place, late ? CloseReason::kTaskTimeout : CloseReason::kThreadLost);
     }
   }
-  // Nobody is left who knows what to do with the result of a call.
+  // No thread is left to take the result of a call.
   for (const EventRow& row : unseen) {
     if (row.event == Event::kRunResult && find(row.slot, row.generation)) {
       sendLast(row.slot);
@@ -116,7 +116,7 @@ void Reactor::keepUnseenStates() {
   restoring_.clear();
 }
 
-// Promises, deferred replies and calls live in the thread. What waits for one of them would wait for ever.
+// Promises, deferred replies and calls live in the thread. A connection that waits for one of them would wait for ever.
 void Reactor::closeHeld() {
   if (heldTotal_ == 0) return;
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
@@ -412,7 +412,7 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
   auto moved = std::make_unique<Moved>();
   moved->listenersFraming = connection.framing == listenerFramings_[connection.listener];
   moved->framing = framings_[connection.framing];
-  // No hook is asked here any more: what the last thread has not seen is all there is.
+  // No hook is asked here any more: the rows that the last thread has not seen are all there are.
   auto kept = abandoned_ ? states_.extract(idOf(slot).value) : decltype(states_)::node_type();
   moved->state = kept ? std::move(kept.mapped()) : std::move(state);
   moved->hasState = kept || hasState;
@@ -428,13 +428,13 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
   connection.set(Connection::kOpen);
   connection.generation = generation;
   if (id.home() == index_ && id.slot() == slot) {
-    connection.set(Connection::kAway);  // nobody else may get the name
+    connection.set(Connection::kAway);  // no other connection may get the name
     ++away_;
   } else {
     immigrants_.erase(id.value);
     closed_.push_back(slot);
   }
-  // First the name, then the connection: what overtakes it waits there for it.
+  // First the name, then the connection: messages that overtake it wait there for it.
   exchange_->directory().publish(id, exchange_->reactorMailbox(target));
   exchange_->mailbox(exchange_->reactorMailbox(target)).send(std::move(moved));
 }
@@ -512,7 +512,7 @@ void Reactor::adoptMoved(Moved& moved) {
   if (retiring_ && connection.has(Connection::kOpen)) beginMove(slot, kAnySibling);
 }
 
-// Nobody takes it in: its descriptor closes with the message.
+// No reactor takes it in: its descriptor closes with the message.
 void Reactor::dropMoved(const Moved& moved, CloseReason reason) {
   const ConnectionId id = moved.id;
   exchange_->directory().retract(id);

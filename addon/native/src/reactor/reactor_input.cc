@@ -101,7 +101,7 @@ void Reactor::receiveForPool(uint32_t slot, Connection& connection) {
   cutKeptForPool(slot);
 }
 
-// What lies in the connection's in buffer.
+// The bytes in the connection's in buffer.
 void Reactor::cutKeptForPool(uint32_t slot) {
   Connection& connection = table_.at(slot);
   const size_t used = cutForPool(slot, connection.in->data(), connection.in->size(), false);
@@ -375,7 +375,7 @@ void Reactor::cutForHooks(uint32_t slot, Connection& connection, const uint8_t* 
   const uint32_t counted = fromInBuffer ? connection.in->counted : 0;
   span.counted = std::max(counted, frames);
   if (frames > counted) counters_.framesRead.add(frames - counted);
-  // What was received has counted already; a copy out of the in buffer counts again.
+  // Received bytes have counted already; a copy out of the in buffer counts again.
   if (fromInBuffer) budget_.spend(used);
 }
 
@@ -423,7 +423,7 @@ void Reactor::stopAtCurrent(Connection& connection, uint32_t rawEnd) {
   Span& span = spans_[connection.span - 1];
   span.consumed = std::min<size_t>(rawEnd, span.length);
   span.needed = span.hint = 0;
-  span.ends = false;  // what was cut behind this frame has not been seen yet
+  span.ends = false;  // frames cut behind this one have not been seen yet
   span.prompt = {};
   connection.set(Connection::kStopAtCurrent);
 }
@@ -462,7 +462,7 @@ bool Reactor::leavesNothing(const Span& span, const Connection& connection) {
          span.state == 0 && span.prompt.empty() && !connection.has(Connection::kStopAtCurrent | Connection::kMayFinish);
 }
 
-// The hooks are through with this turn's bytes: what they left stays, in native memory.
+// The hooks are through with this turn's bytes: the unread rest stays, in native memory.
 void Reactor::finishSpans() {
   for (size_t i = 0; i < spans_.size(); ++i) {
     Connection* connection = table_.find(spans_[i].slot, spans_[i].generation);
@@ -511,7 +511,7 @@ void Reactor::keepRest(uint32_t slot, const uint8_t* data, size_t size) {
   Connection& connection = table_.at(slot);
   if (!connection.fd.valid()) return;
   if (size != 0) {
-    // What is left behind whole frames is the beginning of the next one.
+    // The rest behind whole frames is the beginning of the next one.
     if (!connection.in) connection.receivingSince = nowMs_;
     if (!connection.in) connection.in = std::make_unique<InBuffer>();
     connection.in->append(data, size);
@@ -539,7 +539,7 @@ void Reactor::cutPending() {
   pending.swap(pending_);
   for (size_t i = 0; i < pending.size(); ++i) {
     if (!takesMore()) {
-      // They keep their places: who was cut in this turn comes behind them.
+      // They keep their places: connections cut in this turn come behind them.
       pending_.insert(pending_.begin(), pending.begin() + static_cast<ptrdiff_t>(i), pending.end());
       return;
     }
@@ -558,7 +558,7 @@ void Reactor::cutPending() {
       maybeFinish(slot);  // it may have waited for just this
       continue;
     }
-    if (connection.has(Connection::kPausedMask)) continue;   // whatever resumes it puts it on the list again
+    if (connection.has(Connection::kPausedMask)) continue;   // resuming puts it on the list again
     if (connection.has(Connection::kAwaitsProxy)) continue;  // no frame begins before the header has ended
     if (connection.has(Connection::kPiped)) {
       forwardKept(slot);
@@ -611,7 +611,7 @@ void Reactor::refuseForPool(uint32_t slot, CloseReason reason, uint16_t code) {
 void Reactor::frameTimedOut(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (!(config(connection).hooks & kHookBadFrame)) return closeNow(slot, CloseReason::kFrameTimeout);
-  // What has come in this turn is with the hooks, and may be just what was missing.
+  // The bytes of this turn are with the hooks, and may be just the missing ones.
   if (connection.span != 0) return startTimer(slot, nowMs_ + kFrameRetryMs);
   refuseForPool(slot, CloseReason::kFrameTimeout, 0);
 }
@@ -744,7 +744,7 @@ void Reactor::resumeStopped() {
 bool Reactor::pause(uint32_t slot, uint32_t generation, uint32_t rawEnd) {
   Connection* connection = find(slot, generation);
   if (!connection) return false;
-  // What its peer still sends is read away, or nobody would see its end.
+  // Further bytes of its peer are read away, or its end would not be seen.
   if (connection->has(Connection::kFinSent)) return true;
   stopAtCurrent(*connection, rawEnd);
   pauseFor(slot, Connection::kPausedByUser);

@@ -78,7 +78,7 @@ void Reactor::onOrdered(uint32_t slot, Connection& connection, const Reply& repl
     return exchange_->giveCredit(reply.worker, reply.creditToken, reply.credit, true);
   }
   const uint64_t distance = reply.sequence - connection.headSequence;
-  // What is held for the head comes before it, where the last turn has left some of that.
+  // Replies held for the head come before it, where the last turn has left some of that.
   if (distance != 0 || (connection.window() && connection.window()->headHasParts())) {
     counters_.repliesHeld.add(1);
     windowOf(connection).hold(distance, reply, bytes);
@@ -104,7 +104,7 @@ void Reactor::headSettled(uint32_t slot, Connection& connection) {
   maybeFinish(slot);
 }
 
-// One head may set free all that is held behind it. What this turn has no room for stays in the window.
+// One head may set free all that is held behind it. Replies without room in this turn stay in the window.
 bool Reactor::defersHeld(uint32_t slot) {
   if (!inTurn_ || budget_.left()) return false;
   releasing_.emplace_back(slot, table_.at(slot).generation);
@@ -508,8 +508,8 @@ void Reactor::markPausedByOutput(uint32_t slot) {
   if (connection.waitingBytes() >= roomOf(config(connection)) && !connection.has(Connection::kPiped | Connection::kStreamed)) {
     (void)asideOf(slot);
   }
-  // Piped, each direction stops alone: whoever does not read may be waiting for us to take what he has.
-  // So does a stream: what it reads meanwhile may be what makes its peer read.
+  // Piped, each direction stops alone: a peer that does not read may be waiting for us to read.
+  // So does a stream: its input meanwhile may make its peer read.
   if (connection.has(Connection::kPausedByOutput | Connection::kPiped | Connection::kStreamed)) return;
   counters_.pausesByPeer.add(1);
   connection.set(Connection::kPausedByOutput);
@@ -544,7 +544,7 @@ void Reactor::flushConnection(uint32_t slot) {
   }
   if (connection.secure() && mayHandPlain(connection)) markDirty(slot);
   account(slot);
-  // The head of the order counts only what the peer has not taken: what is held behind it waits for it.
+  // The head of the order counts only the bytes that the peer has not taken: replies held behind it wait for it.
   const size_t held = connection.window() ? connection.window()->heldBytes() : 0;
   if (connection.aside() && connection.waitingBytes() - held < roomOf(config(connection))) lookAside();
   afterFlush(slot);
@@ -557,7 +557,7 @@ void Reactor::afterFlush(uint32_t slot) {
     releaseLatest(slot);
   }
   if (connection.waitingBytes() <= cfg.outLowBytes) {
-    // What was set aside comes first: letGoSome() goes on reading behind it.
+    // Frames set aside come first: letGoSome() goes on reading behind it.
     if (connection.aside()) {
       lookAside();
     } else if (connection.has(Connection::kPausedByOutput)) {

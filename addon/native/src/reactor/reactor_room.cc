@@ -43,7 +43,7 @@ bool Reactor::isBelowCeiling(uint32_t slot, size_t more) {
   const size_t waiting = connection.waitingBytes();
   if (waiting + more <= config(connection).outMaxBytes) return true;
   if (!connection.extras || connection.extras->ceilingPages == 0) return false;
-  // What has left is not given to others.
+  // Bytes that have left are not given to others.
   const size_t pages = std::min<size_t>(connection.extras->ceilingPages, (waiting + kBeside) / kPage + 1);
   connection.extras->ceilingPages = static_cast<uint32_t>(pages);
   return waiting + more <= pages * kPage;
@@ -60,7 +60,7 @@ bool Reactor::findsMemory(uint32_t slot, size_t more) {
   return table_.at(slot).fd.valid();
 }
 
-// What `write` and its like say.
+// The results of `write` and its like.
 Reactor::WriteResult Reactor::roomLeft(uint32_t slot) {
   Connection& connection = table_.at(slot);
   if (losesOutput(connection)) {
@@ -75,7 +75,7 @@ Reactor::WriteResult Reactor::roomLeft(uint32_t slot) {
   return WriteResult::kFull;
 }
 
-// The head of the order goes on as soon as the peer has taken what came of it: what is held behind it waits for its end.
+// The head of the order goes on as soon as the peer has taken its bytes: replies held behind it wait for its end.
 bool Reactor::isDrained(const Connection& connection) const {
   const size_t low = config(connection).outLowBytes;
   if (connection.waitingBytes() <= low) return true;

@@ -1,5 +1,5 @@
-// Connections behind TLS: what was received goes to the driving thread and comes back as plaintext, which is cut like anything
-// else; what is sent goes there too, in order, as far as the socket takes it, and comes back encrypted.
+// Connections behind TLS: received bytes go to the driving thread and come back as plaintext, which is cut like anything
+// else; sent bytes go there too, in order, as far as the socket takes them, and come back encrypted.
 #include <algorithm>
 #include <cerrno>
 
@@ -46,7 +46,7 @@ void Reactor::takeCipher(uint32_t slot, std::span<const uint8_t> bytes) {
   }
 }
 
-// What came behind a PROXY header.
+// The bytes behind a PROXY header.
 void Reactor::emitEarlyCipher(uint32_t slot) {
   Connection& connection = table_.at(slot);
   const std::unique_ptr<InBuffer> in = std::move(connection.in);
@@ -197,7 +197,7 @@ bool Reactor::secureFailed(uint32_t slot, uint32_t generation) {
   if (!connection || !connection->secure()) return false;
   if (connection->endReason == CloseReason::kEnd) connection->endReason = CloseReason::kTlsError;
   if (connection->span == 0) connection->in.reset();  // as in closePipe()
-  return cipherEnd(slot, generation);                 // what was said last, such as an alert, still leaves
+  return cipherEnd(slot, generation);                 // the last bytes, such as an alert, still leave
 }
 
 // Whether the goodbye of TLS has left, if there is anybody to say it to.
