@@ -238,7 +238,7 @@ describe('a hot restart', function () {
     await once(other, 'listening')
     const { code, err } = await serve(restart, 1, '--port', '0').ended
     expect(code).to.equal(1)
-    expect(err).to.match(/is no server of multireactor\. .* \[ERR_MR_CONTROL\]/)
+    expect(err).to.match(/is not a multireactor server\. .* \[ERR_MR_CONTROL\]/)
     other.close()
     await once(other, 'close')
   })
