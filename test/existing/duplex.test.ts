@@ -175,6 +175,42 @@ describe('toDuplex', () => {
     expect(reactor).to.deep.equal(expected)
   })
 
+  for (const next of ['reads', 'reads slowly', 'writes', 'waits'] as const) {
+    it(`tells of a reset behind what fills the stream when somebody ${next}`, async () => {
+      const { net: expected, reactor } = await onBoth(
+        () => net.createServer(),
+        async (side, server) => {
+          const { client, socket } = await served(side, server)
+          const history = watch(socket)
+          // More than is asked for, and no more than one chunk: nothing is left that could wait in the kernel.
+          client.write('x'.repeat(20_000))
+          await once(socket, 'readable')
+          while (socket.bytesRead < 20_000) await new Promise(setImmediate)
+          client.resetAndDestroy()
+          await once(client, 'close')
+          for (let i = 0; i < 10; i++) await new Promise(setImmediate)
+          const early = [...history]
+          let got = 0
+          if (next.startsWith('reads')) {
+            socket.on('data', (bytes: Buffer) => {
+              got += bytes.length
+              if (next === 'reads') return
+              socket.pause()
+              setImmediate(() => setImmediate(() => socket.resume()))
+            })
+          }
+          if (next === 'writes') socket.write('late')
+          if (next === 'waits') socket.setTimeout(10, () => socket.destroy())
+          if (!early.includes('close')) await new Promise((resolve) => socket.once('close', resolve))
+          return { early, got, history }
+        },
+      )
+      const history = next === 'waits' ? ['close'] : ['error ECONNRESET', 'close']
+      expect(reactor).to.deep.equal({ early: [], got: next.startsWith('reads') ? 20_000 : 0, history })
+      expect(reactor).to.deep.equal(expected)
+    })
+  }
+
   it('makes its peer wait for a slow reader, and a fast writer for its peer', async () => {
     const { net: expected, reactor } = await onBoth(
       () => net.createServer(),

@@ -67,6 +67,9 @@ export class ConnectionDuplex extends Duplex {
   #written: Callback | undefined
   #finished: Callback | undefined
   #resets = false
+  /** The connection has been reset while the stream held more than was asked for: told when somebody has read it, or writes. */
+  #reset: Error | undefined
+  #timer: NodeJS.Timeout | undefined
   #local: { address: string | undefined; port: number | undefined } | undefined
 
   /** @internal Made by `conn.toDuplex()`. */
@@ -143,6 +146,8 @@ export class ConnectionDuplex extends Duplex {
   override read(size?: number): unknown {
     if (this.#unread && size !== 0) this.#pushUnread()
     const chunk = super.read(size) as unknown
+    // Behind all of it: pieces are smaller than those of `net`, so that its reader would have had it already.
+    if (this.#reset && this.readableLength === 0) setImmediate(() => this.destroy(this.#reset))
     if (chunk === null && size !== 0) this.#asked = true
     return chunk
   }
@@ -169,6 +174,7 @@ export class ConnectionDuplex extends Duplex {
   }
 
   override _write(chunk: string | Uint8Array, encoding: BufferEncoding, callback: Callback): void {
+    if (this.#reset) return callback(this.#reset)
     const data = typeof chunk === 'string' ? inUtf8(chunk, encoding) : chunk
     if (data.length <= mostPiece) {
       const result = this.#give(data)
@@ -181,6 +187,7 @@ export class ConnectionDuplex extends Duplex {
   }
 
   override _writev(chunks: { chunk: string | Uint8Array; encoding: BufferEncoding }[], callback: Callback): void {
+    if (this.#reset) return callback(this.#reset)
     this.#rest = chunks.map(({ chunk, encoding }) => (typeof chunk === 'string' ? inUtf8(chunk, encoding) : chunk))
     this.#goOn(callback)
   }
@@ -243,6 +250,7 @@ export class ConnectionDuplex extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    clearTimeout(this.#timer)
     if (!this.#closed) {
       if (this.#resets) this.#engine.driver.resetOnClose(this.#slot, this.#generation)
       this.connection.destroy()
@@ -258,7 +266,17 @@ export class ConnectionDuplex extends Duplex {
       if (!this.readableEnded && !this.#endPushed()) this.#onEnd()
       return this.#drained()
     }
-    this.destroy(quiet.has(reason) ? undefined : closeError(reason, errno))
+    const error = quiet.has(reason) ? undefined : closeError(reason, errno)
+    // As with `net`, which has stopped to read by then: who is slow gets what came before. Whoever waits to write must know now.
+    if (reason !== 'reset' || !this.#full || this.#written || this.#finished) return void this.destroy(error)
+    this.#reset = error
+    this.#awaitReader()
+  }
+
+  /** The timer of the connection has gone with it. */
+  #awaitReader(): void {
+    clearTimeout(this.#timer)
+    if (this.timeout) this.#timer = setTimeout(() => this.emit('timeout'), this.timeout).unref()
   }
 
   #endPushed(): boolean {
@@ -274,10 +292,11 @@ export class ConnectionDuplex extends Duplex {
   setTimeout(milliseconds: number, callback?: () => void): this {
     if (this.destroyed) return this
     checkTimeout(milliseconds, callback)
-    if (this.#closed) return this
+    if (this.#closed && !this.#reset) return this
     const whole = Math.min(Math.ceil(milliseconds), mostMs)
     this.timeout = milliseconds
-    this.#engine.driver.setTimeoutMs(this.#slot, this.#generation, whole)
+    if (this.#reset) this.#awaitReader()
+    else this.#engine.driver.setTimeoutMs(this.#slot, this.#generation, whole)
     if (callback) {
       if (whole === 0) this.removeListener('timeout', callback)
       else this.once('timeout', callback)
