@@ -481,7 +481,8 @@ TEST("whoever ends a subscription while it is behind in it gets no more of it, a
   CHECK(first >= 150 && first <= 300);
   CHECK(second >= 150 && second <= first);
   for (size_t i = 1; i < clients.size(); i += 2) CHECK_EQ(server.read(clients[i], 8), "one\ntwo\n");
-  CHECK_EQ(server.reactor().counters().subscriptions.get(), 150u);
+  // Where hooks count as slow, a turn takes few frames: the last ones may still wait to be read.
+  server.until([&] { return server.reactor().counters().subscriptions.get() == 150; });
   CHECK_EQ(server.exchange->publications().bytes(), 0u);
 }
 
