@@ -164,9 +164,11 @@ describe('an async open', () => {
     await once(gates, 'listening')
     process.env['ASYNC_OPEN_PORT'] = String((gates.address() as AddressInfo).port)
     const server = await serve({ app: app('async-open'), listen: local, reactors: 1, pool: 0 })
+    // Asked for first: `open` may have come so far before this thread hears that the client is connected.
+    const gate = once(gates, 'connection') as Promise<[Socket]>
     const client = await Client.connect(server.listeners[0]!.port)
     client.write('one\n')
-    const [held] = (await once(gates, 'connection')) as [Socket]
+    const [held] = await gate
     const reloaded = server.reload({ timeoutMs: 60_000 })
     for (let i = 0; i < 50; i++) await new Promise(setImmediate)
     expect(client.received.length).to.equal(0)
