@@ -153,6 +153,8 @@ TEST("reset: a send that finds it out loses nothing of what was received, and no
   CHECK_EQ(server.js().frames(0), numbers(5000, "|"));
   CHECK(isFull);
   CHECK(!server.js().saw("0 drain"));
+  // The send has got the error, so that the socket says an end.
+  CHECK(!server.js().saw("0 end"));
 }
 
 TEST("reset: what waits to be sent does not keep what was received from being read") {
