@@ -91,14 +91,7 @@ void ReactorDriver::onReady() {
 
 EventSink::Delivered ReactorDriver::deliver(const std::vector<EventRow>& rows) {
   if (dying_) return {false, 0, false};
-  uint32_t oldest = UINT32_MAX;
-  for (const EventRow& row : rows) {
-    if (row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kRunResult ||
-        row.event == Event::kRestore || row.event == Event::kParse || row.event == Event::kCalled ||
-        row.event == Event::kCipher || row.event == Event::kPlain) {
-      oldest = std::min(oldest, row.a);
-    }
-  }
+  const uint32_t oldest = oldestSlab(rows);
   std::erase_if(heldSlabs_, [&](const auto& held) { return held.first < oldest && held.first != reactor_->currentSlab(); });
   size_t count = 0;
   for (size_t from = 0; from < rows.size(); from += count) {

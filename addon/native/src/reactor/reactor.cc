@@ -53,15 +53,14 @@ Reactor::~Reactor() {
 
 bool Reactor::attach(EventSink* sink) {
   if (!owner_.attach()) return false;
-  attachedSink_ = sink_ = sink;
+  attachedSink_ = sink;
+  batch_.attach(sink);
   inTurn_ = false;
   watchesGone_ = false;
   endedForTime_.store(false, std::memory_order_relaxed);
   if (box_) box_->count = box_->samples = 0, box_->running.store(0, std::memory_order_relaxed);
   // It had retired, and is wanted again. Its last connections may have been closed by destroyAll(), after which it drains.
   if (drained_) retiring_ = draining_ = drained_ = abandoned_ = false;
-  slab_ = {};
-  slabUsed_ = 0;
   closeHeld();  // by a thread that could not even detach
   askAgain();
   // A mailbox whose owner has never slept gets no signal: the first turn reads earlier messages.
@@ -81,8 +80,8 @@ void Reactor::detach() {
   // A reactor without a thread must not keep what is published for subscribers that it does not have.
   do budget_.begin();
   while (topics_ && topics_->empty() && deliverPublications());
-  attachedSink_ = sink_ = nullptr;
-  slab_ = {};
+  attachedSink_ = nullptr;
+  batch_.detach();
   owner_.detach();
 }
 
@@ -92,8 +91,8 @@ void Reactor::forgetDeadThread() {
   if (box_) box_->running.store(0, std::memory_order_relaxed);
   keepUnseenStates();
   loseCalls();
-  attachedSink_ = sink_ = nullptr;
-  slab_ = {};
+  attachedSink_ = nullptr;
+  batch_.detach();
   owner_.forceDetach();
 }
 
@@ -173,7 +172,7 @@ bool Reactor::turn(int timeoutMs) {
   settleTurn();
   tellInterests();
   inTurn_ = false;
-  more = more || leftWork_ || !pending_.empty() || !rows_.empty() || !ended_.empty() || !dirty_.empty() || !events_.empty() ||
+  more = more || leftWork_ || !pending_.empty() || !batch_.empty() || !ended_.empty() || !dirty_.empty() || !events_.empty() ||
          !due_.empty() || !releasing_.empty() || !closed_.empty() || asideScan_ != 0;
   if (budget_.ended() || outBudget_.ended()) counters_.turnsBounded.add(1);
   counters_.turnBytesMost.raise(std::max(budget_.largestBytes(), outBudget_.largestBytes()));
@@ -203,7 +202,7 @@ void Reactor::flush() {
   }
   dirty_.erase(dirty_.begin(), dirty_.begin() + static_cast<ptrdiff_t>(done));
   // Outside of a turn nobody delivers what this made: ask for one.
-  if (!rows_.empty() || !pending_.empty() || !closed_.empty() || !dirty_.empty()) requestTurn();
+  if (!batch_.empty() || !pending_.empty() || !closed_.empty() || !dirty_.empty()) requestTurn();
 }
 
 void Reactor::settleTurn() {
@@ -237,7 +236,7 @@ uint32_t Reactor::rowsOfOne() const {
 
 // Frames that came before the end of their connection are not lost for want of time.
 void Reactor::markLastChances() {
-  for (EventRow& row : delivering_) {
+  for (EventRow& row : batch_.delivering()) {
     if (row.event != Event::kFrame && row.event != Event::kReceived && row.event != Event::kBadFrame) continue;
     const Connection* connection = table_.find(row.slot, row.generation);
     if (!connection || !connection->fd.valid()) row.waiting = kLastChance;
@@ -249,24 +248,22 @@ bool Reactor::deliver() {
   uint64_t hooksNs = 0;
   uint64_t sinceNs = turnNs_;
   // Hooks may cause further events (destroy in a hook makes a close); a bound keeps one turn finite.
-  for (int round = 0; round < kHookRounds && !rows_.empty(); ++round) {
-    if (!sink_) {
+  for (int round = 0; round < kHookRounds && !batch_.empty(); ++round) {
+    if (!batch_.hasThread()) {
       keepUnseenStates();
-      rows_.clear();
-      parsed_.clear();
+      batch_.clear();
       break;
     }
-    delivering_.swap(rows_);
-    parsing_.swap(parsed_);
+    batch_.begin();
     planMeasuring();
     const uint64_t startedNs = measuredRuns_ != 0 ? monotonicNs() : 0;
     budget_.leave();
     outBudget_.leave();
-    const uint64_t rows = delivering_.size();
+    const uint64_t rows = batch_.delivering().size();
     if (!closed_.empty()) markLastChances();
     handedBack_ = false;
     const uint64_t cpuSinceNs = pace_.measures() ? threadCpuNs() : 0;
-    const EventSink::Delivered delivered = sink_->deliver(delivering_);
+    const EventSink::Delivered delivered = batch_.deliver();
     budget_.comeBack();
     outBudget_.comeBack();
     const uint64_t begun = handedBack_ ? rowsBegun_ : rows;
@@ -286,8 +283,7 @@ bool Reactor::deliver() {
       abandonTurn(delivered);
       return false;
     }
-    delivering_.clear();
-    parsing_.clear();
+    batch_.end();
     if (!restoring_.empty()) restoring_ = {};
     if (box_) {
       measureBatch(startedNs);

@@ -11,7 +11,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/slab_pool.h"
 #include "base/thread_owner.h"
 #include "exchange/call.h"
 #include "exchange/exchange.h"
@@ -45,7 +44,7 @@ class Reactor {
   // Any thread, once the driving thread is known to be dead.
   void forgetDeadThread();
   bool attached() const { return !owner_.isFree(); }  // Any thread.
-  bool isDrivenBy(const EventSink* sink) const { return owner_.isCurrent() && sink_ == sink; }
+  bool isDrivenBy(const EventSink* sink) const { return owner_.isCurrent() && batch_.isOf(sink); }
   // It has attached and has not let go, although its thread may have died in a turn and drives no more.
   bool isHeldBy(const EventSink* sink) const { return owner_.isCurrent() && attachedSink_ == sink; }
   int fd() const { return epoll_.fd(); }  // readable when there is something to do
@@ -55,7 +54,7 @@ class Reactor {
   void requestAnotherTurn();  // makes fd() readable
   void flush();               // sends what hooks wrote outside of a turn
   // The slab that the next bytes are received into: JS must not let go of it, although no row may name it for a while.
-  uint32_t currentSlab() const { return slab_.id; }
+  uint32_t currentSlab() const { return batch_.slab(); }
 
   // --- listeners ---
   uint16_t addListener(const ListenerConfig& config);
@@ -270,11 +269,9 @@ class Reactor {
   static constexpr size_t kMaxTaskBytes = 256 << 10;  // frames travel together up to this size
   static constexpr size_t kMostHanded = 64 << 10;     // plaintext of one connection that is being encrypted
   static constexpr size_t kMostCipher =
-      2 * kMostHanded;  // encrypted beyond `outBuffer.max`: what was handed, and what it grew by
-  static constexpr size_t kSlabBytes = SlabPool::kSlabBytes;
-  static constexpr size_t kSlabLeast = 16 << 10;               // a smaller rest of a slab is not worth a receive
-  static constexpr uint32_t kAcceptRetryMs = 100;              // after EMFILE and its like
-  static constexpr uint32_t kAcceptDelayMs = 20;               // when more are accepted than may be
+      2 * kMostHanded;                             // encrypted beyond `outBuffer.max`: what was handed, and what it grew by
+  static constexpr uint32_t kAcceptRetryMs = 100;  // after EMFILE and its like
+  static constexpr uint32_t kAcceptDelayMs = 20;   // when more are accepted than may be
   static constexpr uint64_t kFarMs = 4096, kFarStepMs = 1024;  // deadlines further away are met to the second
   static constexpr uint64_t kMemoryStep = 1 << 20;             // how much more is buffered before the process's sum is looked at
   static constexpr size_t kMostShed = 64;                      // connections closed in one turn for it,
@@ -355,14 +352,19 @@ class Reactor {
   void dispatch(const epoll_event& event);
   void dispatchConnection(uint32_t slot, uint32_t generation, uint32_t events);
   bool deliver();
+  uint32_t generationOf(uint32_t slot) const { return slot < table_.highest() ? table_.at(slot).generation : 0; }
   void emit(Event event, uint32_t slot, uint32_t a = 0, uint32_t b = 0, uint32_t c = 0, uint32_t d = 0, uint32_t e = 0) {
-    const uint32_t generation = slot < table_.highest() ? table_.at(slot).generation : 0;
-    rows_.push_back({event, 0, slot, generation, a, b, c, d, e});
+    batch_.add({event, 0, slot, generationOf(slot), a, b, c, d, e});
+  }
+  // False when there is no memory: nothing has been told.
+  bool emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t d, bool inSlab,
+                 const uint32_t* mask = nullptr) {
+    return batch_.addBytes({event, 0, slot, generationOf(slot), 0, 0, 0, static_cast<uint32_t>(d), 0}, bytes, inSlab, mask);
   }
   bool drainMailbox();
   void dispatchSome();
   // Whether the turn may take in more: it has bytes and time left, and hooks do not get too many rows at once.
-  bool takesMore() { return rows_.size() < pace_.mostRows() ? budget_.left() : (leftWork_ = true, false); }
+  bool takesMore() { return batch_.size() < pace_.mostRows() ? budget_.left() : (leftWork_ = true, false); }
   void expireTimers();
   void settleTurn();
   const ListenerConfig& config(const Connection& connection) const {
@@ -494,8 +496,6 @@ class Reactor {
   };
   void countSubmitted(uint32_t slot, const Load& load);
   void cutForHooks(uint32_t slot, Connection& connection, const uint8_t* data, size_t size, bool fromInBuffer);
-  bool emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab,
-                 const uint32_t* mask = nullptr);
   void finishEnded();
   void keepRest(uint32_t slot, const uint8_t* data, size_t size);
   static bool leavesNothing(const Span& span, const Connection& connection);
@@ -513,7 +513,6 @@ class Reactor {
   Seen seenOf(const Span& span) const;
   void maskAgain(const Span& span);
   void onReadEnd(uint32_t slot);
-  bool ensureSlab(size_t atLeast);
   void stopAtCurrent(Connection& connection, uint32_t rawEnd);
   void pauseFor(uint32_t slot, uint32_t reason);
   void resumeFrom(uint32_t slot, uint32_t reason);
@@ -527,7 +526,6 @@ class Reactor {
 
   // reactor_inline.cc
   bool runsHere(const ListenerConfig& cfg, CostTable::Key key);
-  std::span<uint8_t> roomForParses();
   bool emitParse(uint32_t slot, std::span<const uint8_t> frame, CostTable::Key key, bool inSlab);
   uint64_t fullSequence(const Connection& connection, uint32_t low) const;
   void takeSamples();
@@ -706,7 +704,6 @@ class Reactor {
   const std::shared_ptr<Exchange> exchange_;
   const uint32_t index_;
   ThreadOwner owner_;
-  EventSink* sink_ = nullptr;
   const EventSink* attachedSink_ = nullptr;  // never followed
   Epoll epoll_;
   Mailbox& mailbox_;
@@ -721,12 +718,12 @@ class Reactor {
   Connector connector_;
   std::vector<Connector::Ended> connectsEnded_;
   uint32_t clients_ = 0, pipedAccepted_ = 0;  // of the table
-  std::vector<EventRow> rows_, delivering_;
   std::vector<Span> spans_;
   std::vector<uint32_t> dirty_, pending_, closed_, expired_, ended_, moving_, untold_;
   std::vector<std::span<const uint8_t>> group_;
   // The budgets of a turn, for input and for output; and its work left for the next one.
   TurnBudget budget_, outBudget_;
+  EventBatch batch_{budget_};
   HookPace pace_;                          // as many events as hooks have time for; who is read last may add kMaxFramesPerTurn
   uint64_t turnNs_ = 0;                    // when the turn began
   uint32_t rowsEach_ = kMaxFramesPerTurn;  // of one connection, in this turn
@@ -758,8 +755,6 @@ class Reactor {
   std::deque<TaskRef> overflow_;                       // tasks of hooks that found the queue full
   std::vector<uint8_t> scratch_;                       // the buffer for pool-bound bytes
   const std::shared_ptr<WriteBox> writeBox_ = std::make_shared<WriteBox>();  // JS may hold it for longer
-  Slab slab_;
-  size_t slabUsed_ = 0;
   uint64_t nowMs_;
   uint64_t stallCheckAtMs_ = 0;
   uint32_t spreadNext_ = 0;
@@ -792,9 +787,6 @@ class Reactor {
   std::vector<std::pair<uint32_t, uint32_t>> fresh_;  // connections of which one is awaited: slot, generation
   // Frames that run here.
   std::unique_ptr<InlineBox> box_;
-  const uint8_t* emittedAt_ = nullptr;            // where emitBytes has put them last
-  bool emittedAscii_ = false;                     // and what it found when it took their mask off
-  std::vector<const uint8_t*> parsed_, parsing_;  // where the frames of rows_ and delivering_ lie, in the order of their rows
   struct Kept {
     uint32_t slot, generation;
     TaskRef task;

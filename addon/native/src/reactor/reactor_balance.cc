@@ -52,7 +52,7 @@ void Reactor::place(uint32_t slot) {
   Connection& connection = table_.at(slot);
   const Balance::Policy policy = config(connection).balance;
   const bool decides = !draining_ && !abandoned_ && !connection.has(Connection::kMoving);
-  if (decides && policy == Balance::Policy::kApp && sink_) {
+  if (decides && policy == Balance::Policy::kApp && batch_.hasThread()) {
     pauseFor(slot, Connection::kAwaitsReactor);
     armDeadline(slot);
     return emit(Event::kBalance, slot, connection.listener);

@@ -13,7 +13,7 @@ void Reactor::onCall(std::unique_ptr<Message> message) {
   if (abandoned_ || !emitBytes(Event::kCalled, 0, call.data, number, false)) {
     return sendCallResult({call.replyTo, call.request}, CallOutcome::kLost, {});
   }
-  rows_.back().generation = 0;  // it is about no connection
+  batch_.last().generation = 0;  // it is about no connection
   calls_[number] = {call.replyTo, call.request};
 }
 

@@ -38,13 +38,13 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
   };
   // Nothing was consumed but what a hook has seen; where it stopped in the middle of the batch, it said so itself. What a
   // custom framer used is known only when its call has returned.
-  for (const EventRow& row : delivering_) {
+  for (const EventRow& row : batch_.delivering()) {
     Span* span = spanOf(row);
     if (span && (row.event == Event::kFrame || row.event == Event::kBadFrame) && !hasStopped(row)) span->consumed = 0;
   }
   std::vector<EventRow> unseen;
-  for (size_t i = 0; i < delivering_.size(); ++i) {
-    const EventRow& row = delivering_[i];
+  for (size_t i = 0; i < batch_.delivering().size(); ++i) {
+    const EventRow& row = batch_.delivering()[i];
     Span* span = spanOf(row);
     if (i < delivered.begun) {
       if (row.event == Event::kRestore) restoring_.erase(nameOf(row.slot, row.generation));
@@ -59,7 +59,7 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
     if (span && row.event == Event::kReceived) span->consumed = 0;
     unseen.push_back(row);
   }
-  for (const EventRow& row : rows_) {
+  for (const EventRow& row : batch_.rows()) {
     Span* span = spanOf(row);
     if (span && (row.event == Event::kFrame || row.event == Event::kReceived || row.event == Event::kBadFrame))
       span->consumed = 0;
@@ -68,7 +68,7 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
   }
   // The frame that was being handled is never replayed.
   if (delivered.inHook && delivered.begun > 0 && !isAnswered) {
-    const EventRow& last = delivering_[delivered.begun - 1];
+    const EventRow& last = batch_.delivering()[delivered.begun - 1];
     const bool late = last.event == Event::kParse && endedForTime_.load(std::memory_order_acquire);
     const bool names = last.event != Event::kClose && last.event != Event::kCredit && last.event != Event::kOverrun;
     const Connection* connection = names ? find(last.slot, last.generation) : nullptr;
@@ -84,8 +84,8 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
       closeNow(row.slot, CloseReason::kThreadLost);
     }
   }
-  rows_.clear();
-  delivering_.clear();
+  batch_.clear();
+  batch_.end();
   for (const Span& span : spans_) {
     const Connection* connection = find(span.slot, span.generation);
     if (connection && !span.ends) addPending(span.slot);
@@ -95,17 +95,16 @@ void Reactor::abandonTurn(const EventSink::Delivered& delivered) {
   for (const EventRow& row : unseen) {
     Connection* connection = table_.find(row.slot, row.generation);
     if (row.event == Event::kOpen && connection) connection->unset(Connection::kAnnounced);
-    if (row.event == Event::kEnd || row.event == Event::kDrain || row.event == Event::kTimeout) rows_.push_back(row);
+    if (row.event == Event::kEnd || row.event == Event::kDrain || row.event == Event::kTimeout) batch_.add(row);
     if (row.event == Event::kDrained) drained_ = false;
   }
   sendLastOfAll();
-  sink_ = nullptr;  // its memory is gone with the thread
-  slab_ = {};
+  batch_.detach();  // its memory is gone with the thread
 }
 
 // The next thread is told what this one has not been told: its rows lie in memory that goes with it.
 void Reactor::keepUnseenStates() {
-  std::erase_if(rows_, [](const EventRow& row) { return row.event == Event::kRestore; });
+  batch_.dropRows([](const EventRow& row) { return row.event == Event::kRestore; });
   for (auto& [name, restoring] : restoring_) {
     const auto slot = static_cast<uint32_t>(name);
     Connection* connection = table_.find(slot, static_cast<uint32_t>(name >> 32));
@@ -141,7 +140,7 @@ std::vector<EventRow> Reactor::lastRows() {
     if (framerIsLost(connection)) sendLast(slot), closeNow(slot, CloseReason::kThreadLost);
   }
   std::vector<EventRow> last;
-  std::erase_if(rows_, [&](const EventRow& row) {
+  batch_.dropRows([&](const EventRow& row) {
     const bool names = row.event == Event::kOpen || row.event == Event::kConnected || row.event == Event::kRestore ||
                        row.event == Event::kEnd || row.event == Event::kDrain || row.event == Event::kTimeout ||
                        row.event == Event::kMoved || row.event == Event::kRunResult || row.event == Event::kGone ||
@@ -246,7 +245,7 @@ void Reactor::emitRestore(uint32_t slot, std::vector<uint8_t> state, uint32_t fl
   std::memcpy(bytes.data(), &id.value, sizeof(uint64_t));
   if (!state.empty()) std::memcpy(bytes.data() + sizeof(uint64_t), state.data(), state.size());
   const bool told = emitBytes(Event::kRestore, slot, bytes, connection.listener | flags << 16, false);
-  if (!told && sink_) {
+  if (!told && batch_.hasThread()) {
     // The state is lost for want of memory. Whose connection it was is told all the same, and then that it has closed.
     const uint32_t lost = (flags & ~uint32_t{kRestoreHasState}) | kRestoreDataLost;
     emit(Event::kRestore, slot, static_cast<uint32_t>(id.value), static_cast<uint32_t>(id.value >> 32), 0,
@@ -255,7 +254,7 @@ void Reactor::emitRestore(uint32_t slot, std::vector<uint8_t> state, uint32_t fl
   }
   if (flags & (kRestoreHasState | kRestoreDataLost)) {
     restoring_[nameOf(slot, connection.generation)] = {flags, std::move(state)};
-    if (!sink_) keepUnseenStates();
+    if (!batch_.hasThread()) keepUnseenStates();
   }
 }
 
@@ -264,8 +263,7 @@ void Reactor::restoreConnections(bool lost) {
   if (relieving_) requestsUntilMs_ = 0;  // that was for what the last thread had
   relieving_ = holdsFresh_ = quiescing_ = false;
   leaveClients();
-  std::vector<EventRow> unseen;
-  unseen.swap(rows_);  // they come after the connection they are about
+  std::vector<EventRow> unseen = batch_.takeRows();  // they come after the connection they are about
   std::erase_if(unseen, [](const EventRow& row) { return row.event == Event::kBalance; });  // asked again below
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     Connection& connection = table_.at(slot);
@@ -300,7 +298,7 @@ void Reactor::restoreConnections(bool lost) {
     if (!connection.has(Connection::kMoving)) resumeFrom(slot, Connection::kPausedForHandover);
   }
   states_.clear();
-  rows_.insert(rows_.end(), unseen.begin(), unseen.end());
+  batch_.addRows(unseen);
   onWaitingCalls();
   lookAside();
   requestTurn();
@@ -341,7 +339,7 @@ bool Reactor::movesNow(const Connection& connection) const {
 // What a thread held is gone with it: its framers are shown everything once more, and whoever was asked for the state of a
 // connection that moves is asked again.
 void Reactor::askAgain() {
-  std::erase_if(rows_, [](const EventRow& row) { return row.event == Event::kHandover; });
+  batch_.dropRows([](const EventRow& row) { return row.event == Event::kHandover; });
   moving_.clear();
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);

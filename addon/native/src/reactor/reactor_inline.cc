@@ -19,14 +19,12 @@ bool Reactor::runsHere(const ListenerConfig& cfg, CostTable::Key key) {
   return true;
 }
 
-std::span<uint8_t> Reactor::roomForParses() { return {slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes)}; }
-
 bool Reactor::emitParse(uint32_t slot, std::span<const uint8_t> frame, CostTable::Key key, bool inSlab) {
   Connection& connection = table_.at(slot);
   if (!emitBytes(Event::kParse, slot, frame, static_cast<uint32_t>(connection.nextSequence), inSlab)) return false;
   const uint64_t cost = exchange_->costs().costNs(key);
-  rows_.back().e = key | (cost == 0 || cost > CostSampler::kTogetherNs ? kTimedAlone : 0);
-  parsed_.push_back(emittedAt_);
+  batch_.last().e = key | (cost == 0 || cost > CostSampler::kTogetherNs ? kTimedAlone : 0);
+  batch_.keepBytes();
   ++connection.nextSequence;
   ++connection.inFlight;
   connection.inFlightBytes += frame.size();
@@ -137,7 +135,7 @@ void Reactor::planMeasuring() {
   box_->full = !asides_.empty() || isFull();
   uint32_t runs = 0, key = 0;
   bool alike = true;
-  for (const EventRow& row : delivering_) {
+  for (const EventRow& row : batch_.delivering()) {
     if (row.event != Event::kParse) {
       alike = false;
       continue;
@@ -206,25 +204,14 @@ bool Reactor::answered(const EventRow& row) const {
 // Those that it had not begun stay in native memory, with their places in the order; the slabs go with the thread. What it had
 // answered is answered. Says whether the frame in hand was.
 bool Reactor::keepUnseenParses(const EventSink::Delivered& delivered) {
-  const bool inParse = delivered.inHook && delivered.begun > 0 && delivering_[delivered.begun - 1].event == Event::kParse;
-  const bool inHand = inParse && answered(delivering_[delivered.begun - 1]);
+  const bool inParse = delivered.inHook && delivered.begun > 0 && batch_.delivering()[delivered.begun - 1].event == Event::kParse;
+  const bool inHand = inParse && answered(batch_.delivering()[delivered.begun - 1]);
   if (inParse && !inHand && endedForTime_.load(std::memory_order_acquire)) {
-    const CostTable::Key key = delivering_[delivered.begun - 1].e & ~kKeyFlags;
+    const CostTable::Key key = batch_.delivering()[delivered.begun - 1].e & ~kKeyFlags;
     exchange_->costs().ban(key, UINT32_MAX, monotonicNs());
   }
   settleInline();
-  size_t parse = 0;
-  for (size_t i = 0; i < delivering_.size(); ++i) {
-    if (delivering_[i].event != Event::kParse) continue;
-    if (i >= delivered.begun) keepUnseen(delivering_[i], parsing_[parse]);
-    ++parse;
-  }
-  parse = 0;
-  for (const EventRow& row : rows_) {
-    if (row.event == Event::kParse) keepUnseen(row, parsed_[parse++]);
-  }
-  parsing_.clear();
-  parsed_.clear();
+  batch_.keepParses(delivered.begun, [this](const EventRow& row, const uint8_t* bytes) { keepUnseen(row, bytes); });
   return inHand;
 }
 
@@ -249,8 +236,8 @@ void Reactor::runKept() {
         kept_.push_back(std::move(one));
         continue;
       }
-      rows_.back().e = key | kTimedAlone | (one.task->header().flags & Task::kPermitted ? kPermittedRow : 0);
-      parsed_.push_back(emittedAt_);
+      batch_.last().e = key | kTimedAlone | (one.task->header().flags & Task::kPermitted ? kPermittedRow : 0);
+      batch_.keepBytes();
     } else if (exchange_->workers() != 0) {
       overflow_.push_back(std::move(one.task));
       waitsForQueue_ = true;

@@ -79,15 +79,15 @@ size_t roomFor(const InBuffer& in) {
 void Reactor::receiveForPool(uint32_t slot, Connection& connection) {
   if (!connection.in) {
     const bool inSlab = config(connection).run != Run::kPool;
-    if (inSlab && !ensureSlab(kSlabLeast)) return;
-    const std::span<uint8_t> room = inSlab ? roomForParses() : std::span(scratch_);
+    if (inSlab && !batch_.ensureRoom(EventBatch::kLeastRoom)) return;
+    const std::span<uint8_t> room = inSlab ? batch_.room(kReadBytes) : std::span(scratch_);
     const Result<size_t> received = receiveInto(slot, connection, room);
     if (!received.ok()) return;
     if (received.value == 0) return onReadEnd(slot);
-    const size_t parses = parsed_.size();
+    const size_t parses = batch_.parses();
     const size_t used = cutForPool(slot, room.data(), received.value, inSlab);
     // What no frame of a hook lies in is received into once more.
-    if (inSlab && parsed_.size() != parses) slabUsed_ = std::min((slabUsed_ + received.value + 7) & ~size_t{7}, slab_.size);
+    if (inSlab && batch_.parses() != parses) batch_.use(received.value);
     keepRest(slot, room.data() + used, received.value - used);
     return;
   }
@@ -271,16 +271,6 @@ bool Reactor::refuseTask(uint32_t slot, Task* task) {
 
 // ---------------------------------------------------------------- the way to the hooks
 
-bool Reactor::ensureSlab(size_t atLeast) {
-  if (slab_.data && slab_.size - slabUsed_ >= atLeast) return true;
-  if (!sink_) return false;
-  budget_.leave();  // V8 may collect there, as long as it likes
-  slab_ = sink_->newSlab(std::max(atLeast, kSlabBytes));
-  budget_.comeBack();
-  slabUsed_ = 0;
-  return slab_.data != nullptr;
-}
-
 void Reactor::receiveForHooks(uint32_t slot, Connection& connection) {
   if (connection.in) {
     InBuffer& in = *connection.in;
@@ -292,12 +282,12 @@ void Reactor::receiveForHooks(uint32_t slot, Connection& connection) {
     if (in.size() >= in.needed) cutForHooks(slot, connection, in.data(), in.size(), true);
     return;
   }
-  if (!ensureSlab(kSlabLeast)) return;
-  const std::span<uint8_t> room(slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kReadBytes));
+  if (!batch_.ensureRoom(EventBatch::kLeastRoom)) return;
+  const std::span<uint8_t> room = batch_.room(kReadBytes);
   const Result<size_t> received = receiveInto(slot, connection, room);
   if (!received.ok()) return;
   if (received.value == 0) return onReadEnd(slot);
-  slabUsed_ = std::min((slabUsed_ + received.value + 7) & ~size_t{7}, slab_.size);
+  batch_.use(received.value);
   cutForHooks(slot, connection, room.data(), received.value, false);
 }
 
@@ -353,16 +343,15 @@ void Reactor::cutForHooks(uint32_t slot, Connection& connection, const uint8_t* 
     const std::span<const uint8_t> frame(data + used + cut.offset, cut.length);
     const size_t rawEnd = used + cut.consumed;
     if (staysInSlab) {
-      rows_.push_back({Event::kFrame, waiting, slot, connection.generation, slab_.id,
-                       static_cast<uint32_t>(frame.data() - slab_.data), static_cast<uint32_t>(cut.length),
-                       static_cast<uint32_t>(rawEnd), cut.info});
+      batch_.add({Event::kFrame, waiting, slot, connection.generation, batch_.slab(), batch_.offsetOf(frame.data()),
+                  static_cast<uint32_t>(cut.length), static_cast<uint32_t>(rawEnd), cut.info});
     } else {
       if (!emitBytes(Event::kFrame, slot, frame, rawEnd, !fromInBuffer, masked ? &cut.mask : nullptr)) {
         addPending(slot);
         break;
       }
-      rows_.back().e = cut.info | (masked && emittedAscii_ ? uint32_t{kWebSocketAscii} : 0);
-      rows_.back().waiting = waiting;
+      batch_.last().e = cut.info | (masked && batch_.wasAscii() ? uint32_t{kWebSocketAscii} : 0);
+      batch_.last().waiting = waiting;
     }
     used = rawEnd;
     span.stateBehind = cut.state;
@@ -377,45 +366,6 @@ void Reactor::cutForHooks(uint32_t slot, Connection& connection, const uint8_t* 
   if (frames > counted) counters_.framesRead.add(frames - counted);
   // Received bytes have counted already; a copy out of the in buffer counts again.
   if (fromInBuffer) budget_.spend(used);
-}
-
-// Bytes of the in buffer move when it is compacted, so they are copied into a slab; those received into one stay there. False
-// when there is no memory: nothing has been told.
-bool Reactor::emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t rawEnd, bool inSlab,
-                        const uint32_t* mask) {
-  const auto copy = [&](uint8_t* to) {
-    if (mask) {
-      emittedAscii_ = unmaskInto(to, bytes.data(), bytes.size(), *mask);
-    } else if (!bytes.empty()) {
-      std::memcpy(to, bytes.data(), bytes.size());
-    }
-  };
-  uint32_t slab = slab_.id;
-  const uint8_t* data = bytes.data();
-  size_t offset;
-  if (inSlab) {
-    offset = static_cast<size_t>(bytes.data() - slab_.data);
-    if (mask) emittedAscii_ = unmaskInto(slab_.data + offset, bytes.data(), bytes.size(), *mask);
-  } else if (bytes.size() > kSlabBytes / 2) {
-    budget_.leave();
-    const Slab own = sink_ ? sink_->newSlab(bytes.size()) : Slab{};
-    budget_.comeBack();
-    if (!own.data) return false;
-    copy(own.data);
-    slab = own.id;
-    data = own.data;
-    offset = 0;
-  } else {
-    if (!ensureSlab(bytes.size())) return false;
-    offset = slabUsed_;
-    slab = slab_.id;
-    data = slab_.data + offset;
-    copy(slab_.data + offset);
-    slabUsed_ = std::min((slabUsed_ + bytes.size() + 7) & ~size_t{7}, slab_.size);
-  }
-  emittedAt_ = data;
-  emit(event, slot, slab, static_cast<uint32_t>(offset), static_cast<uint32_t>(bytes.size()), static_cast<uint32_t>(rawEnd));
-  return true;
 }
 
 void Reactor::stopAtCurrent(Connection& connection, uint32_t rawEnd) {

@@ -63,7 +63,7 @@ void Reactor::onRunResult(uint32_t slot, const Reply& reply, std::span<const uin
   exchange_->giveCredit(reply.worker, reply.creditToken, reply.credit, false);
   if (!emitBytes(Event::kRunResult, slot, bytes, static_cast<size_t>(reply.sequence), false))
     return closeNow(slot, CloseReason::kSystem, ENOMEM);
-  rows_.back().e = reply.flags;
+  batch_.last().e = reply.flags;
   if (reply.flags & Reply::kLast) {
     settledOne(connection);
     release(slot);

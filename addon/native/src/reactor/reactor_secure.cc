@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/clock.h"
 #include "reactor/reactor.h"
 
 namespace mr {
@@ -10,8 +11,8 @@ namespace mr {
 void Reactor::receiveCipher(uint32_t slot) {
   Connection& connection = table_.at(slot);
   Secure& secure = *connection.secure();
-  if (!ensureSlab(kSlabLeast)) return;
-  const std::span<uint8_t> room(slab_.data + slabUsed_, std::min<size_t>(slab_.size - slabUsed_, secure.readBytes));
+  if (!batch_.ensureRoom(EventBatch::kLeastRoom)) return;
+  const std::span<uint8_t> room = batch_.room(secure.readBytes);
   const Result<size_t> received = receiveInto(slot, connection, room);
   if (!received.ok()) return;
   if (received.value == 0) {
@@ -19,13 +20,13 @@ void Reactor::receiveCipher(uint32_t slot) {
     updateInterest(slot);
     if (!connection.fd.valid()) return;
     if (!secure.begun) return closeNow(slot, CloseReason::kEnd);
-    return emit(Event::kCipher, slot, slab_.id, 0, 0, connection.listener);
+    return emit(Event::kCipher, slot, batch_.slab(), 0, 0, connection.listener);
   }
   // Behind its goodbye, which the layer would throw away.
   if (secure.plainEnded || connection.has(Connection::kReadEnded)) return countDiscarded(slot, received.value);
-  slabUsed_ = std::min((slabUsed_ + received.value + 7) & ~size_t{7}, slab_.size);
+  batch_.use(received.value);
   takeCipher(slot, room.first(received.value));
-  emit(Event::kCipher, slot, slab_.id, static_cast<uint32_t>(room.data() - slab_.data), static_cast<uint32_t>(received.value),
+  emit(Event::kCipher, slot, batch_.slab(), batch_.offsetOf(room.data()), static_cast<uint32_t>(received.value),
        connection.listener);
 }
 
@@ -125,13 +126,14 @@ void Reactor::handPlain(uint32_t slot) {
   Connection& connection = table_.at(slot);
   Secure& secure = *connection.secure();
   while (mayHandPlain(connection)) {
-    if (!ensureSlab(std::min(connection.out.size(), kSlabLeast))) {
-      if (sink_) closeNow(slot, CloseReason::kSystem, ENOMEM);
+    if (!batch_.ensureRoom(std::min(connection.out.size(), EventBatch::kLeastRoom))) {
+      if (batch_.hasThread()) closeNow(slot, CloseReason::kSystem, ENOMEM);
       return;
     }
-    const size_t taken = connection.out.take(slab_.data + slabUsed_, std::min(slab_.size - slabUsed_, kMostHanded));
-    emit(Event::kPlain, slot, slab_.id, static_cast<uint32_t>(slabUsed_), static_cast<uint32_t>(taken));
-    slabUsed_ = std::min((slabUsed_ + taken + 7) & ~size_t{7}, slab_.size);
+    const std::span<uint8_t> room = batch_.room(kMostHanded);
+    const size_t taken = connection.out.take(room.data(), room.size());
+    emit(Event::kPlain, slot, batch_.slab(), batch_.offsetOf(room.data()), static_cast<uint32_t>(taken));
+    batch_.use(taken);
     secure.handed += taken;
     outBudget_.spend(taken);
   }
@@ -207,7 +209,7 @@ bool Reactor::finishSecure(uint32_t slot) {
   Secure& secure = *connection.secure();
   if (secure.established && !secure.endAsked) {
     secure.endAsked = true;
-    emit(Event::kPlain, slot, slab_.id, 0, 0);
+    emit(Event::kPlain, slot, batch_.slab(), 0, 0);
     requestTurn();
     return false;
   }
