@@ -76,7 +76,7 @@ void Reactor::detach() {
   sendLastOfAll();
   if (box_) box_->running.store(0, std::memory_order_relaxed);
   leaveClients();
-  loseCalls();
+  calls_.loseAll();
   // A reactor without a thread must not keep what is published for subscribers that it does not have.
   do budget_.begin();
   while (topics_ && topics_->empty() && deliverPublications());
@@ -90,7 +90,7 @@ void Reactor::forgetDeadThread() {
   if (owner_.isLiving()) return;  // it is not dead at all
   if (box_) box_->running.store(0, std::memory_order_relaxed);
   keepUnseenStates();
-  loseCalls();
+  calls_.loseAll();
   attachedSink_ = nullptr;
   batch_.detach();
   owner_.forceDetach();

@@ -23,6 +23,7 @@
 #include "reactor/event_batch.h"
 #include "reactor/framings.h"
 #include "reactor/hook_pace.h"
+#include "reactor/incoming_calls.h"
 #include "reactor/inline_box.h"
 #include "reactor/listener.h"
 #include "reactor/may_write.h"
@@ -651,14 +652,8 @@ class Reactor {
   void letGoSome();
 
   // reactor_calls.cc
-  struct Caller {
-    uint16_t mailbox;
-    uint32_t request;
-  };
   void onCall(std::unique_ptr<Message> message);
   void onWaitingCalls();
-  void sendCallResult(const Caller& to, CallOutcome outcome, std::span<const uint8_t> bytes);
-  void loseCalls();
 
   // reactor_publish.cc
   Subscription& enterTopic(uint32_t slot, std::string_view name, SlowPolicy policy);
@@ -724,6 +719,7 @@ class Reactor {
   // The budgets of a turn, for input and for output; and its work left for the next one.
   TurnBudget budget_, outBudget_;
   EventBatch batch_{budget_};
+  IncomingCalls calls_{*exchange_, batch_};
   HookPace pace_;                          // as many events as hooks have time for; who is read last may add kMaxFramesPerTurn
   uint64_t turnNs_ = 0;                    // when the turn began
   uint32_t rowsEach_ = kMaxFramesPerTurn;  // of one connection, in this turn
@@ -797,11 +793,8 @@ class Reactor {
   uint32_t measuredKey_ = 0, measuredRuns_ = 0;
   bool watchesGone_ = false;
   std::atomic<bool> endedForTime_{false};
-  uint32_t seenRunning_ = 0;                           // what the supervisor last saw of the box,
-  uint64_t seenRunningAtNs_ = 0;                       // and when that was new
-  std::unordered_map<uint32_t, Caller> calls_;         // given to the app and not answered, by number
-  std::deque<std::unique_ptr<Message>> waitingCalls_;  // for the next thread
-  uint32_t nextCalled_ = 1;
+  uint32_t seenRunning_ = 0;        // what the supervisor last saw of the box,
+  uint64_t seenRunningAtNs_ = 0;    // and when that was new
   bool handingOver_ = false;        // from quiesce() to the next thread
   std::unique_ptr<Topics> topics_;  // null while nobody has subscribed to anything
   ReactorCounters counters_;

@@ -579,15 +579,10 @@ void Reactor::retire(bool abandoned) {
 
 void Reactor::forwardMail() {
   if (!owner_.attach()) return;  // it has a thread again
-  while (!waitingCalls_.empty()) {
-    const Call& call = static_cast<Call&>(*waitingCalls_.front());
-    sendCallResult({call.replyTo, call.request}, CallOutcome::kLost, {});
-    waitingCalls_.pop_front();
-  }
+  for (const auto& call : calls_.takeKept()) calls_.lose(static_cast<Call&>(*call));
   while (std::unique_ptr<Message> message = unfinished_ ? std::move(unfinished_) : mailbox_.take()) {
     if (message->kind == Message::Kind::kCall) {
-      const Call& call = static_cast<Call&>(*message);
-      sendCallResult({call.replyTo, call.request}, CallOutcome::kLost, {});
+      calls_.lose(static_cast<Call&>(*message));
       continue;
     }
     if (message->kind == Message::Kind::kSend) {
