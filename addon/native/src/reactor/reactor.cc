@@ -562,7 +562,7 @@ int64_t Reactor::untilNextTimerMs() {
   };
   if (const int64_t left = connector_.untilNextMs(now); left >= 0 && (next < 0 || left < next)) next = left;
   consider(stallCheckAtMs_);
-  consider(memoryLookAtMs_);
+  consider(memory_.nextLookMs());
   consider(permitLookAtMs_);
   // Once it is over, those that are left are in the middle of a message, and what they wait for comes from elsewhere.
   if (!fresh_.empty() && requestsUntilMs_ > nowMs_) consider(requestsUntilMs_);

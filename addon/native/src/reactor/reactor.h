@@ -27,6 +27,7 @@
 #include "reactor/inline_box.h"
 #include "reactor/listener.h"
 #include "reactor/may_write.h"
+#include "reactor/memory_guard.h"
 #include "reactor/turn_budget.h"
 #include "reactor/write_box.h"
 
@@ -274,13 +275,8 @@ class Reactor {
   static constexpr uint32_t kAcceptRetryMs = 100;  // after EMFILE and its like
   static constexpr uint32_t kAcceptDelayMs = 20;   // when more are accepted than may be
   static constexpr uint64_t kFarMs = 4096, kFarStepMs = 1024;  // deadlines further away are met to the second
-  static constexpr uint64_t kMemoryStep = 1 << 20;             // how much more is buffered before the process's sum is looked at
-  static constexpr size_t kMostShed = 64;                      // connections closed in one turn for it,
   static constexpr size_t kBeside = 64 << 10;  // what may wait beside a message that has passed the maximum: its head and end
   static constexpr size_t kPage = 4 << 10;
-  static constexpr size_t kNearly = 2;                  // each of which holds this part of the largest, at least
-  static constexpr uint32_t kMemoryLookMs = 50;         // and how soon again while it is short
-  static constexpr uint64_t kHeldBytes = 2 << 10;       // of heap, for what waits in the thread: docs/memory.md
   static constexpr uint32_t kQuietMs = 10;              // a listener nobody has queued on for so long is empty
   static constexpr uint32_t kRetireQuietMs = 1000;      // a peer may have its handshake under way
   static constexpr uint32_t kFrameRetryMs = 20;         // a frame that is late and has just been added to
@@ -409,18 +405,10 @@ class Reactor {
   }
   void recount(uint32_t slot);
   void shedMemory();
-  bool looksAtMemory(uint64_t own, uint64_t read, uint64_t mail);
   uint64_t messagesInHand() const;
-  // What a connection is about to hold, beside what it does.
-  struct Claim {
-    uint32_t slot = UINT32_MAX;
-    size_t bytes = 0;
-  };
-  size_t closeLargest(size_t atMost, Claim claim);
+  size_t closeLargest(size_t atMost, MemoryGuard::Claim claim);
   uint64_t heldBytes() const;
   uint64_t ownBytes() const;
-  static size_t holds(const Connection& connection);
-  void shrinkIfShort();
   void touch(uint32_t slot) { table_.at(slot).lastActivity = nowMs_; }
   void requestTurn();  // outside of a turn: a change needs one
 
@@ -764,16 +752,10 @@ class Reactor {
   };
   std::unordered_map<uint64_t, Resuming> restoring_;  // data of rows that no hook has seen yet, by generation and slot
   std::vector<std::pair<ConnectionId, std::unique_ptr<Message>>> early_;  // for connections that are on their way here
+  MemoryGuard memory_{*exchange_};
   uint64_t heldTotal_ = 0;
   uint64_t heldByThemselves_ = 0;  // of them: Connection::heldByItself
-  bool sheddingMemory_ = false;
-  bool refusingInput_ = false;    // JS holds too much: whoever sends more is closed
-  uint64_t memoryCheckedAt_ = 0;  // bytes buffered when the process's sum was last looked at
-  uint64_t readCheckedAt_ = 0;    // bytes read by then
-  uint64_t memoryLookAtMs_ = 0;   // when to look again, 0: when there is more
-  uint64_t heldShedAtMs_ = 0;     // when the next one may be closed for what JS holds
-  uint32_t collectionsSeen_ = 0;  // when this thread's objects were last told to shrink
-  uint32_t away_ = 0;             // slots that only keep a name
+  uint32_t away_ = 0;              // slots that only keep a name
   uint32_t siblingNext_ = 0;
   bool relieving_ = false, holdsFresh_ = false, quiescing_ = false, retiring_ = false, abandoned_ = false;
   bool draining_ = false, drained_ = false;

@@ -14,7 +14,7 @@ void Reactor::onReadable(uint32_t slot, Connection& connection) {
   if (connection.span != 0 || connection.has(Connection::kHasPending)) return;  // the last bytes come first
   // Stopped since epoll was asked: an end that is read now would come before the frames that wait.
   if (connection.has(Connection::kPausedMask)) return updateInterest(slot);
-  if (refusingInput_ && exchange_->memoryState(nowMs_) != MemoryState::kFine) return closeNow(slot, CloseReason::kMemoryLimit);
+  if (memory_.refusesInput(nowMs_)) return closeNow(slot, CloseReason::kMemoryLimit);
   if (connection.has(Connection::kPiped)) return receiveForPipe(slot);
   if (connection.has(Connection::kAwaitsProxy)) return receiveProxyHeader(slot);
   if (connection.has(Connection::kEnding | Connection::kDraining)) return receiveToDiscard(slot);

@@ -9,7 +9,7 @@ namespace mr {
 // False: the connection has closed, as slow-consumer or memory-limit.
 bool Reactor::admits(uint32_t slot, size_t more, Admits how) {
   const Connection& connection = table_.at(slot);
-  if (connection.waitingBytes() + more <= config(connection).outMaxBytes && more < kMemoryStep) return true;
+  if (connection.waitingBytes() + more <= config(connection).outMaxBytes && more < MemoryGuard::kStep) return true;
   return admitsMuch(slot, more, how);
 }
 
@@ -19,7 +19,7 @@ bool Reactor::admitsMuch(uint32_t slot, size_t more, Admits how) {
   if (connection.waitingBytes() + more > cfg.outMaxBytes) flushConnection(slot);
   if (!connection.fd.valid()) return false;
   // A publication exists once, whoever it waits for.
-  if (how != Admits::kShared && more >= kMemoryStep && !findsMemory(slot, more)) return false;
+  if (how != Admits::kShared && more >= MemoryGuard::kStep && !findsMemory(slot, more)) return false;
   if (isBelowCeiling(slot, more)) return true;
   const size_t waiting = connection.waitingBytes();
   if (waiting >= cfg.outHighBytes + kBeside) {
@@ -55,7 +55,7 @@ bool Reactor::findsMemory(uint32_t slot, size_t more) {
   exchange_->publishBuffered(index_, ownBytes());
   const MemoryUse use = exchange_->memoryUse();
   if (use.sum() - use.received + more <= exchange_->options().maxMemoryBytes) return true;
-  if (closeLargest(kMostShed, {slot, more}) != 0) requestTurn();
+  if (closeLargest(MemoryGuard::kMostShed, {slot, more}) != 0) requestTurn();
   exchange_->publishBuffered(index_, ownBytes());
   return table_.at(slot).fd.valid();
 }
