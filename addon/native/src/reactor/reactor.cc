@@ -566,11 +566,7 @@ int64_t Reactor::untilNextTimerMs() {
   consider(permitLookAtMs_);
   // Once it is over, those that are left are in the middle of a message, and what they wait for comes from elsewhere.
   if (!fresh_.empty() && requestsUntilMs_ > nowMs_) consider(requestsUntilMs_);
-  for (const Acceptor& acceptor : acceptors_) {
-    if (!acceptor.fd.valid()) continue;  // it may have closed while it waited for its next try
-    consider(acceptor.retryAtMs);
-    if (acceptor.emptying && acceptor.retryAtMs == 0) consider(acceptor.lastAcceptMs + acceptor.quietMs);
-  }
+  if (const uint64_t at = acceptors_.nextMs(); at != UINT64_MAX) consider(at);
   return next;
 }
 

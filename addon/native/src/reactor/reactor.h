@@ -14,9 +14,9 @@
 #include "base/thread_owner.h"
 #include "exchange/call.h"
 #include "exchange/exchange.h"
-#include "net/cidr.h"
 #include "net/epoll.h"
 #include "net/listener_group.h"
+#include "reactor/acceptors.h"
 #include "reactor/client_profiles.h"
 #include "reactor/connection_table.h"
 #include "reactor/connector.h"
@@ -271,13 +271,11 @@ class Reactor {
   static constexpr size_t kMaxTaskBytes = 256 << 10;  // frames travel together up to this size
   static constexpr size_t kMostHanded = 64 << 10;     // plaintext of one connection that is being encrypted
   static constexpr size_t kMostCipher =
-      2 * kMostHanded;                             // encrypted beyond `outBuffer.max`: what was handed, and what it grew by
-  static constexpr uint32_t kAcceptRetryMs = 100;  // after EMFILE and its like
-  static constexpr uint32_t kAcceptDelayMs = 20;   // when more are accepted than may be
+      2 * kMostHanded;                            // encrypted beyond `outBuffer.max`: what was handed, and what it grew by
+  static constexpr uint32_t kAcceptDelayMs = 20;  // when more are accepted than may be
   static constexpr uint64_t kFarMs = 4096, kFarStepMs = 1024;  // deadlines further away are met to the second
   static constexpr size_t kBeside = 64 << 10;  // what may wait beside a message that has passed the maximum: its head and end
   static constexpr size_t kPage = 4 << 10;
-  static constexpr uint32_t kQuietMs = 10;              // a listener nobody has queued on for so long is empty
   static constexpr uint32_t kRetireQuietMs = 1000;      // a peer may have its handshake under way
   static constexpr uint32_t kFrameRetryMs = 20;         // a frame that is late and has just been added to
   static constexpr uint32_t kStallCheckMs = 2;          // how often to look for frames claimed and not started
@@ -289,18 +287,6 @@ class Reactor {
   static constexpr uint32_t kMeasuredTogether = 64;
   static constexpr uint8_t kInlinePart = 128;  // beside Reply::Flags: a hook's write that waits in the order
 
-  struct Acceptor {
-    Fd fd;
-    std::shared_ptr<ListenerGroup> group;
-    uint16_t listener = 0;
-    bool spread = false;
-    std::shared_ptr<const CidrSet> proxyFrom;  // a PROXY header comes first, from these addresses only
-    bool armed = false;
-    bool emptying = false;
-    uint64_t retryAtMs = 0;
-    uint64_t lastAcceptMs = 0;
-    uint32_t quietMs = kQuietMs;
-  };
   class Moved;  // a connection or a listening socket on its way to a sibling
   // The bytes a connection received this turn, until the hooks are through with it.
   struct Span {
@@ -422,11 +408,8 @@ class Reactor {
   void receiveProxyHeader(uint32_t slot);
   bool enterAddress(uint32_t slot);
   void acceptFailed(uint32_t index, int error);
-  void armAcceptor(uint32_t index);
-  void disarmAcceptor(uint32_t index);
   void serviceAcceptors();
   void finishDrainIfEmpty();
-  void leaveListener(uint32_t index);
   void drainConnection(uint32_t slot);
   bool awaitsRequest(const Connection& connection) const;
   void drainFresh();
@@ -696,7 +679,7 @@ class Reactor {
   std::vector<ListenerConfig> listeners_;
   Framings framings_;
   std::vector<uint16_t> listenerFramings_;
-  std::vector<Acceptor> acceptors_;
+  Acceptors acceptors_{epoll_};
   ClientProfiles profiles_;
   Connector connector_;
   std::vector<Connector::Ended> connectsEnded_;

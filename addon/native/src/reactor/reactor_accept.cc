@@ -47,27 +47,7 @@ void Reactor::listen(uint16_t listener, std::shared_ptr<ListenerGroup> group, in
   acceptor.group = std::move(group);
   acceptor.listener = listener;
   acceptor.spread = spread;
-  acceptors_.push_back(std::move(acceptor));
-  armAcceptor(static_cast<uint32_t>(acceptors_.size() - 1));
-}
-
-void Reactor::armAcceptor(uint32_t index) {
-  Acceptor& acceptor = acceptors_[index];
-  acceptor.retryAtMs = 0;
-  if (acceptor.armed || !acceptor.fd.valid()) return;
-  const auto added = epoll_.add(acceptor.fd.get(), EPOLLIN, index);
-  if (added.ok()) {
-    acceptor.armed = true;
-  } else {
-    acceptor.retryAtMs = nowMs_ + kAcceptRetryMs;
-  }
-}
-
-void Reactor::disarmAcceptor(uint32_t index) {
-  Acceptor& acceptor = acceptors_[index];
-  if (!acceptor.armed) return;
-  (void)epoll_.remove(acceptor.fd.get());
-  acceptor.armed = false;
+  acceptors_.add(std::move(acceptor), nowMs_);
 }
 
 void Reactor::acceptSome(uint32_t index) {
@@ -77,9 +57,7 @@ void Reactor::acceptSome(uint32_t index) {
     if (!exchange_->admission().takeAccept(nowMs_ * 1'000'000)) {
       // The kernel keeps those who wait, and turns the rest away when its queue is full.
       counters_.acceptsDelayed.add(1);
-      disarmAcceptor(index);
-      acceptor.retryAtMs = nowMs_ + kAcceptDelayMs;
-      return;
+      return acceptors_.armAgainAt(index, nowMs_ + kAcceptDelayMs);
     }
     Result<sock::Accepted> accepted = sock::accept(acceptor.fd.get());
     if (!accepted.ok()) {
@@ -87,7 +65,7 @@ void Reactor::acceptSome(uint32_t index) {
       if (isPeersAffair(accepted.error)) continue;
       if (accepted.error != EAGAIN && accepted.error != EWOULDBLOCK) return acceptFailed(index, accepted.error);
       // A Unix listener that refuses stays readable: there is nothing more to be told of it.
-      if (acceptor.emptying && acceptor.group->address().isUnix()) disarmAcceptor(index);
+      if (acceptor.emptying && acceptor.group->address().isUnix()) acceptors_.disarm(index);
       return;
     }
     acceptor.lastAcceptMs = nowMs_;
@@ -112,8 +90,7 @@ void Reactor::acceptSome(uint32_t index) {
 void Reactor::acceptFailed(uint32_t index, int error) {
   // EMFILE and its like stay readable for ever: without a pause the loop would spin on them.
   counters_.acceptErrors.add(1);
-  disarmAcceptor(index);
-  acceptors_[index].retryAtMs = nowMs_ + kAcceptRetryMs;
+  acceptors_.armAgainAt(index, nowMs_ + Acceptors::kRetryMs);
   emit(Event::kAcceptError, 0, acceptors_[index].listener, static_cast<uint32_t>(error));
 }
 
@@ -240,18 +217,14 @@ void Reactor::serviceAcceptors() {
   for (uint32_t i = 0; i < acceptors_.size(); ++i) {
     Acceptor& acceptor = acceptors_[i];
     if (!acceptor.fd.valid()) continue;
-    if (acceptor.retryAtMs != 0 && nowMs_ >= acceptor.retryAtMs) armAcceptor(i);
-    // One that waits for descriptors is not empty.
-    if (acceptor.emptying && acceptor.retryAtMs == 0 && nowMs_ >= acceptor.lastAcceptMs + acceptor.quietMs) {
-      // Nobody new can have come since the listener refuses; whoever was queued has been accepted. Asked before accept(), which
-      // says that descriptors are missing also where nobody is queued.
-      if (sock::isReadable(acceptor.fd.get())) acceptSome(i);
-      // Somebody was there after all, and one turn takes only so many: what is queued at close() is reset.
-      if (acceptor.retryAtMs != 0 || acceptor.lastAcceptMs == nowMs_) continue;
-      disarmAcceptor(i);
-      acceptor.group->giveBack(std::move(acceptor.fd));
-      acceptor.group.reset();
-    }
+    if (acceptor.retryAtMs != 0 && nowMs_ >= acceptor.retryAtMs) acceptors_.arm(i, nowMs_);
+    if (!acceptors_.isQuiet(i, nowMs_)) continue;
+    // Nobody new can have come since the listener refuses; whoever was queued has been accepted. Asked before accept(), which
+    // says that descriptors are missing also where nobody is queued.
+    if (sock::isReadable(acceptor.fd.get())) acceptSome(i);
+    // Somebody was there after all, and one turn takes only so many: what is queued at close() is reset.
+    if (acceptor.retryAtMs != 0 || acceptor.lastAcceptMs == nowMs_) continue;
+    acceptors_.giveBack(i);
   }
 }
 
@@ -259,15 +232,7 @@ void Reactor::leaveListeners(uint32_t graceMs) {
   owner_.assertCurrent(__func__);
   nowMs_ = monotonicMs();
   requestsUntilMs_ = nowMs_ + graceMs;
-  for (uint32_t i = 0; i < acceptors_.size(); ++i) leaveListener(i);
-}
-
-void Reactor::leaveListener(uint32_t index) {
-  Acceptor& acceptor = acceptors_[index];
-  // Said explicitly: the socket lives on in another process, and our epoll set would go on watching it.
-  disarmAcceptor(index);
-  if (acceptor.fd.valid()) acceptor.group->giveBack(std::move(acceptor.fd));
-  acceptor = Acceptor{};
+  for (uint32_t i = 0; i < acceptors_.size(); ++i) acceptors_.giveBack(i);
 }
 
 // It has been accepted and has not yet said all of what it came for.
@@ -304,12 +269,11 @@ void Reactor::drain(uint32_t lingerMs) {
     Acceptor& acceptor = acceptors_[i];
     if (!acceptor.fd.valid()) continue;
     if (acceptor.group->isBorrowed()) {
-      leaveListener(i);
+      acceptors_.giveBack(i);
       continue;
     }
     (void)sock::refuseNewConnections(acceptor.fd.get());
-    acceptor.emptying = true;
-    acceptor.lastAcceptMs = nowMs_;
+    acceptors_.empty(i, nowMs_, acceptor.quietMs);
   }
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     // Clients go on as long as an accepted connection may need them.
@@ -342,9 +306,7 @@ void Reactor::finishDrainIfEmpty() {
   // A sibling is sending one.
   if (exchange_->balance().of(index_) != 0) return requestAnotherTurn();
   if (retiring_ && !calls_.empty()) return;  // their answers come from here
-  for (const Acceptor& acceptor : acceptors_) {
-    if (acceptor.fd.valid()) return;
-  }
+  if (acceptors_.any()) return;
   drained_ = true;
   emit(Event::kDrained, 0);
 }

@@ -159,12 +159,7 @@ bool Reactor::destroy(uint32_t slot, uint32_t generation, CloseReason reason) {
 uint32_t Reactor::destroyAll(CloseReason reason) {
   owner_.assertCurrent(__func__);
   uint32_t destroyed = 0;
-  for (uint32_t i = 0; i < acceptors_.size(); ++i) {
-    Acceptor& acceptor = acceptors_[i];
-    disarmAcceptor(i);  // another process may keep the socket open
-    if (acceptor.fd.valid()) acceptor.group->giveBack(std::move(acceptor.fd));
-    acceptor.group.reset();
-  }
+  for (uint32_t i = 0; i < acceptors_.size(); ++i) acceptors_.giveBack(i);
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.fd.valid()) continue;

@@ -98,12 +98,7 @@ void Reactor::forgetSlot(uint32_t slot) {
 }
 
 // Somebody came in, and may still need a client of ours for his answer. A pipe needs nobody else.
-bool Reactor::servesAccepted() const {
-  for (const Acceptor& acceptor : acceptors_) {
-    if (acceptor.fd.valid()) return true;
-  }
-  return table_.size() > away_ + clients_ + pipedAccepted_;
-}
+bool Reactor::servesAccepted() const { return acceptors_.any() || table_.size() > away_ + clients_ + pipedAccepted_; }
 
 // Nobody is served any more: what the reactor has connected for them ends like those who were.
 void Reactor::finishClients() {

@@ -634,24 +634,19 @@ void Reactor::moveAcceptors(bool all) {
     if (!acceptor.fd.valid()) continue;
     const uint32_t sibling = nextSibling();
     if (sibling != Exchange::kNoReactor && (all || acceptor.group->isFixed())) {
-      disarmAcceptor(i);
       auto moved = std::make_unique<Moved>();
       moved->what = Moved::What::kAcceptor;
-      moved->acceptor = std::move(acceptor);
+      moved->acceptor = acceptors_.take(i);
       exchange_->mailbox(exchange_->reactorMailbox(sibling)).send(std::move(moved));
-      acceptor = Acceptor{};
     } else {
       acceptor.group->steerAway(acceptor.fd.get());
-      acceptor.emptying = true;
-      acceptor.quietMs = kRetireQuietMs;
-      acceptor.lastAcceptMs = nowMs_;
+      acceptors_.empty(i, nowMs_, kRetireQuietMs);
     }
   }
 }
 
 void Reactor::adoptAcceptor(Acceptor acceptor) {
-  acceptors_.push_back(std::move(acceptor));
-  armAcceptor(static_cast<uint32_t>(acceptors_.size() - 1));
+  acceptors_.add(std::move(acceptor), nowMs_);
   if (retiring_) moveAcceptors(true);
 }
 
