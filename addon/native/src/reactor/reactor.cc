@@ -35,7 +35,7 @@ Reactor::Reactor(std::shared_ptr<Exchange> exchange, uint32_t index)
       recycler_(exchange_->recycler(exchange_->reactorMailbox(index))),
       table_(firstGeneration()),
       wheel_(monotonicMs()),
-      connector_(epoll_, monotonicMs()),
+      clients_(*exchange_, epoll_, counters_, monotonicMs()),
       scratch_(kReadBytes),
       nowMs_(monotonicMs()),
       sampler_(exchange_->costs(), kKeyFlags) {
@@ -356,9 +356,8 @@ void Reactor::dispatch(const epoll_event& event) {
   const auto generation = static_cast<uint32_t>(event.data.u64 >> 32);
   if (event.data.u64 == kMailboxToken) return;  // unpark() has read it away
   if (generation == 0 && (slot & Connector::kTokenBit)) {
-    Connector::Ended ended;
-    if (connector_.finish(slot & ~Connector::kTokenBit, event.events, &ended)) onConnectEnded(std::move(ended));
-    return;
+    const uint32_t request = slot & ~Connector::kTokenBit;
+    return clients_.finish(request, event.events, [this](Connector::Ended ended) { onConnectEnded(std::move(ended)); });
   }
   if (generation == 0) return acceptSome(slot);
   dispatchConnection(slot, generation, event.events);
@@ -560,7 +559,7 @@ int64_t Reactor::untilNextTimerMs() {
     const int64_t left = at > now ? static_cast<int64_t>(at - now) : 0;
     if (next < 0 || left < next) next = left;
   };
-  if (const int64_t left = connector_.untilNextMs(now); left >= 0 && (next < 0 || left < next)) next = left;
+  if (const int64_t left = clients_.untilNextMs(now); left >= 0 && (next < 0 || left < next)) next = left;
   consider(stallCheckAtMs_);
   consider(memory_.nextLookMs());
   consider(permitLookAtMs_);

@@ -17,9 +17,8 @@
 #include "net/epoll.h"
 #include "net/listener_group.h"
 #include "reactor/acceptors.h"
-#include "reactor/client_profiles.h"
+#include "reactor/clients.h"
 #include "reactor/connection_table.h"
-#include "reactor/connector.h"
 #include "reactor/event_batch.h"
 #include "reactor/framings.h"
 #include "reactor/hook_pace.h"
@@ -351,11 +350,11 @@ class Reactor {
   void expireTimers();
   void settleTurn();
   const ListenerConfig& config(const Connection& connection) const {
-    return connection.has(Connection::kClient) ? profiles_.config(connection.listener) : listeners_[connection.listener];
+    return connection.has(Connection::kClient) ? clients_.config(connection.listener) : listeners_[connection.listener];
   }
   // The framing that it has without setFraming().
   uint16_t ownFraming(const Connection& connection) const {
-    return connection.has(Connection::kClient) ? profiles_.framing(connection.listener) : listenerFramings_[connection.listener];
+    return connection.has(Connection::kClient) ? clients_.framing(connection.listener) : listenerFramings_[connection.listener];
   }
   // The events for its thread.
   uint32_t hooksOf(const Connection& connection) const {
@@ -423,8 +422,12 @@ class Reactor {
   uint32_t enterSibling(const Connection& connection);
   // reactor_connect.cc
   void onConnectEnded(Connector::Ended ended);
-  void expireConnects();
-  void cancelConnects();
+  void expireConnects() {
+    clients_.expire(nowMs_, [this](Connector::Ended ended) { onConnectEnded(std::move(ended)); });
+  }
+  void cancelConnects() {
+    clients_.cancelAll([this](Connector::Ended ended) { onConnectEnded(std::move(ended)); });
+  }
   void forgetSlot(uint32_t slot);
   bool servesAccepted() const;
   void finishClients();
@@ -680,10 +683,9 @@ class Reactor {
   Framings framings_;
   std::vector<uint16_t> listenerFramings_;
   Acceptors acceptors_{epoll_};
-  ClientProfiles profiles_;
-  Connector connector_;
-  std::vector<Connector::Ended> connectsEnded_;
-  uint32_t clients_ = 0, pipedAccepted_ = 0;  // of the table
+  ReactorCounters counters_;
+  Clients clients_;
+  uint32_t pipedAccepted_ = 0;  // of the table
   std::vector<Span> spans_;
   std::vector<uint32_t> dirty_, pending_, closed_, expired_, ended_, moving_, untold_;
   std::vector<std::span<const uint8_t>> group_;
@@ -762,7 +764,6 @@ class Reactor {
   uint64_t seenRunningAtNs_ = 0;    // and when that was new
   bool handingOver_ = false;        // from quiesce() to the next thread
   std::unique_ptr<Topics> topics_;  // null while nobody has subscribed to anything
-  ReactorCounters counters_;
 };
 
 }  // namespace mr

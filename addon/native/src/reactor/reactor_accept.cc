@@ -25,7 +25,7 @@ uint16_t Reactor::addFraming(const FramingConfig& framing) {
       if (table_.at(slot).has(Connection::kOpen)) used.mark(table_.at(slot).framing);
     }
     for (const Span& span : spans_) used.mark(span.framing);
-    profiles_.eachFraming([&used](uint16_t framing) { used.mark(framing); });
+    clients_.eachFraming([&used](uint16_t framing) { used.mark(framing); });
   });
 }
 
@@ -302,7 +302,7 @@ void Reactor::drainConnection(uint32_t slot) {
 }
 
 void Reactor::finishDrainIfEmpty() {
-  if (!(draining_ || retiring_) || drained_ || table_.size() != away_ || connector_.size() != 0) return;
+  if (!(draining_ || retiring_) || drained_ || table_.size() != away_ || clients_.connecting() != 0) return;
   // A sibling is sending one.
   if (exchange_->balance().of(index_) != 0) return requestAnotherTurn();
   if (retiring_ && !calls_.empty()) return;  // their answers come from here

@@ -17,38 +17,20 @@ Result<uint32_t> Reactor::connect(const Address& address, const Address* local, 
   if ((draining_ || retiring_) && !servesAccepted()) return Result<uint32_t>::failure(ECANCELED);
   if (exchange_->memoryState(nowMs_) != MemoryState::kFine || !exchange_->admission().enter())
     return Result<uint32_t>::failure(ENOSPC);
-  const uint16_t framing = addFraming(config.framing);
-  const uint16_t profile = framing != Framings::kNone ? profiles_.use(config, framing) : ClientProfiles::kNone;
-  Result<uint32_t> begun = profile == ClientProfiles::kNone ? Result<uint32_t>::failure(ENOBUFS)
-                                                            : connector_.begin(address, local, profile, nowMs_, timeoutMs);
-  if (begun.ok()) {
-    counters_.connecting.add(1);
-    return begun;
-  }
-  counters_.connectFailures.add(1);
-  if (profile != ClientProfiles::kNone) profiles_.release(profile);
-  exchange_->admission().leave();
-  return begun;
+  return clients_.connect(address, local, config, addFraming(config.framing), nowMs_, timeoutMs);
 }
 
 void Reactor::cancelConnect(uint32_t request) {
   owner_.assertCurrent(__func__);
-  Connector::Ended ended;
-  if (!connector_.cancel(request, &ended)) return;
-  counters_.connecting.sub(1);
-  profiles_.release(ended.attempt.profile);
-  exchange_->admission().leave();
+  if (!clients_.cancel(request)) return;
   requestTurn();  // a reactor that closes may have waited for just this
 }
 
 // Its place among the connections of the process was taken when it began.
 void Reactor::onConnectEnded(Connector::Ended ended) {
-  counters_.connecting.sub(1);
   const uint32_t slot = ended.error == 0 ? table_.open() : ConnectionTable::kFull;
   if (slot == ConnectionTable::kFull) {
-    counters_.connectFailures.add(1);
-    profiles_.release(ended.attempt.profile);
-    exchange_->admission().leave();
+    clients_.failed(ended);
     return emit(Event::kConnectFailed, 0, ended.request, static_cast<uint32_t>(ended.error == 0 ? ENOSPC : ended.error));
   }
   Connection& connection = table_.at(slot);
@@ -56,15 +38,14 @@ void Reactor::onConnectEnded(Connector::Ended ended) {
   connection.fd = std::move(ended.attempt.fd);
   connection.peer = peerOf(ended.attempt.address);
   connection.listener = ended.attempt.profile;
-  connection.framing = profiles_.framing(connection.listener);
+  connection.framing = clients_.framing(connection.listener);
   connection.lastActivity = connection.receivingSince = nowMs_;
   const ListenerConfig& cfg = config(connection);
   if (cfg.noDelay && connection.peer.isNamed()) (void)sock::setNoDelay(connection.fd.get(), true);
   if (cfg.keepAliveSeconds != 0) (void)sock::setKeepAlive(connection.fd.get(), true, cfg.keepAliveSeconds);
   if (!(cfg.hooks & kHookMessage)) connection.set(Connection::kPausedByUser);
-  ++clients_;
+  clients_.opened();
   exchange_->balance().enter(index_);
-  counters_.connected.add(1);
   counters_.open.add(1);
   exchange_->directory().publish(idOf(slot), exchange_->reactorMailbox(index_));
   emit(Event::kConnected, slot, ended.request);
@@ -75,35 +56,19 @@ void Reactor::onConnectEnded(Connector::Ended ended) {
   watch(slot);
 }
 
-void Reactor::expireConnects() {
-  connectsEnded_.clear();
-  connector_.expire(nowMs_, &connectsEnded_);
-  for (Connector::Ended& ended : connectsEnded_) onConnectEnded(std::move(ended));
-}
-
-void Reactor::cancelConnects() {
-  for (const uint32_t request : connector_.requests()) {
-    Connector::Ended ended;
-    if (connector_.cancel(request, &ended)) onConnectEnded(std::move(ended));
-  }
-}
-
 void Reactor::forgetSlot(uint32_t slot) {
   const Connection& connection = table_.at(slot);
-  if (connection.has(Connection::kClient)) {
-    --clients_;
-    profiles_.release(connection.listener);
-  }
+  if (connection.has(Connection::kClient)) clients_.forgotten(connection.listener);
   table_.close(slot);
 }
 
 // Somebody came in, and may still need a client of ours for his answer. A pipe needs nobody else.
-bool Reactor::servesAccepted() const { return acceptors_.any() || table_.size() > away_ + clients_ + pipedAccepted_; }
+bool Reactor::servesAccepted() const { return acceptors_.any() || table_.size() > away_ + clients_.open() + pipedAccepted_; }
 
 // Nobody is served any more: what the reactor has connected for them ends like those who were.
 void Reactor::finishClients() {
   cancelConnects();
-  if (clients_ == 0) return;
+  if (clients_.open() == 0) return;
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     const Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.has(Connection::kClient) || !connection.fd.valid()) continue;
@@ -114,7 +79,7 @@ void Reactor::finishClients() {
 // The hooks of a client are functions of the thread that is ending. A pipe needs none of them, and goes on.
 void Reactor::leaveClients() {
   cancelConnects();
-  if (clients_ == 0) return;
+  if (clients_.open() == 0) return;
   for (uint32_t slot = 0; slot < table_.highest(); ++slot) {
     Connection& connection = table_.at(slot);
     if (!connection.has(Connection::kOpen) || !connection.has(Connection::kClient) || !connection.fd.valid()) continue;
@@ -125,12 +90,11 @@ void Reactor::leaveClients() {
     if (config(connection).hooks == 0) continue;
     ListenerConfig silent = config(connection);
     silent.hooks = 0;
-    const uint16_t profile = profiles_.use(silent, profiles_.framing(connection.listener));
+    const uint16_t profile = clients_.change(connection.listener, silent);
     if (profile == ClientProfiles::kNone) {
       closeNow(slot, CloseReason::kThreadLost);
       continue;
     }
-    profiles_.release(connection.listener);
     connection.listener = profile;
   }
 }
