@@ -31,6 +31,39 @@ const packages = {
   multireactor: { folder: 'packages/multireactor', knows: ['@multireactor/core', '@multireactor/http'] },
 }
 
+// The files of reactor/: what each part may include of its own room. The loop (reactor, reactor_*, moved, registry) may include
+// every part, and no part the loop: it holds no Reactor and is no friend of another part. A new part joins the table.
+const loop = /^(reactor(_\w+)?|moved|registry)$/
+const parts = {
+  acceptors: [],
+  aside: [],
+  client_profiles: ['listener'],
+  clients: ['client_profiles', 'connector', 'framings'],
+  compact_peer: [],
+  connection: ['aside', 'compact_peer', 'in_buffer', 'order_window', 'secure', 'short_time', 'subscription', 'timer_wheel'],
+  connection_table: ['connection'],
+  connector: ['timer_wheel'],
+  event_batch: ['turn_budget'],
+  event_columns: ['event_batch'],
+  framings: [],
+  hook_pace: [],
+  in_buffer: [],
+  incoming_calls: ['event_batch'],
+  inline_box: [],
+  listener: [],
+  may_write: ['connection'],
+  memory_guard: ['connection_table'],
+  order_window: [],
+  peer_of: [],
+  secure: [],
+  short_time: [],
+  subscription: [],
+  timer_wheel: [],
+  topics: ['subscription'],
+  turn_budget: [],
+  write_box: [],
+}
+
 const nodeHeader = /^(napi|node|node_api|js_native_api|uv|v8|libplatform)([-./_].*)?$/
 
 // The one file with raw socket calls. Names that no other function has are recognised anywhere; the everyday words, which our
@@ -52,6 +85,18 @@ function* linesOf(path) {
   for (const line of readFileSync(path, 'utf8').split('\n')) yield [++number, line]
 }
 
+/** Of one line of a part: an arrow to another part that is not in the table, or a way into the loop. */
+function partViolation(part, header, code) {
+  if (header !== undefined) {
+    const [, target] = header.match(/^reactor\/(\w+)\.h$/) ?? []
+    if (target === undefined || target === part || parts[part].includes(target)) return undefined
+    return `the part ${part} includes ${header}; it may know ${parts[part].join(', ') || 'no other part'}`
+  }
+  if (/\bfriend\b/.test(code)) return `the part ${part} names a friend; parts have none`
+  if (/\bReactor\s*[&*]/.test(code)) return `the part ${part} holds a Reactor; it gets what it needs`
+  return undefined
+}
+
 function* includeViolations(base) {
   const folder = join(base, 'addon/native/src')
   for (const path of sources(folder, /\.(cc|h)$/)) {
@@ -60,6 +105,12 @@ function* includeViolations(base) {
     const allowed = rooms[room]
     if (allowed === undefined) {
       yield `${at(1)}: ${room} is no room of the house (${Object.keys(rooms).join(', ')})`
+      continue
+    }
+    const part = room === 'reactor' ? path.split('/')[1].replace(/\.(cc|h)$/, '') : undefined
+    const isPart = part !== undefined && !loop.test(part)
+    if (isPart && parts[part] === undefined) {
+      yield `${at(1)}: ${part} is no part of the reactor; add it to the table of scripts/check-arrows.mjs`
       continue
     }
     for (const [number, line] of linesOf(join(folder, path))) {
@@ -74,7 +125,10 @@ function* includeViolations(base) {
           }
         }
       }
-      const call = line.replace(/\/\/.*/, '').match(socketCall)
+      const code = line.replace(/\/\/.*/, '')
+      const wrong = isPart ? partViolation(part, header, code) : undefined
+      if (wrong !== undefined) yield `${at(number)}: ${wrong}`
+      const call = code.match(socketCall)
       if (call !== null && path !== socketFile) {
         yield `${at(number)}: calls ${call[1] ?? call[2]}(); only ${socketFile} calls the socket syscalls`
       }

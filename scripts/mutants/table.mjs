@@ -19,6 +19,13 @@ export const mutants = [
     test: 'test/dist/limits/memory.test.js: closes nobody for the results of calls',
   },
   {
+    protects: 'the memory of slabs that waiting rows name',
+    file: 'addon/native/src/reactor/event_batch.cc',
+    from: 'if (carriesSlab(row.event)) oldest',
+    to: 'if (row.event == Event::kFrame) oldest',
+    test: 'event_batch: the oldest slab is that of the rows that name one',
+  },
+  {
     protects: 'the bytes of one turn',
     file: 'addon/native/src/reactor/turn_budget.h',
     from: 'if (spent_ < mostBytes_ && cpuNs_ < mostCpuNs_) return true;',
@@ -189,8 +196,8 @@ export const mutants = [
   {
     protects: 'the number of rows that hooks get at once',
     file: 'addon/native/src/reactor/reactor.h',
-    from: 'return rows_.size() < pace_.mostRows() ?',
-    to: 'return rows_.size() < SIZE_MAX ?',
+    from: 'return batch_.size() < pace_.mostRows() ?',
+    to: 'return batch_.size() < SIZE_MAX ?',
     test: 'turn_budget: turn budget: hooks get a bounded number of rows',
   },
   {
@@ -238,7 +245,7 @@ export const mutants = [
   {
     protects: 'limits.memory against one message',
     file: 'addon/native/src/reactor/reactor_room.cc',
-    from: 'if (how != Admits::kShared && more >= kMemoryStep && !findsMemory(slot, more)) return false;',
+    from: 'if (how != Admits::kShared && more >= MemoryGuard::kStep && !findsMemory(slot, more)) return false;',
     to: '',
     test: 'reader: room: limits.memory comes first',
   },
@@ -623,8 +630,8 @@ export const mutants = [
   {
     protects: 'the CPU that one read of a connection with TLS costs',
     file: 'addon/native/src/reactor/reactor_secure.cc',
-    from: 'std::min<size_t>(slab_.size - slabUsed_, secure.readBytes)',
-    to: 'std::min(slab_.size - slabUsed_, kReadBytes)',
+    from: 'batch_.room(secure.readBytes)',
+    to: 'batch_.room(kReadBytes)',
     test: 'reactor_secure: a connection is read in the steps',
   },
   {
@@ -953,22 +960,22 @@ export const mutants = [
   {
     protects: 'the heap of what waits in the thread, in limits.memory',
     file: 'addon/native/src/reactor/reactor_memory.cc',
-    from: '(heldTotal_ - heldByThemselves_) * kHeldBytes',
+    from: '(heldTotal_ - heldByThemselves_) * MemoryGuard::kHeldBytes',
     to: '0',
     test: 'reactor_limits: memory: what waits in the thread',
   },
   {
     protects: 'connections from going all at once for what JavaScript holds',
-    file: 'addon/native/src/reactor/reactor_memory.cc',
-    from: 'if (nowMs_ < heldShedAtMs_) {',
+    file: 'addon/native/src/reactor/memory_guard.cc',
+    from: 'if (nowMs < heldShedAtMs_) {',
     to: 'if (false) {',
     test: 'reactor_limits: memory: of what JS holds',
   },
   {
     protects: 'reading nobody who feeds hooks over the budget of memory',
-    file: 'addon/native/src/reactor/reactor_memory.cc',
-    from: 'refusingInput_ = true;',
-    to: '',
+    file: 'addon/native/src/reactor/memory_guard.h',
+    from: 'return refusing_ && exchange_.memoryState',
+    to: 'return false && exchange_.memoryState',
     test: 'reactor_limits: memory: closes who feeds hooks that hold too much',
   },
   {
@@ -1192,8 +1199,8 @@ export const mutants = [
   {
     protects: 'the most that may wait to be sent',
     file: 'addon/native/src/reactor/reactor_room.cc',
-    from: 'if (connection.waitingBytes() + more <= config(connection).outMaxBytes && more < kMemoryStep) return true;',
-    to: 'if ((connection.waitingBytes() + more <= config(connection).outMaxBytes && more < kMemoryStep) || more != SIZE_MAX) return true;',
+    from: 'if (connection.waitingBytes() + more <= config(connection).outMaxBytes && more < MemoryGuard::kStep) return true;',
+    to: 'if ((connection.waitingBytes() + more <= config(connection).outMaxBytes && more < MemoryGuard::kStep) || more != SIZE_MAX) return true;',
     test: 'reactor: counts a peer that does not read',
   },
   {
@@ -1447,14 +1454,14 @@ export const mutants = [
   {
     protects: 'the pause when accept fails',
     file: 'addon/native/src/reactor/reactor_accept.cc',
-    from: '  disarmAcceptor(index);\n  acceptors_[index].retryAtMs = nowMs_ + kAcceptRetryMs;\n',
+    from: 'acceptors_.armAgainAt(index, nowMs_ + Acceptors::kRetryMs);',
     to: '',
     test: 'test/dist/faults/accept.test.js: EMFILE: does not spin',
   },
   {
     protects: 'accepting again after that pause',
     file: 'addon/native/src/reactor/reactor_accept.cc',
-    from: 'if (acceptor.retryAtMs != 0 && nowMs_ >= acceptor.retryAtMs) armAcceptor(i);',
+    from: 'if (acceptor.retryAtMs != 0 && nowMs_ >= acceptor.retryAtMs) acceptors_.arm(i, nowMs_);',
     to: '',
     test: 'test/dist/faults/accept.test.js: EMFILE: does not spin',
   },
@@ -1711,9 +1718,9 @@ export const mutants = [
   },
   {
     protects: 'looking for memory that another reactor has found',
-    file: 'addon/native/src/reactor/reactor_memory.cc',
-    from: '(memoryLookAtMs_ != 0 || exchange_->memoryIsShort())',
-    to: 'exchange_->memoryIsShort()',
+    file: 'addon/native/src/reactor/memory_guard.cc',
+    from: '(lookAtMs_ != 0 || exchange_.memoryIsShort())',
+    to: 'exchange_.memoryIsShort()',
     test: 'reactor_limits: memory: who looks again and again while it is short',
   },
   {

@@ -39,6 +39,32 @@ describe('arrows', () => {
     expect(violationsOf('addon/native/src/bindings/module.cc', '#include <napi.h>\n')).to.have.length(1)
   })
 
+  it('forbid a worker to know the reactor', () => {
+    expect(violationsOf('addon/native/src/worker/worker.cc', '#include "reactor/reactor.h"\n')).to.deep.equal([
+      'addon/native/src/worker/worker.cc:1: worker includes reactor/reactor.h; worker may know base, exchange',
+    ])
+  })
+
+  it('forbid a part of the reactor to know the loop, or a part that is not in the table', () => {
+    const path = 'addon/native/src/reactor/memory_guard.h'
+    const text =
+      '#include "reactor/connection_table.h"\n#include "reactor/clients.h"\nclass Reactor;\nReactor& reactor;\nfriend class Clients;\n'
+    expect(violationsOf(path, text)).to.deep.equal([
+      `${path}:2: the part memory_guard includes reactor/clients.h; it may know connection_table`,
+      `${path}:4: the part memory_guard holds a Reactor; it gets what it needs`,
+      `${path}:5: the part memory_guard names a friend; parts have none`,
+    ])
+    expect(violationsOf(path, '#include "reactor/reactor.h"\n')).to.have.length(1)
+    expect(violationsOf(path, '')).to.deep.equal([])
+    expect(violationsOf('addon/native/src/reactor/reactor_memory.cc', '#include "reactor/clients.h"\n')).to.deep.equal([])
+  })
+
+  it('forbid a file of the reactor that the table does not have', () => {
+    expect(violationsOf('addon/native/src/reactor/surprise.h', '')).to.deep.equal([
+      'addon/native/src/reactor/surprise.h:1: surprise is no part of the reactor; add it to the table of scripts/check-arrows.mjs',
+    ])
+  })
+
   it('forbid raw socket calls outside of their file', () => {
     expect(violationsOf('addon/native/src/net/acceptor.cc', 'int a = ::accept4(1, nullptr, nullptr, 0);\n')).to.deep.equal([
       'addon/native/src/net/acceptor.cc:1: calls accept4(); only net/socket.cc calls the socket syscalls',
