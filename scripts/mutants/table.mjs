@@ -79,7 +79,7 @@ export const mutants = [
     file: 'addon/native/src/reactor/reactor_broken.cc',
     from: 'if (!stays) return false;',
     to: '(void)stays;',
-    test: 'reactor_broken: reset: ',
+    test: 'reactor_broken: reset: behind an end it is none',
   },
   {
     protects: 'turns from never ending while a connection whose peer has reset is paused',
@@ -93,13 +93,13 @@ export const mutants = [
     file: 'addon/native/src/reactor/reactor_broken.cc',
     from: 'if (progressed) leftWork_ = true;',
     to: '(void)progressed;',
-    test: 'reactor_broken: reset: what came before it is read',
+    test: 'reactor_broken: reset: behind frames that one read brings',
   },
   {
     protects: 'what was received before a send failed',
     file: 'addon/native/src/reactor/reactor_output.cc',
     from: 'if (!isGone) return closeNow(slot, CloseReason::kReset, error);',
-    to: 'return closeNow(slot, CloseReason::kReset, error);',
+    to: 'if (!isGone || error != 0) return closeNow(slot, CloseReason::kReset, error);',
     test: 'reactor_broken: reset: a send that finds it out',
   },
   {

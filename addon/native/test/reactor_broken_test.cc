@@ -91,6 +91,22 @@ TEST("reset: behind an end it is none") {
   CHECK(server.js().saw("0 end"));
 }
 
+TEST("reset: behind frames that one read brings, and behind one that takes two") {
+  for (const size_t size : {1u, 100'000u}) {
+    for (const bool hasEnded : {false, true}) {
+      Tcp server(lines(false));
+      Fd client = server.client();
+      const std::string frame(size, 'a');
+      say(client, frame + "\n");
+      if (hasEnded) ends(client);
+      resets(client);
+      server.untilClosed(hasEnded ? CloseReason::kEnd : CloseReason::kReset, hasEnded ? 0 : ECONNRESET);
+      CHECK_EQ(server.js().frames(0), frame + "|");
+      CHECK_EQ(server.js().saw("0 end"), hasEnded);
+    }
+  }
+}
+
 TEST("reset: who is paused is read when he goes on, and keeps no turn from ending meanwhile") {
   for (const bool hasEnded : {false, true}) {
     Tcp server(lines(false));
