@@ -54,6 +54,13 @@ export const mutants = [
     test: 'turn_budget: turn budget: what one head sets free',
   },
   {
+    protects: 'HTTP requests from running for a peer that has reset',
+    file: 'addon/native/src/reactor/reactor_broken.cc',
+    from: 'if (waitsBetweenRequests(connection)) {',
+    to: 'if (connection.fd.get() < -1 && waitsBetweenRequests(connection)) {',
+    test: 'test/dist/limits/unread_bodies.test.js: keep no request running',
+  },
+  {
     protects: 'what a peer sent before it reset',
     file: 'addon/native/src/reactor/reactor_broken.cc',
     from: 'if (waitsInside || waitsInSocket(slot)) {',

@@ -440,6 +440,7 @@ class Reactor {
   void closeBroken(uint32_t slot);
   void dropOutput(uint32_t slot, bool lost);
   bool waitsInSocket(uint32_t slot);
+  bool waitsBetweenRequests(const Connection& connection) const;
   bool settleBroken(uint32_t slot);
   void readBroken();
 

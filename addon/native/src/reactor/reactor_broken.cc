@@ -114,9 +114,20 @@ bool Reactor::waitsInSocket(uint32_t slot) {
   return false;
 }
 
+// Paused between two HTTP requests: those that run are to hear at once that their peer has left, and the ones behind them would
+// begin with nobody to answer.
+bool Reactor::waitsBetweenRequests(const Connection& connection) const {
+  return connection.has(Connection::kPausedMask) && framings_[connection.framing].kind == FramingKind::kHttp1 &&
+         connection.framerState() == 0;
+}
+
 // Closes it when nothing is owed to its reader any more. True: it is to be looked at again, in the turns to come.
 bool Reactor::settleBroken(uint32_t slot) {
   Connection& connection = table_.at(slot);
+  if (waitsBetweenRequests(connection)) {
+    closeBroken(slot);
+    return false;
+  }
   const bool waitsInside = owesInside(connection);
   if (waitsInside || waitsInSocket(slot)) {
     // Paused, it waits for resume, which lists it again.
