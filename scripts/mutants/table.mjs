@@ -56,8 +56,8 @@ export const mutants = [
   {
     protects: 'HTTP requests from running for a peer that has reset',
     file: 'addon/native/src/reactor/reactor_broken.cc',
-    from: 'if (waitsBetweenRequests(connection)) {',
-    to: 'if (connection.fd.get() < -1 && waitsBetweenRequests(connection)) {',
+    from: 'if (wouldBeginInVain(connection)) {',
+    to: 'if (connection.fd.get() < -1 && wouldBeginInVain(connection)) {',
     test: 'test/dist/limits/unread_bodies.test.js: keep no request running',
   },
   {

@@ -46,6 +46,8 @@ enum class FramingKind : uint8_t {
 };
 // Whether its state is ever anything but 0.
 inline constexpr bool remembers(FramingKind kind) { return kind == FramingKind::kHttp1 || kind == FramingKind::kWebSocket; }
+// Whether a frame is a request that need not begin where nobody can be answered.
+inline constexpr bool asksForAnswers(FramingKind kind) { return kind == FramingKind::kHttp1; }
 
 enum class LengthType : uint8_t { kU8 = 0, kU16Be = 1, kU16Le = 2, kU32Be = 3, kU32Le = 4, kU64Be = 5, kVarint = 6 };
 enum class FrameError : uint8_t { kNone = 0, kTooLarge = 1, kMalformed = 2 };

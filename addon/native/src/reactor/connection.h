@@ -28,6 +28,7 @@ struct Broken {
   bool emptied = false;     // nothing that the peer has sent lies in it any more
   bool outputLost = false;  // not all was sent
   bool listed = false;
+  uint64_t readAtLoss = 0;  // `bytesRead` when it lost its first output
   // The end of what it gives is not an end that the peer has said. EPIPE: the peer had said one before.
   bool cutsOff() const { return known && error != 0 && error != EPIPE; }
 };

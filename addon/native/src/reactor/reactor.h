@@ -438,9 +438,12 @@ class Reactor {
   void listBroken(uint32_t slot);
   void askForTurn();
   void closeBroken(uint32_t slot);
+  void loseOutput(uint32_t slot);
+  void writeInVain(uint32_t slot);
   void dropOutput(uint32_t slot, bool lost);
   bool waitsInSocket(uint32_t slot);
-  bool waitsBetweenRequests(const Connection& connection) const;
+  static bool isReadInVain(const Connection& connection);
+  bool wouldBeginInVain(const Connection& connection) const;
   bool settleBroken(uint32_t slot);
   void readBroken();
 

@@ -10,6 +10,9 @@ namespace mr {
 
 namespace {
 
+// Of a peer that cannot be answered any more: as much as one turn reads of a busy one.
+constexpr uint64_t kReadAfterLoss = 64 << 10;
+
 bool isReadEnded(const Connection& connection) {
   return connection.secure() ? connection.secure()->readEnded : connection.has(Connection::kReadEnded);
 }
@@ -82,13 +85,28 @@ void Reactor::closeBroken(uint32_t slot) {
   closeNow(slot, CloseReason::kReset, error);
 }
 
+// Something that was written reaches nobody.
+void Reactor::loseOutput(uint32_t slot) {
+  Connection& connection = table_.at(slot);
+  Broken& broken = connection.extras->broken;
+  if (std::exchange(broken.outputLost, true)) return;
+  broken.readAtLoss = connection.bytesRead;
+  connection.setSendingSinceMs(nowMs_);
+}
+
+// Kept, it would only wait for a send that fails.
+void Reactor::writeInVain(uint32_t slot) {
+  loseOutput(slot);
+  hastenDeadline(slot);
+  markDirty(slot);
+  listBroken(slot);
+}
+
 // The peer takes no byte. A writer that waits for room gets no drain, or it would go on writing in vain; but input unread for
 // want of room is read.
 void Reactor::dropOutput(uint32_t slot, bool lost) {
   Connection& connection = table_.at(slot);
-  Broken& broken = connection.extras->broken;
-  lost = lost || connection.waitingBytes() != 0;
-  if (lost && !std::exchange(broken.outputLost, true)) connection.setSendingSinceMs(nowMs_);
+  if (lost || connection.waitingBytes() != 0) loseOutput(slot);
   connection.out.clear();
   if (connection.secure()) connection.secure()->out.clear();
   if (connection.creditsDue()) {
@@ -98,15 +116,22 @@ void Reactor::dropOutput(uint32_t slot, bool lost) {
     connection.extras->creditsDue.reset();
   }
   account(slot);
-  if (broken.outputLost) hastenDeadline(slot);
+  if (losesOutput(connection)) hastenDeadline(slot);
   afterFlush(slot);
+}
+
+// Answers have been lost. A client reads on, since what its server has said may be why; a server that read on would work for
+// nobody, and without the bound that a peer which does not read sets to a live one.
+bool Reactor::isReadInVain(const Connection& connection) {
+  return losesOutput(connection) && !connection.has(Connection::kClient) &&
+         connection.bytesRead - connection.extras->broken.readAtLoss >= kReadAfterLoss;
 }
 
 // Of the bytes, or the end, that came before the error, something is still in the socket. It may say its error instead.
 bool Reactor::waitsInSocket(uint32_t slot) {
   Connection& connection = table_.at(slot);
   Broken& broken = connection.extras->broken;
-  if (broken.emptied || isReadEnded(connection) || discards(connection)) return false;
+  if (broken.emptied || isReadEnded(connection) || discards(connection) || isReadInVain(connection)) return false;
   const Result<size_t> waits = sock::peek(connection.fd.get());
   if (waits.ok() && (waits.value != 0 || !broken.cutsOff())) return true;
   broken.emptied = true;
@@ -114,17 +139,17 @@ bool Reactor::waitsInSocket(uint32_t slot) {
   return false;
 }
 
-// Paused between two HTTP requests: those that run are to hear at once that their peer has left, and the ones behind them would
-// begin with nobody to answer.
-bool Reactor::waitsBetweenRequests(const Connection& connection) const {
-  return connection.has(Connection::kPausedMask) && framings_[connection.framing].kind == FramingKind::kHttp1 &&
-         connection.framerState() == 0;
+// Between two requests, the next one would begin with nobody to answer: something written is lost, or it is paused, and the
+// requests that run are to hear at once that their peer has left.
+bool Reactor::wouldBeginInVain(const Connection& connection) const {
+  return asksForAnswers(framings_[connection.framing].kind) && connection.framerState() == 0 &&
+         (connection.has(Connection::kPausedMask) || losesOutput(connection));
 }
 
 // Closes it when nothing is owed to its reader any more. True: it is to be looked at again, in the turns to come.
 bool Reactor::settleBroken(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  if (waitsBetweenRequests(connection)) {
+  if (wouldBeginInVain(connection)) {
     closeBroken(slot);
     return false;
   }

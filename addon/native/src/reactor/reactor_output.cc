@@ -497,6 +497,7 @@ void Reactor::onSend(std::unique_ptr<Message> message) {
 
 void Reactor::append(uint32_t slot, Connection& connection, std::span<const uint8_t> bytes) {
   if (bytes.empty()) return;
+  if (connection.isBroken()) return writeInVain(slot);
   connection.out.append(bytes.data(), bytes.size());
   markDirty(slot);
   // The interest follows when the flush has shown what is left.

@@ -309,6 +309,7 @@ void Reactor::appendShared(uint32_t slot, const SharedBytesRef& bytes) {
     between.insert(between.end(), all.begin(), all.end());
     return account(slot);
   }
+  if (connection.isBroken()) return writeInVain(slot);
   connection.out.append(bytes);
   markDirty(slot);
   if (connection.waitingBytes() > config(connection).outHighBytes) markPausedByOutput(slot);
