@@ -1,4 +1,6 @@
 // Peers that reset behind what they have sent: it is read first, in whatever state their connection is.
+#include <sys/ioctl.h>
+
 #include "reactors.h"
 
 using namespace mr;
@@ -171,6 +173,38 @@ TEST("reset: a send that finds it out loses nothing of what was received, and no
   CHECK(!server.js().saw("0 drain"));
   // The send has got the error, so that the socket says an end.
   CHECK(!server.js().saw("0 end"));
+}
+
+// Much lies in the server's socket when its answers are lost.
+TEST("reset: a peer that cannot be answered is read for a bounded number of bytes, and nothing is kept for it") {
+  constexpr uint64_t kMost = 64 << 10, kOneRead = 64 << 10;
+  Tcp server(lines(false));
+  server.pauses = true;
+  size_t answers = 0;
+  server.hook = [&](const EventRow& row, std::string_view) {
+    if (row.event != Event::kFrame) return;
+    const std::string answer(32 << 10, 'x');
+    (void)server.reactor().write(row.slot, row.generation, spanOf(answer), Reactor::Place::kInOrder);
+    ++answers;
+    CHECK(server.reactor().counters().buffered.get() <= 2 * kOneRead);
+  };
+  Fd client = server.client();
+  const int receiver = otherEndOf(client);
+  growReceiveBuffer(receiver);
+  const std::string some = numbers(500, "\n");
+  int unread = 0;
+  while (static_cast<uint64_t>(unread) < 2 * (kMost + kOneRead)) {
+    say(client, some);
+    CHECK_EQ(::ioctl(receiver, FIONREAD, &unread), 0);
+  }
+  resets(client);
+  server.turns(5);
+  CHECK_EQ(server.js().frames(0), "");
+  CHECK(server.reactor().resume(0, server.generation));
+  server.untilClosed(CloseReason::kReset, ECONNRESET);
+  CHECK(server.reactor().counters().bytesRead.get() >= kMost);
+  CHECK(server.reactor().counters().bytesRead.get() <= kMost + 2 * kOneRead);
+  CHECK(answers > 0);
 }
 
 TEST("reset: what waits to be sent does not keep what was received from being read") {

@@ -129,6 +129,36 @@ std::string pattern(size_t size) {
 
 }  // namespace
 
+// Its writes are lost, and what its server has said may be why.
+TEST("connect: a client whose server has reset reads all that the server had said") {
+  Dialer dialer;
+  Listener listener;
+  size_t frames = 0;
+  dialer.js().hook = [&](const EventRow& row, std::string_view) {
+    dialer.rows.push_back(row);
+    if (row.event != Event::kFrame) return;
+    ++frames;
+    (void)dialer.reactor().write(row.slot, row.generation, spanOf("more"), Reactor::Place::kInOrder);
+  };
+  const uint32_t slot = dialer.connected(dialer.begin(listener.address));
+  const uint32_t generation = dialer.generation;
+  CHECK(dialer.reactor().pause(slot, generation, Reactor::kOutsideMessage));
+  Fd server = accepted(listener.fd.get());
+  growReceiveBuffer(otherEndOf(server));
+  const std::string line(1023, 'x');
+  int unsent = 1;
+  for (int i = 0; i < 200; ++i) say(server, line + "\n");
+  // What has not arrived goes with the reset.
+  CHECK(becomes([&] { return ::ioctl(server.get(), SIOCOUTQ, &unsent) == 0 && (dialer.turns(1), true) && unsent == 0; }));
+  must(sock::setLingerReset(server.get()));
+  server.reset();
+  dialer.turns(5);
+  CHECK_EQ(frames, 0u);
+  CHECK(dialer.reactor().resume(slot, generation));
+  dialer.until([&] { return dialer.closed(CloseReason::kReset) == 1; });
+  CHECK_EQ(frames, 200u);
+}
+
 TEST("connect: opens, sends, receives, and is counted") {
   for (const char* host : {"127.0.0.1", "::1"}) {
     Dialer dialer;

@@ -91,6 +91,24 @@ inline void shrinkSendBuffer(int fd, int bytes = 1) {
   CHECK_EQ(::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)), 0);
 }
 
+// The descriptor of its peer over IPv4, in this process as well.
+inline int otherEndOf(const Fd& near) {
+  const Address name = must(sock::localAddress(near.get()));
+  for (int fd = 3; fd < 1024; ++fd) {
+    sockaddr_in peer{};
+    socklen_t size = sizeof(peer);
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0 || peer.sin_family != AF_INET) continue;
+    if (ntohs(peer.sin_port) == name.port()) return fd;
+  }
+  return -1;
+}
+
+// To hold much that is not read. The kernel has a ceiling.
+inline void growReceiveBuffer(int fd) {
+  const int bytes = 1 << 20;
+  CHECK_EQ(::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)), 0);
+}
+
 // The bytes that are there now.
 inline std::string received(int fd) {
   std::string all;

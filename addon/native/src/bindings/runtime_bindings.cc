@@ -268,10 +268,12 @@ Napi::Value giveBackMemory(const Napi::CallbackInfo& info) {
   Exchange& exchange = *runtime->exchange;
   const bool isRound = info[1].As<Napi::Boolean>();
   const bool ebbed = isRound && exchange.memoryEbbed();
-  if (ebbed || (exchange.memoryIsTight() && runtime->trims.isDue(monotonicNs()))) {
+  const bool isLeft = isRound && runtime->leftover.isWorthGivingBack(residentBytes(), runtime->bytesRead());
+  if (ebbed || isLeft || (exchange.memoryIsTight() && runtime->trims.isDue(monotonicNs()))) {
     const uint64_t beganNs = threadCpuNs();
     giveBackFreeMemory();
     runtime->trims.took(threadCpuNs() - beganNs, monotonicNs());
+    if (isLeft) runtime->leftover.gaveBack(residentBytes());
   }
   if (isRound) exchange.collectWhenIdle();
   return info.Env().Undefined();

@@ -9,6 +9,14 @@ void Runtime::makeReactors(uint32_t count) {
   }
 }
 
+uint64_t Runtime::bytesRead() const {
+  uint64_t bytes = 0;
+  for (const auto& reactor : reactors) {
+    if (reactor) bytes += reactor->counters().bytesRead.get();
+  }
+  return bytes;
+}
+
 uint32_t Runtime::addGroup(std::shared_ptr<ListenerGroup> group) {
   std::lock_guard lock(mutex_);
   groups_.push_back(std::move(group));

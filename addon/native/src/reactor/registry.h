@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/allocator.h"
+#include "base/leftover.h"
 #include "reactor/reactor.h"
 
 namespace mr {
@@ -18,9 +19,11 @@ struct Runtime {
   std::shared_ptr<Exchange> exchange;
   std::vector<std::shared_ptr<Reactor>> reactors;  // as many places as there may ever be, filled from the front
   TrimPace trims;                                  // the supervisor's
+  Leftover leftover;                               // the supervisor's
 
   // The supervisor. Those below `count` exist then.
   void makeReactors(uint32_t count);
+  uint64_t bytesRead() const;
 
   // Listening sockets on their way from the thread that opened them to the reactors. Any thread.
   uint32_t addGroup(std::shared_ptr<ListenerGroup> group);
