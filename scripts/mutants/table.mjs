@@ -56,9 +56,23 @@ export const mutants = [
   {
     protects: 'HTTP requests from running for a peer that has reset',
     file: 'addon/native/src/reactor/reactor_broken.cc',
-    from: 'if (wouldBeginInVain(connection)) {',
-    to: 'if (connection.fd.get() < -1 && wouldBeginInVain(connection)) {',
+    from: 'if (waitsInVain(connection)) {',
+    to: 'if (connection.fd.get() < -1 && waitsInVain(connection)) {',
     test: 'test/dist/limits/unread_bodies.test.js: keep no request running',
+  },
+  {
+    protects: 'handlers from waiting for room at a peer that has reset',
+    file: 'addon/native/src/reactor/reactor_broken.cc',
+    from: '(losesSome || (connection',
+    to: '((connection',
+    test: 'test/dist/limits/unread_bodies.test.js: keep no handler waiting',
+  },
+  {
+    protects: 'the writer of an unread stream from waiting for room at a peer that has reset',
+    file: 'addon/native/src/reactor/reactor_broken.cc',
+    from: 'return losesSome && connection.has(Connection::kPausedByUser);',
+    to: 'return false;',
+    test: 'reactor_broken: reset: a stream that is not read, and whose writer',
   },
   {
     protects: 'the time of others from a peer that resets behind much',

@@ -115,6 +115,30 @@ describe('bodies of fetch that nobody has read yet', () => {
     await client.until(() => answers(client) === 64)
   })
 
+  it('keep no handler waiting for room whose peer has reset in the middle of its body', async () => {
+    let full: (() => void) | undefined
+    const filled = new Promise<void>((resolve) => (full = resolve))
+    let ended: (() => void) | undefined
+    const end = new Promise<void>((resolve) => (ended = resolve))
+    server = await HttpServer.start({
+      async request(req, res) {
+        while (!req.signal.aborted) {
+          if (res.write(large)) continue
+          full!()
+          await res.drained()
+        }
+        ended!()
+      },
+    })
+    const client = await connect()
+    client.socket.pause()
+    client.write(post('/', 'x'.repeat(500_000)).slice(0, -1))
+    await filled
+    client.socket.resetAndDestroy()
+    await end
+    expect(server.errors).to.deep.equal([])
+  })
+
   it('keep no request running that its connection has left', async () => {
     let started = 0
     let aborted = 0

@@ -323,6 +323,21 @@ TEST("reset: a stream that is not read keeps what it holds") {
   server.untilClosed(CloseReason::kReset, ECONNRESET);
 }
 
+TEST("reset: a stream that is not read, and whose writer waits, hears of it at once") {
+  Tcp server(lines(false));
+  server.hook = [&](const EventRow& row, std::string_view) {
+    if (row.event != Event::kOpen) return;
+    CHECK(server.reactor().stream(row.slot, row.generation));
+    const std::string much(8 << 20, 'x');
+    (void)server.reactor().write(row.slot, row.generation, spanOf(much), Reactor::Place::kBetween, Writer::kStream);
+  };
+  Fd client = server.client();
+  CHECK(server.reactor().pause(0, server.generation, Reactor::kOutsideMessage));
+  say(client, "held\n");
+  resets(client);
+  server.untilClosed(CloseReason::kReset, ECONNRESET);
+}
+
 TEST("reset: a connection that moves is read by its new reactor, which says the same of it") {
   Tcp server(lines(false), 2);
   server.hook = [&](const EventRow& row, std::string_view frame) {

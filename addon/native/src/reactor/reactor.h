@@ -443,7 +443,7 @@ class Reactor {
   void dropOutput(uint32_t slot, bool lost);
   bool waitsInSocket(uint32_t slot);
   static bool isReadInVain(const Connection& connection);
-  bool wouldBeginInVain(const Connection& connection) const;
+  bool waitsInVain(const Connection& connection) const;
   bool settleBroken(uint32_t slot);
   void readBroken();
 

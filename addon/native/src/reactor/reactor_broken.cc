@@ -139,17 +139,20 @@ bool Reactor::waitsInSocket(uint32_t slot) {
   return false;
 }
 
-// Between two requests, the next one would begin with nobody to answer: something written is lost, or it is paused, and the
-// requests that run are to hear at once that their peer has left.
-bool Reactor::wouldBeginInVain(const Connection& connection) const {
-  return asksForAnswers(framings_[connection.framing].kind) && connection.framerState() == 0 &&
-         (connection.has(Connection::kPausedMask) || losesOutput(connection));
+// Whether somebody is to hear at once that his peer has left, rather than wait for room that never comes: requests that run, when
+// something written is lost, or between two of them, where the next one would begin in vain; the writer of a stream that is not
+// read.
+bool Reactor::waitsInVain(const Connection& connection) const {
+  const bool losesSome = losesOutput(connection);
+  if (connection.has(Connection::kStreamed)) return losesSome && connection.has(Connection::kPausedByUser);
+  return asksForAnswers(framings_[connection.framing].kind) &&
+         (losesSome || (connection.has(Connection::kPausedMask) && connection.framerState() == 0));
 }
 
 // Closes it when nothing is owed to its reader any more. True: it is to be looked at again, in the turns to come.
 bool Reactor::settleBroken(uint32_t slot) {
   Connection& connection = table_.at(slot);
-  if (wouldBeginInVain(connection)) {
+  if (waitsInVain(connection)) {
     closeBroken(slot);
     return false;
   }
