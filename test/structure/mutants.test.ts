@@ -21,4 +21,17 @@ describe('the table of npm run mutants', () => {
     const lost = mutants.filter(({ test }) => test.includes('.js: ') && !existsSync(join(root, test.split('.js: ')[0] + '.js')))
     expect(lost.map(({ test }) => test)).to.deep.equal([])
   })
+
+  it('names C++ tests that there are', async () => {
+    const { mutants } = (await import(join(root, 'scripts/mutants/table.mjs'))) as { mutants: Mutant[] }
+    const native = mutants.filter(({ test }) => !test.includes('.js: '))
+    const lost = native.filter(({ test }) => {
+      const [room, claim] = test.split(/: (.*)/s) as [string, string]
+      const file = join(root, `addon/native/test/${room}_test.cc`)
+      const claims = existsSync(file) ? readFileSync(file, 'utf8').split('TEST("').slice(1) : []
+      return !claims.some((text) => text.split('"')[0]!.includes(claim))
+    })
+    expect(lost.map(({ test }) => test)).to.deep.equal([])
+    expect(native).to.have.length.above(100)
+  })
 })
