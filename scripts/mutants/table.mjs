@@ -121,7 +121,7 @@ export const mutants = [
     file: 'addon/native/src/reactor/connection.h',
     from: 'return known && error != 0 && error != EPIPE;',
     to: 'return false;',
-    test: 'reactor_broken: reset: a send that finds it out',
+    test: 'reactor_broken: reset: behind a send that has got the error',
   },
   {
     protects: 'an end before a reset from looking like a reset',

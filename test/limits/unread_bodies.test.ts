@@ -122,6 +122,7 @@ describe('bodies of fetch that nobody has read yet', () => {
     const end = new Promise<void>((resolve) => (ended = resolve))
     server = await HttpServer.start({
       async request(req, res) {
+        if (req.path === '/passes') return res.end('passed')
         while (!req.signal.aborted) {
           if (res.write(large)) continue
           full!()
@@ -134,6 +135,7 @@ describe('bodies of fetch that nobody has read yet', () => {
     client.socket.pause()
     client.write(post('/', 'x'.repeat(500_000)).slice(0, -1))
     await filled
+    await passed('/passes')
     client.socket.resetAndDestroy()
     await end
     expect(server.errors).to.deep.equal([])

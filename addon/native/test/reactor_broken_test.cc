@@ -175,6 +175,22 @@ TEST("reset: a send that finds it out loses nothing of what was received, and no
   CHECK(!server.js().saw("0 end"));
 }
 
+TEST("reset: behind a send that has got the error, the socket says an end, and that is none") {
+  Tcp server(lines(false));
+  Fd client;
+  server.hook = [&](const EventRow& row, std::string_view frame) {
+    if (frame != "a") return;
+    say(client, "b\n");
+    resets(client);
+    (void)server.reactor().write(row.slot, row.generation, spanOf("answer\n"), Reactor::Place::kInOrder);
+  };
+  client = server.client();
+  say(client, "a\n");
+  server.untilClosed(CloseReason::kReset, ECONNRESET);
+  CHECK_EQ(server.js().frames(0), "a|b|");
+  CHECK(!server.js().saw("0 end"));
+}
+
 // Much lies in the server's socket when its answers are lost.
 TEST("reset: a peer that cannot be answered is read for a bounded number of bytes, and nothing is kept for it") {
   constexpr uint64_t kMost = 64 << 10, kOneRead = 64 << 10;
