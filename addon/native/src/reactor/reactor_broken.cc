@@ -161,13 +161,8 @@ bool Reactor::settleBroken(uint32_t slot) {
     // Paused, it waits for resume, which lists it again.
     return !connection.has(Connection::kPausedMask);
   }
-  if (connection.has(Connection::kReadEnded) && !connection.extras->broken.outputLost) {
-    // As with a socket of Node's: behind the end of its peer's bytes, a stream hears of an error when it writes.
-    if (connection.has(Connection::kStreamed)) return false;
-    // Its end has just been told, and it ends by itself.
-    const bool stays = config(connection).allowHalfOpen || connection.inFlight != 0 || connection.heldByHooks();
-    if (!stays) return false;
-  }
+  // As with a socket of Node's: behind the end of its peer's bytes, a stream hears of an error when it writes.
+  if (connection.has(Connection::kReadEnded) && connection.has(Connection::kStreamed) && !losesOutput(connection)) return false;
   closeBroken(slot);
   return false;
 }
