@@ -66,6 +66,7 @@ const storms = [
   ['storms/hostile_mix', 240, 0],
   ['storms/large_replies', 200, 3],
   ['storms/misuse', 150, 1],
+  ['storms/pairs', 240, 2],
   ['storms/parse_failures', 120, 2],
   ['storms/pipelined', 90, 2],
   ['storms/reload_resize', 400, 4],
