@@ -196,8 +196,8 @@ export const mutants = [
   {
     protects: 'a stream from an error behind the end of its peer',
     file: 'addon/native/src/reactor/reactor_broken.cc',
-    from: 'if (connection.has(Connection::kStreamed)) return false;',
-    to: '',
+    from: '  if (connection.has(Connection::kReadEnded) && connection.has(Connection::kStreamed)',
+    to: '  if (connection.has(Connection::kReadEnded) && connection.has(Connection::kPiped)',
     test: 'reactor_broken: reset: a stream gets it',
   },
   {

@@ -156,7 +156,7 @@ describe('a client connection', () => {
     const refused = await rejection(reactor.connect({ port, host: '127.0.0.1' }))
     expect(refused).to.include({ code: 'ERR_MR_CONNECT' })
     expect(refused.cause).to.include({ code: 'ECONNREFUSED', syscall: 'connect', address: '127.0.0.1', port })
-    expect(refused.message).to.equal(`connect ECONNREFUSED 127.0.0.1:${port}: nobody listens there`)
+    expect(refused.message).to.equal(`connect ECONNREFUSED 127.0.0.1:${port}: no server listens there`)
 
     const missing = await rejection(reactor.connect({ path: '/nowhere/at/all' }))
     expect([missing.code, missing.cause.code]).to.deep.equal(['ERR_MR_CONNECT', 'ENOENT'])

@@ -1,27 +1,9 @@
 import { once } from 'node:events'
 import net from 'node:net'
 import { type ClientHandlers, type ConnectTarget, type MultireactorError, Reactor } from '@multireactor/reactor'
+import { connectionOptionNames, hookNames } from '@multireactor/reactor/parts'
 import { expect } from 'chai'
 import { census, expectNothingLeft } from '../support/leaks.js'
-
-const hookNames = ['open', 'message', 'drain', 'end', 'timeout', 'badFrame', 'close']
-const optionNames = [
-  'framing',
-  'order',
-  'noDelay',
-  'keepAliveMs',
-  'allowHalfOpen',
-  'outBuffer',
-  'maxInFlight',
-  'maxInFlightBytes',
-  'maxPendingMessages',
-  'idleTimeoutMs',
-  'firstByteTimeoutMs',
-  'frameTimeoutMs',
-  'writeTimeoutMs',
-  'maxSubscriptions',
-  'maxSubscriptionBytes',
-]
 
 // A call with handlers like those of the call before skips most of the reading: nothing else may change.
 describe('the handlers of a client connection', () => {
@@ -56,7 +38,7 @@ describe('the handlers of a client connection', () => {
 
   it('are read anew where an option differs', async () => {
     const good = { open() {}, idleTimeoutMs: 1_000 }
-    for (const name of optionNames) {
+    for (const name of connectionOptionNames) {
       expect(await codeOf(good)).to.equal('connected')
       expect(await codeOf({ ...good, [name]: Symbol('wrong') }), name).to.match(/^ERR_MR_OPTION_/)
     }

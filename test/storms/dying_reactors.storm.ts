@@ -1,10 +1,9 @@
 // The threads of reactors die in the middle of load, in each of the ways a thread can die: 50 times.
 import { expect } from 'chai'
-import { Client } from '../support/client.js'
 import { Crowd } from '../support/crowd.js'
 import { census, expectNothingLeft } from '../support/leaks.js'
 import { Random, stormSeed } from '../support/random.js'
-import { type ServerProcess, withServer } from '../support/server-process.js'
+import { withServer } from '../support/server-process.js'
 
 const ways = ['exit', 'throw', 'reject', 'loop', 'heap'] as const
 const reactors = 2
@@ -54,7 +53,7 @@ describe('the threads of reactors die in the middle of load', () => {
         const survives = way === 'throw' || way === 'reject'
         for (let i = 0; i < deaths; i++) {
           await crowd.answers(200)
-          const victim = await on(server, i % reactors)
+          const victim = await server.clientOn(i % reactors)
           victim.write(`${way}\n`)
           const { reactorsReplaced } = await server.until(
             `death ${i + 1}`,
@@ -82,7 +81,7 @@ describe('the threads of reactors die in the middle of load', () => {
 
   it('the connections of another reactor wait for nothing', async () => {
     await withServer({ app: 'storm-mortal-inline', reactors, pool: 0, hookTimeoutMs: 2_000 }, async (server) => {
-      const others = await Promise.all(Array.from({ length: 4 }, () => on(server, 1)))
+      const others = await Promise.all(Array.from({ length: 4 }, () => server.clientOn(1)))
       let answered = 0
       let going = true
       const talk = others.map(async (client) => {
@@ -95,7 +94,7 @@ describe('the threads of reactors die in the middle of load', () => {
       })
       const meanwhile: number[] = []
       for (const [i, way] of ['exit', 'throw', 'loop', 'exit', 'loop'].entries()) {
-        const victim = await on(server, 0)
+        const victim = await server.clientOn(0)
         const before = answered
         victim.write(`${way}\n`)
         await server.until(`death ${i + 1}`, ({ reactorsReplaced }) => reactorsReplaced.length > i)
@@ -112,17 +111,6 @@ describe('the threads of reactors die in the middle of load', () => {
     })
   })
 })
-
-/** A connection of this reactor, which has said so in its first line. */
-async function on(server: ServerProcess, reactor: number): Promise<Client> {
-  for (;;) {
-    const client = await Client.connect(server.port)
-    client.write('who\n')
-    if ((await client.lines(1))[0] === `${reactor}`) return client
-    client.socket.end()
-    await client.untilClosed()
-  }
-}
 
 function expectDeaths(replaced: { index: number; reason: string; error: string | undefined }[], way: string): void {
   expect(replaced.map(({ index }) => index)).to.deep.equal(Array.from({ length: deaths }, (_, i) => i % reactors))

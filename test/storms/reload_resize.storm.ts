@@ -117,7 +117,7 @@ describe('reloads and resizes under load', () => {
       try {
         await withServer({ app: 'storm-gate', reactors: 2, pool: 0, faults }, async (server) => {
           const abrupt = fails ? faults.inject({ call: 'abrupt', error: 'EPERM' }) : undefined
-          const blocker = await on(server, 1)
+          const blocker = await server.clientOn(1)
           blocker.write('gate\n')
           await server.until('reactor 1 is blocked', ({ counts }) => counts[cell.started] === 1)
           // Many more than it accepts before it hears that it is to go.
@@ -150,14 +150,3 @@ describe('reloads and resizes under load', () => {
     })
   }
 })
-
-/** A connection of this reactor, which has said so in its first line. */
-async function on(server: ServerProcess, reactor: number): Promise<Client> {
-  for (;;) {
-    const client = await Client.connect(server.port)
-    client.write('who\n')
-    if ((await client.lines(1))[0] === `${reactor}`) return client
-    client.socket.end()
-    await client.untilClosed()
-  }
-}

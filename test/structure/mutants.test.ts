@@ -28,7 +28,11 @@ describe('the table of npm run mutants', () => {
     const lost = native.filter(({ test }) => {
       const [room, claim] = test.split(/: (.*)/s) as [string, string]
       const file = join(root, `addon/native/test/${room}_test.cc`)
-      const claims = existsSync(file) ? readFileSync(file, 'utf8').split(/TEST\(\s*"/).slice(1) : []
+      const claims = existsSync(file)
+        ? readFileSync(file, 'utf8')
+            .split(/TEST\(\s*"/)
+            .slice(1)
+        : []
       return !claims.some((text) => text.split('"')[0]!.includes(claim))
     })
     expect(lost.map(({ test }) => test)).to.deep.equal([])

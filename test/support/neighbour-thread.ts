@@ -22,7 +22,11 @@ for (let i = 0; i < connections; i++) {
   let before = 0
   const ask = (): void => {
     asked = performance.now()
-    before = usedBy(thread)
+    try {
+      before = usedBy(thread)
+    } catch {
+      return // the server has ended, or this thread of it, and the connection tells so
+    }
     socket.write('c\n')
   }
   socket.on('connect', () => socket.write('w\n'))

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { CloseResult, ServeOptions, ServerStats } from '@multireactor/core'
 import { expect } from 'chai'
 import { app } from './app.js'
+import { Client } from './client.js'
 import type { Faults } from './faults.js'
 import type { census } from './leaks.js'
 
@@ -109,6 +110,17 @@ export class ServerProcess {
   /** Ends a thread whose app has `start` of fixtures/mortal.ts, `'reactor 1 exit'` for instance; resolves when its successor is due. */
   async killReactor(index: number, how: string): Promise<void> {
     await this.#ask('killReactor', { index, how })
+  }
+
+  /** A connection of this reactor, whose app answers the line `who` with its number. */
+  async clientOn(reactor: number): Promise<Client> {
+    for (;;) {
+      const client = await Client.connect(this.port)
+      client.write('who\n')
+      if ((await client.lines(1))[0] === `${reactor}`) return client
+      client.socket.end()
+      await client.untilClosed()
+    }
   }
 
   /** Asks until `done` says so. `withinMs` is for hangs: it fails then with the last state. */

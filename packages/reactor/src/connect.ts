@@ -160,7 +160,7 @@ interface RaceOptions {
 const late = {
   thread: 'the thread does not drive its reactor yet: do not wait for connect() in start()',
   name: 'its name was not resolved in time',
-  answer: 'nobody answered in time',
+  answer: 'no answer came in time',
 } as const
 
 /** One connection out of several addresses: the first that opens. The others are cancelled. */
@@ -330,8 +330,8 @@ class Race {
 }
 
 const advice: Record<string, string> = {
-  ECONNREFUSED: 'nobody listens there',
-  ETIMEDOUT: 'nobody answered in time',
+  ECONNREFUSED: 'no server listens there',
+  ETIMEDOUT: 'no answer came in time',
   ENETUNREACH: 'there is no way to that network',
   EHOSTUNREACH: 'there is no way to that host',
   ENOENT: 'there is no such socket',
