@@ -2082,6 +2082,13 @@ export const mutants = [
     test: 'states: states: every writer, in every state',
   },
   {
+    protects: 'the bytes of a pipe from a pause before it',
+    file: 'addon/native/src/reactor/reactor_pipe.cc',
+    from: 'connection.unset(Connection::kPausedByUser | Connection::kPausedByOutput);',
+    to: '',
+    test: 'test/dist/pairs/pairs.test.js: pipe × pause',
+  },
+  {
     protects: 'the bytes of a pipe from publications',
     file: 'addon/native/src/reactor/reactor_pipe.cc',
     from: '    dropSubscriptions(connection);',
