@@ -75,8 +75,9 @@ class Waiting {
     const gate = createServer().listen(0, '127.0.0.1')
     await once(gate, 'listening')
     const waiting = new Waiting(await Client.connect(target), gate)
+    const connected = once(gate, 'connection')
     waiting.client.write(`wait ${(gate.address() as AddressInfo).port}\n`)
-    ;[waiting.#held] = (await once(gate, 'connection')) as [Socket]
+    ;[waiting.#held] = (await connected) as [Socket]
     return waiting
   }
 
@@ -208,10 +209,11 @@ describe('a hot restart', function () {
     const port = await portOf(old)
     const gate = createServer().listen(0, '127.0.0.1')
     await once(gate, 'listening')
+    const connected = once(gate, 'connection')
     process.env['GATE'] = String((gate.address() as AddressInfo).port)
     const next = serve(fileURLToPath(app('restart-late')), 1, '--port', '0', '--path', path)
     delete process.env['GATE']
-    const [held] = (await once(gate, 'connection')) as [Socket]
+    const [held] = (await connected) as [Socket]
     await stop(old)
     // The kernel completes these, and no process accepts them yet.
     const early = await Promise.all([Client.connect(port), Client.connect(port), Client.connect(path)])
