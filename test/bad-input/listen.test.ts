@@ -158,9 +158,9 @@ describe('a wrong address', () => {
       Object.getOwnPropertySymbols(datagrams).find((symbol) => String(symbol) === 'Symbol(state symbol)')!
     ]!.handle.fd
     const wrong: [number | number[], RegExp][] = [
-      [9_999, /descriptor 9999: it is not open: who started this process must pass it on/],
-      [file, /it is no socket/],
-      [udpFd, /it is a socket, but no stream/],
+      [9_999, /descriptor 9999: it is not open: the parent process must pass it on/],
+      [file, /it is not a socket/],
+      [udpFd, /it is a datagram socket/],
       [fdOf(client), /it is a stream socket that does not listen/],
       [[fdOf(one), fdOf(other)], new RegExp(`descriptor ${fdOf(other)}: it listens on another address than the first one`)],
     ]
@@ -203,7 +203,7 @@ describe('a wrong address', () => {
       writeFileSync(path, 'kept')
       const error = await failureOf(() => on({ path }))
       expect(error).to.include({ code: 'EADDRINUSE', syscall: 'listen', address: path })
-      expect(error.message).to.include('there is a file of that name that is no socket: remove it, or choose another path')
+      expect(error.message).to.include('a file that is not a socket has that name: remove it, or choose another path')
       expect(readFileSync(path, 'utf8')).to.equal('kept')
       const twice = {
         app: fixture('bad-echo.js'),

@@ -183,7 +183,7 @@ function readProxyProtocol(where: string, value: unknown): { proxyFrom?: readonl
   if (wrong !== undefined) {
     throw new MultireactorError(
       'ERR_MR_OPTION_RANGE',
-      `${where} proxyProtocol: 'from' has ${shown(wrong)}, which is no address and no range such as 10.0.0.0/8 or fd00::/8`,
+      `${where} proxyProtocol: 'from' has ${shown(wrong)}, which is neither an address nor a range such as 10.0.0.0/8 or fd00::/8`,
     )
   }
   return { proxyFrom: from as string[] }
@@ -203,16 +203,16 @@ const advice: Record<string, string> = {
     'another server listens there: stop it, choose another port, or listen with shared: true to share its traffic (servers of one user only)',
   EACCES: 'permission denied: ports below 1024 and other users’ folders need rights that this process does not have',
   EADDRNOTAVAIL: 'no network interface of this machine has that address',
-  EINVAL: 'that is no address',
+  EINVAL: 'the address is not valid',
   ENAMETOOLONG: 'a Unix path has at most 107 bytes',
   ENOENT: 'the folder of that path does not exist',
   EMFILE: 'the process has no file descriptors left: raise `ulimit -n`',
 }
 
 const misfits: Record<string, string> = {
-  EBADF: 'it is not open: who started this process must pass it on (in Node: `stdio`)',
-  ENOTSOCK: 'it is no socket: pass the descriptor of a listening socket',
-  EPROTOTYPE: 'it is a socket, but no stream: datagrams are not served here',
+  EBADF: 'it is not open: the parent process must pass it on (in Node: `stdio`)',
+  ENOTSOCK: 'it is not a socket: pass the descriptor of a listening socket',
+  EPROTOTYPE: 'it is a datagram socket: pass a stream socket',
   EAFNOSUPPORT: 'it is neither a TCP nor a Unix socket',
   EINVAL: 'it is a stream socket that does not listen: call listen() on it before it is passed on',
   EADDRNOTAVAIL: 'it listens on another address than the first one: give it an entry of its own in `listen`',
@@ -236,7 +236,7 @@ function takenPath(path: string): string {
   }
   return isSocket
     ? 'another server listens there: stop it, or choose another path'
-    : 'there is a file of that name that is no socket: remove it, or choose another path'
+    : 'a file that is not a socket has that name: remove it, or choose another path'
 }
 
 const noPortIsFree =

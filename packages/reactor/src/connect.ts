@@ -291,7 +291,7 @@ class Race {
         this.#reject(
           new MultireactorError(
             'ERR_MR_LIMIT',
-            `connect(): ${this.#plan.name}: the process has as many connections (limits.connections) or bytes (limits.memory) as it may: close some, or raise the limit`,
+            `connect(): ${this.#plan.name}: the process has reached limits.connections or limits.memory: close connections, or raise the limit`,
           ),
         ),
       )
@@ -332,13 +332,13 @@ class Race {
 const advice: Record<string, string> = {
   ECONNREFUSED: 'no server listens there',
   ETIMEDOUT: 'no answer came in time',
-  ENETUNREACH: 'there is no way to that network',
-  EHOSTUNREACH: 'there is no way to that host',
-  ENOENT: 'there is no such socket',
+  ENETUNREACH: 'no route to that network',
+  EHOSTUNREACH: 'no route to that host',
+  ENOENT: 'no socket has that path',
   EACCES: 'permission denied',
   EADDRINUSE: 'localPort is in use',
-  EADDRNOTAVAIL: 'localAddress is no address of this machine, or it has no port left',
-  EINVAL: 'that is no address',
+  EADDRNOTAVAIL: 'localAddress is not an address of this machine, or has no free port',
+  EINVAL: 'the address is not valid',
   ENAMETOOLONG: 'a Unix path has at most 107 bytes',
   EMFILE: 'the process has no file descriptors left: raise `ulimit -n`',
   ENOBUFS: 'more than 1,024 different sets of options are in use, or the kernel has no memory',
