@@ -1,7 +1,7 @@
 import { MultireactorError, shown } from '@multireactor/addon'
 import { hasUrl, knowLightRequests, LightRequest } from './fetch_request.js'
 import { LightResponse } from './fetch_response.js'
-import type { RequestHandler } from './http_connection.js'
+import type { RequestHandler } from './http_settings.js'
 import type { HttpRequest } from './request.js'
 import { HttpResponse } from './response.js'
 import { isThenable } from './thenable.js'

@@ -1,7 +1,9 @@
 import { MultireactorError, shown } from '@multireactor/addon'
 import { type ConnectionDuplex, http1Info } from '@multireactor/reactor'
 import { checkField } from './fields.js'
-import { type HttpConnection, pauseFor, type ReactorExchange } from './http_connection.js'
+import type { HttpConnection } from './http_connection.js'
+import { pauseFor } from './pause_reasons.js'
+import type { ReactorExchange } from './reactor_exchange.js'
 import type { HttpRequest } from './request.js'
 import { isThenable } from './thenable.js'
 

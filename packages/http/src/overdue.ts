@@ -1,4 +1,4 @@
-import type { ReactorExchange } from './http_connection.js'
+import type { ReactorExchange } from './reactor_exchange.js'
 
 const stepMs = 500
 

@@ -1,7 +1,7 @@
 import type { TaskContext } from '@multireactor/core'
 import { http1Info } from '@multireactor/reactor'
 import { HttpRequest, type RequestOrigin } from './request.js'
-import type { RequestHandler } from './http_connection.js'
+import type { RequestHandler } from './http_settings.js'
 import { isThenable } from './thenable.js'
 import { type Bytes, HttpResponse, type ResponseTarget } from './response.js'
 import { parseFields } from './fields.js'

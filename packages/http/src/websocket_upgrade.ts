@@ -1,5 +1,7 @@
 import { MultireactorError, shown } from '@multireactor/addon'
-import { type HttpConnection, pauseFor, type ReactorExchange } from './http_connection.js'
+import type { HttpConnection } from './http_connection.js'
+import { pauseFor } from './pause_reasons.js'
+import type { ReactorExchange } from './reactor_exchange.js'
 import { isThenable } from './thenable.js'
 import { WebSocketConnection } from './websocket_connection.js'
 import { acceptance, type Handshake, readHandshake, type WebSocketRefusal } from './websocket_handshake.js'
