@@ -656,6 +656,20 @@ export const mutants = [
     test: 'test/dist/existing/half_close.test.js: https on a plain listener answers a request with goodbye and FIN in one piece',
   },
   {
+    protects: 'the end of a TLS peer while an app has replaced the timers',
+    file: 'packages/reactor/src/existing_server.ts',
+    from: '    setImmediate(() => {\n      push.call',
+    to: '    globalThis.setImmediate(() => {\n      push.call',
+    test: 'test/dist/existing/stopped_clock.test.js: a TLS server hears of the end',
+  },
+  {
+    protects: 'the end of idle connections while an app has replaced the timers',
+    file: 'packages/reactor/src/existing_server.ts',
+    from: 'this.#looking = setInterval(',
+    to: 'this.#looking = globalThis.setInterval(',
+    test: 'test/dist/existing/stopped_clock.test.js: a reactor that closes',
+  },
+  {
     protects: 'the CPU that a peer spends with handshakes on one connection',
     file: 'packages/reactor/src/secure_layer.ts',
     from: "socket.on('error', () => this.#fail())",

@@ -17,6 +17,7 @@ import type { Attempt, ConnectResult } from './attempts.js'
 import type { Engine } from './engine.js'
 import type { EngineListener } from './engine_listener.js'
 import type { ClientHandlers } from './handlers.js'
+import { clearTimeout, setTimeout } from './timers.js'
 
 /** Where to connect: a port of a host, or a Unix path. */
 export interface ConnectTarget {

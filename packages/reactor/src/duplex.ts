@@ -8,6 +8,7 @@ import type { EngineCore } from './engine_core.js'
 import { leastPiece, PieceSize } from './piece_size.js'
 import type { ConnectionStream } from './stream.js'
 import { smallPiece, WaitingBytes } from './waiting_bytes.js'
+import { clearTimeout, setImmediate, setTimeout } from './timers.js'
 
 /** Options of `conn.toDuplex()`. */
 export interface DuplexOptions {

@@ -7,6 +7,7 @@ import type { ConnectionDuplex } from './duplex.js'
 import type { ConnectionHandlers, ConnectionOptions } from './handlers.js'
 import { withEngineSide } from './engine_side.js'
 import type { ExistingServerSide, ServerPlace } from './stream.js'
+import { clearInterval, setImmediate, setInterval } from './timers.js'
 
 /** A server of Node's kind that has not listened: `net`, `http`, `https`, `tls`, or a framework's server of this kind. */
 export type ExistingServer = EventEmitter & Pick<net.Server, 'listening' | 'close' | 'address'>

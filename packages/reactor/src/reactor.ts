@@ -26,6 +26,7 @@ import { type ListenTls, noTls, readTls } from './tls_options.js'
 import { deflatedFormOf } from './deflated_forms.js'
 import { checkPublication } from './publication.js'
 import { kindOfFailure, ReportLimit } from './report_limit.js'
+import { clearTimeout, setTimeout } from './timers.js'
 
 /** Options of `new Reactor()`. */
 export interface ReactorOptions {

@@ -4,6 +4,7 @@ import type { ConnectionLink } from './connection_link.js'
 import type { EngineListener } from './engine_listener.js'
 import type { SecureLayer } from './secure_layer.js'
 import { encodeState } from './state.js'
+import { clearTimeout, setImmediate, setTimeout } from './timers.js'
 
 /** So long fresh connections wait for the next thread in the hope that this one has only busy connections, */
 const mostBusyMs = 250
