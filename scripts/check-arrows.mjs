@@ -33,7 +33,7 @@ const packages = {
 
 // The files of reactor/: what each part may include of its own room. The loop (reactor, reactor_*, moved, registry) may include
 // every part, and no part the loop: it holds no Reactor and is no friend of another part. A new part joins the table.
-const loop = /^(reactor(_\w+)?|moved|registry)$/
+const loop = /^(reactor(?!_core$)(_\w+)?|moved|registry)$/
 const parts = {
   acceptors: [],
   aside: [],
@@ -55,8 +55,10 @@ const parts = {
   memory_guard: ['connection_table'],
   order_window: [],
   peer_of: [],
+  reactor_core: ['client_profiles', 'connection_table', 'event_batch', 'framings', 'listener', 'turn_budget'],
   secure: [],
   short_time: [],
+  subscribers: ['may_write', 'reactor_core', 'subscription', 'topics'],
   subscription: [],
   timer_wheel: [],
   topics: ['subscription'],

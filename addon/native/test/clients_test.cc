@@ -25,7 +25,8 @@ struct Fixture {
   Exchange exchange{oneConnection()};
   Epoll epoll{16};
   ReactorCounters counters;
-  Clients clients{exchange, epoll, counters, 1'000};
+  ClientProfiles profiles;
+  Clients clients{exchange, epoll, counters, profiles, 1'000};
   ListenerConfig config;
 
   uint32_t connect(uint32_t timeoutMs = 0) {

@@ -26,8 +26,8 @@ ListenerConfig raw() {
 }
 
 // Each connection says the topic it wants: "+news" subscribes, "-news" unsubscribes, ">1" moves to reactor 1.
-struct Subscribers {
-  explicit Subscribers(Reactors& server, SlowPolicy policy = SlowPolicy::kClose) : server_(server), policy_(policy) {
+struct Audience {
+  explicit Audience(Reactors& server, SlowPolicy policy = SlowPolicy::kClose) : server_(server), policy_(policy) {
     for (uint32_t i = 0; i < server.reactors.size(); ++i) watch(i);
   }
   void watch(uint32_t i) {
@@ -85,7 +85,7 @@ uint64_t sum(Reactors& server, Counter ReactorCounters::*counter) {
 
 TEST("a publication reaches the subscribers of its topic, and says how many") {
   Reactors server(raw());
-  Subscribers subscribers(server);
+  Audience subscribers(server);
   const Fd a = server.connect(), b = server.connect(), c = server.connect();
   for (const Fd* fd : {&a, &b}) subscribers.tell(*fd, "+news");
   subscribers.tell(c, "+sport");
@@ -110,7 +110,7 @@ TEST("subscribing twice changes the policy, unsubscribing ends it, and closing e
   ListenerConfig config = raw();
   config.maxSubscriptions = 2;
   Reactors server(config);
-  Subscribers subscribers(server);
+  Audience subscribers(server);
   Fd a = server.connect();
   subscribers.tell(a, "+x");
   CHECK(subscribers.last == Reactor::Subscribed::kDone);
@@ -132,7 +132,7 @@ TEST("subscribing twice changes the policy, unsubscribing ends it, and closing e
 
 TEST("a topic's publications come in one order to all, with what other publishers say between them") {
   Reactors server(raw(), 2);
-  Subscribers subscribers(server);
+  Audience subscribers(server);
   const Fd a = server.connect(), b = server.connect();
   subscribers.tell(a, "+n");
   subscribers.tell(b, "+n");
@@ -159,7 +159,7 @@ TEST("a topic's publications come in one order to all, with what other publisher
 
 TEST("the bytes of a publication exist once, however many wait for them on however many reactors") {
   Reactors server(raw(), 3);
-  Subscribers subscribers(server);
+  Audience subscribers(server);
   std::vector<Fd> clients;
   for (int i = 0; i < 9; ++i) {
     clients.push_back(server.connect());
@@ -203,7 +203,7 @@ TEST("it goes between two replies, never inside one") {
 TEST("slow subscribers: 'drop' gets what fits, 'latest' the newest, 'close' all or closes") {
   for (const SlowPolicy policy : {SlowPolicy::kDrop, SlowPolicy::kLatest, SlowPolicy::kClose}) {
     Reactors server(raw());
-    Subscribers subscribers(server, policy);
+    Audience subscribers(server, policy);
     const Fd a = server.connect();
     subscribers.tell(a, "+n");
     const int count = policy == SlowPolicy::kClose ? 60 : 200;
@@ -264,7 +264,7 @@ TEST("a pin keeps what comes behind it in its topic, also when every reactor has
 
 TEST("a connection that moves while much is published misses nothing and gets nothing twice") {
   Reactors server(raw(), 3);
-  Subscribers subscribers(server);
+  Audience subscribers(server);
   const Fd a = server.connect();
   // Others on each reactor, so that all of them are busy with the topic.
   std::vector<Fd> others;
@@ -311,7 +311,7 @@ TEST("subscriptions stay when the driving thread dies, and what was published me
   ListenerConfig config = raw();
   config.hooks |= kHookRestore;
   Reactors server(config);
-  Subscribers subscribers(server);
+  Audience subscribers(server);
   const Fd a = server.connect();
   subscribers.tell(a, "+n");
   server.leave();
@@ -324,7 +324,7 @@ TEST("too much for a reactor that does not come to it is refused, and counted") 
   ExchangeOptions options;
   options.maxMailboxBytes = 1 << 20;
   Reactors server(raw(), 1, options);
-  Subscribers subscribers(server, SlowPolicy::kDrop);
+  Audience subscribers(server, SlowPolicy::kDrop);
   const Fd a = server.connect();
   subscribers.tell(a, "+n");
   const std::string text(300 << 10, 'x');
@@ -337,7 +337,7 @@ TEST("too much for a reactor that does not come to it is refused, and counted") 
 
 TEST("a topic of many is delivered over several turns, also when they come and go meanwhile") {
   Reactors server(raw());
-  Subscribers subscribers(server);
+  Audience subscribers(server);
   // One connection with many topics is no topic of many: this takes connections.
   std::vector<Fd> clients;
   for (int i = 0; i < 300; ++i) {
@@ -363,7 +363,7 @@ TEST("what waits of one topic leaves room for the others, and a reactor keeps on
   ExchangeOptions options;
   options.maxMailboxBytes = 1 << 20;
   Reactors server(raw(), 2, options);
-  Subscribers subscribers(server, SlowPolicy::kDrop);
+  Audience subscribers(server, SlowPolicy::kDrop);
   const Fd a = server.connect(), b = server.connect();
   subscribers.tell(a, "+flood");
   subscribers.tell(b, "+other");
@@ -387,7 +387,7 @@ TEST("what waits of one topic leaves room for the others, and a reactor keeps on
 
 TEST("one topic's flood does not keep another topic's subscribers waiting, who get theirs in order") {
   Reactors server(raw());
-  Subscribers subscribers(server, SlowPolicy::kDrop);
+  Audience subscribers(server, SlowPolicy::kDrop);
   std::vector<Fd> flooded;
   for (int i = 0; i < 40; ++i) {
     flooded.push_back(server.connect());
@@ -423,7 +423,7 @@ TEST("one topic's flood does not keep another topic's subscribers waiting, who g
 
 TEST("a connection that falls behind in many topics gets all in one order, also when it leaves some and moves meanwhile") {
   Reactors server(raw(), 2);
-  Subscribers subscribers(server);
+  Audience subscribers(server);
   std::vector<Fd> others;
   for (int i = 0; i < 20; ++i) {
     others.push_back(server.connect());
@@ -455,7 +455,7 @@ TEST("a connection that falls behind in many topics gets all in one order, also 
   subscribers.tell(a, "-2");
   publish(1000, 1400, 2);
   CHECK(server.read(a, expected.size()) == expected);
-  // Subscribers that hang up in the middle leave nothing behind.
+  // Audience that hang up in the middle leave nothing behind.
   publish(1400, 1800, 2);
   server.turns(1);
   others.clear();
@@ -465,7 +465,7 @@ TEST("a connection that falls behind in many topics gets all in one order, also 
 
 TEST("whoever ends a subscription while it is behind in it gets no more of it, and is counted no more") {
   Reactors server(raw());
-  Subscribers subscribers(server);
+  Audience subscribers(server);
   std::vector<Fd> clients;
   for (int i = 0; i < 300; ++i) {
     clients.push_back(server.connect());
@@ -497,7 +497,7 @@ uint64_t stepsOfMove(size_t n) {
   ExchangeOptions options;
   options.maxMailboxBytes = 1 << 30;
   Reactors server(config, 2, options);
-  Subscribers subscribers(server);
+  Audience subscribers(server);
   const Fd busy = server.connect(), a = server.connect();
   subscribers.tell(busy, "+busy");
   subscribers.tell(busy, ">1");
@@ -526,7 +526,7 @@ TEST("spreading costs in proportion to the publications, not to those who are be
   // One subscriber that is behind, or many: the flood of their topic costs another topic the same.
   CHECK_GROWTH(100, [](size_t n) {
     Reactors server(raw());
-    Subscribers subscribers(server, SlowPolicy::kDrop);
+    Audience subscribers(server, SlowPolicy::kDrop);
     std::vector<Fd> clients;
     for (size_t i = 0; i < n; ++i) {
       clients.push_back(server.connect());
@@ -636,7 +636,7 @@ TEST("the bytes of a connection's topic names have a limit of their own") {
   ListenerConfig config = raw();
   config.maxSubscriptionBytes = 10;
   Reactors server(config);
-  Subscribers subscribers(server);
+  Audience subscribers(server);
   const Fd a = server.connect();
   subscribers.tell(a, "+12345");
   CHECK(subscribers.last == Reactor::Subscribed::kDone);

@@ -15,8 +15,8 @@ namespace mr {
 
 class Clients {
  public:
-  Clients(Exchange& exchange, Epoll& epoll, ReactorCounters& counters, uint64_t nowMs)
-      : exchange_(exchange), counters_(counters), connector_(epoll, nowMs) {}
+  Clients(Exchange& exchange, Epoll& epoll, ReactorCounters& counters, ClientProfiles& profiles, uint64_t nowMs)
+      : exchange_(exchange), counters_(counters), profiles_(profiles), connector_(epoll, nowMs) {}
 
   // Begins to connect. The caller has taken a place among the connections of the process for it, which is given back when this
   // fails. Its number, or an errno: ENOBUFS when there are too many different profiles, or the kernel's own. `framing`:
@@ -79,7 +79,7 @@ class Clients {
 
   Exchange& exchange_;
   ReactorCounters& counters_;
-  ClientProfiles profiles_;
+  ClientProfiles& profiles_;
   Connector connector_;
   std::vector<Connector::Ended> expired_;
   uint32_t open_ = 0;

@@ -20,8 +20,7 @@ class Reactor::Moved final : public Message {
   bool hasState = false;
   bool dataLost = false;  // with the thread that knew it
 
-  std::vector<MovedSubscription> subscriptions;
-  std::unique_ptr<Fifo<PublicationRef>> missed;  // publications missed on its last way and not delivered yet
+  Subscribers::Packed subscriptions;
 
   Acceptor acceptor;
 };

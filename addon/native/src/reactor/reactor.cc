@@ -8,7 +8,6 @@
 #include "base/fatal.h"
 #include "net/socket.h"
 #include "reactor/moved.h"
-#include "reactor/topics.h"
 
 namespace mr {
 
@@ -19,25 +18,15 @@ constexpr uint64_t kMailboxToken = 0xffffffff;
 
 constexpr uint8_t kInterests = EPOLLIN | EPOLLOUT;  // the size of Connection::interest
 
-// Two tables of one process must not name two connections alike, or an id kept over a restart could find a stranger.
-uint32_t firstGeneration() {
-  static std::atomic<uint32_t> tables{1};
-  return tables.fetch_add(1, std::memory_order_relaxed) * 0x9e3779b1u | 1u;
-}
-
 }  // namespace
 
 Reactor::Reactor(std::shared_ptr<Exchange> exchange, uint32_t index)
-    : exchange_(std::move(exchange)),
-      index_(index),
+    : ReactorCore(std::move(exchange), index),
       epoll_(kMaxEvents),
-      mailbox_(exchange_->mailbox(exchange_->reactorMailbox(index))),
       recycler_(exchange_->recycler(exchange_->reactorMailbox(index))),
-      table_(firstGeneration()),
-      wheel_(monotonicMs()),
-      clients_(*exchange_, epoll_, counters_, monotonicMs()),
+      wheel_(nowMs_),
+      clients_(*exchange_, epoll_, counters_, profiles_, nowMs_),
       scratch_(kReadBytes),
-      nowMs_(monotonicMs()),
       sampler_(exchange_->costs(), kKeyFlags) {
   const Result<int> watched = epoll_.add(mailbox_.fd(), EPOLLIN, kMailboxToken);
   if (!watched.ok()) throw std::system_error(watched.error, std::generic_category(), "epoll_ctl");
@@ -79,7 +68,7 @@ void Reactor::detach() {
   calls_.loseAll();
   // A reactor without a thread must not keep what is published for subscribers that it does not have.
   do budget_.begin();
-  while (topics_ && topics_->empty() && deliverPublications());
+  while (subscribers_.hasOnlyRests() && subscribers_.deliver());
   attachedSink_ = nullptr;
   batch_.detach();
   owner_.detach();
@@ -109,22 +98,6 @@ Connection* Reactor::locate(ConnectionId id, uint32_t* slot) {
   return native && native->fd.valid() ? native : nullptr;
 }
 
-Connection* Reactor::find(uint32_t slot, uint32_t generation) {
-  owner_.assertCurrent(__func__);
-  if (!inTurn_) nowMs_ = monotonicMs();  // the last turn may be long ago
-  Connection* connection = table_.find(slot, generation);
-  return connection && connection->fd.valid() ? connection : nullptr;
-}
-
-void Reactor::requestTurn() {
-  if (!inTurn_) requestAnotherTurn();
-}
-
-void Reactor::requestAnotherTurn() {
-  mailbox_.park();
-  mailbox_.wake();
-}
-
 bool Reactor::turn(int timeoutMs) {
   owner_.assertCurrent(__func__);
   inTurn_ = true;
@@ -146,7 +119,7 @@ bool Reactor::turn(int timeoutMs) {
   goOnReleasing();
   more = drainMailbox() || more;
   budget_.open(kPublicationShares);
-  more = deliverPublications() || more;
+  more = subscribers_.deliver() || more;
   resumeStopped();
   budget_.open(kEventShares);
   // Each is first in every other turn: connections that are never through with what they sent do not keep out what comes in, nor
@@ -181,7 +154,7 @@ bool Reactor::turn(int timeoutMs) {
   mailbox_.park();
   // Asked again after parking: the wake-up may have come while nobody slept, and room may have gone again since.
   if (waitsForQueue_) exchange_->stopUntilLow(exchange_->reactorMailbox(index_));
-  return !mailbox_.empty() || hasPublications();
+  return !mailbox_.empty() || subscribers_.hasWork();
 }
 
 void Reactor::flush() {

@@ -18,26 +18,21 @@
 #include "net/listener_group.h"
 #include "reactor/acceptors.h"
 #include "reactor/clients.h"
-#include "reactor/connection_table.h"
-#include "reactor/event_batch.h"
-#include "reactor/framings.h"
 #include "reactor/hook_pace.h"
 #include "reactor/incoming_calls.h"
 #include "reactor/inline_box.h"
-#include "reactor/listener.h"
 #include "reactor/may_write.h"
 #include "reactor/memory_guard.h"
-#include "reactor/turn_budget.h"
+#include "reactor/reactor_core.h"
+#include "reactor/subscribers.h"
 #include "reactor/write_box.h"
 
 namespace mr {
 
-class Topics;
-
-class Reactor {
+class Reactor : private ReactorCore, private PublicationOutput {
  public:
   Reactor(std::shared_ptr<Exchange> exchange, uint32_t index);  // throws std::system_error when the kernel refuses
-  ~Reactor();
+  ~Reactor() override;
 
   // --- the thread that drives it ---
   bool attach(EventSink* sink);  // false: another living thread drives it
@@ -52,8 +47,8 @@ class Reactor {
   // One round: mailbox, epoll, timers, hooks, output. True when there is more to do at once. timeoutMs as for epoll_wait.
   bool turn(int timeoutMs);
   int64_t untilNextTimerMs();
-  void requestAnotherTurn();  // makes fd() readable
-  void flush();               // sends what hooks wrote outside of a turn
+  void requestAnotherTurn() { wake(); }  // makes fd() readable
+  void flush();                          // sends what hooks wrote outside of a turn
   // The slab that the next bytes are received into: JS must not let go of it, although no row may name it for a while.
   uint32_t currentSlab() const { return batch_.slab(); }
 
@@ -216,10 +211,14 @@ class Reactor {
 
   // --- publishing. Topics are 1 to kMaxTopicBytes bytes ---
   static constexpr size_t kMaxTopicBytes = 1024;
-  enum class Subscribed : uint8_t { kGone, kDone, kAlready, kTooMany, kTooLong };
-  Subscribed subscribe(uint32_t slot, uint32_t generation, std::string_view topic, SlowPolicy policy);
-  bool unsubscribe(uint32_t slot, uint32_t generation, std::string_view topic);
-  std::vector<std::string> subscriptions(uint32_t slot, uint32_t generation);
+  using Subscribed = Subscribers::Subscribed;
+  Subscribed subscribe(uint32_t slot, uint32_t generation, std::string_view topic, SlowPolicy policy) {
+    return subscribers_.subscribe(slot, generation, topic, policy);
+  }
+  bool unsubscribe(uint32_t slot, uint32_t generation, std::string_view topic) {
+    return subscribers_.unsubscribe(slot, generation, topic);
+  }
+  std::vector<std::string> subscriptions(uint32_t slot, uint32_t generation) { return subscribers_.names(slot, generation); }
   // To all reactors. How many subscribers this one has; nothing when too much waits to be delivered.
   std::optional<uint64_t> publishHere(std::string_view topic, SharedBytesRef bytes, SharedBytesRef deflated = {},
                                       uint8_t windowBits = 0);
@@ -257,13 +256,9 @@ class Reactor {
   static constexpr size_t kReadBytes = 64 << 10;       // one receive of one connection
   static constexpr uint32_t kMaxFramesPerTurn = 1024;  // of one connection
   static constexpr uint32_t kMaxRepliesPerTurn = 4096;
-  static constexpr size_t kFlushBytes = 256 << 10;        // sent to one connection
-  static constexpr uint32_t kAsideLooks = 256;            // connections whose frames were set aside
-  static constexpr uint32_t kMaxDeliveriesPerTurn = 256;  // of publications to subscribers
-  static constexpr uint32_t kMaxSpreadPerTurn = 2048;     // publications looked at, subscribers that fall behind
-  static constexpr uint32_t kMostBehindAtOnce = 8;        // publications to one connection before it is another's turn
-  static constexpr size_t kPublicationsAtOnce = 256;      // taken from the list that all reactors share
-  static constexpr uint32_t kAlwaysInFlight = 4;          // frames of one connection, whatever their size
+  static constexpr size_t kFlushBytes = 256 << 10;  // sent to one connection
+  static constexpr uint32_t kAsideLooks = 256;      // connections whose frames were set aside
+  static constexpr uint32_t kAlwaysInFlight = 4;    // frames of one connection, whatever their size
   static constexpr uint64_t kCheapNs = 20'000;
   static constexpr uint32_t kMostUnwoken = 16;
   static constexpr int kHookRounds = 4;               // hooks may cause events, whose hooks may cause events
@@ -322,51 +317,18 @@ class Reactor {
   };
 
   // reactor.cc
-  Connection* find(uint32_t slot, uint32_t generation);
-  // Its id for other threads.
-  ConnectionId idOf(uint32_t slot) const {
-    const Connection& connection = table_.at(slot);
-    const ConnectionId bornAs = connection.extras ? connection.extras->bornAs : ConnectionId{};
-    return bornAs == ConnectionId{} ? ConnectionId::of(index_, slot, connection.generation) : bornAs;
-  }
+  using ReactorCore::idOf;
   // The connection that other threads call so, if it is here.
   Connection* locate(ConnectionId id, uint32_t* slot);
   void dispatch(const epoll_event& event);
   void dispatchConnection(uint32_t slot, uint32_t generation, uint32_t events);
   bool deliver();
-  uint32_t generationOf(uint32_t slot) const { return slot < table_.highest() ? table_.at(slot).generation : 0; }
-  void emit(Event event, uint32_t slot, uint32_t a = 0, uint32_t b = 0, uint32_t c = 0, uint32_t d = 0, uint32_t e = 0) {
-    batch_.add({event, 0, slot, generationOf(slot), a, b, c, d, e});
-  }
-  // False when there is no memory: nothing has been told.
-  bool emitBytes(Event event, uint32_t slot, std::span<const uint8_t> bytes, size_t d, bool inSlab,
-                 const uint32_t* mask = nullptr) {
-    return batch_.addBytes({event, 0, slot, generationOf(slot), 0, 0, 0, static_cast<uint32_t>(d), 0}, bytes, inSlab, mask);
-  }
   bool drainMailbox();
   void dispatchSome();
   // Whether the turn may take in more: it has bytes and time left, and hooks do not get too many rows at once.
   bool takesMore() { return batch_.size() < pace_.mostRows() ? budget_.left() : (leftWork_ = true, false); }
   void expireTimers();
   void settleTurn();
-  const ListenerConfig& config(const Connection& connection) const {
-    return connection.has(Connection::kClient) ? clients_.config(connection.listener) : listeners_[connection.listener];
-  }
-  // The framing that it has without setFraming().
-  uint16_t ownFraming(const Connection& connection) const {
-    return connection.has(Connection::kClient) ? clients_.framing(connection.listener) : listenerFramings_[connection.listener];
-  }
-  // The events for its thread.
-  uint32_t hooksOf(const Connection& connection) const {
-    return config(connection).hooks | (connection.has(Connection::kStreamed) ? uint32_t{kHooksOfStream} : 0u);
-  }
-  // Its frames pass no hook: they are cut and queued without JS.
-  bool goesToPool(const Connection& connection) const {
-    return !connection.has(Connection::kStreamed) && config(connection).toPool &&
-           framings_[connection.framing].kind != FramingKind::kCustom;
-  }
-  // Something of it runs in the thread that drives.
-  static bool usesThread(const ListenerConfig& cfg) { return cfg.hooks != 0 || cfg.run != Run::kPool; }
   void updateInterest(uint32_t slot);
   uint32_t interestOf(Connection& connection) const;
   void watch(uint32_t slot);
@@ -383,19 +345,11 @@ class Reactor {
   }
   void armDeadline(uint32_t slot);     // the first of both
   void hastenDeadline(uint32_t slot);  // only if that is sooner than what is armed
-  // Its memory has changed.
-  void account(uint32_t slot) {
-    const Connection& connection = table_.at(slot);
-    if (connection.accounted != 0 || connection.in || connection.extras || !connection.out.empty()) recount(slot);
-  }
-  void recount(uint32_t slot);
   void shedMemory();
   uint64_t messagesInHand() const;
   size_t closeLargest(size_t atMost, MemoryGuard::Claim claim);
   uint64_t heldBytes() const;
   uint64_t ownBytes() const;
-  void touch(uint32_t slot) { table_.at(slot).lastActivity = nowMs_; }
-  void requestTurn();  // outside of a turn: a change needs one
 
   // reactor_accept.cc
   uint16_t addFraming(const FramingConfig& framing);
@@ -538,12 +492,6 @@ class Reactor {
   void append(uint32_t slot, Connection& connection, std::span<const uint8_t> bytes);
   void markPausedByOutput(uint32_t slot);
   void pauseByOutput(uint32_t slot);
-  void markDirty(uint32_t slot) {
-    Connection& connection = table_.at(slot);
-    if (connection.has(Connection::kDirty)) return;
-    connection.set(Connection::kDirty);
-    dirty_.push_back(slot);
-  }
   void flushConnection(uint32_t slot);
   void afterFlush(uint32_t slot);
   // A frame of it has its last reply; JS names the frames that run here, and none is counted twice.
@@ -634,24 +582,9 @@ class Reactor {
   void onWaitingCalls();
 
   // reactor_publish.cc
-  Subscription& enterTopic(uint32_t slot, std::string_view name, SlowPolicy policy);
-  void leaveTopic(const Subscription& subscription);
-  void dropSubscriptions(Connection& connection);
-  bool hasPublications() const;
-  bool deliverPublications();
-  void spreadPublications(uint32_t* budget);
-  void fallBehind(Subscription& subscription, uint64_t number);
-  void queueBehind(uint32_t slot);
-  void serveBehind(uint32_t* budget);
-  void deliverNext(uint32_t slot);
-  void finishPublications();
-  const SharedBytesRef& formFor(const Connection& connection, const Publication& publication) const;
-  bool deliverTo(Subscription& subscription, const Publication& publication, bool alone);
-  void appendShared(uint32_t slot, const SharedBytesRef& bytes);
-  void sendShared(uint32_t slot, const SharedBytesRef& bytes);
-  void releaseLatest(uint32_t slot);
-  void packSubscriptions(uint32_t slot, Moved* moved);
-  void unpackSubscriptions(uint32_t slot, Moved& moved);
+  bool admitsPublication(uint32_t slot, size_t more) override { return admits(slot, more, Admits::kShared); }
+  void sendShared(uint32_t slot, const SharedBytesRef& bytes, bool alone) override;
+  void appendShared(uint32_t slot, const SharedBytesRef& bytes) override;
 
   // reactor_failure.cc
   void stopForFailure(uint32_t slot, CloseReason reason);
@@ -674,28 +607,17 @@ class Reactor {
   void finishWhenDone(uint32_t slot);
   bool nothingInFlight(const Connection& connection) const;
 
-  const std::shared_ptr<Exchange> exchange_;
-  const uint32_t index_;
-  ThreadOwner owner_;
   const EventSink* attachedSink_ = nullptr;  // never followed
   Epoll epoll_;
-  Mailbox& mailbox_;
   Recycler& recycler_;
-  ConnectionTable table_;
   TimerWheel wheel_;
-  std::vector<ListenerConfig> listeners_;
-  Framings framings_;
-  std::vector<uint16_t> listenerFramings_;
   Acceptors acceptors_{epoll_};
-  ReactorCounters counters_;
   Clients clients_;
   uint32_t pipedAccepted_ = 0;  // of the table
   std::vector<Span> spans_;
-  std::vector<uint32_t> dirty_, pending_, closed_, expired_, ended_, moving_, untold_;
+  std::vector<uint32_t> pending_, closed_, expired_, ended_, moving_, untold_;
   std::vector<std::span<const uint8_t>> group_;
-  // The budgets of a turn, for input and for output; and its work left for the next one.
-  TurnBudget budget_, outBudget_;
-  EventBatch batch_{budget_};
+  TurnBudget outBudget_;  // of a turn, for output
   IncomingCalls calls_{*exchange_, batch_};
   HookPace pace_;                          // as many events as hooks have time for; who is read last may add kMaxFramesPerTurn
   uint64_t turnNs_ = 0;                    // when the turn began
@@ -720,7 +642,6 @@ class Reactor {
   uint64_t lastPermitMs_ = 0, permitLookAtMs_ = 0;  // when the last one was let go; when to look at the others, 0: not by time
   bool wasFull_ = false;
   uint64_t batchBytes_ = 0;                   // answered in this turn by frames that run here, and in nobody's sum yet
-  bool leftWork_ = false;                     // some other list has more
   size_t neededOfRest_ = 0, hintOfRest_ = 0;  // the framer's answer for the bytes behind the last whole frame
   uint64_t nextRun_ = 1;
   std::unique_ptr<Message> unfinished_;                // a batch of replies longer than one turn
@@ -728,7 +649,6 @@ class Reactor {
   std::deque<TaskRef> overflow_;                       // tasks of hooks that found the queue full
   std::vector<uint8_t> scratch_;                       // the buffer for pool-bound bytes
   const std::shared_ptr<WriteBox> writeBox_ = std::make_shared<WriteBox>();  // JS may hold it for longer
-  uint64_t nowMs_;
   uint64_t stallCheckAtMs_ = 0;
   uint32_t spreadNext_ = 0;
   bool waitsForQueue_ = false;
@@ -748,7 +668,6 @@ class Reactor {
   uint32_t siblingNext_ = 0;
   bool relieving_ = false, holdsFresh_ = false, quiescing_ = false, retiring_ = false, abandoned_ = false;
   bool draining_ = false, drained_ = false;
-  bool inTurn_ = false;
   uint32_t lingerMs_ = kLingerMs;
   uint64_t requestsUntilMs_ = 0;                      // so long, who was accepted here may still send its request
   std::vector<std::pair<uint32_t, uint32_t>> fresh_;  // connections of which one is awaited: slot, generation
@@ -764,10 +683,10 @@ class Reactor {
   uint32_t measuredKey_ = 0, measuredRuns_ = 0;
   bool watchesGone_ = false;
   std::atomic<bool> endedForTime_{false};
-  uint32_t seenRunning_ = 0;        // what the supervisor last saw of the box,
-  uint64_t seenRunningAtNs_ = 0;    // and when that was new
-  bool handingOver_ = false;        // from quiesce() to the next thread
-  std::unique_ptr<Topics> topics_;  // null while nobody has subscribed to anything
+  uint32_t seenRunning_ = 0;      // what the supervisor last saw of the box,
+  uint64_t seenRunningAtNs_ = 0;  // and when that was new
+  bool handingOver_ = false;      // from quiesce() to the next thread
+  Subscribers subscribers_{*this, *this};
 };
 
 }  // namespace mr

@@ -101,7 +101,7 @@ void Reactor::closeNow(uint32_t slot, CloseReason reason, int error) {
          static_cast<uint32_t>(connection.bytesWritten), static_cast<uint32_t>(connection.bytesWritten >> 32));
   }
   connection.out.clear();
-  dropSubscriptions(connection);
+  subscribers_.drop(connection);
   if (connection.secure()) connection.secure()->out.clear(), connection.secure()->handed = 0;
   account(slot);
   if (connection.held != 0) heldTotal_ -= connection.held, heldByThemselves_ -= connection.heldByItself();

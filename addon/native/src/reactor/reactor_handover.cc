@@ -415,7 +415,7 @@ void Reactor::moveOut(uint32_t slot, std::vector<uint8_t> state, bool hasState) 
   moved->state = kept ? std::move(kept.mapped()) : std::move(state);
   moved->hasState = kept || hasState;
   moved->dataLost = abandoned_ && connection.has(Connection::kHasData) && !moved->hasState;
-  packSubscriptions(slot, moved.get());
+  subscribers_.pack(slot, &moved->subscriptions);
   if (connection.aside()) lookAside();  // its entry in the list goes
   const ConnectionId id = idOf(slot);
   const uint32_t generation = connection.generation;
@@ -491,7 +491,7 @@ void Reactor::adoptMoved(Moved& moved) {
   }
   if (!connection.fd.valid()) return;
   if (framing == Framings::kNone) return closeNow(slot, CloseReason::kSystem, ENOBUFS);
-  unpackSubscriptions(slot, moved);
+  subscribers_.unpack(slot, moved.subscriptions);
   if (!connection.fd.valid()) return;
   account(slot);
   armDeadline(slot);

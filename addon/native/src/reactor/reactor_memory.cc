@@ -3,23 +3,6 @@
 
 namespace mr {
 
-void Reactor::recount(uint32_t slot) {
-  Connection& connection = table_.at(slot);
-  size_t now = 0;
-  if (connection.fd.valid()) {
-    if (!connection.out.empty() || connection.extras) now = connection.waitingBytes() - connection.sharedBytes();
-    if (connection.in) now += connection.in->capacity();
-    if (connection.subscriptions()) now += connection.subscriptions()->heldBytes;
-  }
-  if (now == connection.accounted) return;
-  if (now > connection.accounted) {
-    counters_.buffered.add(now - connection.accounted);
-  } else {
-    counters_.buffered.sub(connection.accounted - now);
-  }
-  connection.accounted = now;
-}
-
 // Messages that it has taken and not dealt with yet are in nobody's mailbox.
 uint64_t Reactor::messagesInHand() const {
   uint64_t bytes = unfinished_ ? unfinished_->bytes() : 0;

@@ -555,7 +555,7 @@ void Reactor::afterFlush(uint32_t slot) {
   Connection& connection = table_.at(slot);
   const ListenerConfig& cfg = config(connection);
   if (connection.subscriptions() && connection.subscriptions()->latestBytes != 0 && connection.out.size() <= cfg.outLowBytes) {
-    releaseLatest(slot);
+    subscribers_.releaseLatest(slot);
   }
   if (connection.waitingBytes() <= cfg.outLowBytes) {
     // Frames set aside come first: letGoSome() goes on reading behind it.

@@ -28,7 +28,7 @@ Reactor::Piped Reactor::pipe(uint32_t slotA, uint32_t generationA, uint32_t rawE
     stopAtCurrent(connection, rawEnd);
     connection.set(Connection::kPiped);
     connection.needExtras().pipe = other;
-    dropSubscriptions(connection);  // a publication would come in the middle of the other one's bytes
+    subscribers_.drop(connection);  // a publication would come in the middle of the other one's bytes
     connection.unset(Connection::kPausedByUser | Connection::kPausedByOutput);
     if (!connection.has(Connection::kClient)) ++pipedAccepted_;
     if (connection.in) addPending(slot);

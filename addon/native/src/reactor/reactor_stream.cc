@@ -16,7 +16,7 @@ bool Reactor::stream(uint32_t slot, uint32_t generation) {
   connection->set(Connection::kStreamed);
   if (connection->has(Connection::kPausedByOutput)) resumeFrom(slot, Connection::kPausedByOutput);
   // A publication would come in the middle of its bytes.
-  dropSubscriptions(*connection);
+  subscribers_.drop(*connection);
   // The stream decides when it is over, also while the server closes.
   connection->unset(Connection::kDraining);
   retainItself(*connection);
