@@ -1638,7 +1638,7 @@ export const mutants = [
   },
   {
     protects: 'the limit of time for hooks',
-    file: 'packages/core/src/reactor_group.ts',
+    file: 'packages/core/src/reactor_watch.ts',
     from: 'if (member.unchanged > looks || member.paused) {',
     to: 'if (member.paused) {',
     test: 'test/dist/handover/replace.test.js: dies by loop',
@@ -1673,7 +1673,7 @@ export const mutants = [
   },
   {
     protects: 'a thread at a breakpoint from ending as stuck',
-    file: 'packages/core/src/reactor_group.ts',
+    file: 'packages/core/src/reactor_watch.ts',
     from: 'member.paused = await thread.isPaused()',
     to: 'member.paused = false',
     test: 'test/dist/handover/debugger.test.js: is not stuck, however long it stays in a hook',
@@ -1687,9 +1687,9 @@ export const mutants = [
   },
   {
     protects: 'a frame that a breakpoint has held on its reactor from running out of time',
-    file: 'packages/core/src/reactor_group.ts',
-    from: 'if (was || member.paused || this.#closing',
-    to: 'if (member.paused || this.#closing',
+    file: 'packages/core/src/reactor_watch.ts',
+    from: 'if (was || member.paused || this.#stopped',
+    to: 'if (member.paused || this.#stopped',
     test: 'test/dist/handover/debugger.test.js: goes on after a long pause',
   },
   {
@@ -2390,7 +2390,7 @@ export const mutants = [
   },
   {
     protects: 'a resize, from a hook that loops in the reactor that leaves',
-    file: 'packages/core/src/reactor_group.ts',
+    file: 'packages/core/src/reactor_watch.ts',
     from: '(!leaving || retiring)',
     to: '!leaving && !(retiring && leaving)',
     test: 'test/dist/handover/resize.test.js: ends a hook that loops in a reactor that leaves',
@@ -2836,7 +2836,7 @@ export const mutants = [
   },
   {
     protects: 'admin: /readyz when no reactor turns',
-    file: 'packages/core/src/reactor_group.ts',
+    file: 'packages/core/src/reactor_watch.ts',
     from: 'if (performance.now() > until) return false',
     to: 'if (performance.now() > until) return true',
     test: 'test/dist/admin/admin.test.js: answers while the reactor is stuck',

@@ -1,8 +1,9 @@
 import type { ResourceLimits } from 'node:worker_threads'
-import { MultireactorError, native, reactorCounterNames } from '@multireactor/addon'
+import { MultireactorError, native } from '@multireactor/addon'
 import { Deaths, started, Successor, type Thread, Threads, within } from '@multireactor/pool/group'
 import { cpuOf } from './pin.js'
 import type { AppDescription, AttachRequest, ListenerPlan, ListenRequest, ReactorThreadData } from './reactor_thread.js'
+import { ReactorWatch, type WatchedThread } from './reactor_watch.js'
 
 /** A reactor thread that was replaced. */
 export interface ReactorReplaced {
@@ -40,29 +41,12 @@ export interface ReactorGroupOptions {
   onGivenUp: (index: number, error: Error | undefined) => void
 }
 
-interface Member {
-  thread: Thread | undefined
-  leaving: boolean
-  /** Of those: it hands its connections to siblings, and is still watched. */
-  retiring: boolean
-  stuck: boolean
-  /** It was ended for a frame that ran too long. */
-  timedOut: boolean
+interface Member extends WatchedThread {
   /** Its successors did not start: its siblings have its connections. */
   givenUp: boolean
   backoff: NodeJS.Timeout | undefined
   readonly deaths: Deaths
   readonly successor: Successor
-  /** Its thread drives the reactor. One that is still loading cannot be stuck, however long its `start` hook takes. */
-  driving: boolean
-  /** Results of the last looks at its turns. */
-  turns: number
-  unchanged: number
-  /** A debugger held its thread when it was last asked, and when it was last seen to: no frame has had the time before. */
-  paused: boolean
-  pausedAt: number
-  /** Its thread is being asked whether a debugger holds it. */
-  asked: boolean
 }
 
 /** So many successors in a row that did not start, and the reactor is given up. Deaths alone, which a peer may cause, give up none. */
@@ -71,33 +55,20 @@ const mostFailures = 8
 const backoff = { firstBackoffMs: 20, mostBackoffMs: 500, quick: 1, withinMs: 60_000 }
 /** Of successors that do not start. */
 const failureBackoff = { ...backoff, mostBackoffMs: 2_000 }
-/** So many looks at a thread that does not turn, a share of the time limit apart. */
-const looks = 4
-/** An asynchronous frame that is late errs alone, in its own thread; so much later the thread does not turn. */
-const leastGraceMs = 250
-/** How long a reactor may take to turn once when it is asked whether it does. A probe waits a second by default (Kubernetes). */
-const turnWithinMs = 500
-const turnsColumn = reactorCounterNames.indexOf('turns')
-
-/** It has a thread, and no other call is ending or asking it. */
-function canBeEnded({ thread, leaving, retiring, stuck, timedOut, asked }: Member): boolean {
-  return thread !== undefined && (!leaving || retiring) && !stuck && !timedOut && !asked
-}
 
 /** The threads that drive the reactors: starts and replaces them; the reactors themselves, and their connections, stay. */
 export class ReactorGroup {
   readonly #options: ReactorGroupOptions
   readonly #members: Member[] = []
   readonly #threads: Threads
-  #watch: NodeJS.Timeout | undefined
-  #frameWatch: NodeJS.Timeout | undefined
-  #framesWatchedAt = 0
-  #turning: Promise<boolean> | undefined
+  readonly #watch: ReactorWatch
   #closing = false
 
   constructor(options: ReactorGroupOptions) {
     this.#options = options
     this.#threads = new Threads(options.startTimeoutMs)
+    const { runtime, hookTimeoutMs, taskTimeoutMs } = options
+    this.#watch = new ReactorWatch({ runtime, hookTimeoutMs, taskTimeoutMs, members: this.#members })
   }
 
   get size(): number {
@@ -122,10 +93,13 @@ export class ReactorGroup {
       throw error
     }
     for (const [i, thread] of threads.entries()) this.#supervise(first + i, this.#add(first + i, thread), thread)
-    const every = Math.max(50, this.#options.hookTimeoutMs / looks)
-    this.#watch ??= setInterval(() => this.#endStuck(), every).unref()
-    this.#watchFrames(descriptions as AppDescription[])
+    this.#watch.start(descriptions as AppDescription[])
     return descriptions as AppDescription[]
+  }
+
+  /** See `ReactorWatch.anyTurns`. */
+  anyTurns(): Promise<boolean> {
+    return this.#watch.anyTurns()
   }
 
   listen(index: number, request: ListenRequest): Promise<unknown> {
@@ -153,7 +127,7 @@ export class ReactorGroup {
   async prepare(): Promise<{ threads: Thread[]; descriptions: AppDescription[] }> {
     const threads = this.#members.map((_, index) => this.#spawn(index))
     const descriptions = (await started(threads)) as AppDescription[]
-    this.#watchFrames(descriptions)
+    this.#watch.watchFrames(descriptions)
     return { threads, descriptions }
   }
 
@@ -208,8 +182,7 @@ export class ReactorGroup {
   /** From now on no thread is replaced. */
   beginClose(): void {
     this.#closing = true
-    clearInterval(this.#watch)
-    clearInterval(this.#frameWatch)
+    this.#watch.stop()
     for (const { backoff, successor } of this.#members) {
       clearTimeout(backoff)
       successor.take()
@@ -386,90 +359,5 @@ export class ReactorGroup {
       if (!this.#closing) this.#options.onStartFailed(index, failure)
       await new Promise((resolve) => setTimeout(resolve, failureBackoff.firstBackoffMs * 2 ** failures).unref())
     }
-  }
-
-  /** Only where frames run on reactors. As often as the pool is looked at. */
-  #watchFrames(descriptions: readonly AppDescription[]): void {
-    if (this.#frameWatch || !descriptions.some(({ runsFrames }) => runsFrames)) return
-    const every = Math.max(10, Math.min(1_000, this.#options.taskTimeoutMs / 2))
-    this.#framesWatchedAt = performance.now()
-    this.#frameWatch = setInterval(() => this.#endLate(every), every).unref()
-  }
-
-  #endLate(every: number): void {
-    const { runtime, taskTimeoutMs } = this.#options
-    const now = performance.now()
-    // The whole process was stopped for a while: the frames have not had that time.
-    const late = Math.max(0, now - this.#framesWatchedAt - every)
-    this.#framesWatchedAt = now
-    const limit = taskTimeoutMs + Math.max(taskTimeoutMs / 4, leastGraceMs) + late
-    for (const [index, member] of this.#members.entries()) {
-      const running = native.inlineRunningMs(runtime, index)
-      const isLate = running >= limit && now - member.pausedAt >= limit
-      if ((!isLate && !member.paused) || !canBeEnded(member)) continue
-      void this.#endUnlessPaused(member, () => {
-        if (native.inlineRunningMs(runtime, index) < limit) return false
-        member.timedOut = true
-        native.endForTime(runtime, index)
-        return true
-      })
-    }
-  }
-
-  /** Whether a reactor turns, and so accepts. Asked by a probe: the turns are watched closely only while one waits. */
-  anyTurns(): Promise<boolean> {
-    this.#turning ??= this.#seeTurn().finally(() => {
-      this.#turning = undefined
-    })
-    return this.#turning
-  }
-
-  async #seeTurn(): Promise<boolean> {
-    const turnsOf = () => native.readCounters(this.#options.runtime).reactors.map((row) => row[turnsColumn]!)
-    const before = turnsOf()
-    for (let waitMs = 1, until = performance.now() + turnWithinMs; !this.#closing; waitMs *= 2) {
-      const driving = [...this.#members.entries()].filter(([, { driving, thread }]) => driving && thread !== undefined)
-      for (const [index] of driving) native.wakeReactor(this.#options.runtime, index)
-      await new Promise((resolve) => setTimeout(resolve, waitMs).unref())
-      if (this.#closing) return false
-      const now = turnsOf()
-      if (driving.some(([index]) => now[index] !== before[index])) return true
-      if (performance.now() > until) return false
-    }
-    return false
-  }
-
-  #endStuck(): void {
-    const counters = native.readCounters(this.#options.runtime)
-    for (const [index, member] of this.#members.entries()) {
-      if (!member.driving || !canBeEnded(member)) continue
-      const turns = counters.reactors[index]![turnsColumn]!
-      // Counted in looks, each of which asks for a turn: a process that was stopped for a while has no stuck threads.
-      member.unchanged = turns === member.turns ? member.unchanged + 1 : 0
-      member.turns = turns
-      if (member.unchanged > looks || member.paused) {
-        member.unchanged = 0
-        void this.#endUnlessPaused(member, () => {
-          const now = native.readCounters(this.#options.runtime).reactors[index]?.[turnsColumn]
-          member.stuck = now === turns
-          return member.stuck
-        })
-      } else {
-        native.wakeReactor(this.#options.runtime, index)
-      }
-    }
-  }
-
-  /** Ends a thread that does not come back, unless a debugger holds it, or `isDue` says that it has come back meanwhile. */
-  async #endUnlessPaused(member: Member, isDue: () => boolean): Promise<void> {
-    const thread = member.thread!
-    member.asked = true
-    const was = member.paused
-    member.paused = await thread.isPaused()
-    member.asked = false
-    // Until it goes on it is asked at every look; its hook or frame has the whole time from then on.
-    if (was || member.paused) member.pausedAt = performance.now()
-    if (was || member.paused || this.#closing || member.thread !== thread || !canBeEnded(member)) return
-    if (isDue()) void thread.terminate()
   }
 }
