@@ -2851,7 +2851,7 @@ export const mutants = [
   {
     protects: 'admin: the port for a successor',
     file: 'packages/core/src/server.ts',
-    from: '// The successor waits for its port.\n    this.#admin?.close()',
+    from: '// The successor waits for its port.\n    this.#admin.close()',
     to: '',
     test: 'test/dist/admin/admin.test.js: goes to the successor of a hot restart',
   },

@@ -1,9 +1,10 @@
-import { closedError, MultireactorError, native, OptionReader, queueFullPolicies } from '@multireactor/addon'
-import { type Thread, WorkerGroup, within } from '@multireactor/pool/group'
+import { closedError, MultireactorError, native, OptionReader } from '@multireactor/addon'
+import { within } from '@multireactor/pool/group'
 import { noTls, openControl, readTls } from '@multireactor/reactor/listen'
 import type { ListenTls } from '@multireactor/reactor'
-import type { AdminServer } from './admin_server.js'
+import { closeInOrder } from './close_in_order.js'
 import { ControlServer, Predecessor } from './control.js'
+import { createRuntime } from './create_runtime.js'
 import {
   mostReactors,
   mostWorkers,
@@ -12,19 +13,18 @@ import {
   type ServeOptions,
   type ServeSettings,
 } from './options.js'
-import { cpuOf } from './pin.js'
-import { ReactorGroup, type ReactorReplaced } from './reactor_group.js'
-import type { AppDescription, ListenerPlan } from './reactor_thread.js'
+import { ReactorGroup } from './reactor_group.js'
 import { prometheusText } from './prometheus.js'
 import { startLine } from './start_line.js'
 import { readStats } from './stats.js'
+import { ServerAdmin } from './server_admin.js'
 import { ServerListeners } from './server_listeners.js'
-import { because, type Listener, ServerReports } from './server_reports.js'
+import { ServerPool } from './server_pool.js'
+import { type Listener, ServerReports } from './server_reports.js'
 import type { CloseResult, ServerEvents, ServerListener, ServerStats } from './server_types.js'
 import { ServerWatches } from './server_watches.js'
-import type { ServerDescription } from './server_description.js'
+import { ServerThreads } from './server_threads.js'
 import { type CallOptions, type RunOptions, type SendOutcome, ServerHandle } from './server_handle.js'
-import type { WorkerThreadData } from './worker_thread.js'
 
 /** Starts a server, and resolves when every reactor accepts. */
 export async function startServer(options: ServeOptions): Promise<Server> {
@@ -43,12 +43,6 @@ async function rethrowWithPlace(error: unknown): Promise<never> {
 /** `resize` goes so far, or as far as the server was started with. */
 const roomForReactors = 64
 
-/** How long a thread may take to answer before it counts as stuck, beside the time that was asked for. */
-const stuckMs = 1_000
-
-/** How long a peer may take to finish after us, or, after a hot restart, to send the request it has connected for. */
-const mostLingerMs = 2_000
-
 /** A running server. Belongs to the thread that called `serve()`. */
 export class Server {
   // Not a base class: `listeners` is the server's own word.
@@ -60,15 +54,15 @@ export class Server {
   readonly #reactors: ReactorGroup
   readonly #listeners: ServerListeners
   readonly #mostReactors: number
-  #group: WorkerGroup | undefined
-  #workersReplaced = 0
+  readonly #pool: ServerPool
+  readonly #threads: ServerThreads
   #reactorsReplaced = 0
   /** Reloads and resizes, one after the other. */
   #changes: Promise<unknown> = Promise.resolve()
   #failure: Error | undefined
   #predecessor: Predecessor | undefined
   #control: ControlServer | undefined
-  #admin: AdminServer | undefined
+  readonly #admin: ServerAdmin
   /** Why no traffic should come here. */
   #unready: string | undefined = 'the server is starting'
   /** `close()` was called, and may wait for `drainDelayMs`. */
@@ -83,23 +77,8 @@ export class Server {
   constructor(settings: ServeSettings) {
     this.#settings = settings
     this.#reports = new ServerReports(settings.logger)
-    const { size, maxQueued, maxQueuedBytes, onQueueFull, maxWaitMs } = settings.pool
-    const { connections, connectionsPerAddress, acceptsPerSecond, memory } = settings.limits
     this.#mostReactors = Math.max(settings.reactors, roomForReactors)
-    this.#runtime = native.createRuntime({
-      reactors: settings.reactors,
-      workers: size,
-      maxReactors: this.#mostReactors,
-      maxWorkers: mostWorkers,
-      maxTasks: maxQueued,
-      maxBytes: maxQueuedBytes,
-      onQueueFull: queueFullPolicies.indexOf(onQueueFull),
-      maxWaitMs,
-      maxConnections: connections,
-      maxPerAddress: connectionsPerAddress,
-      acceptsPerSecond,
-      maxMemoryBytes: memory,
-    })
+    this.#runtime = createRuntime(settings, this.#mostReactors)
     this.#watches = new ServerWatches(this.#runtime, settings.logger, this.#reports)
     try {
       this.#handle = ServerHandle.of(this.#runtime)
@@ -110,7 +89,7 @@ export class Server {
     this.#listeners = new ServerListeners(this.#runtime, settings, () => this.#reactors)
     this.#reactors = new ReactorGroup({
       runtime: this.#runtime,
-      hasPool: size > 0,
+      hasPool: settings.pool.size > 0,
       poolIsGiven: settings.given.pool,
       plans: this.#listeners.plans,
       cpus: settings.pin.reactors,
@@ -120,9 +99,25 @@ export class Server {
       resourceLimits: settings.resourceLimits,
       mostGarbage: settings.mostGarbage,
       onEvent: (name, value) => this.#reports.onEvent(name, value),
-      onReplaced: (replaced) => this.#onReactorReplaced(replaced),
+      onReplaced: (replaced) => {
+        this.#reactorsReplaced++
+        this.#reports.reactorReplaced(replaced)
+      },
       onStartFailed: (index, error) => this.#reports.report(error, { hook: 'start', listener: '', thread: `reactor ${index}` }),
       onGivenUp: (index, error) => this.#onReactorGivenUp(index, error),
+    })
+    this.#admin = new ServerAdmin(settings.admin, {
+      metrics: () => prometheusText(this.stats()),
+      unready: () => this.#whyUnready(),
+      warn: (message) => settings.logger.warn(message),
+    })
+    this.#pool = new ServerPool(this.#runtime, settings, this.#reports)
+    this.#threads = new ServerThreads({
+      runtime: this.#runtime,
+      settings,
+      reactors: this.#reactors,
+      listeners: this.#listeners,
+      pool: this.#pool,
     })
   }
 
@@ -156,18 +151,18 @@ export class Server {
     this.#predecessor = control && (await Predecessor.find(control.path))
     const inherited = this.#predecessor?.sockets
     await this.#listeners.open(inherited)
-    await this.#openAdmin(this.#predecessor !== undefined)
+    await this.#admin.open(this.#predecessor !== undefined)
     // A third process must not find a free path, so that it is opened before it is served.
     const controlListener = control && openControl(this.#runtime, 'serve() control', control.path, inherited)
     inherited?.closeRest()
     // A pool that was asked for starts beside the reactors; otherwise the app is asked first whether it needs one.
-    const early = given.pool && pool.size > 0 ? this.#startPool(this.#listeners.plans) : undefined
+    const early = given.pool && pool.size > 0 ? this.#pool.start(this.#listeners.plans) : undefined
     early?.catch(() => {})
     const { usesPool, needsPool, hooks, unframed } = (await this.#reactors.grow(reactors))[0]!
-    this.#checkPool('serve()', needsPool)
+    this.#pool.check('serve()', needsPool)
     if (early) await early
-    else if (usesPool && pool.size > 0) await this.#startPool(this.#listeners.plans)
-    this.#describe(hooks)
+    else if (usesPool && pool.size > 0) await this.#pool.start(this.#listeners.plans)
+    this.#threads.describe(hooks)
     for (const url of unframed) {
       logger.warn(
         `the app ${url} has no framing, so its hooks get the bytes of one read, and TCP splits and joins messages anywhere: set framing: lines(), lengthPrefixed() or another, or framing: raw() to get the bytes of each read`,
@@ -185,31 +180,12 @@ export class Server {
   get startLine(): string {
     const { reactors, pool, limits, given, machine } = this.#settings
     const { admin } = this
-    return startLine({ reactors, workers: this.#group ? pool.size : 0, memory: limits.memory, given, machine, admin })
+    return startLine({ reactors, workers: this.#pool.isStarted ? pool.size : 0, memory: limits.memory, given, machine, admin })
   }
 
   /** Where `/metrics`, `/healthz` and `/readyz` are, with the real port. */
   get admin(): { readonly address: string; readonly port: number } | undefined {
-    return this.#admin?.address
-  }
-
-  /** Before any thread: a probe sees that the process lives while the app is loaded. */
-  async #openAdmin(hasPredecessor: boolean): Promise<void> {
-    const { admin, logger } = this.#settings
-    if (!admin) return
-    // Not before it is wanted: few servers start with it, and it loads node:http.
-    const { AdminServer } = await import('./admin_server.js')
-    this.#admin = new AdminServer(admin, {
-      metrics: () => prometheusText(this.stats()),
-      unready: () => this.#whyUnready(),
-      warn: (message) => logger.warn(message),
-    })
-    try {
-      await this.#admin.listen()
-    } catch (error) {
-      // It may be the predecessor's.
-      if (!hasPredecessor || (error as { code?: string }).code !== 'EADDRINUSE') throw error
-    }
+    return this.#admin.address
   }
 
   async #whyUnready(): Promise<string | undefined> {
@@ -219,7 +195,7 @@ export class Server {
   /** Tells the predecessor to go. */
   async #takeOver(): Promise<void> {
     const gone = this.#predecessor?.ready()
-    if (gone && this.#admin && !this.#admin.address) await this.#admin.listenAfter(gone)
+    if (gone) await this.#admin.takeOver(gone)
     await gone
     this.#predecessor = undefined
   }
@@ -237,65 +213,6 @@ export class Server {
       },
       onFailed: (what) => this.#settings.logger.warn(what),
     })
-  }
-
-  #checkPool(call: string, needsPool: boolean): void {
-    if (!needsPool || this.#settings.pool.size > 0) return
-    throw new MultireactorError(
-      'ERR_MR_NO_POOL',
-      `${call}: the app has parse and no message hook, so it needs a pool: pass pool: 1 or more`,
-    )
-  }
-
-  /** For `run` and `runTask`, in whichever thread. */
-  #describe(hooks: AppDescription['hooks']): void {
-    const { onQueueFull, maxQueuedBytes } = this.#settings.pool
-    const said: ServerDescription = {
-      listeners: this.#listeners.plans.map(({ name }, i) => ({ name, ...hooks[i]! })),
-      hasPool: this.#group !== undefined,
-      waits: onQueueFull === 'pause',
-      maxQueuedBytes,
-    }
-    native.describe(this.#runtime, JSON.stringify(said))
-  }
-
-  async #startPool(plans: ListenerPlan[]): Promise<void> {
-    const { pool } = this.#settings
-    const { concurrency, nice, taskTimeoutMs } = pool
-    this.#group = new WorkerGroup({
-      runtime: this.#runtime,
-      size: pool.size,
-      entry: new URL('./worker_thread.js', import.meta.url),
-      threadOptions: (index) => ({
-        workerData: {
-          runtime: this.#runtime,
-          index,
-          plans,
-          concurrency,
-          nice,
-          taskTimeoutMs,
-          cpu: cpuOf(this.#settings.pin.pool, index),
-          mostGarbage: this.#settings.mostGarbage,
-        } satisfies WorkerThreadData,
-        name: `mr-worker-${index}`,
-        ...(this.#settings.resourceLimits ? { resourceLimits: this.#settings.resourceLimits } : {}),
-      }),
-      startTimeoutMs: this.#settings.startTimeoutMs,
-      taskTimeoutMs,
-      keepsAlive: true,
-      retry: pool.onTaskLost === 'retry',
-      onEvent: (_index, name, value) => this.#reports.onEvent(name, value),
-      onReplaced: (replaced) => {
-        this.#workersReplaced++
-        if (!this.#reports.emit('workerReplaced', replaced)) {
-          this.#settings.logger.warn(
-            `pool worker ${replaced.index} ended (${replaced.reason}) and was replaced; ${replaced.lost} ${replaced.lost === 1 ? 'frame' : 'frames'} lost${because(replaced.error)}`,
-          )
-        }
-      },
-      onStartFailed: (index, error) => this.#reports.report(error, { hook: 'start', listener: '', thread: `worker ${index}` }),
-    })
-    await this.#group.start()
   }
 
   /** Where the server listens, with the real ports. */
@@ -329,7 +246,7 @@ export class Server {
     if (this.#state === 'closed') throw closedError('the server')
     return {
       ...readStats(this.#runtime),
-      workersReplaced: this.#workersReplaced,
+      workersReplaced: this.#pool.replaced,
       reactorsReplaced: this.#reactorsReplaced,
     }
   }
@@ -342,26 +259,7 @@ export class Server {
    */
   async reload(options: { timeoutMs?: number } = {}): Promise<void> {
     const timeoutMs = new OptionReader('server.reload()', options, ['timeoutMs']).integer('timeoutMs', 5_000, 0, 0x7fff_ffff)
-    return this.#change(() => this.#reload(timeoutMs).catch(rethrowWithPlace))
-  }
-
-  async #reload(timeoutMs: number): Promise<void> {
-    // Everything is loaded before anything is touched.
-    const { threads, descriptions } = await this.#reactors.prepare()
-    let workers: Thread[] | undefined
-    try {
-      const { usesPool, needsPool } = descriptions[0]!
-      this.#checkPool('server.reload()', needsPool)
-      if (!this.#group && usesPool && this.#settings.pool.size > 0) await this.#startPool(this.#listeners.plans)
-      else workers = await this.#group?.prepare()
-      await this.#reactors.checkSuspend()
-    } catch (error) {
-      await Promise.all([...threads, ...(workers ?? [])].map((thread) => thread.terminate()))
-      throw error
-    }
-    if (workers) await this.#group!.swap(workers)
-    this.#describe(descriptions[0]!.hooks)
-    await this.#reactors.swap(threads, timeoutMs)
+    return this.#change(() => this.#threads.reload(timeoutMs).catch(rethrowWithPlace))
   }
 
   /**
@@ -374,35 +272,7 @@ export class Server {
     const timeoutMs = read.integer('timeoutMs', 30_000, 0, 0x7fff_ffff)
     const reactors = read.integer('reactors', 0, 1, Math.min(mostReactors, this.#mostReactors))
     const pool = read.integer('pool', 0, 1, mostWorkers)
-    return this.#change(async () => {
-      if (pool !== 0) await this.#resizePool(pool)
-      if (reactors > this.#reactors.size) await this.#addReactors(reactors)
-      else if (reactors !== 0 && reactors < this.#reactors.size) await this.#removeReactors(reactors, timeoutMs)
-    })
-  }
-
-  async #resizePool(size: number): Promise<void> {
-    if (!this.#group) {
-      throw new MultireactorError('ERR_MR_NO_POOL', 'server.resize(): the app has no parse hook, so there is no pool to resize')
-    }
-    await this.#group.resize(size)
-    this.#settings.pool.size = size
-  }
-
-  async #addReactors(count: number): Promise<void> {
-    const before = this.#reactors.size
-    native.makeReactors(this.#runtime, count)
-    await this.#reactors.grow(count - before)
-    // Not before they have a thread: their connections would wait for it, or be lost with one that fails to start.
-    for (let index = before; index < count; index++) native.setReactorActive(this.#runtime, index, true)
-    await this.#listeners.add(before, count)
-  }
-
-  async #removeReactors(count: number, timeoutMs: number): Promise<void> {
-    for (const { group } of this.#listeners.opened) native.keepListeners(this.#runtime, group, count)
-    for (let index = count; index < this.#reactors.size; index++) native.setReactorActive(this.#runtime, index, false)
-    await this.#reactors.shrink(this.#reactors.size - count, timeoutMs)
-    this.#listeners.describe()
+    return this.#change(() => this.#threads.resize(reactors, pool, timeoutMs))
   }
 
   #change(change: () => Promise<void>): Promise<void> {
@@ -503,47 +373,29 @@ export class Server {
     this.#state = 'closing'
     this.#unready = 'the server is closing'
     // The successor waits for its port.
-    this.#admin?.close()
+    this.#admin.close()
     this.#reports.emit('handedOver', await this.#close(timeoutMs))
   }
 
   /** A failure on the way must leave neither threads nor a server that closes for ever. */
   async #close(timeoutMs: number): Promise<CloseResult> {
     try {
-      return await this.#closeInOrder(timeoutMs)
+      const result = await closeInOrder(
+        {
+          reactors: this.#reactors,
+          pool: this.#pool,
+          watches: this.#watches,
+          leavesListeners: () => this.#control?.close() === true,
+          openConnections: () => this.stats().connections.open,
+        },
+        timeoutMs,
+      )
+      await this.#end()
+      return result
     } catch (error) {
       if (this.#state !== 'closed') await this.#end()
       throw error
     }
-  }
-
-  async #closeInOrder(timeoutMs: number): Promise<CloseResult> {
-    const before = this.#watches.repliesWritten()
-    const shedBefore = this.#watches.framesShed()
-    let destroyed = 0
-    this.#reactors.beginClose()
-    const lingerMs = Math.min(timeoutMs, mostLingerMs)
-    // Connections queued on sockets that a successor shares belong to the successor. All of them leave before any of them drains: then
-    // the connections accepted for each other have arrived then.
-    if (this.#control?.close()) await within(this.#reactors.requestAll('leaveListeners', lingerMs), stuckMs)
-    const timer = setTimeout(async () => {
-      for (const result of await this.#reactors.requestAll('destroyAll')) {
-        if (result.status === 'fulfilled') destroyed += result.value as number
-      }
-    }, timeoutMs)
-    const drained = this.#reactors.requestAll('drain', lingerMs)
-    // A reactor that is stuck in a hook answers nothing: it is ended, and its connections with it. So are those without a thread.
-    const inTime = await within(drained, timeoutMs + stuckMs)
-    const unanswered = inTime && (await drained).some(({ status }) => status === 'rejected')
-    if (!inTime || unanswered) destroyed += this.stats().connections.open
-    clearTimeout(timer)
-    const answered = this.#watches.repliesWritten() - before
-    const shed = this.#watches.framesShed() - shedBefore
-    this.#watches.tellShed()
-    await within(this.#reactors.requestAll('stop'), stuckMs)
-    await this.#group?.close(timeoutMs)
-    await this.#end()
-    return { answered, destroyed, shed }
   }
 
   /** The same as `close()`; when it is closing already, resolves with it. */
@@ -570,21 +422,12 @@ export class Server {
     this.#predecessor?.close()
     this.#unready = 'the server is closing'
     await this.#reactors.terminate()
-    await this.#group?.terminate()
-    this.#admin?.close()
+    await this.#pool.terminate()
+    this.#admin.close()
     this.#state = 'closed'
     this.#handle.close()
     native.removeRuntime(this.#runtime)
     this.#onClosed(this.#failure)
-  }
-
-  #onReactorReplaced(replaced: ReactorReplaced): void {
-    this.#reactorsReplaced++
-    if (this.#reports.emit('reactorReplaced', replaced)) return
-    const { index, reason, error } = replaced
-    this.#settings.logger.warn(
-      `the thread of reactor ${index} ended (${reason}) and is replaced; its connections stay, but for those whose data was lost with it and whose app has no restore hook${because(error)}`,
-    )
   }
 
   #onReactorGivenUp(index: number, error: Error | undefined): void {

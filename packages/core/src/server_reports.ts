@@ -1,8 +1,10 @@
 import { EventEmitter } from 'node:events'
 import { type ErrorEnvelope, failureFromEnvelope, toEnvelope } from '@multireactor/addon'
+import type { WorkerReplaced } from '@multireactor/pool'
 import { AcceptFailures, kindOfFailure, ReportLimit } from '@multireactor/reactor/listen'
 import { inFull } from './in_full.js'
 import type { Logger } from './logger.js'
+import type { ReactorReplaced } from './reactor_group.js'
 import type { ServerEvents } from './server_types.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: the type of Node's emitter; the methods of `Server` are typed
@@ -45,6 +47,22 @@ export class ServerReports {
     return true
   }
 
+  workerReplaced(replaced: WorkerReplaced): void {
+    if (this.emit('workerReplaced', replaced)) return
+    const { index, reason, lost, error } = replaced
+    this.#logger.warn(
+      `pool worker ${index} ended (${reason}) and was replaced; ${lost} ${lost === 1 ? 'frame' : 'frames'} lost${because(error)}`,
+    )
+  }
+
+  reactorReplaced(replaced: ReactorReplaced): void {
+    if (this.emit('reactorReplaced', replaced)) return
+    const { index, reason, error } = replaced
+    this.#logger.warn(
+      `the thread of reactor ${index} ended (${reason}) and is replaced; its connections stay, but for those whose data was lost with it and whose app has no restore hook${because(error)}`,
+    )
+  }
+
   #onListenerFailed(error: unknown, name: unknown): void {
     this.#logger.error(`main, a listener of '${String(name)}' failed: ${inFull(failureFromEnvelope(toEnvelope(error)))}`)
   }
@@ -64,6 +82,6 @@ export class ServerReports {
 }
 
 /** The error that ended a thread, for the log: with its stack, which names the place. */
-export function because(error: Error | undefined): string {
+function because(error: Error | undefined): string {
   return error ? `: ${inFull(error)}` : ''
 }
