@@ -7,35 +7,17 @@ import {
   type NativeListener,
   type NativeTarget,
   OptionReader,
-  shown,
-  toEnvelope,
 } from '@multireactor/addon'
 import { dns, net } from './builtins.js'
 import { readClient } from './client.js'
+import { advice, failure, systemError } from './connect_errors.js'
+import { type ConnectTarget, type Plan, readTarget } from './connect_target.js'
 import type { Connection } from './connection.js'
 import type { Attempt, ConnectResult } from './attempts.js'
 import type { Engine } from './engine.js'
 import type { EngineListener } from './engine_listener.js'
 import type { ClientHandlers } from './handlers.js'
 import { clearTimeout, setTimeout } from './timers.js'
-
-/** Where to connect: a port of a host, or a Unix path. */
-export interface ConnectTarget {
-  /** 1 to 65535. */
-  port?: number
-  /** A literal address, or a name that node:dns resolves. Default `'localhost'`. */
-  host?: string
-  /** Only addresses of this family. Default: both, in turn. */
-  family?: 4 | 6
-  /** A Unix socket instead of a port. */
-  path?: string
-  /** Connect from this address of this machine. */
-  localAddress?: string
-  /** Connect from this port. Default: the kernel chooses. */
-  localPort?: number
-  /** Its name in `conn.listener` and errors. Default: `host:port`, or the path. */
-  name?: string
-}
 
 /** Options of `connect()`. */
 export interface ConnectOptions {
@@ -47,21 +29,10 @@ export interface ConnectOptions {
   signal?: AbortSignal
 }
 
-const targetNames = ['port', 'host', 'family', 'path', 'localAddress', 'localPort', 'name'] as const
 const optionNames = ['timeoutMs', 'attemptDelayMs', 'signal'] as const
 
 /** A Unix socket whose queue is full is tried again after so many ms: the kernel does not tell when it has room. */
 const unixRetryMs = 10
-
-interface Plan {
-  name: string
-  /** To resolve, or resolved. */
-  host: string
-  port: number
-  path: string | undefined
-  family: 0 | 4 | 6
-  local: { host: string; port: number } | undefined
-}
 
 /** Resolves to the open connection. Rejects for every fault. */
 export function connect<Data>(
@@ -84,45 +55,6 @@ export function connect<Data>(
     return new Race(plan, { listener, native, timeoutMs, attemptDelayMs, signal, context }).run(engine)
   } catch (error) {
     return Promise.reject(error)
-  }
-}
-
-function readTarget(where: string, target: ConnectTarget): Plan {
-  const read = new OptionReader(where, target, targetNames)
-  const path = read.string('path')
-  const port = read.integer('port', -1, 1, 65_535)
-  if ((path === undefined) === (port === -1)) {
-    throw new MultireactorError(
-      'ERR_MR_OPTION_TYPE',
-      `${where}: needs either a port (1 to 65535) or a path, and got ${path === undefined ? shown(target) : 'both'}`,
-    )
-  }
-  const family = read.integer('family', 0, 4, 6)
-  if (family === 5) throw new MultireactorError('ERR_MR_OPTION_RANGE', `${where}: 'family' must be 4 or 6, and is 5`)
-  const localAddress = read.string('localAddress')
-  const localPort = read.integer('localPort', 0, 0, 65_535)
-  const host = read.string('host') ?? 'localhost'
-  if (path !== undefined && (localAddress !== undefined || localPort !== 0)) {
-    throw new MultireactorError('ERR_MR_OPTION_TYPE', `${where}: 'localAddress' and 'localPort' are for ports, not for a path`)
-  }
-  if (localAddress !== undefined && net().isIP(localAddress) === 0 && !localAddress.includes('%')) {
-    throw new MultireactorError(
-      'ERR_MR_OPTION_RANGE',
-      `${where}: 'localAddress' must be an address of this machine such as '192.0.2.7', and is ${shown(localAddress)}`,
-    )
-  }
-  const own = localAddress === undefined ? 0 : localAddress.includes(':') ? 6 : 4
-  if (own !== 0 && family !== 0 && own !== family) {
-    throw new MultireactorError('ERR_MR_OPTION_RANGE', `${where}: 'localAddress' is not of family ${family}`)
-  }
-  const wanted = (own || family) as 0 | 4 | 6
-  return {
-    name: read.string('name') ?? path ?? (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`),
-    host,
-    port: Math.max(port, 0),
-    path,
-    family: wanted,
-    local: own === 0 && localPort === 0 ? undefined : { host: localAddress ?? '', port: localPort },
   }
 }
 
@@ -328,32 +260,4 @@ class Race {
         : Object.assign(new AggregateError(failures, `none of ${failures.length} addresses answered`), { code })
     return failure(this.#plan, cause, advice[code] ?? 'the kernel refused')
   }
-}
-
-const advice: Record<string, string> = {
-  ECONNREFUSED: 'no server listens there',
-  ETIMEDOUT: 'no answer came in time',
-  ENETUNREACH: 'no route to that network',
-  EHOSTUNREACH: 'no route to that host',
-  ENOENT: 'no socket has that path',
-  EACCES: 'permission denied',
-  EADDRINUSE: 'localPort is in use',
-  EADDRNOTAVAIL: 'localAddress is not an address of this machine, or has no free port',
-  EINVAL: 'the address is not valid',
-  ENAMETOOLONG: 'a Unix path has at most 107 bytes',
-  EMFILE: 'the process has no file descriptors left: raise `ulimit -n`',
-  ENOBUFS: 'more than 1,024 different sets of options are in use, or the kernel has no memory',
-}
-
-function failure(plan: Plan, cause: Error, why: string): MultireactorError {
-  // An open hook may throw anything.
-  const { code } = toEnvelope(cause)
-  return new MultireactorError('ERR_MR_CONNECT', `connect ${code ?? 'failed'} ${plan.name}: ${why}`, { cause })
-}
-
-/** As `net.connect` makes them: code, syscall, address, port. */
-function systemError(code: string, address: string, port = 0): Error {
-  const place = port === 0 ? address : address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
-  const error = new Error(`connect ${code} ${place}`)
-  return Object.assign(error, { code, syscall: 'connect', address, ...(port === 0 ? {} : { port }) })
 }

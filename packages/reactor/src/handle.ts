@@ -1,4 +1,5 @@
-import { connect, type ConnectOptions, type ConnectTarget } from './connect.js'
+import { connect, type ConnectOptions } from './connect.js'
+import type { ConnectTarget } from './connect_target.js'
 import type { Connection } from './connection.js'
 import type { Engine } from './engine.js'
 import type { ClientHandlers } from './handlers.js'
