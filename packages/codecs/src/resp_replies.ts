@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer'
-import { mostBytesOf, MultireactorError, shown } from '@multireactor/addon'
+import { MultireactorError, shown } from '@multireactor/addon'
+import { checkCount, checkDouble, checkText, lengthIn, noLonger, refuseDeferred } from './reply_checks.js'
 import { CommandReader } from './resp_commands.js'
 
 const carriageReturn = 0x0d
@@ -191,9 +192,7 @@ export class ReplyWriter {
 
   /** A number with a fraction: a bulk string in RESP2. */
   double(value: number): this {
-    if (typeof value !== 'number') {
-      throw new MultireactorError('ERR_MR_OPTION_RANGE', `double(): must be a number, and is ${shown(value)}`)
-    }
+    checkDouble(value)
     const text = Number.isNaN(value) ? 'nan' : value === Infinity ? 'inf' : value === -Infinity ? '-inf' : String(value)
     return this.protocol === 2 ? this.bulk(text) : this.#line(0x2c, text)
   }
@@ -220,9 +219,7 @@ export class ReplyWriter {
   }
 
   #aggregate(type: number, count: number, valuesOfEach = 1): this {
-    if (!Number.isSafeInteger(count) || count < 0) {
-      throw new MultireactorError('ERR_MR_OPTION_RANGE', `a reply cannot have ${count} elements`)
-    }
+    checkCount(count)
     return this.#head(type, count * valuesOfEach)
   }
 
@@ -298,40 +295,4 @@ export function answerCommands(
  */
 export function encodeReplies(callback: (out: ReplyWriter) => unknown): Buffer {
   return ReplyWriter.encode(callback)
-}
-
-/** A promise or a generator would write when the bytes have left. */
-function refuseDeferred(name: string, result: unknown): void {
-  if (result === null || (typeof result !== 'object' && typeof result !== 'function')) return
-  const { then, next } = result as { then?: unknown; next?: unknown }
-  if (typeof then !== 'function' && typeof next !== 'function') return
-  // The caller gets its outcome here, not once more as an unhandled rejection.
-  if (typeof then === 'function') then.call(result, undefined, () => {})
-  throw new MultireactorError(
-    'ERR_MR_REPLY_WRITER',
-    `${name}(): the callback returned a ${typeof then === 'function' ? 'promise' : 'generator'}, and has to write before it returns`,
-  )
-}
-
-/**
- * Bytes of a view. The length that the view reports may be larger than its memory, and the rest would be old bytes of the buffer: an earlier
- * reply.
- */
-function lengthIn(call: string, value: unknown): number {
-  if (typeof value === 'string') return value.length
-  const length = mostBytesOf(value)
-  if (length >= 0) return length
-  throw new MultireactorError('ERR_MR_DATA', `${call}: must be a string or Uint8Array, and is ${shown(value)}`)
-}
-
-function checkText(call: string, text: unknown): string {
-  if (typeof text === 'string') return text
-  throw new MultireactorError('ERR_MR_DATA', `${call}: must be a string, and is ${shown(text)}`)
-}
-
-function noLonger(): MultireactorError {
-  return new MultireactorError(
-    'ERR_MR_REPLY_WRITER',
-    'a reply writer ends when its callback returns: this one writes nothing any more',
-  )
 }
