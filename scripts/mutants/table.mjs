@@ -3311,9 +3311,9 @@ export const mutants = [
   },
   {
     protects: 'async open: messages of a WebSocket wait for it',
-    file: 'packages/http/src/websocket_connection.ts',
-    from: 'if (!isOpen) return this.#watch(result, name)',
-    to: 'if (!isOpen || name !== "") return this.#watch(result, name)',
+    file: 'packages/http/src/websocket_hooks.ts',
+    from: 'if (!isOpen) return watch(socket, result, name)',
+    to: 'if (!isOpen || name !== "") return watch(socket, result, name)',
     test: 'test/dist/websocket/app.test.js: awaits an async open',
   },
   {

@@ -10,6 +10,7 @@ import { isThenable } from './thenable.js'
 import { ServerWebSocket } from './server_websocket.js'
 import { closeCode, closePayload, readClose } from './websocket_close.js'
 import { type Opcode, opcode, opOf, plainMessage, sendFrame } from './websocket_frames.js'
+import { type HookOwner, runHook, watchMessage } from './websocket_hooks.js'
 import type { WebSocketSettings } from './websocket_settings.js'
 
 const { opcode: opcodeBits, fin, ascii, compressed } = webSocketInfo
@@ -27,7 +28,7 @@ export interface WebSocketState {
 }
 
 /** The protocol on one connection behind its upgrade: frames in, messages and the life of the WebSocket out. */
-export class WebSocketConnection implements SenderEvents {
+export class WebSocketConnection implements SenderEvents, HookOwner {
   // biome-ignore lint/suspicious/noExplicitAny: the data of the connections belongs to the app
   readonly conn: ConnectionLink<any>
   readonly ws: ServerWebSocket
@@ -66,7 +67,7 @@ export class WebSocketConnection implements SenderEvents {
 
   open(): void {
     const { own } = this.#settings
-    if (own.open) this.#run('open', () => own.open!(this.ws), true)
+    if (own.open) runHook(this, 'open', () => own.open!(this.ws), true)
   }
 
   // ---------------------------------------------------------------- frames
@@ -143,7 +144,7 @@ export class WebSocketConnection implements SenderEvents {
       if (isWanted()) this.#onInflated(inflated, isText, true)
     } catch (error) {
       this.#inflating = false
-      if (this.conn.isOpen) this.#failed(error, 'message')
+      if (this.conn.isOpen) this.onHookFailed(error, 'message')
     }
     if (!this.#paused && this.conn.isOpen) this.conn.resume()
     this.conn.hold(false)
@@ -166,9 +167,9 @@ export class WebSocketConnection implements SenderEvents {
     try {
       result = own.pong(this.ws, payload)
     } catch (error) {
-      return this.#failed(error, 'pong')
+      return this.onHookFailed(error, 'pong')
     }
-    if (isThenable(result)) this.#watchMessage(result, 'pong')
+    if (isThenable(result)) watchMessage(this, result, 'pong')
   }
 
   #badText(): void {
@@ -181,9 +182,9 @@ export class WebSocketConnection implements SenderEvents {
     try {
       result = own.message(this.ws, data, isBinary)
     } catch (error) {
-      return this.#failed(error, 'message')
+      return this.onHookFailed(error, 'message')
     }
-    if (isThenable(result)) this.#watchMessage(result, 'message')
+    if (isThenable(result)) watchMessage(this, result, 'message')
   }
 
   /** A peer may finish the message it had begun before it answers our Close frame. One that sends more is cut off. */
@@ -285,7 +286,7 @@ export class WebSocketConnection implements SenderEvents {
     this.#parts = undefined
     this.#sender?.drop()
     this.#leave()
-    if (own.close) this.#run('close', () => own.close!(this.ws, this.#code, this.#reason))
+    if (own.close) runHook(this, 'close', () => own.close!(this.ws, this.#code, this.#reason))
   }
 
   /** The server is closing, or only this thread. */
@@ -381,47 +382,7 @@ export class WebSocketConnection implements SenderEvents {
   onDrain(): void {
     const { own } = this.#settings
     if (this.#sender?.awaitRoom() === true) return
-    if (own.drain && this.state === 'open') this.#run('drain', () => own.drain!(this.ws))
-  }
-
-  #run(name: string, hook: () => unknown, isOpen = false): void {
-    let result: unknown
-    try {
-      result = hook()
-    } catch (error) {
-      return this.#failed(error, name)
-    }
-    if (!isThenable(result)) return
-    if (!isOpen) return this.#watch(result, name)
-    // Messages, pings and the peer's close wait for it.
-    this.conn.whileOpening(
-      result,
-      () => {},
-      (error) => this.#failed(error, name),
-    )
-  }
-
-  #watch(result: PromiseLike<unknown>, hook: string): void {
-    this.conn.hold(true)
-    Promise.resolve(result).then(
-      () => this.conn.hold(false),
-      (error: unknown) => {
-        this.conn.hold(false)
-        this.#failed(error, hook)
-      },
-    )
-  }
-
-  #watchMessage(result: PromiseLike<unknown>, hook: string): void {
-    this.conn.messagePending()
-    Promise.resolve(result).then(
-      () => this.conn.messageSettled(),
-      (error: unknown) => {
-        // First, so that nothing behind it is delivered.
-        this.#failed(error, hook)
-        this.conn.messageSettled()
-      },
-    )
+    if (own.drain && this.state === 'open') runHook(this, 'drain', () => own.drain!(this.ws))
   }
 
   /** See `SenderEvents`. */
@@ -429,10 +390,11 @@ export class WebSocketConnection implements SenderEvents {
     this.onDrain()
   }
   onFailure(error: unknown): void {
-    this.#failed(error, 'send')
+    this.onHookFailed(error, 'send')
   }
 
-  #failed(error: unknown, hook: string): void {
+  /** See `HookOwner`. */
+  onHookFailed(error: unknown, hook: string): void {
     this.conn.reportError(error, hook)
     this.fail(closeCode.internalError, '')
   }
