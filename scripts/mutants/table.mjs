@@ -980,7 +980,7 @@ export const mutants = [
   },
   {
     protects: 'small limits of memory from young garbage',
-    file: 'packages/core/src/options.ts',
+    file: 'packages/core/src/read_options.ts',
     from: '  return { ...given, maxYoungGenerationSizeMb: share }',
     to: '  return given',
     test: 'test/dist/limits/heaps.test.js: together have a quarter of a small limit',

@@ -5,15 +5,9 @@ import type { ListenTls } from '@multireactor/reactor'
 import { closeInOrder } from './close_in_order.js'
 import { ControlServer, Predecessor } from './control.js'
 import { createRuntime } from './create_runtime.js'
-import {
-  mostReactors,
-  mostWorkers,
-  spareDescriptors,
-  readServeOptions,
-  type ServeOptions,
-  type ServeSettings,
-} from './options.js'
+import { mostReactors, mostWorkers, type ServeOptions, type ServeSettings, spareDescriptors } from './options.js'
 import { ReactorGroup } from './reactor_group.js'
+import { readServeOptions } from './read_options.js'
 import { prometheusText } from './prometheus.js'
 import { startLine } from './start_line.js'
 import { readStats } from './stats.js'
