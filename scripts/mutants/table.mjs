@@ -1645,7 +1645,7 @@ export const mutants = [
   },
   {
     protects: 'the limit of time for tasks',
-    file: 'packages/pool/src/worker_group.ts',
+    file: 'packages/pool/src/worker_watch.ts',
     from: 'const isLate = this.#lateMs(index, member) >= limit && now',
     to: 'const isLate = this.#lateMs(index, member) >= limit * 1e9 && now',
     test: 'test/dist/pool/pool.test.js: of an endless loop past taskTimeoutMs',
@@ -1680,7 +1680,7 @@ export const mutants = [
   },
   {
     protects: 'a worker at a breakpoint from running out of time',
-    file: 'packages/pool/src/worker_group.ts',
+    file: 'packages/pool/src/worker_watch.ts',
     from: 'member.paused = await thread.isPaused()',
     to: 'member.paused = false',
     test: 'test/dist/handover/debugger.test.js: is not stuck, however long it stays in parse in the pool',
@@ -2369,21 +2369,21 @@ export const mutants = [
   },
   {
     protects: 'frames whose idle worker loops in a timer',
-    file: 'packages/pool/src/worker_group.ts',
+    file: 'packages/pool/src/worker_watch.ts',
     from: 'if (mayBeAsked && (member.leaving || works))',
     to: 'if (mayBeAsked && member.leaving && works !== undefined)',
     test: 'test/dist/pool/pool.test.js: replaces it when tasks wait, and runs them',
   },
   {
     protects: 'a worker that is still loading, from the question whether it turns',
-    file: 'packages/pool/src/worker_group.ts',
+    file: 'packages/pool/src/worker_watch.ts',
     from: 'const mayBeAsked = member.thread === member.attached && member',
     to: 'const mayBeAsked = member',
     test: 'test/dist/pool/pool.test.js: replaces it when tasks wait, and runs them',
   },
   {
     protects: 'a reload, from a worker that loops in a timer',
-    file: 'packages/pool/src/worker_group.ts',
+    file: 'packages/pool/src/worker_watch.ts',
     from: 'if (mayBeAsked && (member.leaving || works))',
     to: 'if (mayBeAsked && works)',
     test: 'test/dist/handover/resize.test.js: changes the code of a worker that loops in a timer',

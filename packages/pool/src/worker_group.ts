@@ -4,6 +4,7 @@ import { Deaths } from './deaths.js'
 import { Successor } from './successor.js'
 import { started, type Thread, within } from './thread.js'
 import { Threads } from './threads.js'
+import { type WatchedWorker, WorkerWatch } from './worker_watch.js'
 
 /** A pool worker that was replaced, and the fate of its frames. */
 export interface WorkerReplaced {
@@ -41,25 +42,10 @@ export interface WorkerGroupOptions {
 
 /** How long the stop hooks of a thread that is replaced on purpose may take. */
 const stopMs = 1_000
-/** A busy machine may run a thread's timer this late, although the thread turns. */
-const leastGraceMs = 250
 /** Frames of others wait for a worker meanwhile, so the longest pause is short. */
 const backoff = { firstBackoffMs: 20, mostBackoffMs: 250, quick: 5, withinMs: 60_000 }
 
-interface Member {
-  thread: Thread | undefined
-  /** Its end is expected, and another call handles it. */
-  leaving: boolean
-  timedOut: boolean
-  /** A debugger held it when it was last asked, and when it was last seen to: no frame has had the time before. */
-  paused: boolean
-  pausedAt: number
-  /** It is being asked whether a debugger holds it. */
-  asked: boolean
-  /** Its thread, once that is at work. */
-  attached: Thread | undefined
-  /** Since when that has not answered whether it turns. */
-  silentSince: number | undefined
+interface Member extends WatchedWorker {
   backoff: NodeJS.Timeout | undefined
   readonly deaths: Deaths
   readonly successor: Successor
@@ -72,15 +58,15 @@ export class WorkerGroup {
   /** No members any more, and not through yet: with their numbers. */
   readonly #leaving = new Set<readonly [number, Member]>()
   readonly #threads: Threads
-  #watch: NodeJS.Timeout | undefined
-  #watchedAt = 0
-  #excuseMs = 0
-  #excusedUntil = 0
+  readonly #watch: WorkerWatch
   #closing = false
 
   constructor(options: WorkerGroupOptions) {
     this.#options = options
     this.#threads = new Threads(options.startTimeoutMs)
+    const { runtime, taskTimeoutMs } = options
+    const watched = () => [...this.#members.entries(), ...this.#leaving]
+    this.#watch = new WorkerWatch({ runtime, taskTimeoutMs, watched })
   }
 
   get size(): number {
@@ -96,10 +82,7 @@ export class WorkerGroup {
       await this.terminate()
       throw error
     }
-    // Twice within the time limit, at most once a second: see endStuck for when a worker is ended.
-    const every = Math.max(10, Math.min(1_000, this.#options.taskTimeoutMs / 2))
-    this.#watchedAt = performance.now()
-    this.#watch = setInterval(() => this.#endStuck(every), every).unref()
+    this.#watch.start()
     return descriptions[0]
   }
 
@@ -154,14 +137,14 @@ export class WorkerGroup {
   /** Lets the threads run their stop hooks, for at most `timeoutMs`, then ends them. */
   async close(timeoutMs: number): Promise<void> {
     this.#closing = true
-    clearInterval(this.#watch)
+    this.#watch.stop()
     await within(this.request('stop'), timeoutMs)
     await this.terminate()
   }
 
   async terminate(): Promise<void> {
     this.#closing = true
-    clearInterval(this.#watch)
+    this.#watch.stop()
     for (const { backoff, successor } of this.#members) {
       clearTimeout(backoff)
       successor.take()
@@ -291,54 +274,5 @@ export class WorkerGroup {
       },
       member.successor.thread ? 0 : member.deaths.delayMs(failures),
     )
-  }
-
-  #endStuck(every: number): void {
-    const now = performance.now()
-    const late = now - this.#watchedAt - every
-    this.#watchedAt = now
-    const { runtime, taskTimeoutMs } = this.#options
-    if (late > leastGraceMs) {
-      // The whole process was stopped for a while. Frames that ran meanwhile have not had that time.
-      this.#excuseMs = late
-      this.#excusedUntil = now + taskTimeoutMs
-    }
-    const excuse = now < this.#excusedUntil ? this.#excuseMs : 0
-    const works = native.workWaits(runtime)
-    for (const [index, member] of [...this.#members.entries(), ...this.#leaving]) {
-      if (!member.thread || member.timedOut || member.asked) continue
-      // An asynchronous frame that is late errs alone, in its own thread; a quarter more means that the thread does not turn.
-      const limit = taskTimeoutMs + Math.max(taskTimeoutMs / 4, leastGraceMs) + excuse
-      const mayBeAsked = member.thread === member.attached && member.silentSince === undefined
-      if (mayBeAsked && (member.leaving || works)) void this.#askWhetherItTurns(member, member.thread)
-      const isLate = this.#lateMs(index, member) >= limit && now - member.pausedAt >= limit
-      if (!isLate && !member.paused) continue
-      void this.#endLate(index, member, member.thread, limit)
-    }
-  }
-
-  /** How long its oldest frame has been running, or it has not turned: a timer of the app may hold a worker that has no frame. */
-  #lateMs(index: number, { silentSince }: Member): number {
-    const silentMs = silentSince === undefined ? 0 : performance.now() - silentSince
-    return Math.max(native.runningMs(this.#options.runtime, index), silentMs)
-  }
-
-  async #askWhetherItTurns(member: Member, thread: Thread): Promise<void> {
-    member.silentSince = performance.now()
-    await thread.request('turn').catch(() => {})
-    if (member.thread === thread) member.silentSince = undefined
-  }
-
-  async #endLate(index: number, member: Member, thread: Thread, limit: number): Promise<void> {
-    member.asked = true
-    const was = member.paused
-    member.paused = await thread.isPaused()
-    member.asked = false
-    // Until it goes on it is asked at every look; its frame has the whole time from then on.
-    if (was || member.paused) member.pausedAt = performance.now()
-    // It may have come back, or gone, meanwhile.
-    if (was || member.paused || member.thread !== thread || this.#lateMs(index, member) < limit) return
-    member.timedOut = true
-    void thread.terminate()
   }
 }
