@@ -33,7 +33,7 @@ export { type App, type CallContext, defineApp, type StartContext } from './app.
 export type { AdminSettings } from './admin_options.js'
 export type { ControlSettings } from './control.js'
 export type { PinChoice, PinSettings } from './pin.js'
-export type { ReactorReplaced } from './reactor_group.js'
+export type { ReactorReplaced } from './reactor_group_options.js'
 export type { BalancePolicy } from '@multireactor/addon'
 export type { Logger } from './logger.js'
 export type { PoolSettings, ServeAddress, ServeOptions } from './options.js'

@@ -1,45 +1,10 @@
-import type { ResourceLimits } from 'node:worker_threads'
 import { MultireactorError, native } from '@multireactor/addon'
 import { Deaths, started, Successor, type Thread, Threads, within } from '@multireactor/pool/group'
 import { cpuOf } from './pin.js'
-import type { AppDescription, AttachRequest, ListenerPlan, ListenRequest, ReactorThreadData } from './reactor_thread.js'
-import { ReactorWatch, type WatchedThread } from './reactor_watch.js'
-
-/** A reactor thread that was replaced. */
-export interface ReactorReplaced {
-  /** The number of the reactor, from 0. */
-  index: number
-  /**
-   * `'exit'`: its thread ended by itself; `'stuck'`: it was ended because it did not turn any more; `'timeout'`: because a frame of
-   * `run: 'inline'` or `'auto'` ran too long.
-   */
-  reason: 'exit' | 'stuck' | 'timeout'
-  /** The error that ended the thread, if it was one. */
-  error: Error | undefined
-}
-
-export interface ReactorGroupOptions {
-  runtime: number
-  hasPool: boolean
-  poolIsGiven: boolean
-  plans: ListenerPlan[]
-  /** The CPUs of the threads, if they are pinned. */
-  cpus: readonly number[] | undefined
-  /** One that has not started by then is ended. */
-  startTimeoutMs: number
-  /** A thread that does not turn for so long is ended and replaced. */
-  hookTimeoutMs: number
-  /** A thread that runs one frame for so long is ended and replaced. */
-  taskTimeoutMs: number
-  resourceLimits: ResourceLimits | undefined
-  mostGarbage: number | undefined
-  onEvent: (name: string, value: unknown) => void
-  onReplaced: (replaced: ReactorReplaced) => void
-  /** A successor did not start; another one follows. */
-  onStartFailed: (index: number, error: Error) => void
-  /** No thread could be started for it. Its connections go to its siblings, if there are any. */
-  onGivenUp: (index: number, error: Error | undefined) => void
-}
+import type { ReactorGroupOptions } from './reactor_group_options.js'
+import type { AppDescription, AttachRequest, ListenRequest, ReactorThreadData } from './reactor_thread.js'
+import { retire } from './retire_reactor.js'
+import { ReactorWatch, unwatched, type WatchedThread } from './reactor_watch.js'
 
 interface Member extends WatchedThread {
   /** Its successors did not start: its siblings have its connections. */
@@ -165,7 +130,7 @@ export class ReactorGroup {
         clearTimeout(member.backoff)
         member.leaving = true
         void member.successor.end()
-        if (!(await this.#retire(member, timeoutMs)) && !member.givenUp) await this.#takeCare(first + i, member)
+        if (!(await retire(member, timeoutMs)) && !member.givenUp) await this.#takeCare(first + i, member)
         // A thread that was ended has not let go of it, and the reactor may come back.
         native.forgetReactorThread(this.#options.runtime, first + i)
         native.forwardMail(this.#options.runtime, first + i)
@@ -216,21 +181,11 @@ export class ReactorGroup {
 
   #add(index: number, thread: Thread): Member {
     const member: Member = {
-      thread,
-      leaving: false,
-      retiring: false,
-      stuck: false,
-      timedOut: false,
+      ...unwatched(thread),
       givenUp: false,
       backoff: undefined,
       deaths: new Deaths(backoff),
       successor: new Successor(() => this.#spawn(index), backoff.withinMs),
-      driving: false,
-      turns: -1,
-      unchanged: 0,
-      paused: false,
-      pausedAt: Number.NEGATIVE_INFINITY,
-      asked: false,
     }
     this.#members.push(member)
     return member
@@ -313,30 +268,6 @@ export class ReactorGroup {
       if (!this.#closing) native.forwardMail(runtime, index)
     })
     onGivenUp(index, error)
-  }
-
-  /** Whether its thread has handed everything over in time; then, or after the connections that could not go have closed. */
-  async #retire(member: Member, timeoutMs: number): Promise<boolean> {
-    const { thread } = member
-    if (!thread) return false
-    let drained = false
-    // A hook that does not come back keeps all of its reactor's connections, and no longer than at any other time.
-    member.retiring = true
-    const retired = thread.request('retire').then(
-      () => {
-        drained = true
-      },
-      () => {},
-    )
-    if (!(await within(retired, timeoutMs))) {
-      await within(thread.request('destroyAll'), 1_000)
-      await within(retired, 1_000)
-    }
-    member.retiring = false
-    await within(thread.request('stop'), 1_000)
-    await thread.terminate()
-    member.thread = undefined
-    return drained
   }
 
   /** A thread without any app hands over the connections of a dead one. Without it connections would wait for ever, so it is tried again. */

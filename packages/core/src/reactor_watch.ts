@@ -23,6 +23,23 @@ export interface WatchedThread {
   asked: boolean
 }
 
+/** A thread at which no watch has looked yet. */
+export function unwatched(thread: Thread): WatchedThread {
+  return {
+    thread,
+    leaving: false,
+    retiring: false,
+    stuck: false,
+    timedOut: false,
+    driving: false,
+    turns: -1,
+    unchanged: 0,
+    paused: false,
+    pausedAt: Number.NEGATIVE_INFINITY,
+    asked: false,
+  }
+}
+
 /** So many looks at a thread that does not turn, a share of the time limit apart. */
 const looks = 4
 /** An asynchronous frame that is late errs alone, in its own thread; so much later the thread does not turn. */

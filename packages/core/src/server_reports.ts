@@ -4,7 +4,7 @@ import type { WorkerReplaced } from '@multireactor/pool'
 import { AcceptFailures, kindOfFailure, ReportLimit } from '@multireactor/reactor/listen'
 import { inFull } from './in_full.js'
 import type { Logger } from './logger.js'
-import type { ReactorReplaced } from './reactor_group.js'
+import type { ReactorReplaced } from './reactor_group_options.js'
 import type { ServerEvents } from './server_types.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: the type of Node's emitter; the methods of `Server` are typed

@@ -1,5 +1,5 @@
 import type { WorkerReplaced } from '@multireactor/pool'
-import type { ReactorReplaced } from './reactor_group.js'
+import type { ReactorReplaced } from './reactor_group_options.js'
 import type { ThreadStats } from './stats.js'
 
 /** One address that a server listens on. */
