@@ -783,13 +783,6 @@ export const mutants = [
     test: 'test/dist/integration/hook_time.test.js: look at the clock behind each frame of a listener that had',
   },
   {
-    protects: 'the plan of looks from the ones that dear rows bring about',
-    file: 'packages/reactor/src/hook_time.ts',
-    from: 'else if (at >= this.#planned) this.#step',
-    to: 'else this.#step',
-    test: 'test/dist/integration/hook_time.test.js: look at the clock behind each frame of a listener that had',
-  },
-  {
     protects: 'others from the first bytes of a stream, however quick other streams are',
     file: 'packages/reactor/src/duplex.ts',
     from: 'pieces: new PieceSize(leastPiece),',

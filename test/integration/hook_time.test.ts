@@ -77,6 +77,8 @@ describe('the hooks of one batch', () => {
 
   it('look at the clock behind a large write, however few rows there are', async () => {
     const large = Buffer.alloc(64 << 10)
+    // The rows of a fresh listener are looked at one by one.
+    const warmUp = Array.from({ length: 40 }, () => 'quick')
     const { before, steps } = await overtaken(
       `${numbered.slice(0, 7).join('\n')}\n`,
       (step) => ({
@@ -84,12 +86,16 @@ describe('the hooks of one batch', () => {
         // With less, frames behind it would wait for room.
         outBuffer: { high: 16 << 20 },
         message: (conn, frame) => {
-          step(frame.toString())
+          const text = frame.toString()
+          if (text === 'last') conn.write('warm\n')
+          if (text === 'last' || text === 'quick') return
+          step(text)
           conn.write(large)
           take(5)
         },
       }),
       (steps) => steps.length === 7,
+      `${warmUp.join('\n')}\nlast\n`,
     )
     expect(steps).to.deep.equal(numbered.slice(0, 7))
     expect(before).to.be.within(1, 4)
